@@ -1,0 +1,12 @@
+"""Array aliases used in signatures."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector: TypeAlias = NDArray[np.float64]
+Matrix: TypeAlias = NDArray[np.float64]
+IntVector: TypeAlias = NDArray[np.integer[Any]]

@@ -1,0 +1,166 @@
+"""What the data and the formula become: the arrays that every solver and report reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.covariance import Covariance
+from lmm.formula import Formula
+
+if TYPE_CHECKING:
+    from lmm.design.fixed import FixedEffects
+    from lmm.design.frame import Frame
+
+__all__ = ["ModelMatrices", "ReTerm"]
+
+
+@dataclass(frozen=True, eq=False)
+class ReTerm:
+    """One random-effects term: codes and raw columns are primary, `Zt` is a view of them.
+
+    Attributes
+    ----------
+    group : str
+        Name of the grouping factor, as lme4 writes it (``cask:batch``).
+    levels : (l,) array of str
+        Levels in lme4's order; every one occurs in the data.
+    columns : tuple of str
+        R's names of the k columns, such as ``(Intercept)``, ``Days``.
+    codes : (n,) int array
+        Level of each row, in 0..l-1.
+    Z : (n, k) array
+        Raw model columns.
+    covariance : Covariance
+        Structure of the k x k relative covariance factor.
+    label : str
+        The term as lme4 prints it, ``Days | Subject``.
+    """
+
+    group: str
+    levels: np.ndarray
+    columns: tuple[str, ...]
+    codes: IntVector
+    Z: Matrix
+    covariance: Covariance
+    label: str
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels l."""
+        return len(self.levels)
+
+    @property
+    def size(self) -> int:
+        """Number of columns k."""
+        return len(self.columns)
+
+    @property
+    def q(self) -> int:
+        """Number of random effects, l * k."""
+        return self.n_levels * self.size
+
+    @cached_property
+    def theta_names(self) -> tuple[str, ...]:
+        """lme4's names of this term's theta."""
+        return self.covariance.names(self.group, self.columns)
+
+    @cached_property
+    def Zt(self) -> sparse.csc_array:
+        """Transposed sparse model matrix, (l k, n): level by level, columns within."""
+        n, k = self.Z.shape
+        rows = self.codes[:, None].astype(np.int64) * k + np.arange(k)
+        indptr = np.arange(0, n * k + 1, k)
+        # Structural entries stay, zeros too: the pattern must not depend on the data's values.
+        return sparse.csc_array((self.Z.ravel(), rows.ravel(), indptr), shape=(self.q, n))
+
+
+@dataclass(frozen=True, eq=False)
+class ModelMatrices:
+    """The numbers of one model: response, fixed effects, random-effects terms.
+
+    Attributes
+    ----------
+    formula : Formula
+        The parsed formula.
+    y : (n,) array
+        Response, offset not subtracted.
+    X : (n, p) array
+        Fixed-effects model matrix, linearly dependent columns dropped.
+    terms : tuple of ReTerm
+        Random-effects terms in lme4's order.
+    weights, offset : (n,) array or None
+        Prior weights (all positive) and known offset; None when there are none.
+    fixed : FixedEffects
+        Names of X's columns and dropped columns, term structure, and the recipe for new data.
+    frame : Frame
+        The rows and columns of the data that the model uses.
+    """
+
+    formula: Formula
+    y: Vector
+    X: Matrix
+    terms: tuple[ReTerm, ...]
+    weights: Vector | None
+    offset: Vector | None
+    fixed: FixedEffects
+    frame: Frame
+
+    @property
+    def n(self) -> int:
+        """Number of observations."""
+        return len(self.y)
+
+    @property
+    def p(self) -> int:
+        """Number of fixed-effects coefficients."""
+        return self.X.shape[1]
+
+    @property
+    def q(self) -> int:
+        """Number of random effects."""
+        return sum(term.q for term in self.terms)
+
+    @cached_property
+    def theta_slices(self) -> tuple[slice, ...]:
+        """Which part of theta belongs to each term."""
+        stops = np.cumsum([term.covariance.n_theta for term in self.terms])
+        return tuple(
+            slice(int(stop) - term.covariance.n_theta, int(stop))
+            for stop, term in zip(stops, self.terms, strict=True)
+        )
+
+    @cached_property
+    def theta_names(self) -> tuple[str, ...]:
+        """lme4's names of theta."""
+        return tuple(name for term in self.terms for name in term.theta_names)
+
+    @cached_property
+    def lower(self) -> Vector:
+        """Lower bounds of theta."""
+        return np.concatenate([term.covariance.lower for term in self.terms])
+
+    def factors(self, theta: Vector) -> tuple[Matrix, ...]:
+        """Relative covariance factors lambda, one (k, k) per term, for theta."""
+        return tuple(
+            term.covariance.factor(theta[part])
+            for term, part in zip(self.terms, self.theta_slices, strict=True)
+        )
+
+    @cached_property
+    def Zt(self) -> sparse.csc_array:
+        """Transposed sparse random-effects model matrix, (q, n), lme4's layout."""
+        return sparse.csc_array(sparse.vstack([term.Zt for term in self.terms], format="csc"))
+
+    def Lambdat(self, theta: Vector) -> sparse.csc_array:
+        """Transposed relative covariance factor, (q, q) upper triangular, for theta."""
+        blocks = [
+            sparse.kron(sparse.eye_array(term.n_levels), factor.T, format="csc")
+            for term, factor in zip(self.terms, self.factors(theta), strict=True)
+        ]
+        return sparse.csc_array(sparse.block_diag(blocks, format="csc"))

@@ -1,0 +1,93 @@
+"""Errors and warnings: every class that a user may catch or filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "ConvergenceWarning",
+    "DataError",
+    "FormulaError",
+    "LmmWarning",
+    "NumericalError",
+    "RankDeficiencyWarning",
+    "ScaleWarning",
+    "SingularFitWarning",
+    "nearest",
+]
+
+
+class DataError(ValueError):
+    """The data, or an argument that describes them, cannot be used as given."""
+
+
+class FormulaError(ValueError):
+    """The formula does not say a model.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, why, and what to write instead.
+    source : str, optional
+        The formula as typed.
+    position : int, optional
+        Offset in `source` of the offending character; the message then shows the text with a
+        caret under it.
+    """
+
+    def __init__(self, message: str, source: str | None = None, position: int | None = None):
+        self.message = message
+        self.source = source
+        self.position = position
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        if self.source is None or self.position is None:
+            return self.message
+        # A window around the fault, so that a very long formula stays readable.
+        start = max(0, self.position - 60)
+        window = self.source[start : self.position + 40].replace("\n", " ").replace("\t", " ")
+        return f"{self.message}\n    {window}\n    {' ' * (self.position - start)}^"
+
+    def __reduce__(self) -> tuple[type, tuple[str, str | None, int | None]]:
+        return type(self), (self.message, self.source, self.position)
+
+
+class NumericalError(RuntimeError):
+    """A computation broke down (a matrix that must be positive definite is not)."""
+
+
+class LmmWarning(UserWarning):
+    """Base class of this package's warnings."""
+
+
+class ConvergenceWarning(LmmWarning):
+    """The optimizer stopped at a point that is not a verified optimum."""
+
+
+class SingularFitWarning(LmmWarning):
+    """The estimated random-effects covariance is singular (on the boundary)."""
+
+
+class RankDeficiencyWarning(LmmWarning):
+    """Columns of the fixed-effects model matrix were dropped."""
+
+
+class ScaleWarning(LmmWarning):
+    """Predictors are on very different scales."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Hint that names the closest known spelling, or lists what is known.
+
+    Examples
+    --------
+    >>> nearest("Subjct", ["Reaction", "Days", "Subject"])
+    " Did you mean 'Subject'? Known: Reaction, Days, Subject."
+    """
+    known = [str(k) for k in known]
+    listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+    close = get_close_matches(str(name), known, n=1, cutoff=0.6)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known: {listed}."
