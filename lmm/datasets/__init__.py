@@ -1,0 +1,74 @@
+"""The classic data of the mixed-model literature, loadable by name.
+
+Every table was exported from the R package named as its source. R's ordered factors (such as
+``cake$temperature`` or ``Machines$Worker``) are unordered here, with their levels in R's order, so
+that a formula codes them by treatment contrasts.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from lmm.datasets.registry import DATASETS, DataSet
+from lmm.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DATASETS", "DataSet", "dataset_names", "load_dataset"]
+
+
+def dataset_names() -> list[str]:
+    """Return the names of the shipped data sets, in alphabetical order.
+
+    Examples
+    --------
+    >>> dataset_names()[-2:]
+    ['ham', 'sleepstudy']
+    """
+    return sorted(DATASETS)
+
+
+def load_dataset(name: str) -> pd.DataFrame:
+    """Load a shipped data set.
+
+    Parameters
+    ----------
+    name : str
+        One of `dataset_names`, such as ``"sleepstudy"``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A new table on every call. Factors are unordered categoricals whose levels stand in R's
+        order; `DATASETS` holds each table's title and source.
+
+    Raises
+    ------
+    DataError
+        If there is no data set of that name.
+
+    Examples
+    --------
+    >>> load_dataset("sleepstudy").head(2)
+       Reaction  Days Subject
+    0  249.5600     0     308
+    1  258.7047     1     308
+    """
+    if name not in DATASETS:
+        raise DataError(f"There is no data set named {name!r}.{nearest(name, dataset_names())}")
+    import pandas as pd
+
+    folder = files(__name__) / "data"
+    levels = json.loads((folder / f"{name}.levels.json").read_text(encoding="utf-8"))
+    packed = folder / f"{name}.csv.gz"
+    with (packed if packed.is_file() else folder / f"{name}.csv").open("rb") as file:
+        return pd.read_csv(
+            file,
+            compression="gzip" if packed.is_file() else None,
+            dtype={column: pd.CategoricalDtype(order) for column, order in levels.items()},
+            keep_default_na=False,
+            na_values=["NA"],
+        )
