@@ -17,7 +17,7 @@ from lmm.errors import DataError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DATASETS", "DataSet", "dataset_names", "load_dataset"]
+__all__ = ["DATASETS", "DataSet", "dataset_names", "find_dataset", "load_dataset"]
 
 
 def dataset_names() -> list[str]:
@@ -25,10 +25,28 @@ def dataset_names() -> list[str]:
 
     Examples
     --------
-    >>> dataset_names()[-2:]
-    ['ham', 'sleepstudy']
+    >>> dataset_names()[:3]
+    ['Arabidopsis', 'cake', 'cbpp']
     """
-    return sorted(DATASETS)
+    return sorted(DATASETS, key=str.lower)
+
+
+def find_dataset(name: str) -> DataSet:
+    """Return the description of a shipped data set.
+
+    Raises
+    ------
+    DataError
+        If there is no data set of that name.
+
+    Examples
+    --------
+    >>> find_dataset("Sitka").title
+    'Growth of Sitka spruce trees with and without ozone'
+    """
+    if name not in DATASETS:
+        raise DataError(f"There is no data set named {name!r}.{nearest(name, dataset_names())}")
+    return DATASETS[name]
 
 
 def load_dataset(name: str) -> pd.DataFrame:
@@ -43,7 +61,7 @@ def load_dataset(name: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A new table on every call. Factors are unordered categoricals whose levels stand in R's
-        order; `DATASETS` holds each table's title and source.
+        order; `find_dataset` tells the title and source.
 
     Raises
     ------
@@ -57,8 +75,7 @@ def load_dataset(name: str) -> pd.DataFrame:
     0  249.5600     0     308
     1  258.7047     1     308
     """
-    if name not in DATASETS:
-        raise DataError(f"There is no data set named {name!r}.{nearest(name, dataset_names())}")
+    find_dataset(name)
     import pandas as pd
 
     folder = files(__name__) / "data"
