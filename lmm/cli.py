@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lmm._versions import __version__, show_versions
 from lmm.datasets import DATASETS, DataSet, dataset_names, find_dataset, load_dataset

@@ -1,0 +1,173 @@
+"""The ``lmm`` command, run as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lmm import load_dataset
+from reference import load_reference
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+def run(*arguments, cwd=None):
+    command = [sys.executable, "-m", "lmm", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+def summary_lines(model_id):
+    """R's summary without the ``Data:`` line, which names a variable of the R session."""
+    return [line for line in load_reference(model_id)["summary_text"] if line != "   Data: d"]
+
+
+@pytest.fixture
+def table():
+    return load_dataset("sleepstudy")
+
+
+def test_fit_prints_the_summary_of_a_shipped_data_set():
+    done = run("fit", SLEEP, "sleepstudy")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.rstrip("\n").split("\n") == summary_lines("sleep_slope")
+
+
+def test_ml(table):
+    done = run("fit", SLEEP, "sleepstudy", "--ml")
+    assert done.stdout.rstrip("\n").split("\n") == summary_lines("sleep_slope_ml")
+
+
+WRITERS = {
+    "sleep.csv": lambda table, path: table.to_csv(path, index=False),
+    "sleep.csv.gz": lambda table, path: table.to_csv(path, index=False),
+    "sleep.TSV": lambda table, path: table.to_csv(path, index=False, sep="\t"),
+    "sleep.parquet": lambda table, path: table.to_parquet(path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_file_types_give_the_same_fit(tmp_path, table, name):
+    WRITERS[name](table, tmp_path / name)
+    done = run("fit", SLEEP, tmp_path / name)
+    assert done.stdout.rstrip("\n").split("\n") == summary_lines("sleep_slope")
+
+
+def test_json_holds_the_estimates():
+    done = run("fit", SLEEP, "sleepstudy", "--json")
+    estimates, reference = json.loads(done.stdout), load_reference("sleep_slope")
+    assert estimates["formula"] == SLEEP
+    assert estimates["reml"] is True
+    assert estimates["converged"] is True
+    assert estimates["warnings"] == []
+    assert estimates["nobs"] == 180
+    assert estimates["ngroups"] == {"Subject": 18}
+    assert estimates["criterion"] == pytest.approx(reference["criterion"], abs=1e-6)
+    assert estimates["sigma"] == pytest.approx(reference["sigma"], rel=1e-5)
+    assert estimates["fixef"] == pytest.approx(reference["fixef"], rel=1e-5)
+    assert estimates["theta"] == pytest.approx(list(reference["theta"].values()), abs=1e-3)
+    assert estimates["coefficients"]["Days"]["Std. Error"] == pytest.approx(
+        reference["se"]["Days"], rel=1e-5
+    )
+    rows = {(row["grp"], row["var1"], row["var2"]): row["vcov"] for row in estimates["varcorr"]}
+    assert rows == pytest.approx(
+        {(row["grp"], row["var1"], row["var2"]): row["vcov"] for row in reference["VarCorr"]},
+        rel=1e-4,
+    )
+
+
+def test_tidy_writes_a_table_beside_the_summary(tmp_path):
+    done = run("fit", SLEEP, "sleepstudy", "--tidy", tmp_path / "tidy.csv")
+    tidy = pd.read_csv(tmp_path / "tidy.csv")
+    assert done.stdout.startswith("Linear mixed model fit by REML")
+    fixed = tidy[tidy["effect"] == "fixed"].set_index("term")["estimate"]
+    assert fixed.to_dict() == pytest.approx(load_reference("sleep_slope")["fixef"], rel=1e-5)
+
+
+def test_weights_offset_and_subset(tmp_path, table):
+    table = table.assign(w=np.tile([1.0, 2.0, 0.5], 60), off=2.0 * table["Days"], noise=1)
+    table.to_csv(tmp_path / "sleep.csv", index=False)
+    options = ["--weights", "w", "--offset", "off", "--subset", "Days >= 2", "--json"]
+    plain = run("fit", SLEEP, tmp_path / "sleep.csv", "--json", *options[:2], *options[4:6])
+    shifted = run("fit", SLEEP, tmp_path / "sleep.csv", *options)
+    assert json.loads(shifted.stdout)["nobs"] == 144
+    slopes = [json.loads(done.stdout)["fixef"]["Days"] for done in (plain, shifted)]
+    assert slopes[0] - slopes[1] == pytest.approx(2.0, rel=1e-6)
+
+
+def test_only_empty_fields_and_na_are_missing(tmp_path, table):
+    names = {"308": "None", "309": "nan", "310": "null", "330": "N/A", "331": "NaN"}
+    table["Subject"] = table["Subject"].astype(str).replace(names)
+    table = table.astype({"Reaction": str})
+    table.loc[[0, 1], "Reaction"] = ["", "NA"]
+    table.to_csv(tmp_path / "sleep.csv", index=False)
+    estimates = json.loads(run("fit", SLEEP, tmp_path / "sleep.csv", "--json").stdout)
+    assert (estimates["nobs"], estimates["ngroups"]) == (178, {"Subject": 18})
+
+
+def test_singular_fit_is_told_once_in_the_summary():
+    done = run("fit", "Yield ~ 1 + (1 | Batch)", "Dyestuff2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("singular") == 1
+
+
+BAD_INPUT = [
+    (["fit", "Reaction ~ Days", "sleepstudy"], "random"),
+    (["fit", "Reaction ~ Dayz + (1 | Subject)", "sleepstudy"], "Did you mean 'Days'?"),
+    (["fit", "Reaction ~ Days + (1 | Subject", "sleepstudy"], "^"),
+    (["fit", SLEEP, "sleepstudie"], "Did you mean 'sleepstudy'?"),
+    (["fit", SLEEP, "missing.csv"], "No such file"),
+    (["fit", SLEEP, "table.xlsx"], ".csv, .tsv or .parquet"),
+    (["fit", SLEEP, "sleepstudy", "--weights", "w"], "'w'"),
+    (["fit", SLEEP, "sleepstudy", "--solver", "fast"], "dense"),
+    (["fit", SLEEP, "sleepstudy", "--optimizer", "bobyqa"], "COBYQA"),
+    (["fit", SLEEP, "sleepstudy", "--tidy", "no/such/folder.csv"], "no/such"),
+    (["datasets", "cak"], "Did you mean 'cake'?"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", BAD_INPUT)
+def test_bad_input_is_one_message_and_status_2(arguments, message, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lmm: error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+MALFORMED = {
+    "empty.csv": b"",
+    "ragged.csv": b"a,b\n1,2\n1,2,3\n",
+    "binary.csv": b"\xff\xfe\x00\x01",
+    "broken.parquet": b"not parquet",
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_unreadable_files_are_named(name, tmp_path):
+    (tmp_path / name).write_bytes(MALFORMED[name])
+    done = run("fit", SLEEP, name, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Cannot read '{name}'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_option_shows_the_usage():
+    done = run("fit", SLEEP, "sleepstudy", "--mll")
+    assert done.returncode == 2
+    assert "usage: lmm" in done.stderr
+
+
+def test_datasets_lists_and_describes():
+    listing = run("datasets").stdout.splitlines()
+    assert len(listing) == 20
+    assert any(line.startswith("InstEval     73421 x 7") for line in listing)
+    assert "Source: R package lme4; Belenky" in run("datasets", "sleepstudy").stdout
+
+
+def test_versions_and_console_script():
+    done = run("versions")
+    assert done.stdout.splitlines()[0].split() == ["lmm", "0.1.0"]
+    assert run("--version").stdout == "lmm 0.1.0\n"
