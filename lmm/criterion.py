@@ -1,0 +1,273 @@
+"""The profiled deviance and REML criterion, with gradient and Hessian.
+
+With nu = n (ML) or n - p (REML) and the values of `lmm.pls.base`,
+
+    d(theta) = logdet_L [+ logdet_RX] + nu (1 + log(2 pi pwrss / nu)) - sum(log w)            (1)
+
+(Bates et al. 2015, eqns. 34 and 41). With respect to ``Gamma_i = lambda_i lambda_i'``
+
+    dd/dGamma = G = sum_levels(F) - nu sum_levels(v v') / pwrss                                (2)
+    d2d/dGamma_a dGamma_b = -tr(F E_a F E_b) + nu (2 v'E_a'PZZE_b v / pwrss - q_a q_b)           (3)
+
+where F is Z'PZ (REML) or Z'V^-1 Z (ML), v = Z'Py and q = v v'/pwrss. The chain rule to the entries of
+lambda adds ``2 G`` for entries of one column (4), since Gamma is quadratic in lambda.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.design.matrices import ModelMatrices
+from lmm.pls import Derivatives, Factors, PLSSolver, PLSTerms, Problem, choose_solver
+
+__all__ = ["Evaluation", "ProfiledCriterion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Criterion with derivatives at one point of the whitened coordinates.
+
+    Attributes
+    ----------
+    value : float
+        The criterion.
+    gradient : (m,) array
+        Derivative with respect to the entries of lambda* (whitened coordinates).
+    hessian : (m, m) array
+        Second derivative: exact where the solver has the trace term, else the average information
+        plus the exact curvature term (4).
+    slopes : tuple of (k_i, k_i) arrays
+        G of (2): derivative in the variance, per term.
+    exact : bool
+        Whether `hessian` is exact.
+    """
+
+    value: float
+    gradient: Vector
+    hessian: Matrix
+    slopes: tuple[Matrix, ...]
+    exact: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ProfiledCriterion:
+    """Profiled deviance (ML) or REML criterion of a model, as a function of theta.
+
+    Parameters
+    ----------
+    matrices : ModelMatrices
+        The model.
+    reml : bool, default True
+        REML criterion if true, deviance if false.
+    solver : str or PLSSolver, default "auto"
+        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"dense"``, or a solver object made
+        for these matrices.
+
+    Notes
+    -----
+    Calling it with lme4's theta evaluates (1). The optimizer moves ``x``, the same entries of
+    ``lambda* = R lambda`` made lower triangular, in which units and origins of the covariates
+    have no effect (see `lmm.pls.problem`).
+    """
+
+    matrices: ModelMatrices
+    reml: bool = True
+    solver: PLSSolver | str = "auto"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.solver, str):
+            object.__setattr__(self, "solver", choose_solver(self.matrices, self.solver))
+
+    @property
+    def pls(self) -> PLSSolver:
+        """The solver object."""
+        assert not isinstance(self.solver, str)
+        return self.solver
+
+    @property
+    def problem(self) -> Problem:
+        """The standardized problem that the solver holds."""
+        return self.pls.problem
+
+    @cached_property
+    def degrees_of_freedom(self) -> int:
+        """nu: n for ML, n - p for REML."""
+        return self.matrices.n - (self.matrices.p if self.reml else 0)
+
+    @cached_property
+    def start(self) -> Vector:
+        """lme4's default start, the identity."""
+        return np.concatenate([term.covariance.start for term in self.matrices.terms])
+
+    @property
+    def lower(self) -> Vector:
+        """Lower bounds of theta (and of x): 0 on the diagonals, -inf elsewhere."""
+        return self.matrices.lower
+
+    # Values ------------------------------------------------------------------------------------
+
+    def __call__(self, theta: Vector) -> float:
+        """The criterion at theta (m,), lme4's length and order."""
+        return self.from_terms(self.pls.terms(self.whitened(self.checked(theta))))
+
+    def from_terms(self, terms: PLSTerms) -> float:
+        """Criterion (1) from the three numbers of a solver."""
+        problem, nu = self.problem, self.degrees_of_freedom
+        pwrss = terms.pwrss * problem.scale**2
+        value = terms.logdet_L + nu * (1.0 + float(np.log(2.0 * np.pi * pwrss / nu)))
+        if self.reml:
+            value += terms.logdet_RX + problem.logdet_T
+        return value - problem.sum_log_weights
+
+    def value_and_gradient(self, theta: Vector) -> tuple[float, Vector]:
+        """The criterion and its gradient at theta, lme4's scale."""
+        theta = self.checked(theta)
+        derivatives = self.pls.derivatives(self.whitened(theta), self.reml)
+        gradient = []
+        for term, part, R, G in zip(
+            self.matrices.terms,
+            self.matrices.theta_slices,
+            self.problem.whitening,
+            self._slopes(derivatives),
+            strict=True,
+        ):
+            factor = term.covariance.factor(theta[part])
+            gradient.append(2.0 * (R.T @ G @ R @ factor)[term.covariance.positions])
+        return self.from_terms(derivatives.terms), np.concatenate(gradient)
+
+    def checked(self, theta: Vector) -> Vector:
+        """Theta as a float array of the right length.
+
+        Raises
+        ------
+        ValueError
+            The length is not the number of covariance parameters.
+        """
+        theta = np.atleast_1d(np.asarray(theta, dtype=float))
+        if theta.shape != self.lower.shape:
+            raise ValueError(
+                f"theta has shape {theta.shape}, but the model has {len(self.lower)} covariance "
+                f"parameters: {', '.join(self.matrices.theta_names)}."
+            )
+        return theta
+
+    # Coordinates -------------------------------------------------------------------------------
+
+    def whitened(self, theta: Vector) -> Factors:
+        """Factors R lambda of the whitened problem, for lme4's theta."""
+        return tuple(
+            R @ factor
+            for R, factor in zip(
+                self.problem.whitening, self.matrices.factors(theta), strict=True
+            )
+        )
+
+    def factors(self, x: Vector) -> Factors:
+        """Lower-triangular factors lambda* of the whitened problem, for x (m,)."""
+        return self.matrices.factors(x)
+
+    def to_x(self, theta: Vector) -> Vector:
+        """Whitened coordinates of lme4's theta."""
+        return np.concatenate(
+            [
+                term.covariance.theta(lower_triangular(factor))
+                for term, factor in zip(self.matrices.terms, self.whitened(theta), strict=True)
+            ]
+        )
+
+    def to_theta(self, x: Vector) -> Vector:
+        """lme4's theta of whitened coordinates."""
+        return np.concatenate(
+            [
+                term.covariance.theta(lower_triangular(np.linalg.solve(R, factor)))
+                for term, R, factor in zip(
+                    self.matrices.terms, self.problem.whitening, self.factors(x), strict=True
+                )
+            ]
+        )
+
+    # Derivatives -------------------------------------------------------------------------------
+
+    def value(self, x: Vector) -> float:
+        """The criterion at whitened coordinates x (m,)."""
+        return self.from_terms(self.pls.terms(self.factors(x)))
+
+    def evaluate(self, x: Vector) -> Evaluation:
+        """Value, gradient and Hessian at whitened coordinates x (m,)."""
+        factors = self.factors(x)
+        derivatives = self.pls.derivatives(factors, self.reml)
+        slopes = self._slopes(derivatives)
+        nu = self.degrees_of_freedom
+        q = np.concatenate([block.ravel() for block in derivatives.quadratic])
+        second = 2.0 * derivatives.average - np.outer(q, q)
+        if derivatives.trace is None:
+            # Average information: the trace term is about half of the quadratic one.
+            second = nu * (derivatives.average - np.outer(q, q))
+        else:
+            second = nu * second - derivatives.trace
+        J = self._jacobian(factors)
+        hessian = J @ second @ J.T
+        gradient = np.empty(len(x))
+        for G, factor, part, (rows, columns) in zip(
+            slopes, factors, self.matrices.theta_slices, self._positions, strict=True
+        ):
+            gradient[part] = 2.0 * (G @ factor)[rows, columns]
+            same = columns[:, None] == columns
+            hessian[part, part] += 2.0 * np.where(same, G[rows[:, None], rows], 0.0)
+        return Evaluation(
+            self.from_terms(derivatives.terms),
+            gradient,
+            0.5 * (hessian + hessian.T),
+            slopes,
+            derivatives.trace is not None,
+        )
+
+    @cached_property
+    def _positions(self) -> tuple[tuple[IntVector, IntVector], ...]:
+        return tuple(term.covariance.positions for term in self.matrices.terms)
+
+    def _slopes(self, derivatives: Derivatives) -> tuple[Matrix, ...]:
+        nu = self.degrees_of_freedom
+        return tuple(
+            logdet - nu * quadratic
+            for logdet, quadratic in zip(derivatives.logdet, derivatives.quadratic, strict=True)
+        )
+
+    def _jacobian(self, factors: Factors) -> Matrix:
+        """Derivative of the stacked Gamma entries with respect to x, (m, K)."""
+        m = len(self.lower)
+        J = np.zeros((m, sum(factor.size for factor in factors)))
+        start = 0
+        for factor, part, (rows, columns) in zip(
+            factors, self.matrices.theta_slices, self._positions, strict=True
+        ):
+            k = len(factor)
+            block = np.zeros((len(rows), k, k))
+            each = np.arange(len(rows))
+            # d(lambda lambda')/d lambda_rc = e_r lambda_c' + lambda_c e_r'
+            block[each, rows, :] = factor[:, columns].T
+            block[each, :, rows] += factor[:, columns].T
+            J[part, start : start + k * k] = block.reshape(len(rows), k * k)
+            start += k * k
+        return J
+
+    # Other criteria on the same problem ----------------------------------------------------------
+
+    def with_response(self, y: Vector) -> ProfiledCriterion:
+        """The criterion for another response (n,) on the same design."""
+        solver = self.pls.with_response(y)
+        return replace(self, matrices=solver.problem.matrices, solver=solver)
+
+
+def lower_triangular(factor: Matrix) -> Matrix:
+    """Lower-triangular L (k, k) with L L' = factor factor' and a non-negative diagonal.
+
+    By a QR decomposition of factor', so that no digits are lost by forming the product.
+    """
+    L = np.linalg.qr(factor.T, mode="r").T
+    signs = np.where(np.diag(L) < 0.0, -1.0, 1.0)
+    return np.asarray(L * signs)

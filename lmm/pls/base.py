@@ -1,0 +1,100 @@
+"""The contract of penalized-least-squares solvers, and the values that they return.
+
+A solver is made from a `Problem` (`lmm.pls.problem`) and evaluated at relative covariance factors
+``factors = (lambda_1, ..., lambda_r)``, one (k, k) array per random-effects term in the problem's
+whitened coordinates. Only ``lambda lambda'`` matters: any square root will do.
+
+With ``V = I + Z Lambda Lambda' Z'`` and ``P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1`` the laws are
+
+* ``logdet_L  = log|V|``,  ``logdet_RX = log|X'V^-1 X|``,  ``pwrss = y'P y``;
+* the hot path (`terms`, `derivatives`) returns scalars and k x k matrices, the cold path
+  (`solution`, `factorize`) returns arrays of its own;
+* every solver agrees with `lmm.pls.dense` on every model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from lmm._types import Matrix, Vector
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Derivatives", "PLSSolver", "PLSTerms"]
+
+Factors = tuple[Matrix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PLSTerms:
+    """The three numbers that the criteria are made of.
+
+    Attributes
+    ----------
+    logdet_L : float
+        ``log|Lambda'Z'Z Lambda + I|``, twice the log determinant of the sparse factor L.
+    logdet_RX : float
+        ``log|X'V^-1 X|``.
+    pwrss : float
+        Penalized weighted residual sum of squares at its minimum.
+    """
+
+    logdet_L: float
+    logdet_RX: float
+    pwrss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Derivatives:
+    """First and second derivatives with respect to ``Gamma_i = lambda_i lambda_i'``.
+
+    Directions are the entries of the k_i x k_i matrices Gamma_i, stacked row by row over terms:
+    K = sum of k_i^2 of them. ``F`` is ``Z'PZ`` for REML and ``Z'V^-1 Z`` for ML, ``v = Z'Py``.
+
+    Attributes
+    ----------
+    terms : PLSTerms
+        The values themselves.
+    logdet : tuple of (k_i, k_i) arrays
+        Sum over levels of the diagonal blocks of F: the derivative of ``log|V|``
+        (ML) or ``log|V| + log|X'V^-1 X|`` (REML).
+    quadratic : tuple of (k_i, k_i) arrays
+        Sum over levels of v v' / pwrss: minus the derivative of log pwrss.
+    average : (K, K) array
+        ``v'E_a' (Z'PZ) E_b v / pwrss``: half the second derivative of pwrss, over pwrss.
+    trace : (K, K) array or None
+        ``tr(F E_a F E_b)``: minus the second derivative of the log determinants. None where a
+        solver does not have it at the cost of a gradient.
+    """
+
+    terms: PLSTerms
+    logdet: tuple[Matrix, ...]
+    quadratic: tuple[Matrix, ...]
+    average: Matrix
+    trace: Matrix | None
+
+
+class PLSSolver(Protocol):
+    """Evaluates the penalized least-squares problem at given covariance factors."""
+
+    @property
+    def name(self) -> str:
+        """Short name, such as ``"block"``."""
+
+    @property
+    def description(self) -> str:
+        """What was chosen and why, one line."""
+
+    def terms(self, factors: Factors) -> PLSTerms:
+        """Values only."""
+
+    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
+        """Values with first and second derivatives of the log determinant and pwrss."""
+
+    def coefficients(self, factors: Factors) -> tuple[Vector, tuple[Matrix, ...]]:
+        """Fixed effects (p,) and, per term, random effects b (l_i, k_i), whitened coordinates."""
+
+    def with_response(self, y: Vector) -> Self:
+        """The same problem with another standardized response (n,); everything else is shared."""

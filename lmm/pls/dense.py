@@ -1,0 +1,150 @@
+"""The textbook: penalized least squares with dense matrices, equation by equation.
+
+This is the oracle. It follows Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1),
+section 2.3 ("eqn." below), with the fill-reducing permutation left out, and forms every matrix
+that the derivatives need. Use it to check the other solvers; it costs O(q^3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+
+from lmm._types import Matrix, Vector
+from lmm.pls.base import Derivatives, Factors, PLSTerms
+from lmm.pls.problem import Problem
+
+__all__ = ["DenseSolver"]
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Everything at one Lambda: L (q, q), RZX (q, p), RX (p, p), cu (q,), beta (p,), u (q,)."""
+
+    Lambda: Matrix
+    L: Matrix
+    RZX: Matrix
+    RX: Matrix
+    beta: Vector
+    u: Vector
+    pwrss: float
+
+
+@dataclass(frozen=True, eq=False)
+class DenseSolver:
+    """Dense solver for small models and for checking the others.
+
+    Parameters
+    ----------
+    problem : Problem
+        Standardized problem.
+    """
+
+    problem: Problem
+
+    name = "dense"
+    description = "dense: textbook oracle"
+
+    @cached_property
+    def Z(self) -> Matrix:
+        """(n, q): term by term, level by level, columns within."""
+        blocks = []
+        for term, Z in zip(self.problem.matrices.terms, self.problem.term_columns, strict=True):
+            block = np.zeros((self.problem.n, term.n_levels, term.size))
+            block[np.arange(self.problem.n), term.codes] = Z
+            blocks.append(block.reshape(self.problem.n, term.q))
+        return np.hstack(blocks)
+
+    def _state(self, factors: Factors) -> _State:
+        X, y, Z = self.problem.X, self.problem.y, self.Z
+        terms = self.problem.matrices.terms
+        Lambda = np.zeros((Z.shape[1], Z.shape[1]))
+        for rows, factor, term in zip(self._ranges(), factors, terms, strict=True):
+            Lambda[rows, rows] = np.kron(np.eye(term.n_levels), factor)
+        ZL = Z @ Lambda
+        L = cholesky(ZL.T @ ZL + np.eye(ZL.shape[1]), lower=True)  # eqn. 18
+        cu = solve_triangular(L, ZL.T @ y, lower=True)
+        RZX = solve_triangular(L, ZL.T @ X, lower=True)
+        RX = cholesky(X.T @ X - RZX.T @ RZX)  # eqn. 18
+        beta = solve_triangular(RX, X.T @ y - RZX.T @ cu, trans="T")
+        beta = solve_triangular(RX, beta)
+        u = solve_triangular(L, cu - RZX @ beta, lower=True, trans="T")
+        residual = y - X @ beta - ZL @ u
+        pwrss = float(residual @ residual + u @ u)  # eqn. 14
+        return _State(Lambda, L, RZX, RX, beta, u, pwrss)
+
+    def _ranges(self) -> Iterator[slice]:
+        start = 0
+        for term in self.problem.matrices.terms:
+            yield slice(start, start + term.q)
+            start += term.q
+
+    def terms(self, factors: Factors) -> PLSTerms:
+        """Values only."""
+        return self._terms(self._state(factors))
+
+    def _terms(self, state: _State) -> PLSTerms:
+        return PLSTerms(
+            2.0 * float(np.log(np.diag(state.L)).sum()),
+            2.0 * float(np.log(np.diag(state.RX)).sum()),
+            state.pwrss,
+        )
+
+    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
+        """Values with first and second derivatives, from the q x q matrices themselves."""
+        state = self._state(factors)
+        X, y, Z = self.problem.X, self.problem.y, self.Z
+        A = Z.T @ Z
+        half = solve_triangular(state.L, state.Lambda.T @ A, lower=True)
+        ZVZ = A - half.T @ half
+        ZVX = Z.T @ X - half.T @ state.RZX
+        DX = solve_triangular(state.RX, ZVX.T, trans="T").T
+        ZPZ = ZVZ - DX @ DX.T
+        v = Z.T @ (y - X @ state.beta - Z @ (state.Lambda @ state.u))
+        F = ZPZ if reml else ZVZ
+        selectors = list(self._directions())
+        rows = [a for a, _ in selectors]
+        columns = [b for _, b in selectors]
+        W = np.zeros((len(v), len(selectors)))  # E_ab v, one column per direction
+        for j, (a, b) in enumerate(selectors):
+            W[a, j] = v[b]
+        trace = np.array(
+            [
+                [np.sum(F[np.ix_(b, c)] * F[np.ix_(a, d)]) for c, d in zip(rows, columns, strict=True)]
+                for a, b in selectors
+            ]
+        )
+        logdet, quadratic = [], []
+        for range_, term in zip(self._ranges(), self.problem.matrices.terms, strict=True):
+            blocks = F[range_, range_].reshape(term.n_levels, term.size, term.n_levels, term.size)
+            logdet.append(np.einsum("iaib->ab", blocks))
+            effects = v[range_].reshape(term.n_levels, term.size)
+            quadratic.append(effects.T @ effects / state.pwrss)
+        average = W.T @ ZPZ @ W / state.pwrss
+        return Derivatives(self._terms(state), tuple(logdet), tuple(quadratic), average, trace)
+
+    def _directions(self) -> Iterator[tuple[Vector, Vector]]:
+        """Rows and columns of Z'..Z that each entry (a, b) of each Gamma couples."""
+        for range_, term in zip(self._ranges(), self.problem.matrices.terms, strict=True):
+            index = np.arange(range_.start, range_.stop).reshape(term.n_levels, term.size)
+            for a in range(term.size):
+                for b in range(term.size):
+                    yield index[:, a], index[:, b]
+
+    def coefficients(self, factors: Factors) -> tuple[Vector, tuple[Matrix, ...]]:
+        """Fixed effects (p,) and, per term, random effects (l_i, k_i)."""
+        state = self._state(factors)
+        b = state.Lambda @ state.u
+        effects = tuple(
+            b[range_].reshape(term.n_levels, term.size)
+            for range_, term in zip(self._ranges(), self.problem.matrices.terms, strict=True)
+        )
+        return state.beta, effects
+
+    def with_response(self, y: Vector) -> DenseSolver:
+        """The same design with another response (n,)."""
+        return DenseSolver(self.problem.with_response(y))

@@ -1,0 +1,333 @@
+"""One grouping factor: every level is eliminated in closed form, second derivatives are exact.
+
+For level i with ``A_i = Z_i'Z_i`` and ``C_i = Z_i'[X y]``, and ``Gamma = lambda lambda'``:
+
+* ``H_i = lambda (lambda'A_i lambda + I)^-1 lambda'``, ``N_i = (I + A_i Gamma)^-1 = I - A_i H_i``
+* ``[X y]'V^-1[X y] = [X y]'[X y] - sum_i C_i'H_i C_i``, whose Cholesky factor has ``RX`` in its
+  leading part and ``sqrt(pwrss)`` as its last pivot;
+* ``F_i = Z_i'V_i^-1 Z_i = N_i A_i`` and ``D_i = Z_i'V_i^-1 [X y] = N_i C_i``.
+
+Levels that share A_i share H_i, N_i and F_i: they are computed once per distinct A_i, and the C_i of
+such a class are replaced by as few rows as span the same sum of C_i C_i' (docs/theory, "Duplicate
+blocks"). After construction nothing depends on the number of rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.errors import NumericalError
+from lmm.pls.base import Derivatives, Factors, PLSTerms
+from lmm.pls.kernels import invert, sum_by
+from lmm.pls.problem import Group, Problem
+
+__all__ = ["GroupedSolver"]
+
+# Levels per chunk: the working set of a chunk stays in the cache.
+CHUNK = 16384
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Cross-products of a set of levels, struct of arrays.
+
+    Attributes
+    ----------
+    A : (k, k, m) array
+        Distinct blocks Z_i'Z_i.
+    counts : (m,) array
+        How many levels share each.
+    C : (t, k, r) array
+        Rows of [X y]'Z_i, t = p + 1.
+    classes : (r,) int array or None
+        Block of each row of C; None when rows and blocks correspond one to one.
+    """
+
+    A: Matrix
+    counts: Vector
+    C: Matrix
+    classes: IntVector | None
+
+    def spread(self, blocks: Matrix) -> Matrix:
+        """Blocks (k, k, m) repeated for the rows of C, (k, k, r)."""
+        return blocks if self.classes is None else blocks[:, :, self.classes]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedSolver:
+    """Block solver for models with a single grouping factor.
+
+    Parameters
+    ----------
+    problem : Problem
+        Standardized problem with one group.
+    chunks : tuple of Levels
+        Cross-products, in pieces that fit the cache.
+    base : (t, t) array
+        [X y]'[X y].
+    """
+
+    problem: Problem
+    chunks: tuple[Levels, ...]
+    base: Matrix
+
+    name = "block"
+
+    @classmethod
+    def build(cls, problem: Problem) -> GroupedSolver:
+        """Accumulate the cross-products of a problem."""
+        group = problem.groups[0]
+        A = _gram(group)
+        return cls(problem, tuple(_chunks(A, _coupling(problem, group))), _base(problem))
+
+    def with_response(self, y: Vector) -> GroupedSolver:
+        """The same design with another response (n,)."""
+        return GroupedSolver.build(self.problem.with_response(y))
+
+    @property
+    def description(self) -> str:
+        """What was chosen and why."""
+        group = self.problem.groups[0]
+        distinct = sum(chunk.A.shape[2] for chunk in self.chunks)
+        return (
+            f"block: one grouping factor, {group.n_levels} levels of {group.name} "
+            f"({distinct} distinct {group.size} x {group.size} blocks) eliminated in closed form"
+        )
+
+    def _factor(self, factors: Factors) -> Matrix:
+        group = self.problem.groups[0]
+        lam = np.zeros((group.size, group.size))
+        for i, part in group.members:
+            lam[part, part] = factors[i]
+        return lam
+
+    def terms(self, factors: Factors) -> PLSTerms:
+        """Values only."""
+        lam = self._factor(factors)
+        logdet, reduced = 0.0, self.base.copy()
+        for levels in self.chunks:
+            H, part = _penalized_inverse(levels.A, lam)
+            logdet += float(levels.counts @ part)
+            reduced -= _swept(levels, H)
+        return _values(logdet, cholesky(reduced))
+
+    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
+        """Values with exact first and second derivatives."""
+        lam = self._factor(factors)
+        logdet, reduced, sweeps = 0.0, self.base.copy(), []
+        for levels in self.chunks:
+            H, part = _penalized_inverse(levels.A, lam)
+            logdet += float(levels.counts @ part)
+            reduced -= _swept(levels, H)
+            if len(self.chunks) == 1:  # keep it: many chunks are recomputed to save memory
+                sweeps.append(H)
+        L = cholesky(reduced)
+        half = np.linalg.inv(L)
+        sums = _Sums.zero(lam.shape[0], self.problem.p)
+        for j, levels in enumerate(self.chunks):
+            H = sweeps[j] if sweeps else _penalized_inverse(levels.A, lam)[0]
+            sums = sums + _Sums.of(levels, H, half)
+        return sums.derivatives(_values(logdet, L), reml, self._members())
+
+    def _members(self) -> list[slice]:
+        by_term = dict(self.problem.groups[0].members)
+        return [by_term[i] for i in range(len(by_term))]
+
+    def coefficients(self, factors: Factors) -> tuple[Vector, tuple[Matrix, ...]]:
+        """Fixed effects (p,) and, per term, random effects (l, k_i)."""
+        lam = self._factor(factors)
+        group = self.problem.groups[0]
+        reduced = self.base.copy()
+        for levels in self.chunks:
+            reduced -= _swept(levels, _penalized_inverse(levels.A, lam)[0])
+        half = np.linalg.inv(cholesky(reduced))
+        beta = -half[-1, :-1] / half[-1, -1]
+        residual = self.problem.y - self.problem.X @ beta
+        H, _ = _penalized_inverse(_gram(group), lam)
+        right = sum_by(group.Z.T * residual, group.codes, group.n_levels)
+        effects = np.einsum("abm,bm->ma", H, right)
+        return beta, tuple(effects[:, part] for part in self._members())
+
+
+def _gram(group: Group) -> Matrix:
+    """Z_i'Z_i per level, (k, k, l)."""
+    k = group.size
+    A = np.empty((k, k, group.n_levels))
+    columns = np.ascontiguousarray(group.Z.T)
+    for a in range(k):
+        for b in range(a + 1):
+            A[a, b] = A[b, a] = np.bincount(
+                group.codes, weights=columns[a] * columns[b], minlength=group.n_levels
+            )
+    return A
+
+
+def _coupling(problem: Problem, group: Group) -> Matrix:
+    """[X y]'Z_i per level, (t, k, l)."""
+    columns = np.ascontiguousarray(group.Z.T)
+    C = np.empty((problem.p + 1, group.size, group.n_levels))
+    for s in range(problem.p + 1):
+        column = problem.y if s == problem.p else problem.X[:, s]
+        C[s] = sum_by(columns * column, group.codes, group.n_levels)
+    return C
+
+
+def _base(problem: Problem) -> Matrix:
+    """[X y]'[X y], (t, t). X is orthonormal and y orthogonal to it, by construction."""
+    base = np.eye(problem.p + 1)
+    base[-1, -1] = problem.y @ problem.y
+    return base
+
+
+def _chunks(A: Matrix, C: Matrix) -> Iterator[Levels]:
+    """Cut into chunks; collapse levels with bitwise equal blocks where that pays."""
+    k, _, n_levels = A.shape
+    rows = A.reshape(k * k, n_levels).T
+    # A look at the first levels tells whether the full (sorting) search can pay.
+    sample = np.unique(rows[:256], axis=0)
+    if 4 * len(sample) <= min(n_levels, 256):
+        distinct, classes, counts = np.unique(
+            rows, axis=0, return_inverse=True, return_counts=True
+        )
+        if 4 * len(distinct) <= n_levels:
+            yield _collapse(distinct.T.reshape(k, k, -1), classes.ravel(), counts, C)
+            return
+    for start in range(0, n_levels, CHUNK):
+        part = slice(start, start + CHUNK)
+        piece = np.ascontiguousarray(A[:, :, part])
+        yield Levels(piece, np.ones(piece.shape[2]), np.ascontiguousarray(C[:, :, part]), None)
+
+
+def _collapse(A: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Levels:
+    """Replace each class's C_i by at most t k rows with the same sum of outer products."""
+    t, k, _ = C.shape
+    pieces, owners = [], []
+    order = np.argsort(classes, kind="stable")
+    for c, members in enumerate(np.split(order, np.cumsum(counts)[:-1])):
+        block = C[:, :, members].reshape(t * k, -1)
+        if block.shape[1] > t * k:
+            block = np.linalg.qr(block.T, mode="r").T
+        pieces.append(block)
+        owners.append(np.full(block.shape[1], c))
+    stacked = np.ascontiguousarray(np.hstack(pieces).reshape(t, k, -1))
+    return Levels(np.ascontiguousarray(A), counts.astype(float), stacked, np.concatenate(owners))
+
+
+def _penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
+    """H (k, k, m) and log|lambda'A lambda + I| (m,)."""
+    omega = np.einsum("ba,bcm->acm", lam, np.einsum("abm,bc->acm", A, lam))
+    for a in range(len(lam)):
+        omega[a, a] += 1.0
+    inverse, logdet = invert(omega)
+    half = np.einsum("ab,bcm->acm", lam, inverse)
+    return np.einsum("acm,dc->adm", half, lam), logdet
+
+
+def _swept(levels: Levels, H: Matrix) -> Matrix:
+    """Sum over levels of C_i'H_i C_i, (t, t)."""
+    t = len(levels.C)
+    HC = np.einsum("abm,tbm->tam", levels.spread(H), levels.C)
+    return np.asarray(levels.C.reshape(t, -1) @ HC.reshape(t, -1).T)
+
+
+def cholesky(reduced: Matrix) -> Matrix:
+    """Lower Cholesky factor of [X y]'V^-1[X y].
+
+    Raises
+    ------
+    NumericalError
+        The fixed effects are not identified at this covariance.
+    """
+    try:
+        return np.linalg.cholesky(0.5 * (reduced + reduced.T))
+    except np.linalg.LinAlgError as error:
+        raise NumericalError(
+            "X'V^-1 X is not positive definite: the fixed effects are not identified."
+        ) from error
+
+
+def _values(logdet: float, L: Matrix) -> PLSTerms:
+    diagonal = np.diag(L)
+    return PLSTerms(logdet, 2.0 * float(np.log(diagonal[:-1]).sum()), float(diagonal[-1]) ** 2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Sums over levels that the derivatives are made of. E = L^-1 D': DX and v / sqrt(pwrss)."""
+
+    F: Matrix  # (k, k)          sum F
+    EE: Matrix  # (t, k, t, k)    sum E E
+    FF: Matrix  # (k, k, k, k)    sum F (x) F
+    FX: Matrix  # (k, k, k, k)    sum F (x) DX DX'
+    Fv: Matrix  # (k, k, k, k)    sum F (x) v v'
+
+    @classmethod
+    def zero(cls, k: int, p: int) -> _Sums:
+        fourth = np.zeros((k, k, k, k))
+        return cls(np.zeros((k, k)), np.zeros((p + 1, k, p + 1, k)), fourth, fourth, fourth)
+
+    @classmethod
+    def of(cls, levels: Levels, H: Matrix, half: Matrix) -> _Sums:
+        """Sums over one chunk, given H and L^-1."""
+        t, k, rows = levels.C.shape
+        N = -np.einsum("abm,bcm->acm", levels.A, H)
+        for a in range(k):
+            N[a, a] += 1.0
+        F = np.einsum("abm,bcm->acm", N, levels.A)
+        D = np.einsum("abm,tbm->tam", levels.spread(N), levels.C)
+        E = half @ D.reshape(t, -1)
+        flat = E.reshape(t * k, rows)
+        E = E.reshape(t, k, rows)
+        flat_F = F.reshape(k * k, -1)
+        spread = levels.spread(F).reshape(k * k, rows)
+        XX = np.einsum("sam,sbm->abm", E[:-1], E[:-1]).reshape(k * k, rows)
+        vv = np.einsum("am,bm->abm", E[-1], E[-1]).reshape(k * k, rows)
+        weighted = flat_F * levels.counts
+        return cls(
+            (flat_F @ levels.counts).reshape(k, k),
+            (flat @ flat.T).reshape(t, k, t, k),
+            (weighted @ flat_F.T).reshape(k, k, k, k),
+            (spread @ XX.T).reshape(k, k, k, k),
+            (spread @ vv.T).reshape(k, k, k, k),
+        )
+
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(
+            *(
+                getattr(self, field.name) + getattr(other, field.name)
+                for field in dataclasses.fields(self)
+            )
+        )
+
+    def derivatives(self, terms: PLSTerms, reml: bool, parts: list[slice]) -> Derivatives:
+        """Put the sums together; directions (a, b) of Gamma, restricted to the terms' blocks."""
+        k = len(self.F)
+        X, v = slice(None, -1), -1
+        EXX = self.EE[X, :, X, :]
+        logdet = self.F - np.einsum("sasb->ab", EXX) if reml else self.F
+        quadratic = self.EE[v, :, v, :]
+        U = self.EE[v][:, X, :]  # (k, p, k): sum v_b DX_a
+        average = np.einsum("acbd->abcd", self.Fv) - np.einsum("bsa,dsc->abcd", U, U)
+        trace = np.einsum("bcda->abcd", self.FF)
+        if reml:
+            trace = (
+                trace
+                - np.einsum("bcda->abcd", self.FX)
+                - np.einsum("dabc->abcd", self.FX)
+                + np.einsum("sbta,sctd->abcd", EXX, EXX)
+            )
+        index = np.arange(k * k).reshape(k, k)
+        chosen = np.concatenate([index[part, part].ravel() for part in parts])
+        pick = np.ix_(chosen, chosen)
+        return Derivatives(
+            terms,
+            tuple(logdet[part, part] for part in parts),
+            tuple(quadratic[part, part] for part in parts),
+            average.reshape(k * k, k * k)[pick],
+            trace.reshape(k * k, k * k)[pick],
+        )

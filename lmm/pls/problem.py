@@ -1,0 +1,212 @@
+"""The standardized problem: rows weighted, X orthonormal, y a residual, Z whitened term by term.
+
+Every solver works on it, so that no result depends on the unit or the origin of the data:
+
+* ``X = Q T`` by a QR decomposition of the weighted X, and ``y = X beta0 + scale * y*`` where beta0
+  is the ordinary least-squares fit: y* and Q carry no large common part that could cancel.
+* ``Z_i = Z*_i R_i`` with R_i upper triangular (diagonal for independent columns), scaled so that
+  the mean over levels of ``Z*'Z*`` is the identity. ``lambda* = R_i lambda_i``: a random effect
+  with ``lambda* = 1`` is as large as the noise of its level's own mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.covariance import Diagonal
+from lmm.design.matrices import ModelMatrices, ReTerm
+from lmm.errors import NumericalError
+
+__all__ = ["Group", "Problem", "standardize"]
+
+# A column of Z that adds less than this fraction of its norm to the columns before it is not
+# whitened against them: dividing by what is left would only blow up rounding errors.
+DEPENDENT = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Terms of one grouping factor, side by side.
+
+    Attributes
+    ----------
+    name : str
+        Grouping factor.
+    codes : (n,) int array
+        Level of each row.
+    n_levels : int
+        Number of levels l.
+    Z : (n, k) array
+        Weighted, whitened columns of all its terms.
+    members : tuple of (int, slice)
+        Index of each term and its columns in Z.
+    """
+
+    name: str
+    codes: IntVector
+    n_levels: int
+    Z: Matrix
+    members: tuple[tuple[int, slice], ...]
+
+    @property
+    def size(self) -> int:
+        """Number of columns k."""
+        return self.Z.shape[1]
+
+    @property
+    def q(self) -> int:
+        """Number of random effects."""
+        return self.n_levels * self.size
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Standardized least-squares problem.
+
+    Attributes
+    ----------
+    matrices : ModelMatrices
+        Where it comes from.
+    y : (n,) array
+        Standardized response: weighted least-squares residual over `scale`.
+    X : (n, p) array
+        Orthonormal fixed-effects columns Q.
+    groups : tuple of Group
+        Random effects, merged by grouping factor, in order of first appearance.
+    whitening : tuple of (k_i, k_i) arrays
+        R_i per term.
+    T : (p, p) array
+        Upper triangular, X = Q T.
+    beta0 : (p,) array
+        Least-squares coefficients of the original response.
+    scale : float
+        Size of the residual.
+    """
+
+    matrices: ModelMatrices
+    y: Vector
+    X: Matrix
+    groups: tuple[Group, ...]
+    whitening: tuple[Matrix, ...]
+    T: Matrix
+    beta0: Vector
+    scale: float
+
+    @property
+    def n(self) -> int:
+        """Number of observations."""
+        return len(self.y)
+
+    @property
+    def p(self) -> int:
+        """Number of fixed effects."""
+        return self.X.shape[1]
+
+    @property
+    def term_columns(self) -> tuple[Matrix, ...]:
+        """Standardized columns of each term, (n, k_i)."""
+        columns: dict[int, Matrix] = {}
+        for group in self.groups:
+            columns.update({i: group.Z[:, part] for i, part in group.members})
+        return tuple(columns[i] for i in range(len(columns)))
+
+    @cached_property
+    def logdet_T(self) -> float:
+        """``log|T|^2``: what standardizing took out of ``log|X'V^-1 X|``."""
+        return 2.0 * float(np.log(np.abs(np.diag(self.T))).sum())
+
+    @cached_property
+    def sum_log_weights(self) -> float:
+        """Sum of the log prior weights."""
+        weights = self.matrices.weights
+        return 0.0 if weights is None else float(np.log(weights).sum())
+
+    def with_response(self, y: Vector) -> Problem:
+        """The same design with another response (n,), offset not subtracted."""
+        residual, beta0, scale = _standardize_response(self.matrices, y, self.X, self.T)
+        matrices = dataclasses.replace(self.matrices, y=y)
+        return dataclasses.replace(self, matrices=matrices, y=residual, beta0=beta0, scale=scale)
+
+
+def standardize(matrices: ModelMatrices) -> Problem:
+    """Standardize a model's matrices (see the module's text)."""
+    root = None if matrices.weights is None else np.sqrt(matrices.weights)
+    X = matrices.X if root is None else matrices.X * root[:, None]
+    Q, T = np.linalg.qr(X)
+    y, beta0, scale = _standardize_response(matrices, matrices.y, Q, T)
+    whitened, whitening = [], []
+    for term in matrices.terms:
+        Z = term.Z if root is None else term.Z * root[:, None]
+        R = _whitening(term, Z)
+        whitened.append(_divide(Z, R))
+        whitening.append(R)
+    groups = _merge(matrices.terms, whitened)
+    return Problem(matrices, y, Q, groups, tuple(whitening), T, beta0, scale)
+
+
+def _standardize_response(
+    matrices: ModelMatrices, y: Vector, Q: Matrix, T: Matrix
+) -> tuple[Vector, Vector, float]:
+    target = y if matrices.offset is None else y - matrices.offset
+    if matrices.weights is not None:
+        target = target * np.sqrt(matrices.weights)
+    # Project twice: after the first pass rounding leaves a part of X in the residual.
+    coefficients = Q.T @ target
+    residual = target - Q @ coefficients
+    correction = Q.T @ residual
+    residual -= Q @ correction
+    beta0 = solve_triangular(T, coefficients + correction) if T.size else np.empty(0)
+    scale = float(np.linalg.norm(residual))
+    floor = float(np.finfo(float).eps * np.linalg.norm(target))
+    if not scale > floor:
+        raise NumericalError(
+            "The fixed effects fit the response exactly: no variation is left for random effects "
+            "or residuals. Check the response, or drop fixed effects."
+        )
+    scale /= np.sqrt(max(len(y) - len(T), 1))
+    return residual / scale, beta0, scale
+
+
+def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
+    """R (k, k) upper triangular such that the levels' mean of Z*'Z* is the identity."""
+    norm = np.sqrt(term.n_levels)
+    if isinstance(term.covariance, Diagonal) or term.size == 1:
+        lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z)) / norm
+        lengths[lengths == 0.0] = 1.0
+        return np.diag(lengths)
+    R = np.asarray(np.linalg.qr(Z, mode="r")) / norm
+    pivots = np.abs(np.diag(R))
+    lengths = np.sqrt(np.einsum("ij,ij->j", R, R))
+    dependent = pivots <= DEPENDENT * lengths
+    R[dependent, :] = 0.0
+    R[dependent, dependent] = np.where(lengths[dependent] > 0.0, lengths[dependent], 1.0)
+    return R
+
+
+def _divide(Z: Matrix, R: Matrix) -> Matrix:
+    """Z R^-1, (n, k)."""
+    if R.shape == (1, 1):
+        return Z / R[0, 0]
+    return np.asarray(solve_triangular(R, Z.T, trans="T").T)
+
+
+def _merge(terms: tuple[ReTerm, ...], whitened: list[Matrix]) -> tuple[Group, ...]:
+    names = list(dict.fromkeys(term.group for term in terms))
+    groups = []
+    for name in names:
+        members, columns, start = [], [], 0
+        for i, term in enumerate(terms):
+            if term.group == name:
+                members.append((i, slice(start, start + term.size)))
+                columns.append(whitened[i])
+                start += term.size
+                first = term
+        Z = columns[0] if len(columns) == 1 else np.hstack(columns)
+        groups.append(Group(name, first.codes, first.n_levels, Z, tuple(members)))
+    return tuple(groups)
