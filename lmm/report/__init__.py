@@ -1,0 +1,1 @@
+"""Results as text in R's form, as HTML and as labelled tables."""

@@ -1,0 +1,343 @@
+"""What lmer prints of a fit: `FitReport`, its print, and `Summary`, its summary.
+
+Both are records of numbers and labels only; they know nothing of how a model is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import Matrix, Vector
+from lmm.report.format import (
+    abbreviate,
+    format_number,
+    format_numbers,
+    round_decimals,
+    zapsmall,
+)
+from lmm.report.html import table_html, text_html
+from lmm.report.tables import (
+    WIDTH,
+    coefficient_cells,
+    coefficients_text,
+    labels,
+    matrix_text,
+    vector_text,
+)
+from lmm.report.varcorr import Component, VarCorr
+
+__all__ = ["ConvergenceReport", "FitReport", "Summary"]
+
+MAX_CORRELATION_COLUMNS = 12
+
+
+@dataclass(frozen=True)
+class ConvergenceReport:
+    """How the optimizer ended, as the foot of a print tells it.
+
+    Attributes
+    ----------
+    optimizer : str
+        Its name.
+    code : int
+        0 if it stopped as it should.
+    status : str
+        What the code means, ``OK`` for 0.
+    messages : tuple of str
+        Findings about the optimum, such as a singular fit.
+    """
+
+    optimizer: str
+    code: int = 0
+    status: str = "OK"
+    messages: tuple[str, ...] = ()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is nothing to tell."""
+        return self.code == 0 and not self.messages
+
+    @property
+    def verdict(self) -> str:
+        """The optimizer's code in words."""
+        return f"optimizer ({self.optimizer}) convergence code: {self.code} ({self.status})"
+
+
+@dataclass(frozen=True, eq=False)
+class FitReport:
+    """A fit as ``print(lmer(...))`` shows it.
+
+    Attributes
+    ----------
+    reml : bool
+        Whether the criterion is REML's.
+    formula : str
+        The formula, already broken into lines.
+    criteria : mapping of str to float
+        ``REML`` alone, or ``AIC``, ``BIC``, ``logLik``, ``deviance`` and ``df.resid``.
+    varcorr : VarCorr
+        Variance components.
+    nobs : int
+        Number of observations.
+    ngroups : mapping of str to int
+        Number of levels of each grouping factor.
+    fixef : Series (p,)
+        Fixed-effects estimates by name.
+    data, weights, offset, subset : str, optional
+        How the call named them; a line of the heading each.
+    fit_warnings : tuple of str
+        Findings about the data: dropped columns, scales.
+    convergence : ConvergenceReport, optional
+        How the optimizer ended.
+    """
+
+    reml: bool
+    formula: str
+    criteria: Mapping[str, float]
+    varcorr: VarCorr
+    nobs: int
+    ngroups: Mapping[str, int]
+    fixef: pd.Series[float]
+    data: str | None = None
+    weights: str | None = None
+    offset: str | None = None
+    subset: str | None = None
+    fit_warnings: tuple[str, ...] = ()
+    convergence: ConvergenceReport | None = None
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        fixef = table_html([format_numbers(self.fixef, 4)], labels(self.fixef.index))
+        return "".join([_heading_html(self, None), self.varcorr._repr_html_(), fixef])
+
+    def to_text(self, *, digits: int = 4, components: Sequence[Component] = ("Std.Dev.",)) -> str:
+        """Print as R's ``print(m, digits, ranef.comp)``.
+
+        Parameters
+        ----------
+        digits : int
+            Significant digits of estimates.
+        components : sequence of {"Variance", "Std.Dev."}
+            Columns of the variance components.
+        """
+        return "\n".join(
+            [
+                *_heading(self, None),
+                *_criteria(self, 4),
+                *_random_effects(self, digits, components),
+                *_fixed_effects(self.fixef, digits),
+                *_fit_warnings(self),
+                *_short_verdict(self.convergence),
+            ]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A fit as ``print(summary(lmer(...)))`` shows it.
+
+    Attributes
+    ----------
+    fit : FitReport
+        What the print of the fit shows too.
+    coefficients : DataFrame (p, 3 or 5)
+        ``Estimate``, ``Std. Error``, ``t value``; with a method for degrees of freedom also
+        ``df`` before the t value, and ``Pr(>|t|)``.
+    correlation : (p, p) array
+        Correlation of the fixed-effects estimates.
+    scaled_residuals : (n,) array
+        Weighted residuals in units of sigma.
+    ddf : str, optional
+        Method of the degrees of freedom as lmerTest writes it, ``Satterthwaite``.
+    """
+
+    fit: FitReport
+    coefficients: pd.DataFrame
+    correlation: Matrix
+    scaled_residuals: Vector
+    ddf: str | None = None
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        table = self.coefficients
+        cells = coefficient_cells(table, digits=4)
+        return "".join(
+            [
+                _heading_html(self.fit, self.ddf),
+                self.fit.varcorr._repr_html_(),
+                table_html(cells, labels(table.columns), rows=labels(table.index)),
+            ]
+        )
+
+    @property
+    def shows_correlation(self) -> bool:
+        """Whether the correlation matrix is printed by default: from 2 to 12 columns."""
+        return 1 < len(self.correlation) <= MAX_CORRELATION_COLUMNS
+
+    @property
+    def note(self) -> str | None:
+        """What the text leaves out and how to get it; R sends this to the message stream."""
+        p = len(self.correlation)
+        if p <= MAX_CORRELATION_COLUMNS:
+            return None
+        return (
+            f"Correlation matrix not shown by default, as p = {p} > {MAX_CORRELATION_COLUMNS}.\n"
+            "Use m.summary().to_text(correlation=True)  or\n"
+            "    m.vcov()        if you need it"
+        )
+
+    def to_text(
+        self,
+        *,
+        digits: int = 4,
+        components: Sequence[Component] = ("Variance", "Std.Dev."),
+        correlation: bool | None = None,
+        residuals: bool = True,
+        stars: bool = True,
+    ) -> str:
+        """Print as R's ``print(summary(m), digits, ranef.comp, correlation, show.resids)``.
+
+        Parameters
+        ----------
+        digits : int
+            Significant digits of estimates.
+        components : sequence of {"Variance", "Std.Dev."}
+            Columns of the variance components.
+        correlation : bool, optional
+            Whether to show the correlation of the fixed effects; by default up to 12 of them.
+        residuals : bool
+            Whether to show the quantiles of the scaled residuals.
+        stars : bool
+            Whether small p-values get stars.
+        """
+        if correlation is None:
+            correlation = self.shows_correlation
+        return "\n".join(
+            [
+                *_heading(self.fit, self.ddf),
+                "",
+                *_criteria(self.fit, 1),
+                "",
+                *(_residuals(self.scaled_residuals, digits) if residuals else []),
+                *_random_effects(self.fit, digits, components),
+                *_coefficients(self.coefficients, digits, stars),
+                *(_correlation(self) if correlation else []),
+                *_fit_warnings(self.fit),
+                *_full_verdict(self.fit.convergence),
+            ]
+        )
+
+
+def _heading(fit: FitReport, ddf: str | None) -> list[str]:
+    call = {
+        "Formula": fit.formula,
+        "   Data": fit.data,
+        "Weights": fit.weights,
+        " Offset": fit.offset,
+        " Subset": fit.subset,
+    }
+    return [*_title(fit.reml, ddf), *(f"{key}: {text}" for key, text in call.items() if text)]
+
+
+def _title(reml: bool, ddf: str | None) -> list[str]:
+    title = f"Linear mixed model fit by {'REML' if reml else 'maximum likelihood '}"
+    if ddf is None:
+        return [f"{title} ['lmerMod']"]
+    title = f"{title}. t-tests use {ddf}'s method"
+    lines = wrap(title, WIDTH - 3, subsequent_indent="  ", break_long_words=False)
+    return _filled([*lines, " [", "lmerModLmerTest", "]"], "")
+
+
+def _filled(items: Sequence[str], separator: str) -> list[str]:
+    """Join items into lines of at most 80 characters as R's ``cat(fill = TRUE)``."""
+    lines = [""]
+    for item in items:
+        if lines[-1] and len(lines[-1]) + len(item) + len(separator) > WIDTH:
+            lines.append("")
+        lines[-1] += item + separator
+    lines[-1] = lines[-1].removesuffix(separator)
+    return lines
+
+
+def _criteria(fit: FitReport, decimals: int) -> list[str]:
+    values = {name: float(round_decimals(value, decimals)) for name, value in fit.criteria.items()}
+    if "REML" in values:
+        return [f"REML criterion at convergence: {format_number(values['REML'])}"]
+    df_resid = format_number(values.pop("df.resid"))
+    texts = [*format_numbers(list(values.values())), df_resid]
+    return [vector_text(texts, list(fit.criteria))]
+
+
+def _residuals(scaled: Vector, digits: int) -> list[str]:
+    quantiles = zapsmall(np.quantile(scaled, [0, 0.25, 0.5, 0.75, 1]), digits + 1)
+    names = ["Min", "1Q", "Median", "3Q", "Max"]
+    return ["Scaled residuals: ", vector_text(format_numbers(quantiles, digits), names), ""]
+
+
+def _random_effects(fit: FitReport, digits: int, components: Sequence[Component]) -> list[str]:
+    groups = "; ".join(f"{name}, {levels}" for name, levels in fit.ngroups.items())
+    return [
+        "Random effects:",
+        fit.varcorr.to_text(digits=digits, components=components),
+        *_filled([f"Number of obs: {fit.nobs}, groups: ", groups], " "),
+    ]
+
+
+def _fixed_effects(fixef: pd.Series[float], digits: int) -> list[str]:
+    if fixef.empty:
+        return ["No fixed effect coefficients"]
+    texts = format_numbers(fixef.to_numpy(), digits)
+    return ["Fixed Effects:", vector_text(texts, labels(fixef.index), gap=2)]
+
+
+def _coefficients(table: pd.DataFrame, digits: int, stars: bool) -> list[str]:
+    if table.empty:
+        return []
+    return ["", "Fixed effects:", coefficients_text(table, digits=digits, stars=stars)]
+
+
+def _correlation(summary: Summary) -> list[str]:
+    """Lower triangle without its diagonal, under abbreviated names."""
+    names, p = labels(summary.coefficients.index), len(summary.correlation)
+    texts = format_numbers(round_decimals(summary.correlation, 3).ravel(), decimals=3)
+    cells = [[texts[i * p + j] if j < i else "" for j in range(p - 1)] for i in range(1, p)]
+    matrix = matrix_text(cells, abbreviate(names, 11)[1:], abbreviate(names, 6)[:-1], align="left")
+    return ["", "Correlation of Fixed Effects:", matrix]
+
+
+def _fit_warnings(fit: FitReport) -> list[str]:
+    return ["fit warnings:", *fit.fit_warnings] if fit.fit_warnings else []
+
+
+def _short_verdict(convergence: ConvergenceReport | None) -> list[str]:
+    if convergence is None or convergence.is_silent:
+        return []
+    count = len(convergence.messages)
+    return [f"{convergence.verdict} ; 0 optimizer warnings; {count} lme4 warnings "]
+
+
+def _full_verdict(convergence: ConvergenceReport | None) -> list[str]:
+    if convergence is None or convergence.is_silent:
+        return []
+    return [convergence.verdict, *convergence.messages, ""]
+
+
+def _heading_html(fit: FitReport, ddf: str | None) -> str:
+    groups = "; ".join(f"{name}, {levels}" for name, levels in fit.ngroups.items())
+    counts = f"Number of obs: {fit.nobs}, groups: {groups}"
+    return text_html("\n".join([*_heading(fit, ddf), *_criteria(fit, 1), counts]))

@@ -1,0 +1,263 @@
+"""Estimated variances, standard deviations and correlations of the random effects."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, count
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import Matrix, Vector
+from lmm.errors import nearest
+from lmm.report.format import format_numbers, round_decimals
+from lmm.report.html import table_html
+from lmm.report.tables import matrix_text
+
+__all__ = ["VarCorr", "VarianceBlock", "variance_components"]
+
+Component = Literal["Variance", "Std.Dev."]
+Row = tuple[str, str | None, str | None, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class VarianceBlock:
+    """Covariance of one random-effects term, or of one column of a term without correlations.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Names of the k columns, such as ``(Intercept)``, ``Days``.
+    covariance : (k, k) array
+        Covariance matrix, in squared units of the response.
+    """
+
+    columns: tuple[str, ...]
+    covariance: Matrix
+
+    @property
+    def variance(self) -> Vector:
+        """Variances, (k,)."""
+        return np.diag(self.covariance)
+
+    @property
+    def sd(self) -> Vector:
+        """Standard deviations, (k,)."""
+        return np.sqrt(self.variance)
+
+    @cached_property
+    def correlation(self) -> Matrix:
+        """Correlation matrix, (k, k); NaN where a standard deviation is 0."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            correlation = self.covariance / np.outer(self.sd, self.sd)
+        np.fill_diagonal(correlation, 1.0)
+        return correlation
+
+
+@dataclass(frozen=True, eq=False)
+class VarCorr(Mapping[str, VarianceBlock]):
+    """Variance components of a fit: a mapping from group to `VarianceBlock`, printed as R.
+
+    Attributes
+    ----------
+    blocks : dict of str to VarianceBlock
+        By grouping factor, in lme4's order; further terms of one factor are ``Subject.1``, ...
+    sigma : float or None
+        Residual standard deviation; None for a model without one.
+
+    See Also
+    --------
+    variance_components : builds one from the terms of a model.
+
+    Examples
+    --------
+    >>> covariance = np.array([[612.1, 9.604], [9.604, 35.07]])
+    >>> vc = variance_components(["Subject"], [("(Intercept)", "Days")], [covariance], 25.59)
+    >>> print(vc)
+     Groups   Name        Std.Dev. Corr
+     Subject  (Intercept) 24.741
+              Days         5.922   0.066
+     Residual             25.590
+    >>> vc["Subject"].sd.round(2)
+    array([24.74,  5.92])
+    """
+
+    blocks: dict[str, VarianceBlock]
+    sigma: float | None
+
+    def __getitem__(self, group: str) -> VarianceBlock:
+        if group not in self.blocks:
+            raise KeyError(f"No random effects of {group!r}.{nearest(group, self.blocks)}")
+        return self.blocks[group]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.blocks)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        header, *cells = self._cells(5, ("Variance", "Std.Dev."))
+        return table_html(cells, header)
+
+    def to_text(self, *, digits: int = 5, components: Sequence[Component] = ("Std.Dev.",)) -> str:
+        """Print as R's ``print(VarCorr(m), digits, comp)``.
+
+        Parameters
+        ----------
+        digits : int
+            Significant digits of variances and standard deviations, which share their number of
+            decimals over all groups; correlations get two decimals less, at least 2.
+        components : sequence of {"Variance", "Std.Dev."}
+            The columns to show.
+
+        Raises
+        ------
+        ValueError
+            If a component has another name.
+        """
+        header, *cells = self._cells(digits, components)
+        return matrix_text(cells, [""] * len(cells), header, align="left")
+
+    def _cells(self, digits: int, components: Sequence[Component]) -> list[list[str]]:
+        columns = [self._component_texts(name, digits) for name in components]
+        correlations = self._correlation_texts(max(2, digits - 2))
+        header = ["Groups", "Name", *components]
+        header += ["Corr", *[""] * (len(correlations[0]) - 1)] if correlations[0] else []
+        lines = zip(self._labels(), zip(*columns, strict=True), correlations, strict=True)
+        return [header, *([*labels, *cells, *corr] for labels, cells, corr in lines)]
+
+    def _labels(self) -> list[tuple[str, str]]:
+        labels = [
+            (group if j == 0 else "", column)
+            for group, block in self.blocks.items()
+            for j, column in enumerate(block.columns)
+        ]
+        return labels if self.sigma is None else [*labels, ("Residual", "")]
+
+    def _component_texts(self, component: Component, digits: int) -> list[str]:
+        blocks = self.blocks.values()
+        residual = [] if self.sigma is None else [self.sigma]
+        if component == "Variance":
+            variances = [*(block.variance for block in blocks), np.square(residual)]
+            return format_numbers(np.concatenate(variances), digits)
+        if component == "Std.Dev.":
+            return format_numbers(
+                np.concatenate([*(block.sd for block in blocks), residual]), digits
+            )
+        raise ValueError(f"Unknown component {component!r}: a column is 'Variance' or 'Std.Dev.'.")
+
+    def _correlation_texts(self, decimals: int) -> list[list[str]]:
+        """Lower triangles without their diagonals, one row per column of every block."""
+        width = max(len(block.columns) for block in self.blocks.values()) - 1
+        lines = [line for block in self.blocks.values() for line in _lower_rows(block, decimals)]
+        if self.sigma is not None:
+            lines.append([])
+        return [line + [""] * (width - len(line)) for line in lines]
+
+    def to_frame(self, order: Literal["cov.last", "lower.tri"] = "cov.last") -> pd.DataFrame:
+        """Return R's ``as.data.frame(VarCorr(m))``.
+
+        Parameters
+        ----------
+        order : {"cov.last", "lower.tri"}
+            Whether the covariances of a term follow its variances, or stand where the lower
+            triangle, column by column, has them.
+
+        Returns
+        -------
+        DataFrame
+            ``grp``, ``var1``, ``var2`` (missing for a variance), ``vcov`` (variance or
+            covariance) and ``sdcor`` (standard deviation or correlation).
+
+        Raises
+        ------
+        ValueError
+            If `order` is neither of the two.
+        """
+        if order not in ("cov.last", "lower.tri"):
+            raise ValueError(f"order is {order!r}: it must be 'cov.last' or 'lower.tri'.")
+        rows = [row for group in self.blocks for row in self._frame_rows(group, order)]
+        if self.sigma is not None:
+            rows.append(("Residual", None, None, self.sigma**2, self.sigma))
+        return pd.DataFrame(rows, columns=["grp", "var1", "var2", "vcov", "sdcor"])
+
+    def _frame_rows(self, group: str, order: str) -> list[Row]:
+        block = self.blocks[group]
+        columns = block.columns
+        pairs = [(i, j) for j in range(len(columns)) for i in range(j, len(columns))]
+        if order == "cov.last":
+            pairs.sort(key=lambda pair: pair[0] != pair[1])
+        return [
+            (group, columns[j], None, block.variance[i], block.sd[i])
+            if i == j
+            else (group, columns[j], columns[i], block.covariance[i, j], block.correlation[i, j])
+            for i, j in pairs
+        ]
+
+
+def variance_components(
+    groups: Sequence[str],
+    columns: Sequence[tuple[str, ...]],
+    covariances: Sequence[Matrix],
+    sigma: float | None,
+    *,
+    diagonal: Sequence[bool] | None = None,
+) -> VarCorr:
+    """Gather the terms' covariance matrices under lme4's names.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Grouping factor of each term.
+    columns : sequence of tuple of str
+        Names of each term's k columns.
+    covariances : sequence of (k, k) arrays
+        Covariance matrix of each term, in squared units of the response.
+    sigma : float or None
+        Residual standard deviation.
+    diagonal : sequence of bool, optional
+        Terms without correlations, ``(x || g)``: each of their columns is a group of its own.
+
+    Returns
+    -------
+    VarCorr
+        Groups that occur again are numbered as R does: ``Subject``, ``Subject.1``.
+
+    Examples
+    --------
+    >>> vc = variance_components(
+    ...     ["Pig"], [("(Intercept)", "Time")], [np.diag([19.8, 0.42])], 2.45, diagonal=[True]
+    ... )
+    >>> list(vc)
+    ['Pig', 'Pig.1']
+    """
+    blocks: dict[str, VarianceBlock] = {}
+    splits = [False] * len(groups) if diagonal is None else diagonal
+    for group, names, covariance, split in zip(groups, columns, covariances, splits, strict=True):
+        for part in ([j] for j in range(len(names))) if split else [list(range(len(names)))]:
+            block = VarianceBlock(tuple(names[j] for j in part), covariance[np.ix_(part, part)])
+            blocks[_unused_name(group, blocks)] = block
+    return VarCorr(blocks, sigma)
+
+
+def _unused_name(name: str, used: Container[str]) -> str:
+    numbered = (f"{name}.{k}" for k in count(1))
+    return next(new for new in chain([name], numbered) if new not in used)
+
+
+def _lower_rows(block: VarianceBlock, decimals: int) -> list[list[str]]:
+    """Correlations left of the diagonal, all of one width."""
+    rows, columns = np.tril_indices(len(block.columns), -1)
+    values = round_decimals(block.correlation[rows, columns], decimals)
+    texts = format_numbers(values, decimals=decimals, na="NaN")
+    return [[texts[k] for k in np.flatnonzero(rows == i)] for i in range(len(block.columns))]
