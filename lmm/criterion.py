@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices
@@ -35,20 +36,22 @@ class Evaluation:
     ----------
     value : float
         The criterion.
-    gradient : (m,) array
-        Derivative with respect to the entries of lambda* (whitened coordinates).
-    hessian : (m, m) array
-        Second derivative: exact where the solver has the trace term, else the average information
-        plus the exact curvature term (4).
+    gradient, hessian : (m,) and (m, m) arrays
+        Derivatives with respect to x, the entries of lambda* that theta fills.
+    score, information : (m,) and (m, m) arrays
+        Gradient, and expected Hessian of the criterion, with respect to the same entries of the
+        relative covariance ``Gamma* = lambda* lambda*'``.
     slopes : tuple of (k_i, k_i) arrays
-        G of (2): derivative in the variance, per term.
+        G of (2) per term: the derivative in the variance.
     exact : bool
-        Whether `hessian` is exact.
+        Whether `hessian` and `information` are exact (see `lmm.pls.base.Derivatives`).
     """
 
     value: float
     gradient: Vector
     hessian: Matrix
+    score: Vector
+    information: Matrix
     slopes: tuple[Matrix, ...]
     exact: bool
 
@@ -201,14 +204,10 @@ class ProfiledCriterion:
         factors = self.factors(x)
         derivatives = self.pls.derivatives(factors, self.reml)
         slopes = self._slopes(derivatives)
-        nu = self.degrees_of_freedom
+        nu, trace = self.degrees_of_freedom, derivatives.trace
         q = np.concatenate([block.ravel() for block in derivatives.quadratic])
-        second = 2.0 * derivatives.average - np.outer(q, q)
-        if derivatives.trace is None:
-            # Average information: the trace term is about half of the quadratic one.
-            second = nu * (derivatives.average - np.outer(q, q))
-        else:
-            second = nu * second - derivatives.trace
+        t = np.concatenate([block.ravel() for block in derivatives.logdet])
+        second = nu * (2.0 * derivatives.average - np.outer(q, q)) - trace  # (3)
         J = self._jacobian(factors)
         hessian = J @ second @ J.T
         gradient = np.empty(len(x))
@@ -217,14 +216,29 @@ class ProfiledCriterion:
         ):
             gradient[part] = 2.0 * (G @ factor)[rows, columns]
             same = columns[:, None] == columns
-            hessian[part, part] += 2.0 * np.where(same, G[rows[:, None], rows], 0.0)
+            hessian[part, part] += 2.0 * np.where(same, G[rows[:, None], rows], 0.0)  # (4)
+        S = self._symmetric
         return Evaluation(
             self.from_terms(derivatives.terms),
             gradient,
             0.5 * (hessian + hessian.T),
+            S @ (t - nu * q),
+            S @ (trace - np.outer(t, t) / nu) @ S.T,
             slopes,
-            derivatives.trace is not None,
+            derivatives.exact,
         )
+
+    @cached_property
+    def _symmetric(self) -> Matrix:
+        """Derivative of the stacked Gamma entries w.r.t. those that theta fills, (m, K)."""
+        blocks = []
+        for term in self.matrices.terms:
+            k = term.size
+            block = np.zeros((term.covariance.n_theta, k, k))
+            for matrix, i, j in zip(block, *term.covariance.positions, strict=True):
+                matrix[i, j] = matrix[j, i] = 1.0
+            blocks.append(block.reshape(-1, k * k))
+        return np.asarray(block_diag(*blocks))
 
     @cached_property
     def _positions(self) -> tuple[tuple[IntVector, IntVector], ...]:

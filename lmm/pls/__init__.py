@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
-from lmm.pls.base import Derivatives, Factors, PLSSolver, PLSTerms
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSSolver, PLSTerms
 from lmm.pls.dense import DenseSolver
 from lmm.pls.grouped import GroupedSolver
 from lmm.pls.problem import Problem, standardize
@@ -14,6 +14,7 @@ __all__ = [
     "Derivatives",
     "Factors",
     "GroupedSolver",
+    "PLSSolution",
     "PLSSolver",
     "PLSTerms",
     "Problem",

@@ -8,7 +8,7 @@ With ``V = I + Z Lambda Lambda' Z'`` and ``P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-
 
 * ``logdet_L  = log|V|``,  ``logdet_RX = log|X'V^-1 X|``,  ``pwrss = y'P y``;
 * the hot path (`terms`, `derivatives`) returns scalars and k x k matrices, the cold path
-  (`solution`, `factorize`) returns arrays of its own;
+  (`solution`) returns arrays of its own;
 * every solver agrees with `lmm.pls.dense` on every model.
 """
 
@@ -22,7 +22,9 @@ from lmm._types import Matrix, Vector
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Derivatives", "PLSSolver", "PLSTerms"]
+    from lmm.pls.problem import Problem
+
+__all__ = ["Derivatives", "PLSSolution", "PLSSolver", "PLSTerms"]
 
 Factors = tuple[Matrix, ...]
 
@@ -64,20 +66,49 @@ class Derivatives:
         Sum over levels of v v' / pwrss: minus the derivative of log pwrss.
     average : (K, K) array
         ``v'E_a' (Z'PZ) E_b v / pwrss``: half the second derivative of pwrss, over pwrss.
-    trace : (K, K) array or None
-        ``tr(F E_a F E_b)``: minus the second derivative of the log determinants. None where a
-        solver does not have it at the cost of a gradient.
+    trace : (K, K) array
+        ``tr(F E_a F E_b)``: minus the second derivative of the log determinants.
+    exact : bool
+        Whether `trace` is exact. Where that would cost more than the gradient, couplings between
+        levels of an eliminated factor are left out of it: good enough for steps, not for reports.
     """
 
     terms: PLSTerms
     logdet: tuple[Matrix, ...]
     quadratic: tuple[Matrix, ...]
     average: Matrix
-    trace: Matrix | None
+    trace: Matrix
+    exact: bool
+
+
+@dataclass(frozen=True, eq=False)
+class PLSSolution:
+    """Coefficients at one point, in whitened coordinates of the problem.
+
+    Attributes
+    ----------
+    terms : PLSTerms
+        The values.
+    beta : (p,) array
+        Fixed effects of the orthonormal X.
+    effects : tuple of (l_i, k_i) arrays
+        Random effects b of each term.
+    fixed_root : (p, p) array
+        ``RX^-1``: ``(X'V^-1 X)^-1 = RX^-1 RX^-T``.
+    """
+
+    terms: PLSTerms
+    beta: Vector
+    effects: tuple[Matrix, ...]
+    fixed_root: Matrix
 
 
 class PLSSolver(Protocol):
     """Evaluates the penalized least-squares problem at given covariance factors."""
+
+    @property
+    def problem(self) -> Problem:
+        """The standardized problem it was made from."""
 
     @property
     def name(self) -> str:
@@ -93,8 +124,8 @@ class PLSSolver(Protocol):
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with first and second derivatives of the log determinant and pwrss."""
 
-    def coefficients(self, factors: Factors) -> tuple[Vector, tuple[Matrix, ...]]:
-        """Fixed effects (p,) and, per term, random effects b (l_i, k_i), whitened coordinates."""
+    def solution(self, factors: Factors) -> PLSSolution:
+        """Coefficients at given factors."""
 
     def with_response(self, y: Vector) -> Self:
         """The same problem with another standardized response (n,); everything else is shared."""

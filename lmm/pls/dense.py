@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from lmm._types import Matrix, Vector
-from lmm.pls.base import Derivatives, Factors, PLSTerms
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.problem import Problem
 
 __all__ = ["DenseSolver"]
@@ -125,7 +125,9 @@ class DenseSolver:
             effects = v[range_].reshape(term.n_levels, term.size)
             quadratic.append(effects.T @ effects / state.pwrss)
         average = W.T @ ZPZ @ W / state.pwrss
-        return Derivatives(self._terms(state), tuple(logdet), tuple(quadratic), average, trace)
+        return Derivatives(
+            self._terms(state), tuple(logdet), tuple(quadratic), average, trace, exact=True
+        )
 
     def _directions(self) -> Iterator[tuple[Vector, Vector]]:
         """Rows and columns of Z'..Z that each entry (a, b) of each Gamma couples."""
@@ -135,15 +137,16 @@ class DenseSolver:
                 for b in range(term.size):
                     yield index[:, a], index[:, b]
 
-    def coefficients(self, factors: Factors) -> tuple[Vector, tuple[Matrix, ...]]:
-        """Fixed effects (p,) and, per term, random effects (l_i, k_i)."""
+    def solution(self, factors: Factors) -> PLSSolution:
+        """Coefficients at given factors."""
         state = self._state(factors)
         b = state.Lambda @ state.u
         effects = tuple(
             b[range_].reshape(term.n_levels, term.size)
             for range_, term in zip(self._ranges(), self.problem.matrices.terms, strict=True)
         )
-        return state.beta, effects
+        root = solve_triangular(state.RX, np.eye(len(state.RX)))
+        return PLSSolution(self._terms(state), state.beta, effects, root)
 
     def with_response(self, y: Vector) -> DenseSolver:
         """The same design with another response (n,)."""

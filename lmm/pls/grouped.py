@@ -22,7 +22,7 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Derivatives, Factors, PLSTerms
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.kernels import invert, sum_by
 from lmm.pls.problem import Group, Problem
 
@@ -108,12 +108,7 @@ class GroupedSolver:
 
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
-        lam = self._factor(factors)
-        logdet, reduced = 0.0, self.base.copy()
-        for levels in self.chunks:
-            H, part = _penalized_inverse(levels.A, lam)
-            logdet += float(levels.counts @ part)
-            reduced -= _swept(levels, H)
+        logdet, reduced = self._reduced(self._factor(factors))
         return _values(logdet, cholesky(reduced))
 
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
@@ -138,20 +133,29 @@ class GroupedSolver:
         by_term = dict(self.problem.groups[0].members)
         return [by_term[i] for i in range(len(by_term))]
 
-    def coefficients(self, factors: Factors) -> tuple[Vector, tuple[Matrix, ...]]:
-        """Fixed effects (p,) and, per term, random effects (l, k_i)."""
+    def solution(self, factors: Factors) -> PLSSolution:
+        """Coefficients at given factors."""
         lam = self._factor(factors)
-        group = self.problem.groups[0]
-        reduced = self.base.copy()
-        for levels in self.chunks:
-            reduced -= _swept(levels, _penalized_inverse(levels.A, lam)[0])
-        half = np.linalg.inv(cholesky(reduced))
+        group, p = self.problem.groups[0], self.problem.p
+        logdet, reduced = self._reduced(lam)
+        L = cholesky(reduced)
+        half = np.linalg.inv(L)
         beta = -half[-1, :-1] / half[-1, -1]
-        residual = self.problem.y - self.problem.X @ beta
         H, _ = _penalized_inverse(_gram(group), lam)
+        residual = self.problem.y - self.problem.X @ beta
         right = sum_by(group.Z.T * residual, group.codes, group.n_levels)
-        effects = np.einsum("abm,bm->ma", H, right)
-        return beta, tuple(effects[:, part] for part in self._members())
+        b = np.einsum("abm,bm->ma", H, right)
+        effects = tuple(b[:, part] for part in self._members())
+        return PLSSolution(_values(logdet, L), beta, effects, half[:p, :p].T)
+
+    def _reduced(self, lam: Matrix) -> tuple[float, Matrix]:
+        """``log|V|`` and ``[X y]'V^-1[X y]``."""
+        logdet, reduced = 0.0, self.base.copy()
+        for levels in self.chunks:
+            H, part = _penalized_inverse(levels.A, lam)
+            logdet += float(levels.counts @ part)
+            reduced -= _swept(levels, H)
+        return logdet, reduced
 
 
 def _gram(group: Group) -> Matrix:
@@ -330,4 +334,5 @@ class _Sums:
             tuple(quadratic[part, part] for part in parts),
             average.reshape(k * k, k * k)[pick],
             trace.reshape(k * k, k * k)[pick],
+            exact=True,
         )

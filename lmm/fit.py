@@ -1,0 +1,151 @@
+"""The frozen record of one fit: arrays and numbers, no labels beyond names of parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from lmm._types import Matrix, Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.design.matrices import ModelMatrices
+from lmm.formula import Formula
+from lmm.optimize import Optimum
+from lmm.pls import PLSTerms
+
+__all__ = ["Fit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Everything that a fit determines.
+
+    Attributes
+    ----------
+    formula : Formula
+        The parsed formula.
+    criterion : ProfiledCriterion
+        The criterion that was minimized; holds the model's matrices and the solver.
+    optimum : Optimum
+        Where and how the minimization ended.
+    theta : (m,) array
+        Covariance parameters, lme4's scale.
+    terms : PLSTerms
+        ``logdet_L, logdet_RX, pwrss`` at theta, original units.
+    beta : (p,) array
+        Fixed effects.
+    b : tuple of (l_i, k_i) arrays
+        Random effects per term, original units.
+    fixed_root : (p, p) array
+        Square root of the unscaled covariance of beta: ``(X'V^-1 X)^-1 = root root'``.
+    """
+
+    formula: Formula
+    criterion: ProfiledCriterion
+    optimum: Optimum
+    theta: Vector
+    terms: PLSTerms
+    beta: Vector
+    b: tuple[Matrix, ...]
+    fixed_root: Matrix
+
+    @classmethod
+    def at(cls, formula: Formula, criterion: ProfiledCriterion, optimum: Optimum) -> Fit:
+        """Gather the estimates at an optimum."""
+        problem = criterion.problem
+        solution = criterion.pls.solution(criterion.factors(optimum.x))
+        terms = PLSTerms(
+            solution.terms.logdet_L,
+            solution.terms.logdet_RX + problem.logdet_T,
+            solution.terms.pwrss * problem.scale**2,
+        )
+        beta = problem.beta0 + problem.scale * _solve(problem.T, solution.beta)
+        b = tuple(
+            problem.scale * _solve(R, effect.T).T
+            for R, effect in zip(problem.whitening, solution.effects, strict=True)
+        )
+        # (X'V^-1 X)^-1 = T^-1 RX^-1 RX^-T T^-T
+        root = _solve(problem.T, solution.fixed_root)
+        return cls(formula, criterion, optimum, optimum.theta, terms, beta, b, root)
+
+    @property
+    def matrices(self) -> ModelMatrices:
+        """The model's matrices."""
+        return self.criterion.matrices
+
+    @property
+    def reml(self) -> bool:
+        """Whether the criterion is REML."""
+        return self.criterion.reml
+
+    @cached_property
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+        return float(np.sqrt(self.terms.pwrss / self.criterion.degrees_of_freedom))
+
+    @cached_property
+    def factors(self) -> tuple[Matrix, ...]:
+        """Relative covariance factors lambda, one (k_i, k_i) per term."""
+        return self.matrices.factors(self.theta)
+
+    @cached_property
+    def covariances(self) -> tuple[Matrix, ...]:
+        """Covariance matrices of the random effects, one (k_i, k_i) per term."""
+        return tuple(self.sigma**2 * factor @ factor.T for factor in self.factors)
+
+    @cached_property
+    def u(self) -> Vector:
+        """Spherical random effects (q,): b = Lambda u. Zero where lambda is singular."""
+        return np.concatenate(
+            [
+                (effect @ np.linalg.pinv(factor).T).ravel()
+                for effect, factor in zip(self.b, self.factors, strict=True)
+            ]
+        )
+
+    @cached_property
+    def fixed_part(self) -> Vector:
+        """X beta + offset, (n,)."""
+        offset = self.matrices.offset
+        eta = self.matrices.X @ self.beta
+        return eta if offset is None else eta + offset
+
+    @cached_property
+    def fitted(self) -> Vector:
+        """Conditional means X beta + offset + Z b, (n,)."""
+        mu = self.fixed_part.copy()
+        for term, effect in zip(self.matrices.terms, self.b, strict=True):
+            mu += np.einsum("ij,ij->i", term.Z, effect[term.codes])
+        return mu
+
+    @cached_property
+    def residuals(self) -> Vector:
+        """y - fitted, (n,)."""
+        return self.matrices.y - self.fitted
+
+    @cached_property
+    def vcov(self) -> Matrix:
+        """Covariance of the fixed effects, (p, p): sigma^2 (X'V^-1 X)^-1."""
+        return np.asarray(self.sigma**2 * self.fixed_root @ self.fixed_root.T)
+
+    @cached_property
+    def deviance(self) -> float:
+        """Deviance (-2 log-likelihood) at theta, beta and the ML sigma profiled out."""
+        return ProfiledCriterion(self.matrices, False, self.criterion.pls).value(self.optimum.x)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of estimated parameters as R counts: p + m + 1."""
+        return len(self.beta) + len(self.theta) + 1
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood (REML fits: restricted)."""
+        return -0.5 * self.optimum.value
+
+
+def _solve(R: Matrix, right: Matrix) -> Matrix:
+    """R^-1 right for upper-triangular R; empty systems pass through."""
+    return np.asarray(solve_triangular(R, right)) if R.size else right

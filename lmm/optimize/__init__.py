@@ -1,0 +1,189 @@
+"""Minimizing a criterion: start, run, tidy up the boundary, and judge."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm._types import Vector
+from lmm.criterion import Evaluation, ProfiledCriterion
+from lmm.optimize.optimizers import (
+    COBYQA,
+    LBFGSB,
+    OPTIMIZERS,
+    FisherScoring,
+    NelderMead,
+    Optimizer,
+    Path,
+    Report,
+    named,
+    newton_step,
+)
+from lmm.optimize.status import Optimum, Status
+
+__all__ = [
+    "COBYQA",
+    "LBFGSB",
+    "OPTIMIZERS",
+    "FisherScoring",
+    "NelderMead",
+    "Optimizer",
+    "Optimum",
+    "Report",
+    "Status",
+    "minimize",
+    "named",
+]
+
+# Columns of lambda* shorter than this are set to zero when the criterion does not object: a random
+# effect 1e-5 times the noise of its level's mean changes the criterion by about 1e-10 per level.
+SNAP = 1e-5
+# A stationary point promises no larger decrease of the criterion than this ...
+STATIONARY = 1e-6
+# ... and has no Hessian eigenvalue below minus this fraction of the largest.
+SADDLE = 1e-6
+
+
+def _silent(_count: int, _value: float, _x: Vector) -> None:
+    """Report nothing."""
+
+
+def minimize(
+    criterion: ProfiledCriterion,
+    optimizer: str | Optimizer = "auto",
+    *,
+    start: Vector | None = None,
+    report: Report = _silent,
+) -> Optimum:
+    """Minimize a criterion over theta and certify the result.
+
+    Parameters
+    ----------
+    criterion : ProfiledCriterion
+        What to minimize.
+    optimizer : str or Optimizer, default "auto"
+        ``"auto"`` (second-order `FisherScoring`), ``"L-BFGS-B"``, ``"COBYQA"``, ``"Nelder-Mead"``
+        or an optimizer object.
+    start : (m,) array, optional
+        Start on lme4's scale; by default the identity in whitened coordinates, where a random
+        effect is as large as the noise of its level's own mean.
+    report : callable, optional
+        Called as ``report(count, value, x)`` after each evaluation.
+
+    Returns
+    -------
+    Optimum
+        The point, its certificate and the verdict.
+
+    Raises
+    ------
+    ValueError
+        `optimizer` is unknown or `start` has the wrong length.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> data = lmm.load_dataset("Dyestuff")
+    >>> formula = lmm.parse_formula("Yield ~ 1 + (1 | Batch)")
+    >>> criterion = lmm.ProfiledCriterion(lmm.build_matrices(formula, data))
+    >>> round(lmm.minimize(criterion).value, 6)
+    319.654277
+    """
+    optimizer = named(optimizer)
+    x = criterion.start if start is None else criterion.to_x(criterion.checked(start))
+    path = _snapped(criterion, optimizer.run(criterion, x, report))
+    return _judge(criterion, optimizer, path)
+
+
+def _snapped(criterion: ProfiledCriterion, path: Path) -> Path:
+    """Set tiny columns of lambda* to zero, if the criterion stays as low."""
+    x = path.x.copy()
+    for term, part, factor in zip(
+        criterion.matrices.terms,
+        criterion.matrices.theta_slices,
+        criterion.factors(path.x),
+        strict=True,
+    ):
+        lengths = np.sqrt(np.einsum("ij,ij->j", factor, factor))
+        _, columns = term.covariance.positions
+        x[part] = np.where(lengths[columns] < SNAP, 0.0, x[part])
+    if np.array_equal(x, path.x):
+        return path
+    here = criterion.evaluate(x)
+    n = path.n_evaluations + 1
+    if here.value > path.here.value + 1e-8:
+        return dataclasses.replace(path, n_evaluations=n)
+    return Path(x, here, n, path.exhausted)
+
+
+def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Optimum:
+    matrices = criterion.matrices
+    free = ~_at_zero(criterion, path.x)
+    inner = _restricted(path.here, free)
+    eigenvalues = np.linalg.eigvalsh(inner.hessian) if free.any() else np.empty(0)
+    decrement = newton_step(inner, 0.0)[1] if free.any() else 0.0
+    gradient = np.where(free, path.here.gradient, 0.0)
+    status = _status(path, decrement, eigenvalues)
+    theta = criterion.to_theta(path.x)
+    message = ""
+    if status is not Status.CONVERGED:
+        worst = matrices.theta_names[int(np.argmax(np.abs(gradient)))]
+        message = f"{status.value} Largest gradient: {worst}."
+    return Optimum(
+        theta=theta,
+        x=path.x,
+        value=path.here.value,
+        status=status,
+        n_evaluations=path.n_evaluations,
+        gradient=gradient,
+        decrement=decrement,
+        hessian_eigenvalues=eigenvalues,
+        boundary=_boundary(criterion, theta),
+        exact_hessian=path.here.exact,
+        solver=criterion.pls.description,
+        optimizer=optimizer.name,
+        message=message,
+    )
+
+
+def _status(path: Path, decrement: float, eigenvalues: Vector) -> Status:
+    # Rounding of the criterion itself bounds how small a promised decrease can get.
+    if decrement > max(STATIONARY, 1e-11 * abs(path.here.value)):
+        return Status.MAX_EVALUATIONS if path.exhausted else Status.NOT_STATIONARY
+    if eigenvalues.size and eigenvalues[0] < -SADDLE * max(float(eigenvalues[-1]), 1.0):
+        return Status.SADDLE
+    return Status.CONVERGED
+
+
+def _at_zero(criterion: ProfiledCriterion, x: Vector) -> NDArray[np.bool_]:
+    """Components of x in columns of lambda* that are zero altogether, (m,)."""
+    zero = np.zeros(len(x), dtype=bool)
+    for term, part, factor in zip(
+        criterion.matrices.terms,
+        criterion.matrices.theta_slices,
+        criterion.factors(x),
+        strict=True,
+    ):
+        _, columns = term.covariance.positions
+        zero[part] = ~factor.any(axis=0)[columns]
+    return zero
+
+
+def _restricted(here: Evaluation, free: NDArray[np.bool_]) -> Evaluation:
+    return dataclasses.replace(
+        here, gradient=here.gradient[free], hessian=here.hessian[np.ix_(free, free)]
+    )
+
+
+def _boundary(criterion: ProfiledCriterion, theta: Vector) -> tuple[str, ...]:
+    """Names of the diagonal components of theta that vanish against their row of lambda."""
+    names: list[str] = []
+    for term, part in zip(criterion.matrices.terms, criterion.matrices.theta_slices, strict=True):
+        factor = term.covariance.factor(theta[part])
+        lengths = np.sqrt(np.einsum("ij,ij->i", factor, factor))
+        for name, i, j in zip(term.theta_names, *term.covariance.positions, strict=True):
+            if i == j and abs(factor[i, j]) <= 1e-6 * lengths[i]:
+                names.append(name)
+    return tuple(names)

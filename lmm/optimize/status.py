@@ -1,0 +1,82 @@
+"""Verdicts and the record of an optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from lmm._types import Vector
+
+__all__ = ["Optimum", "Status"]
+
+
+class Status(Enum):
+    """How an optimization ended. The value is the advice."""
+
+    CONVERGED = "The gradient vanishes at a minimum."
+    MAX_EVALUATIONS = (
+        "The limit on evaluations was reached before the gradient vanished. Raise the optimizer's "
+        "max_evaluations, or start from another point."
+    )
+    NOT_STATIONARY = (
+        "The optimizer stopped where the gradient does not vanish. Use optimizer='auto', or "
+        "tighten the tolerances of the optimizer object."
+    )
+    SADDLE = (
+        "The optimizer stopped at a saddle point: the Hessian has a negative eigenvalue. Use "
+        "optimizer='auto', or start from another point."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """Where an optimization ended, with the certificate that it is an optimum.
+
+    Attributes
+    ----------
+    theta : (m,) array
+        Estimate on lme4's scale.
+    x : (m,) array
+        The same in whitened coordinates (free of units and origins).
+    value : float
+        The criterion there.
+    status : Status
+        Verdict.
+    n_evaluations : int
+        Evaluations of the criterion, with or without derivatives.
+    gradient : (m,) array
+        Projected gradient in whitened coordinates.
+    decrement : float
+        Predicted possible decrease of the criterion, g'H^-1 g / 2.
+    hessian_eigenvalues : (m - boundary,) array
+        Eigenvalues of the Hessian over the parameters that are not on the boundary, ascending.
+    boundary : tuple of str
+        Names of the standard deviations (``Subject.Days``) whose factor is on the boundary.
+    exact_hessian : bool
+        Whether the eigenvalues are those of the exact Hessian or of the average information.
+    solver : str
+        What computed the criterion, and why it was chosen.
+    optimizer : str
+        What moved theta.
+    message : str
+        Parameter with the largest gradient and the advice, where not converged.
+    """
+
+    theta: Vector
+    x: Vector
+    value: float
+    status: Status
+    n_evaluations: int
+    gradient: Vector
+    decrement: float
+    hessian_eigenvalues: Vector
+    boundary: tuple[str, ...]
+    exact_hessian: bool
+    solver: str
+    optimizer: str
+    message: str
+
+    @property
+    def converged(self) -> bool:
+        """Whether a stationary point that is not a saddle was reached."""
+        return self.status is Status.CONVERGED
