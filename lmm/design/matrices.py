@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Covariance
+from lmm.errors import LmmWarning
 from lmm.formula import Formula
 
 if TYPE_CHECKING:
     from lmm.design.fixed import FixedEffects
     from lmm.design.frame import Frame
+    from lmm.design.random import ReRecipe
 
 __all__ = ["ModelMatrices", "ReTerm"]
 
@@ -40,6 +42,8 @@ class ReTerm:
         Structure of the k x k relative covariance factor.
     label : str
         The term as lme4 prints it, ``Days | Subject``.
+    recipe : ReRecipe or None
+        How the term is made for new data; None for a term put together by hand.
     """
 
     group: str
@@ -49,6 +53,7 @@ class ReTerm:
     Z: Matrix
     covariance: Covariance
     label: str
+    recipe: ReRecipe | None = None
 
     @property
     def n_levels(self) -> int:
@@ -79,6 +84,36 @@ class ReTerm:
         # Structural entries stay, zeros too: the pattern must not depend on the data's values.
         return sparse.csc_array((self.Z.ravel(), rows.ravel(), indptr), shape=(self.q, n))
 
+    def matrix(self, data: Any) -> Matrix:
+        """Raw model columns for new data, (n_new, k); rows with missing values are NaN.
+
+        Raises
+        ------
+        DataError
+            If a column is missing, or a factor among the effects has an unknown level.
+        """
+        return self._recipe.matrix(data)
+
+    def labels_for(self, data: Any) -> np.ndarray:
+        """Name of each row's level in new data, (n_new,) of str; None where it is missing."""
+        factor = self._recipe.grouping(data)
+        return np.array([*factor.levels, None], dtype=object)[factor.codes]
+
+    def codes_for(self, data: Any) -> IntVector:
+        """Level of each row of new data, (n_new,); -1 where it is unknown or missing.
+
+        `labels_for` tells unknown levels from missing ones.
+        """
+        factor = self._recipe.grouping(data)
+        known = {level: i for i, level in enumerate(self.levels)}
+        return np.array([known.get(level, -1) for level in factor.levels] + [-1])[factor.codes]
+
+    @property
+    def _recipe(self) -> ReRecipe:
+        if self.recipe is None:
+            raise TypeError(f"term ({self.label}) was put together by hand, without a recipe")
+        return self.recipe
+
 
 @dataclass(frozen=True, eq=False)
 class ModelMatrices:
@@ -100,6 +135,8 @@ class ModelMatrices:
         Names of X's columns and dropped columns, term structure, and the recipe for new data.
     frame : Frame
         The rows and columns of the data that the model uses.
+    notes : tuple of LmmWarning
+        What the checks found, for `lmer` to issue.
     """
 
     formula: Formula
@@ -110,6 +147,7 @@ class ModelMatrices:
     offset: Vector | None
     fixed: FixedEffects
     frame: Frame
+    notes: tuple[LmmWarning, ...] = ()
 
     @property
     def n(self) -> int:

@@ -1,0 +1,16 @@
+"""From formula and data to the model matrices."""
+
+from lmm.design.build import build_matrices
+from lmm.design.checks import LmerControl
+from lmm.design.fixed import FixedEffects
+from lmm.design.frame import Frame
+from lmm.design.matrices import ModelMatrices, ReTerm
+
+__all__ = [
+    "FixedEffects",
+    "Frame",
+    "LmerControl",
+    "ModelMatrices",
+    "ReTerm",
+    "build_matrices",
+]

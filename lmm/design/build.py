@@ -1,0 +1,204 @@
+"""From a formula and data, or from arrays, to `ModelMatrices`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lmm._types import Vector
+from lmm.design.checks import LmerControl, check_groups, check_rank, check_scale
+from lmm.design.columns import Basis, Factor
+from lmm.design.fixed import (
+    FixedEffects,
+    Predictor,
+    check_finite,
+    independent_columns,
+    lay_out,
+)
+from lmm.design.frame import Frame, RowArgument, Table, build_frame
+from lmm.design.matrices import ModelMatrices
+from lmm.design.random import Bar, build_random, grouping_nodes
+from lmm.errors import DataError
+from lmm.formula import Call, Formula, Node, deparse, expand_terms, parse_formula
+
+__all__ = ["build_matrices"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a formula asks for, whatever the data: computed once per formula.
+
+    Attributes
+    ----------
+    formula : Formula
+        The parsed formula.
+    nodes : mapping of str to Node
+        Every variable by its text: response, predictors, grouping factors, offsets.
+    response : str
+        The response's text.
+    fixed : Predictor
+        Terms of the fixed part.
+    bars : tuple of Bar
+        Random terms.
+    offsets : tuple of str
+        Variables that are offsets.
+    """
+
+    formula: Formula
+    nodes: Mapping[str, Node]
+    response: str
+    fixed: Predictor
+    bars: tuple[Bar, ...]
+    offsets: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def _plan(source: str, data_columns: tuple[str, ...] | None) -> Plan:
+    """Plan of a formula; `data_columns` is what ``.`` stands for, if it occurs."""
+    formula = parse_formula(source)
+    assert formula.lhs is not None
+    response = formula.response
+    nodes: dict[str, Node] = {response: formula.lhs}
+    expanded = formula.terms(data_columns)
+    fixed = Predictor.of(expanded)
+    nodes |= {deparse(node): node for term in expanded.terms for node in term.factors}
+    bars = []
+    for term in formula.random:
+        effects = expand_terms(term.effects)
+        group = grouping_nodes(term.group)
+        nodes |= {deparse(node): node for part in effects.terms for node in part.factors}
+        nodes |= {deparse(node): node for node in group}
+        bars.append(Bar(term, Predictor.of(effects), tuple(map(deparse, group))))
+    offsets = []
+    for call in formula.offsets:
+        assert isinstance(call, Call)
+        (node,) = call.args
+        nodes[deparse(node)] = node
+        offsets.append(deparse(node))
+    return Plan(formula, nodes, response, fixed, tuple(bars), tuple(offsets))
+
+
+def build_matrices(
+    formula: str | Formula,
+    data: Any,
+    *,
+    weights: RowArgument = None,
+    offset: RowArgument = None,
+    subset: RowArgument = None,
+    na_action: str = "omit",
+    contrasts: Mapping[str, object] | None = None,
+    control: LmerControl | None = None,
+) -> ModelMatrices:
+    """Build the arrays of a mixed model from a formula and data (lme4's ``lFormula``).
+
+    Parameters
+    ----------
+    formula : str or Formula
+        Mixed-model formula in lme4's syntax.
+    data : DataFrame, table or mapping of arrays
+        pandas, polars or pyarrow table, or a dict of arrays; only columns in use are read.
+    weights : str or array (n,), optional
+        Prior weights, by column name or value: the residual variance is sigma^2 / weight. Rows of
+        weight zero are left out, as in R's lm.
+    offset : str or array (n,), optional
+        Known part of the linear predictor; adds to ``offset()`` in the formula.
+    subset : str or array (n,) of bool, optional
+        Rows to use: a column name, an expression as `pandas.DataFrame.eval` takes it, or values.
+    na_action : {"omit", "exclude", "raise"}
+        What to do with rows that have missing values; after ``"exclude"`` results per observation
+        are padded with NaN.
+    contrasts : mapping, optional
+        Contrasts by factor: ``"contr.treatment"``, ``"contr.sum"``, ``"contr.helmert"``,
+        ``"contr.poly"``, ``"contr.SAS"``, a matrix, a DataFrame with named columns, or a formulaic
+        Contrasts object.
+    control : LmerControl, optional
+        Levels of the checks.
+
+    Returns
+    -------
+    ModelMatrices
+
+    Raises
+    ------
+    FormulaError
+        If the formula does not parse or names an unknown function.
+    DataError
+        If the data do not suit the formula, or a check at level ``"stop"`` does not pass.
+
+    Examples
+    --------
+    >>> data = {"y": [1.0, 2, 4, 3, 5, 6], "x": [0, 1, 2, 0, 1, 2], "g": list("aaabbb")}
+    >>> matrices = build_matrices("y ~ x + (1 | g)", data)
+    >>> matrices.fixed.names, matrices.theta_names
+    (('(Intercept)', 'x'), ('g.(Intercept)',))
+    """
+    control = control or LmerControl()
+    table = Table.of(data)
+    plan = _plan_for(parse_formula(formula), table)
+    observed = build_frame(
+        plan.nodes,
+        plan.offsets,
+        table,
+        plan.formula.source,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        na_action=na_action,
+    )
+    frame = observed.frame
+    y = _response(plan, frame)
+    terms = build_random(plan.bars, frame)
+    notes = check_groups(terms, frame.n, control)
+    for term in terms:
+        check_finite(term.Z, term.columns, frame)
+
+    layout = lay_out(plan.fixed, frame.columns, contrasts)
+    X = layout.matrix(frame.columns, frame.n)
+    check_finite(X, layout.names, frame)
+    kept = np.arange(X.shape[1])
+    if control.check_rankX != "ignore":
+        kept = independent_columns(X)
+    fixed = FixedEffects(layout, kept, frame.variables, plan.offsets)
+    if len(kept) < X.shape[1]:
+        X = X[:, kept]
+        notes += check_rank(len(layout.names), fixed.dropped, control)
+    notes += check_scale(X, control)
+    return ModelMatrices(
+        formula=plan.formula,
+        y=y,
+        X=X,
+        terms=terms,
+        weights=observed.weights,
+        offset=observed.offset,
+        fixed=fixed,
+        frame=frame,
+        notes=notes,
+    )
+
+
+def _plan_for(formula: Formula, table: Table) -> Plan:
+    if formula.lhs is None:
+        raise DataError("the formula has no response: write 'response ~ terms'")
+    # Column names are part of the plan only where "." stands for them.
+    has_dot = "." in formula.source and "." in formula.fixed_text
+    return _plan(formula.source, table.names if has_dot else None)
+
+
+def _response(plan: Plan, frame: Frame) -> Vector:
+    y = frame.columns[plan.response]
+    if isinstance(y, Basis):
+        raise DataError(
+            f"can't handle matrix-valued responses: {plan.response!r} has {y.values.shape[1]} "
+            "columns. Fit one of them, and use refit() or refit_many() for the others"
+        )
+    if isinstance(y, Factor):
+        kind = "truth values" if y.is_logical else "a factor"
+        raise DataError(
+            f"response must be numeric: {plan.response!r} holds {kind}, such as {y.levels[0]!r}"
+        )
+    check_finite(y[:, None], (plan.response,), frame)
+    return y

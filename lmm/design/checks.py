@@ -1,0 +1,245 @@
+"""The checks of a design, named and worded as those of lme4's ``lmerControl``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from lmm._types import Matrix
+from lmm.design.matrices import ReTerm
+from lmm.errors import DataError, LmmWarning, RankDeficiencyWarning, ScaleWarning
+
+__all__ = ["LmerControl", "check_groups", "check_rank", "check_scale"]
+
+_LEVELS = ("ignore", "message", "warning", "stop")
+_SIZED_LEVELS = (*_LEVELS, "messageSmall", "warningSmall", "stopSmall")
+_RANK_LEVELS = (
+    "message+drop.cols",
+    "silent.drop.cols",
+    "warn+drop.cols",
+    "stop.deficient",
+    "ignore",
+)
+# A "Small" level applies up to this many elements of Z, as in lme4.
+_SMALL = 1_000_000
+
+
+@dataclass(frozen=True)
+class LmerControl:
+    """Which checks a fit makes, and what it does when one fails.
+
+    A level ``"ignore"`` skips the check, ``"message"`` and ``"warning"`` issue a warning of this
+    package's classes, ``"stop"`` raises; levels ending in ``Small`` apply only to models with at
+    most a million elements of Z. Names and defaults are those of ``lmerControl``, with underscores
+    for dots.
+
+    Parameters
+    ----------
+    check_nobs_vs_rankZ : str
+        Are there more observations than the rank of Z?
+    check_nobs_vs_nlev : str
+        Has each grouping factor fewer levels than there are observations?
+    check_nlev_gtreq_5 : str
+        Has each grouping factor five levels or more?
+    check_nlev_gtr_1 : str
+        Has each grouping factor more than one level?
+    check_nobs_vs_nRE : str
+        Are there more observations than random effects, in each term?
+    check_rankX : str
+        What to do with linearly dependent columns of X: ``"message+drop.cols"``,
+        ``"warn+drop.cols"``, ``"silent.drop.cols"``, ``"stop.deficient"`` or ``"ignore"``.
+    check_scaleX : str
+        Are the columns of X on similar scales?
+    check_conv_grad, check_conv_singular, check_conv_hess : str
+        Is the gradient zero, the covariance regular, the Hessian positive definite at the optimum?
+    check_conv_grad_tol, check_conv_singular_tol, check_conv_hess_tol : float
+        Their tolerances.
+
+    Raises
+    ------
+    DataError
+        If a level is not one of those allowed, or a tolerance is not positive.
+
+    Examples
+    --------
+    >>> LmerControl(check_nlev_gtreq_5="warning").check_nobs_vs_nlev
+    'stop'
+    """
+
+    check_nobs_vs_rankZ: str = "ignore"
+    check_nobs_vs_nlev: str = "stop"
+    check_nlev_gtreq_5: str = "ignore"
+    check_nlev_gtr_1: str = "stop"
+    check_nobs_vs_nRE: str = "stop"
+    check_rankX: str = "message+drop.cols"
+    check_scaleX: str = "warning"
+    check_conv_grad: str = "warning"
+    check_conv_grad_tol: float = 2e-3
+    check_conv_singular: str = "message"
+    check_conv_singular_tol: float = 1e-4
+    check_conv_hess: str = "warning"
+    check_conv_hess_tol: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name.endswith("_tol"):
+                if not value > 0:
+                    raise DataError(f"{option.name} must be a positive number, not {value!r}")
+            elif value not in (allowed := _allowed_levels(option.name)):
+                listed = ", ".join(map(repr, allowed))
+                raise DataError(
+                    f"invalid control level {value!r} in {option.name}: valid options are {listed}"
+                )
+
+
+def _allowed_levels(name: str) -> tuple[str, ...]:
+    if name == "check_rankX":
+        return _RANK_LEVELS
+    if name == "check_scaleX" or name.startswith("check_conv"):
+        return _LEVELS
+    return _SIZED_LEVELS
+
+
+def _verdict(
+    level: str, text: str, kind: type[LmmWarning] = LmmWarning, size: int = 0
+) -> tuple[LmmWarning, ...]:
+    """Raise or note `text`, as the level of the failed check says."""
+    if level == "ignore" or (level.endswith("Small") and size > _SMALL):
+        return ()
+    if level.startswith("stop"):
+        raise DataError(text)
+    return (kind(text),)
+
+
+def check_groups(terms: Sequence[ReTerm], n: int, control: LmerControl) -> tuple[LmmWarning, ...]:
+    """Check the grouping factors, and the number of random effects, against n observations.
+
+    Parameters
+    ----------
+    terms : sequence of ReTerm
+        Random-effects terms.
+    n : int
+        Number of observations.
+    control : LmerControl
+        Levels of the checks.
+
+    Returns
+    -------
+    tuple of LmmWarning
+        What did not pass, not yet issued.
+
+    Raises
+    ------
+    DataError
+        If a check at level ``"stop"`` does not pass.
+    """
+    size = n * sum(term.q for term in terms)
+    levels = {term.group: term.n_levels for term in terms}
+    notes: list[LmmWarning] = []
+    if few := [group for group, count in levels.items() if count < 2]:
+        text = (
+            f"grouping factors must have > 1 sampled level (problems: {', '.join(few)}): there is "
+            "nothing to vary over; leave the term out"
+        )
+        notes += _verdict(control.check_nlev_gtr_1, text, size=size)
+    if many := [group for group, count in levels.items() if count >= n]:
+        text = (
+            "number of levels of each grouping factor must be < number of observations "
+            f"(problems: {', '.join(many)})"
+        )
+        notes += _verdict(control.check_nobs_vs_nlev, text, size=size)
+    if small := [group for group, count in levels.items() if count < 5]:
+        text = (
+            "grouping factors with < 5 sampled levels may give unreliable estimates "
+            f"(problems: {', '.join(small)})"
+        )
+        notes += _verdict(control.check_nlev_gtreq_5, text, size=size)
+    for term in terms:
+        if n <= term.q:
+            text = (
+                f"number of observations (={n}) <= number of random effects (={term.q}) for term "
+                f"({term.label}); the random-effects parameters and the residual variance (or "
+                "scale parameter) are probably unidentifiable"
+            )
+            notes += _verdict(control.check_nobs_vs_nRE, text, size=size)
+    if control.check_nobs_vs_rankZ != "ignore":
+        notes += _check_rank_of_z(terms, n, control.check_nobs_vs_rankZ, size)
+    return tuple(notes)
+
+
+def _check_rank_of_z(
+    terms: Sequence[ReTerm], n: int, level: str, size: int
+) -> tuple[LmmWarning, ...]:
+    if level.endswith("Small") and size > _SMALL:
+        return ()
+    Z = np.hstack([term.Zt.T.toarray() for term in terms])
+    rank = int(np.linalg.matrix_rank(Z))
+    if n > rank:
+        return ()
+    text = (
+        f"number of observations (={n}) <= rank(Z) (={rank}); the random-effects parameters and "
+        "the residual variance (or scale parameter) are probably unidentifiable"
+    )
+    return _verdict(level, text)
+
+
+def check_rank(p: int, dropped: Sequence[str], control: LmerControl) -> tuple[LmmWarning, ...]:
+    """Say that linearly dependent columns of X are dropped, or refuse to.
+
+    Parameters
+    ----------
+    p : int
+        Number of columns before dropping.
+    dropped : sequence of str
+        Names of the dependent columns.
+    control : LmerControl
+        Level of the check.
+
+    Raises
+    ------
+    DataError
+        At level ``"stop.deficient"``.
+    """
+    level = control.check_rankX
+    if not dropped or level == "silent.drop.cols":
+        return ()
+    if level == "stop.deficient":
+        raise DataError(
+            f"the fixed-effects model matrix is column rank deficient (rank(X) = "
+            f"{p - len(dropped)} < {p} = p);\nthe fixed effects will be jointly unidentifiable: "
+            f"leave out {', '.join(dropped)}"
+        )
+    columns = "column / coefficient" if len(dropped) == 1 else "columns / coefficients"
+    return (
+        RankDeficiencyWarning(
+            f"fixed-effect model matrix is rank deficient so dropping {len(dropped)} {columns}"
+        ),
+    )
+
+
+def check_scale(X: Matrix, control: LmerControl, tol: float = 1e3) -> tuple[LmmWarning, ...]:
+    """Check that the columns of X (n, p) other than 0/1 indicators are on similar scales.
+
+    Parameters
+    ----------
+    X : (n, p) array
+        Fixed-effects model matrix.
+    control : LmerControl
+        Level of the check.
+    tol : float
+        Largest ratio of two standard deviations, and of one to 1.
+    """
+    if control.check_scaleX == "ignore" or len(X) < 2:
+        return ()
+    continuous = X[:, ((X != 0) & (X != 1)).any(axis=0)]
+    deviations = continuous.std(axis=0, ddof=1)
+    if not deviations.size:
+        return ()
+    smallest, largest = min(deviations.min(), 1.0), max(deviations.max(), 1.0)
+    if largest <= tol * smallest:
+        return ()
+    text = "Some predictor variables are on very different scales: consider rescaling"
+    return _verdict(control.check_scaleX, text, ScaleWarning)

@@ -1,0 +1,237 @@
+"""The kinds of column that a model frame holds, and how a table's column becomes one.
+
+A column is a float array, a `Factor`, or a `Basis` (several named columns, as ``poly(x, 2)``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.errors import DataError
+
+__all__ = [
+    "Basis",
+    "Column",
+    "Factor",
+    "as_factor",
+    "drop_unused_levels",
+    "factor_from_values",
+    "is_missing",
+    "read_column",
+    "take",
+]
+
+LOGICAL_LEVELS = ("FALSE", "TRUE")
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A categorical column.
+
+    Attributes
+    ----------
+    codes : (n,) int array
+        Level of each row, -1 where missing.
+    levels : tuple of str
+        Levels in order, spelled as R prints them.
+    is_ordered : bool
+        Whether the levels are ordered (R then codes them by polynomials).
+    is_logical : bool
+        Whether the column holds truth values; both levels then always count.
+    is_text : bool
+        Whether the column holds strings (R's character), not categories.
+    contrasts : object
+        Coding that ``C(f, ...)`` asks for; None for the default.
+    """
+
+    codes: IntVector
+    levels: tuple[str, ...]
+    is_ordered: bool = False
+    is_logical: bool = False
+    is_text: bool = False
+    contrasts: object = field(default=None, repr=False)
+
+    @classmethod
+    def of_booleans(cls, values: np.ndarray) -> Factor:
+        """Logical column of a boolean array (n,)."""
+        return cls(values.astype(np.intp), LOGICAL_LEVELS, is_logical=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """Several numeric columns that one call makes.
+
+    Attributes
+    ----------
+    values : (n, k) array
+        The columns.
+    suffixes : tuple of str
+        What R appends to the call's text to name each column.
+    """
+
+    values: Matrix
+    suffixes: tuple[str, ...]
+
+
+Column: TypeAlias = Vector | Factor | Basis
+
+
+def is_missing(column: Column) -> np.ndarray:
+    """Rows where a column is missing, (n,) bool."""
+    if isinstance(column, Factor):
+        return column.codes < 0
+    if isinstance(column, Basis):
+        return np.isnan(column.values).any(axis=1)
+    return np.isnan(column)
+
+
+def take(column: Column, rows: IntVector) -> Column:
+    """Rows of a column."""
+    if isinstance(column, Factor):
+        return replace(column, codes=column.codes[rows])
+    if isinstance(column, Basis):
+        return replace(column, values=column.values[rows])
+    return column[rows]
+
+
+def drop_unused_levels(factor: Factor) -> Factor:
+    """Factor without the levels that no row has; truth values keep both."""
+    if factor.is_logical:
+        return factor
+    used = np.bincount(factor.codes + 1, minlength=len(factor.levels) + 1)[1:] > 0
+    if used.all():
+        return factor
+    # The extra last entry is what code -1 (missing) indexes.
+    position = np.append(np.cumsum(used) - 1, -1)
+    levels = tuple(level for level, keep in zip(factor.levels, used, strict=True) if keep)
+    return replace(factor, codes=position[factor.codes], levels=levels)
+
+
+def as_factor(column: Column) -> Factor:
+    """Categorical view of a column, as R's ``factor()``: numbers become sorted levels."""
+    if isinstance(column, Factor):
+        return column
+    if isinstance(column, Basis):
+        raise DataError("a matrix cannot be used as a factor: use one of its columns")
+    return factor_from_values(column)
+
+
+def factor_from_values(values: Any) -> Factor:
+    """Factor of numbers or strings, with sorted levels.
+
+    Strings sort by code point, not by a locale's collation: the same data give the same levels
+    on every machine.
+    """
+    codes, uniques = pd.factorize(values)
+    found = uniques.tolist()
+    order = sorted(range(len(found)), key=found.__getitem__)
+    position = np.empty(len(found) + 1, dtype=np.intp)
+    position[order] = np.arange(len(found))
+    position[-1] = -1
+    levels = tuple(level_name(found[i]) for i in order)
+    return _merge_equal_levels(Factor(position[codes], levels))
+
+
+def _merge_equal_levels(factor: Factor) -> Factor:
+    """Join levels that print the same, such as 0.3 and 0.1 + 0.2."""
+    distinct = {level: i for i, level in enumerate(dict.fromkeys(factor.levels))}
+    if len(distinct) == len(factor.levels):
+        return factor
+    position = np.array([distinct[level] for level in factor.levels] + [-1], dtype=np.intp)
+    return replace(factor, codes=position[factor.codes], levels=tuple(distinct))
+
+
+def level_name(value: Hashable) -> str:
+    """How R prints a value as a level: ``1`` for 1.0, ``TRUE`` for True, 15 digits at most.
+
+    Whole numbers are written in full, as R's integers: 100000, where R's double is 1e+05.
+
+    Examples
+    --------
+    >>> [level_name(v) for v in (1.0, 2.5, 0.1 + 0.2, 1e-5, 100000, True, "a")]
+    ['1', '2.5', '0.3', '1e-05', '100000', 'TRUE', 'a']
+    """
+    if isinstance(value, bool | np.bool_):
+        return LOGICAL_LEVELS[bool(value)]
+    if isinstance(value, float | np.floating):
+        return _r_number(float(value))
+    return str(value)
+
+
+def _r_number(value: float) -> str:
+    """Print a double as R's as.character: 15 significant digits, the shorter notation."""
+    if value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    rounded = float(f"{value:.15g}")
+    fixed = np.format_float_positional(rounded, trim="-")
+    scientific = np.format_float_scientific(rounded, trim="-", exp_digits=2)
+    return fixed if len(fixed) <= len(scientific) else scientific
+
+
+def read_column(values: pd.Series, name: str) -> Column:
+    """Read one column of a table.
+
+    Parameters
+    ----------
+    values : Series
+        Numbers, truth values, strings or categories.
+    name : str
+        Column's name, for messages.
+
+    Raises
+    ------
+    DataError
+        If the column holds dates, complex numbers or other objects.
+    """
+    dtype = values.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _from_categories(cast(pd.Categorical, values.array))
+    if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
+        return _read_numbers(values.to_numpy())
+    if isinstance(dtype, pd.StringDtype):
+        return replace(factor_from_values(values.array), is_text=True)
+    if isinstance(dtype, np.dtype) and dtype.kind == "b":
+        return Factor.of_booleans(values.to_numpy())
+    return _read_by_content(values, name)
+
+
+def _read_numbers(values: np.ndarray) -> Column:
+    numbers = values.astype(np.float64, copy=False)
+    if values.dtype.kind != "f" and len(values) and np.abs(numbers).max() >= 2.0**53:
+        # A double cannot tell such integers apart: they are identifiers, not quantities.
+        return factor_from_values(values)
+    return numbers
+
+
+def _from_categories(values: pd.Categorical) -> Factor:
+    levels = tuple(map(level_name, values.categories.tolist()))
+    codes = values.codes.astype(np.intp)
+    return _merge_equal_levels(Factor(codes, levels, is_ordered=bool(values.ordered)))
+
+
+# What pandas calls the content of a column -> how it is read.
+_NUMBERS = {"integer", "integer-na", "floating", "mixed-integer-float", "decimal", "empty"}
+
+
+def _read_by_content(values: pd.Series, name: str) -> Column:
+    """Read a column whose dtype alone does not tell: objects and nullable types."""
+    content = pd.api.types.infer_dtype(values, skipna=True)
+    if content in _NUMBERS:
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if content == "boolean":
+        missing = values.isna().to_numpy()
+        codes = values.to_numpy(dtype=object)
+        codes[missing] = -1
+        return Factor(codes.astype(np.intp), LOGICAL_LEVELS, is_logical=True)
+    if content == "string":
+        return replace(factor_from_values(values.to_numpy(dtype=object)), is_text=True)
+    raise DataError(
+        f"column {name!r} holds {content} values, which have no place in a model: convert it to "
+        "numbers (a covariate), or to strings or categories (a factor)"
+    )

@@ -1,0 +1,194 @@
+"""Random-effects terms: grouping factors and their columns, in lme4's order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import IntVector, Matrix
+from lmm.covariance import Covariance, Diagonal, Unstructured
+from lmm.design.columns import Factor, as_factor, drop_unused_levels
+from lmm.design.fixed import Layout, Predictor, lay_out
+from lmm.design.frame import Frame, Variables
+from lmm.design.matrices import ReTerm
+from lmm.errors import FormulaError
+from lmm.formula import Binary, Node, Paren, RandomTerm
+
+__all__ = ["Bar", "ReRecipe", "build_random", "grouping_nodes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Bar:
+    """One random term of the formula, over variables named by their text.
+
+    Attributes
+    ----------
+    term : RandomTerm
+        The term as parsed.
+    predictor : Predictor
+        Its effects.
+    group : tuple of str
+        Variables that the grouping factor crosses, the slowest-changing first.
+    """
+
+    term: RandomTerm
+    predictor: Predictor
+    group: tuple[str, ...]
+
+
+def grouping_nodes(node: Node) -> tuple[Node, ...]:
+    """Factors that a grouping expression crosses: ``c:(b:a)`` gives c, b, a."""
+    match node:
+        case Paren():
+            return grouping_nodes(node.inner)
+        case Binary(op=":"):
+            return grouping_nodes(node.left) + grouping_nodes(node.right)
+        case _:
+            return (node,)
+
+
+@dataclass(frozen=True, eq=False)
+class ReRecipe:
+    """How a random-effects term is made for new data.
+
+    Attributes
+    ----------
+    layout : Layout
+        The columns of the bar it comes from.
+    kept : (k,) int array
+        Which of them the term has (all, unless ``||`` split the bar).
+    group : tuple of str
+        Variables that the grouping factor crosses.
+    variables : Variables
+        Recipe of the variables.
+    """
+
+    layout: Layout
+    kept: IntVector
+    group: tuple[str, ...]
+    variables: Variables
+
+    def matrix(self, data: Any) -> Matrix:
+        """Raw model columns (n_new, k) for new data; rows with missing values are NaN."""
+        columns, n = self.variables.on(data, self.layout.predictor.variables)
+        return self.layout.matrix(columns, n)[:, self.kept]
+
+    def grouping(self, data: Any) -> Factor:
+        """Grouping factor of new data, with the levels that occur there; -1 where missing."""
+        columns, _ = self.variables.on(data, self.group)
+        return cross([as_factor(columns[text]) for text in self.group])
+
+
+def cross(factors: Sequence[Factor]) -> Factor:
+    """Interaction of factors: the combinations that occur, the first factor changing slowest.
+
+    Levels are joined by colons; the code is -1 where a factor is missing.
+    """
+    total = drop_unused_levels(factors[0])
+    for factor in factors[1:]:
+        size = len(factor.levels)
+        missing = (total.codes < 0) | (factor.codes < 0)
+        # Missing combinations get the largest key, so that their code comes last.
+        keys = np.where(missing, len(total.levels) * size, total.codes * size + factor.codes)
+        codes, found = pd.factorize(keys)
+        order = np.argsort(found)
+        position = np.empty(len(found), dtype=np.intp)
+        position[order] = np.arange(len(found))
+        present = [divmod(int(key), size) for key in found[order] if key < len(total.levels) * size]
+        levels = tuple(f"{total.levels[a]}:{factor.levels[b]}" for a, b in present)
+        codes = position[codes]
+        codes[missing] = -1
+        total = Factor(codes, levels)
+    return total
+
+
+def build_random(bars: Sequence[Bar], frame: Frame) -> tuple[ReTerm, ...]:
+    """Random-effects terms of a model, in lme4's order.
+
+    Contrasts are R's defaults: as in lme4, the ``contrasts`` argument is for X only.
+
+    Parameters
+    ----------
+    bars : sequence of Bar
+        The formula's random terms in order of appearance.
+    frame : Frame
+        The model frame.
+
+    Raises
+    ------
+    FormulaError
+        If a term has no columns.
+    """
+    groups: dict[tuple[str, ...], Factor] = {}
+    terms: list[ReTerm] = []
+    for _, same_bar in groupby(bars, key=lambda bar: bar.term.bar):
+        whole = [_whole_term(bar, frame, groups) for bar in same_bar]
+        split = whole[0][0].term.structure == "split"
+        terms += _split_columns([term for _, term in whole]) if split else [t for _, t in whole]
+    return _sorted_by_levels(terms)
+
+
+def _whole_term(
+    bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]
+) -> tuple[Bar, ReTerm]:
+    if bar.group not in groups:
+        groups[bar.group] = cross([as_factor(frame.columns[text]) for text in bar.group])
+    factor = groups[bar.group]
+    columns = {text: frame.columns[text] for text in bar.predictor.variables}
+    layout = lay_out(bar.predictor, columns)
+    size = len(layout.names)
+    if size == 0:
+        raise FormulaError(f"the random term ({bar.term}) has no columns: write 1 for intercepts")
+    covariance: Covariance = Unstructured(size)
+    if bar.term.structure == "diag":
+        covariance = Diagonal(size)
+    recipe = ReRecipe(layout, np.arange(size), bar.group, frame.variables)
+    term = ReTerm(
+        group=bar.term.group_text,
+        levels=np.array(factor.levels, dtype=object),
+        columns=layout.names,
+        codes=factor.codes,
+        Z=layout.matrix(columns, frame.n),
+        covariance=covariance,
+        label=str(bar.term),
+        recipe=recipe,
+    )
+    return bar, term
+
+
+def _split_columns(terms: Sequence[ReTerm]) -> list[ReTerm]:
+    """Independent terms of a ``||`` bar: column by column, over the bar's grouping factors."""
+    split = []
+    for j, column in enumerate(terms[0].columns):
+        effects = "1" if column == "(Intercept)" else f"0 + {column}"
+        for term in terms:
+            assert term.recipe is not None
+            split.append(
+                replace(
+                    term,
+                    columns=(column,),
+                    Z=term.Z[:, j : j + 1],
+                    covariance=Unstructured(1),
+                    label=f"{effects} | {term.group}",
+                    recipe=replace(term.recipe, kept=np.array([j])),
+                )
+            )
+    return split
+
+
+def _sorted_by_levels(terms: Sequence[ReTerm]) -> tuple[ReTerm, ...]:
+    """Terms by decreasing number of levels, as lme4 sorts them.
+
+    lme4 reverses an increasing sort, and only if the terms are not in order already: ties come
+    out in reverse order of appearance when it sorts, and in order when it does not.
+    """
+    counts = [term.n_levels for term in terms]
+    if all(a >= b for a, b in pairwise(counts)):
+        return tuple(terms)
+    increasing = sorted(range(len(terms)), key=counts.__getitem__)
+    return tuple(terms[i] for i in reversed(increasing))
