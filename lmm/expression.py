@@ -402,7 +402,8 @@ class _Parser:
         value = float(token.text.removesuffix("L"))
         if not math.isfinite(value):
             raise self.fail(f"The number {token} is too large.", token.start)
-        return Number(value, token.text.endswith("L"), span=(token.start, token.end))
+        is_integer = token.text.endswith("L") and value.is_integer()
+        return Number(value, is_integer, span=(token.start, token.end))
 
     def name(self, token: _Token) -> str:
         if token.kind == "quoted":
@@ -418,9 +419,9 @@ class _Parser:
         return token.text
 
     def name_or_call(self, token: _Token, depth: int) -> Node:
-        name = _quote(self.name(token)) if self.token.text == "::" else self.name(token)
+        name = self.name(token)
         if self.accept("::"):
-            name = f"{name}::{_quote(self.name(self.advance()))}"
+            name = f"{_quote(name)}::{_quote(self.name(self.advance()))}"
             if self.token.text != "(":
                 raise self.unexpected(f"'(' after the function '{name}'")
         if self.token.kind == "operator" and self.token.text == "(":
