@@ -43,6 +43,11 @@ class Covariance(ABC):
         return np.asarray(rows == columns)
 
     @property
+    def is_diagonal(self) -> bool:
+        """Whether the columns are independent by construction."""
+        return isinstance(self, Diagonal)
+
+    @property
     def n_theta(self) -> int:
         """Number of parameters."""
         return len(self.positions[0])

@@ -126,6 +126,25 @@ class Fit:
         return self.matrices.y - self.fitted
 
     @cached_property
+    def scaled_residuals(self) -> Vector:
+        """Weighted residuals in units of sigma, (n,)."""
+        weights = self.matrices.weights
+        residuals = self.residuals if weights is None else self.residuals * np.sqrt(weights)
+        return residuals / self.sigma
+
+    def is_singular(self, tol: float = 1e-4) -> bool:
+        """Whether a term's whitened factor has a singular value that vanishes.
+
+        Compared with the largest one, or with 1 (a random effect as large as the noise of its
+        level's own mean) where that is more.
+        """
+        for factor in self.criterion.factors(self.optimum.x):
+            values = np.linalg.svd(factor, compute_uv=False)
+            if len(values) and values[-1] < tol * max(1.0, values[0]):
+                return True
+        return False
+
+    @cached_property
     def vcov(self) -> Matrix:
         """Covariance of the fixed effects, (p, p): sigma^2 (X'V^-1 X)^-1."""
         return np.asarray(self.sigma**2 * self.fixed_root @ self.fixed_root.T)

@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 
 from lmm._types import Matrix, Vector
-from lmm.covariance import Diagonal
 from lmm.criterion import Evaluation, ProfiledCriterion, lower_triangular
 from lmm.errors import NumericalError, nearest
 
@@ -238,7 +237,7 @@ def _downhill(
         walk.here.slopes,
         strict=True,
     ):
-        if isinstance(term.covariance, Diagonal):
+        if term.covariance.is_diagonal:
             G = np.diag(np.diag(G))
         eigenvalues, vectors = np.linalg.eigh(G)
         slope, w = float(eigenvalues[0]), vectors[:, 0]

@@ -26,6 +26,6 @@ __all__ = [
 def choose_solver(matrices: ModelMatrices, solver: str) -> PLSSolver:
     """Make the named solver for a model, or the best one for ``"auto"``."""
     problem = standardize(matrices)
-    if solver == "dense":
+    if solver == "dense" or len(problem.groups) > 1:
         return DenseSolver(problem)
     return GroupedSolver.build(problem)

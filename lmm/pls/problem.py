@@ -19,7 +19,6 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance import Diagonal
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import NumericalError
 
@@ -176,7 +175,7 @@ def _standardize_response(
 def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
     """R (k, k) upper triangular such that the levels' mean of Z*'Z* is the identity."""
     norm = np.sqrt(term.n_levels)
-    if isinstance(term.covariance, Diagonal) or term.size == 1:
+    if term.covariance.is_diagonal or term.size == 1:
         lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z)) / norm
         lengths[lengths == 0.0] = 1.0
         return np.diag(lengths)

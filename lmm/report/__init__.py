@@ -1,1 +1,6 @@
 """Results as text in R's form, as HTML and as labelled tables."""
+
+from lmm.report.summary import ConvergenceReport, FitReport, Summary
+from lmm.report.varcorr import VarCorr, variance_components
+
+__all__ = ["ConvergenceReport", "FitReport", "Summary", "VarCorr", "variance_components"]

@@ -1,0 +1,49 @@
+"""Linear mixed-effects models in Python with lme4's formulas and lmer's printed output."""
+
+from __future__ import annotations
+
+from lmm._versions import __version__, show_versions
+from lmm.criterion import ProfiledCriterion
+from lmm.datasets import dataset_names, load_dataset
+from lmm.design import LmerControl, build_matrices
+from lmm.errors import (
+    ConvergenceWarning,
+    DataError,
+    FormulaError,
+    LmmWarning,
+    NumericalError,
+    RankDeficiencyWarning,
+    ScaleWarning,
+    SingularFitWarning,
+)
+from lmm.formula import parse_formula
+from lmm.model import LinearMixedModel
+from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
+from lmm.pipeline import lmer, lmer_arrays
+
+__all__ = [
+    "COBYQA",
+    "LBFGSB",
+    "ConvergenceWarning",
+    "DataError",
+    "FisherScoring",
+    "FormulaError",
+    "LinearMixedModel",
+    "LmerControl",
+    "LmmWarning",
+    "NelderMead",
+    "NumericalError",
+    "ProfiledCriterion",
+    "RankDeficiencyWarning",
+    "ScaleWarning",
+    "SingularFitWarning",
+    "__version__",
+    "build_matrices",
+    "dataset_names",
+    "lmer",
+    "lmer_arrays",
+    "load_dataset",
+    "minimize",
+    "parse_formula",
+    "show_versions",
+]

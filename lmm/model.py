@@ -1,0 +1,356 @@
+"""A fitted linear mixed model: labels and thin methods over a `Fit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import Matrix, Vector
+from lmm.errors import LmmWarning
+from lmm.fit import Fit
+from lmm.optimize import Optimum
+from lmm.report import ConvergenceReport, FitReport, Summary, VarCorr, variance_components
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+    from lmm.formula import Formula
+
+__all__ = ["LinearMixedModel"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """How the model was asked for: what a print shows, and what `update` starts from.
+
+    Attributes
+    ----------
+    data : object
+        The table as given.
+    arguments : mapping of str to object
+        Keyword arguments of `lmm.lmer` other than the formula, as given.
+    """
+
+    data: Any
+    arguments: dict[str, Any]
+
+    @property
+    def data_name(self) -> str | None:
+        """Name of the table, where it has one (``data.attrs["name"]``)."""
+        return getattr(self.data, "attrs", {}).get("name")
+
+    def text(self, argument: str) -> str | None:
+        """An argument as a print shows it: a name or expression as typed, values in brief."""
+        value = self.arguments.get(argument)
+        if value is None or isinstance(value, str):
+            return value
+        return str(getattr(value, "name", None) or argument)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMixedModel:
+    """A fitted linear mixed model.
+
+    Made by `lmm.lmer`. Arrays are properties, labelled tables are methods; nothing changes it.
+
+    Attributes
+    ----------
+    fit : Fit
+        Estimates as arrays.
+    call : Call
+        Data and arguments as given.
+    warnings : tuple of LmmWarning
+        What was warned of while fitting.
+    """
+
+    fit: Fit
+    call: Call
+    warnings: tuple[LmmWarning, ...]
+
+    # Estimates as arrays -------------------------------------------------------------------------
+
+    @property
+    def formula(self) -> Formula:
+        """The parsed formula; ``str()`` gives R's text."""
+        return self.fit.formula
+
+    @property
+    def reml(self) -> bool:
+        """Whether the model was fitted by REML."""
+        return self.fit.reml
+
+    @property
+    def theta(self) -> Vector:
+        """Covariance parameters (m,), lme4's order."""
+        return self.fit.theta
+
+    @property
+    def beta(self) -> Vector:
+        """Fixed effects, (p,)."""
+        return self.fit.beta
+
+    @property
+    def u(self) -> Vector:
+        """Spherical random effects, (q,)."""
+        return self.fit.u
+
+    @property
+    def b(self) -> Vector:
+        """Random effects (q,): term by term, level by level."""
+        return np.concatenate([effect.ravel() for effect in self.fit.b])
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+        return self.fit.sigma
+
+    @property
+    def X(self) -> Matrix:
+        """Fixed-effects model matrix, (n, p)."""
+        return self.fit.matrices.X
+
+    @property
+    def y(self) -> Vector:
+        """Response, (n,)."""
+        return self.fit.matrices.y
+
+    @property
+    def Zt(self) -> sparse.csc_array:
+        """Transposed random-effects model matrix, (q, n) sparse."""
+        return self.fit.matrices.Zt
+
+    @property
+    def Z(self) -> sparse.csr_array:
+        """Random-effects model matrix, (n, q) sparse."""
+        return self.Zt.T
+
+    @cached_property
+    def Lambdat(self) -> sparse.csc_array:
+        """Transposed relative covariance factor, (q, q) sparse upper triangular."""
+        return self.fit.matrices.Lambdat(self.theta)
+
+    @property
+    def Lambda(self) -> sparse.csr_array:
+        """Relative covariance factor, (q, q) sparse lower triangular."""
+        return self.Lambdat.T
+
+    @property
+    def weights(self) -> Vector:
+        """Prior weights (n,), ones when none were given."""
+        weights = self.fit.matrices.weights
+        return np.ones(self.nobs) if weights is None else weights
+
+    @property
+    def offset(self) -> Vector:
+        """Offset (n,), zeros when none was given."""
+        offset = self.fit.matrices.offset
+        return np.zeros(self.nobs) if offset is None else offset
+
+    @property
+    def nobs(self) -> int:
+        """Number of observations used."""
+        return self.fit.matrices.n
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Number of levels of each grouping factor, lme4's order."""
+        return {term.group: term.n_levels for term in self.fit.matrices.terms}
+
+    @property
+    def cnms(self) -> dict[str, tuple[str, ...]]:
+        """Names of the random-effects columns per term, terms named as in `varcorr`."""
+        return {group: block.columns for group, block in self.varcorr().blocks.items()}
+
+    @property
+    def flist(self) -> dict[str, pd.Categorical]:
+        """Grouping factors as used, (n,) each."""
+        return {
+            term.group: pd.Categorical.from_codes(term.codes, categories=list(term.levels))
+            for term in self.fit.matrices.terms
+        }
+
+    @property
+    def optimum(self) -> Optimum:
+        """How the optimization ended, with its certificate."""
+        return self.fit.optimum
+
+    @property
+    def converged(self) -> bool:
+        """Whether a verified optimum was reached."""
+        return self.fit.optimum.converged
+
+    # Labelled estimates ----------------------------------------------------------------------------
+
+    def fixef(self) -> pd.Series[float]:
+        """Fixed-effects estimates by name, (p,)."""
+        return pd.Series(self.beta, index=pd.Index(self.fit.matrices.fixed.names), dtype=float)
+
+    def vcov(self) -> pd.DataFrame:
+        """Covariance matrix of the fixed effects, (p, p)."""
+        names = pd.Index(self.fit.matrices.fixed.names)
+        return pd.DataFrame(self.fit.vcov, index=names, columns=names)
+
+    def varcorr(self) -> VarCorr:
+        """Variance components: standard deviations and correlations, printed as R does."""
+        terms = self.fit.matrices.terms
+        return variance_components(
+            [term.group for term in terms],
+            [term.columns for term in terms],
+            self.fit.covariances,
+            self.sigma,
+            diagonal=[term.covariance.is_diagonal for term in terms],
+        )
+
+    def ranef(self) -> dict[str, pd.DataFrame]:
+        """Conditional modes of the random effects: a table per grouping factor.
+
+        Terms of one grouping factor share a table, as in lme4.
+        """
+        tables: dict[str, list[pd.DataFrame]] = {}
+        for term, effect in zip(self.fit.matrices.terms, self.fit.b, strict=True):
+            table = pd.DataFrame(effect, index=pd.Index(term.levels), columns=list(term.columns))
+            tables.setdefault(term.group, []).append(table)
+        return {group: pd.concat(parts, axis=1) for group, parts in tables.items()}
+
+    # Criteria ----------------------------------------------------------------------------------------
+
+    def reml_criterion(self) -> float:
+        """REML criterion at the optimum.
+
+        Raises
+        ------
+        ValueError
+            The model was fitted by maximum likelihood.
+        """
+        if not self.reml:
+            raise ValueError("The model was fitted by maximum likelihood: use deviance().")
+        return self.optimum.value
+
+    def deviance(self) -> float:
+        """Deviance, -2 log-likelihood; for a REML fit, that of its theta."""
+        return self.fit.deviance if self.reml else self.optimum.value
+
+    def loglik(self) -> float:
+        """Log-likelihood; for a REML fit the restricted one, as R's logLik."""
+        return self.fit.loglik
+
+    def aic(self) -> float:
+        """Akaike's criterion, from `loglik` and all parameters."""
+        return -2.0 * self.loglik() + 2.0 * self.fit.n_parameters
+
+    def bic(self) -> float:
+        """Bayesian information criterion, with log(n) per parameter."""
+        return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.fit.n_parameters
+
+    @property
+    def df_resid(self) -> int:
+        """Observations minus estimated parameters, as R's df.residual."""
+        return self.nobs - self.fit.n_parameters
+
+    def is_singular(self, tol: float = 1e-4) -> bool:
+        """Whether a random-effects covariance is singular, whatever the units of the data.
+
+        Parameters
+        ----------
+        tol : float
+            A term is singular if the smallest singular value of its whitened factor lambda* is
+            below `tol` times the larger of 1 and the largest.
+        """
+        return self.fit.is_singular(tol)
+
+    # Residuals -----------------------------------------------------------------------------------------
+
+    def fitted(self) -> pd.Series[float]:
+        """Conditional means ``X beta + offset + Z b`` by row; padded after na_action="exclude"."""
+        return self._by_row(self.fit.fitted)
+
+    def residuals(self) -> pd.Series[float]:
+        """Response minus fitted values by row."""
+        return self._by_row(self.fit.residuals)
+
+    def _by_row(self, values: Vector) -> pd.Series[float]:
+        frame = self.fit.matrices.frame
+        return pd.Series(frame.pad(values), index=frame.labels, dtype=float)
+
+    # Reports --------------------------------------------------------------------------------------------
+
+    def report(self) -> FitReport:
+        """What ``str(m)`` prints, as a record."""
+        if self.reml:
+            criteria = {"REML": self.optimum.value}
+        else:
+            criteria = {
+                "AIC": self.aic(),
+                "BIC": self.bic(),
+                "logLik": self.loglik(),
+                "deviance": self.optimum.value,
+                "df.resid": self.df_resid,
+            }
+        kinds = [type(warning).__name__ for warning in self.warnings]
+        about_fit = ("ConvergenceWarning", "SingularFitWarning")
+        messages = tuple(str(w) for w, kind in zip(self.warnings, kinds, strict=True) if kind in about_fit)
+        notes = tuple(str(w) for w, kind in zip(self.warnings, kinds, strict=True) if kind not in about_fit)
+        return FitReport(
+            reml=self.reml,
+            formula=str(self.formula),
+            criteria=criteria,
+            varcorr=self.varcorr(),
+            nobs=self.nobs,
+            ngroups=self.ngroups,
+            fixef=self.fixef(),
+            data=self.call.data_name,
+            weights=self.call.text("weights"),
+            offset=self.call.text("offset"),
+            subset=self.call.text("subset"),
+            fit_warnings=notes,
+            convergence=ConvergenceReport(
+                self.optimum.optimizer,
+                0 if self.converged else 1,
+                "OK" if self.converged else self.optimum.status.name,
+                messages,
+            ),
+        )
+
+    def summary(self) -> Summary:
+        """Summary that prints as R's ``summary(lmer(...))``."""
+        estimate = self.fixef()
+        errors = np.sqrt(np.diag(self.fit.vcov))
+        table = pd.DataFrame(
+            {
+                "Estimate": estimate,
+                "Std. Error": errors,
+                "t value": estimate / errors,
+            }
+        )
+        correlation = self.fit.vcov / np.outer(errors, errors)
+        return Summary(self.report(), table, correlation, self.fit.scaled_residuals)
+
+    def __str__(self) -> str:
+        return str(self.report())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.report()._repr_html_()
+
+    # statsmodels' words ------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> pd.Series[float]:
+        """Fixed effects; statsmodels' name of `fixef`."""
+        return self.fixef()
+
+    @property
+    def bse(self) -> pd.Series[float]:
+        """Standard errors of the fixed effects."""
+        return pd.Series(np.sqrt(np.diag(self.fit.vcov)), index=self.fixef().index)
+
+    @property
+    def tvalues(self) -> pd.Series[float]:
+        """Fixed effects over their standard errors."""
+        return self.fixef() / self.bse

@@ -1,0 +1,222 @@
+"""`lmer`: the whole package in one function. Open each function it calls, in turn, for the tour."""
+
+from __future__ import annotations
+
+import sys
+import warnings as python_warnings
+from collections.abc import Mapping
+from typing import Any
+
+from lmm._types import Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.design import LmerControl, ModelMatrices, build_matrices
+from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning
+from lmm.fit import Fit
+from lmm.formula import Formula, parse_formula
+from lmm.model import Call, LinearMixedModel
+from lmm.optimize import Optimizer, minimize
+from lmm.pls import PLSSolver
+
+__all__ = ["lmer", "lmer_arrays"]
+
+
+def lmer(
+    formula: str | Formula,
+    data: Any,
+    *,
+    reml: bool = True,
+    weights: Any = None,
+    offset: Any = None,
+    subset: Any = None,
+    na_action: str = "omit",
+    contrasts: Mapping[str, object] | None = None,
+    start: Vector | None = None,
+    solver: str | PLSSolver = "auto",
+    optimizer: str | Optimizer = "auto",
+    control: LmerControl | None = None,
+    verbose: int = 0,
+) -> LinearMixedModel:
+    """Fit a linear mixed-effects model from a formula in lme4's syntax.
+
+    Parameters
+    ----------
+    formula : str or Formula
+        Such as ``"Reaction ~ Days + (Days | Subject)"``.
+    data : DataFrame, table or mapping of arrays
+        pandas, polars or pyarrow table, or a dict of arrays.
+    reml : bool, default True
+        REML if true, maximum likelihood if false. Without fixed effects the two are the same, and
+        the fit is reported as maximum likelihood.
+    weights : str or (n,) array, optional
+        Prior weights: the residual variance is sigma^2 / weight. Rows of weight zero are dropped.
+    offset : str or (n,) array, optional
+        Known part of the linear predictor; adds to ``offset()`` in the formula.
+    subset : str or (n,) array of bool, optional
+        Rows to use: an expression as `pandas.DataFrame.eval` takes it, a column name, or values.
+    na_action : {"omit", "exclude", "raise"}
+        Rows with missing values: left out; left out but padded with NaN in results by row; error.
+    contrasts : mapping, optional
+        Contrasts by factor, such as ``{"f": "contr.sum"}``.
+    start : (m,) array, optional
+        Starting theta, lme4's scale.
+    solver : str or PLSSolver, default "auto"
+        ``"auto"``, ``"block"``, ``"cholmod"``, ``"dense"``, or a solver object.
+    optimizer : str or Optimizer, default "auto"
+        ``"auto"`` (second-order), ``"L-BFGS-B"``, ``"COBYQA"``, ``"Nelder-Mead"``, or an object.
+    control : LmerControl, optional
+        Which checks are made, and what happens when one fails.
+    verbose : int, default 0
+        Above 0, each evaluation of the criterion is written to standard error.
+
+    Returns
+    -------
+    LinearMixedModel
+
+    Raises
+    ------
+    FormulaError
+        The formula does not parse.
+    DataError
+        The data do not suit the formula.
+    NumericalError
+        The model cannot be computed, e.g. the fixed effects fit the response exactly.
+
+    Warns
+    -----
+    ConvergenceWarning, SingularFitWarning, RankDeficiencyWarning, ScaleWarning
+        Once each; kept in ``m.warnings``.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> print(m.fixef().round(3))
+    (Intercept)    251.405
+    Days            10.467
+    dtype: float64
+    """
+    arguments = {
+        "reml": reml,
+        "weights": weights,
+        "offset": offset,
+        "subset": subset,
+        "na_action": na_action,
+        "contrasts": contrasts,
+        "solver": solver,
+        "optimizer": optimizer,
+        "control": control,
+    }
+    control = control or LmerControl()
+    parsed = parse_formula(formula)
+    matrices = build_matrices(
+        parsed,
+        data,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        na_action=na_action,
+        contrasts=contrasts,
+        control=control,
+    )
+    call = Call(data, arguments)
+    return fit_matrices(matrices, call, reml, start, solver, optimizer, control, verbose)
+
+
+def lmer_arrays(
+    y: Any,
+    X: Any,
+    groups: Any,
+    Z: Any = None,
+    *,
+    reml: bool = True,
+    weights: Any = None,
+    offset: Any = None,
+    start: Vector | None = None,
+    solver: str | PLSSolver = "auto",
+    optimizer: str | Optimizer = "auto",
+    control: LmerControl | None = None,
+    verbose: int = 0,
+) -> LinearMixedModel:
+    """Fit a linear mixed-effects model from arrays (statsmodels' endog, exog, groups, exog_re).
+
+    Parameters
+    ----------
+    y : (n,) array
+        Response.
+    X : (n, p) array
+        Fixed-effects model matrix, used as given.
+    groups : (n,) array, or mapping of arrays
+        Grouping factor, or several by name (crossed).
+    Z : (n, k) array, optional
+        Random-effects columns, used as given; a random intercept by default.
+    reml, weights, offset, start, solver, optimizer, control, verbose
+        As for `lmer`.
+
+    Returns
+    -------
+    LinearMixedModel
+
+    Examples
+    --------
+    >>> import lmm, numpy as np
+    >>> d = lmm.load_dataset("sleepstudy")
+    >>> X = np.column_stack([np.ones(180), d["Days"]])
+    >>> m = lmm.lmer_arrays(d["Reaction"], X, d["Subject"], X)
+    >>> round(m.reml_criterion(), 4)
+    1743.6283
+    """
+    control = control or LmerControl()
+    matrices = matrices_from_arrays(
+        y, X, groups, Z, weights=weights, offset=offset, control=control
+    )
+    call = Call(None, {"weights": weights, "offset": offset, "reml": reml})
+    return fit_matrices(matrices, call, reml, start, solver, optimizer, control, verbose)
+
+
+def fit_matrices(
+    matrices: ModelMatrices,
+    call: Call,
+    reml: bool,
+    start: Vector | None,
+    solver: str | PLSSolver,
+    optimizer: str | Optimizer,
+    control: LmerControl,
+    verbose: int = 0,
+) -> LinearMixedModel:
+    """Fit a model whose matrices are built."""
+    # Without fixed effects REML is ML: say so, as lme4's print does.
+    criterion = ProfiledCriterion(matrices, reml=reml and matrices.p > 0, solver=solver)
+    optimum = minimize(criterion, optimizer, start=start, report=_reporter(verbose))
+    fit = Fit.at(matrices.formula, criterion, optimum)
+    notes = (*matrices.notes, *_verdict(fit, control))
+    for note in notes:
+        python_warnings.warn(note, stacklevel=3)
+    return LinearMixedModel(fit, call, notes)
+
+
+def _verdict(fit: Fit, control: LmerControl) -> list[LmmWarning]:
+    """Convergence and singularity as warnings, at the levels that control asks for."""
+    notes: list[LmmWarning] = []
+    if not fit.optimum.converged and control.check_conv_grad != "ignore":
+        text = f"Model failed to converge: {fit.optimum.message}"
+        notes.append(ConvergenceWarning(text))
+        _stop_if(control.check_conv_grad, text)
+    singular = control.check_conv_singular
+    if singular != "ignore" and fit.is_singular(control.check_conv_singular_tol):
+        text = "boundary (singular) fit: see help('isSingular')"
+        notes.append(SingularFitWarning(text))
+        _stop_if(singular, text)
+    return notes
+
+
+def _stop_if(level: str, text: str) -> None:
+    if level == "stop":
+        raise DataError(text)
+
+
+def _reporter(verbose: int) -> Any:
+    def write(count: int, value: float, x: Vector) -> None:
+        if verbose > 0:
+            sys.stderr.write(f"evaluation {count}: criterion {value:.6f}, whitened theta {x}\n")
+
+    return write
