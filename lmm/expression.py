@@ -472,7 +472,7 @@ def parse_tilde(source: str) -> tuple[Node | None, Node]:
 # ---------------------------------------------------------------------------------------------
 # Tree to text
 
-_TIGHT = frozenset({":", "/", "^"})
+_TIGHT = frozenset({":", "/", "^", "%%", "%/%"})
 
 
 def _quote(name: str) -> str:

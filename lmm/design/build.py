@@ -159,9 +159,8 @@ def build_matrices(
     layout = lay_out(plan.fixed, frame.columns, contrasts)
     X = layout.matrix(frame.columns, frame.n)
     check_finite(X, layout.names, frame)
-    kept = np.arange(X.shape[1])
-    if control.check_rankX != "ignore":
-        kept = independent_columns(X)
+    ignored = control.check_rankX == "ignore"
+    kept = np.arange(X.shape[1]) if ignored else independent_columns(X)
     fixed = FixedEffects(layout, kept, frame.variables, plan.offsets)
     if len(kept) < X.shape[1]:
         X = X[:, kept]

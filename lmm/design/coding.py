@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -81,39 +80,37 @@ def contrast_coding(name: str, factor: Factor, contrasts: object = None) -> Codi
         chosen = "contr.poly" if factor.is_ordered else "contr.treatment"
     if isinstance(chosen, str):
         if chosen not in CONTRASTS:
-            raise DataError(
-                f"unknown contrasts {chosen!r} for {name!r}.{nearest(chosen, CONTRASTS)}"
-            )
-        return _named_coding(chosen, factor.levels)
+            hint = nearest(chosen, CONTRASTS)
+            raise DataError(f"unknown contrasts {chosen!r} for {name!r}.{hint}")
+        # C() passes R's contrast functions the number of levels, not their names.
+        by_number = contrasts is None and factor.contrasts is not None
+        return _named_coding(chosen, factor.levels, by_number)
     if isinstance(chosen, np.ndarray | pd.DataFrame):
         return _matrix_coding(name, factor.levels, chosen)
     return _formulaic_coding(name, factor.levels, chosen)
 
 
 @lru_cache(maxsize=256)
-def _named_coding(contrasts: str, levels: tuple[str, ...]) -> Coding:
+def _named_coding(contrasts: str, levels: tuple[str, ...], by_number: bool) -> Coding:
     from formulaic.transforms import contrasts as coders
 
+    numbers = tuple(str(i) for i in range(1, len(levels) + 1))
+    names = numbers if by_number else levels
     coder: Any
-    name_columns: Callable[[tuple[str, ...]], tuple[str, ...]]
-    coder, name_columns = {
-        "contr.treatment": (coders.TreatmentContrasts(), lambda levels: levels[1:]),
-        "contr.SAS": (coders.SASContrasts(), lambda levels: levels[:-1]),
-        "contr.sum": (coders.SumContrasts(), _numbered),
-        "contr.helmert": (coders.HelmertContrasts(), _numbered),
-        "contr.poly": (coders.PolyContrasts(), _powers),
+    coder, suffixes = {
+        "contr.treatment": (coders.TreatmentContrasts(), names[1:]),
+        "contr.SAS": (coders.SASContrasts(), names[:-1]),
+        "contr.sum": (coders.SumContrasts(), numbers[:-1]),
+        "contr.helmert": (coders.HelmertContrasts(), numbers[:-1]),
+        "contr.poly": (coders.PolyContrasts(), _powers(len(levels) - 1)),
     }[contrasts]
     matrix = coder.get_coding_matrix(levels).to_numpy(dtype=np.float64)
-    return Coding(levels, matrix, name_columns(levels), contrasts)
+    return Coding(levels, matrix, suffixes, contrasts)
 
 
-def _numbered(levels: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(str(i) for i in range(1, len(levels)))
-
-
-def _powers(levels: tuple[str, ...]) -> tuple[str, ...]:
+def _powers(count: int) -> tuple[str, ...]:
     """R's names of polynomial contrasts: .L .Q .C ^4 ^5."""
-    return (".L", ".Q", ".C", *(f"^{i}" for i in range(4, len(levels))))[: len(levels) - 1]
+    return (".L", ".Q", ".C", *(f"^{i}" for i in range(4, count + 1)))[:count]
 
 
 def _matrix_coding(name: str, levels: tuple[str, ...], given: np.ndarray | pd.DataFrame) -> Coding:
@@ -127,7 +124,7 @@ def _matrix_coding(name: str, levels: tuple[str, ...], given: np.ndarray | pd.Da
     if isinstance(given, pd.DataFrame):
         suffixes = tuple(map(str, given.columns))
     else:
-        suffixes = _numbered(levels)
+        suffixes = tuple(str(i) for i in range(1, len(levels)))
     return Coding(levels, matrix, suffixes, "matrix")
 
 

@@ -85,7 +85,7 @@ Column: TypeAlias = Vector | Factor | Basis
 def is_missing(column: Column) -> np.ndarray:
     """Rows where a column is missing, (n,) bool."""
     if isinstance(column, Factor):
-        return column.codes < 0
+        return np.asarray(column.codes < 0, dtype=np.bool_)
     if isinstance(column, Basis):
         return np.isnan(column.values).any(axis=1)
     return np.isnan(column)

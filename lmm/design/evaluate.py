@@ -9,20 +9,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
 
 from lmm.design.columns import Basis, Column, Factor, level_name
 from lmm.design.transforms import (
+    EXTREMES,
     FUNCTIONS,
     MATH,
     NAMED_CONSTANTS,
+    OF_NUMBERS,
     STATEFUL,
-    VARIADIC,
     State,
     Value,
+    combine,
+    is_scalar,
     logical,
     numbered_basis,
     truth,
@@ -61,132 +64,138 @@ class Evaluator:
         DataError
             If a column's content does not suit the expression.
         """
-        value = self.value(node)
-        if not isinstance(value, np.ndarray | Factor | Basis):
-            raise self.fail(f"{deparse(node)} does not depend on the data: name a column", node)
+        value = self._value(node)
+        if not isinstance(value, np.ndarray | Factor | Basis) or is_scalar(value):
+            raise self._fail(f"{deparse(node)} does not depend on the data: name a column", node)
         return value
 
-    def value(self, node: Node) -> Value:
-        """Value of any expression: a column or a constant."""
+    def _value(self, node: Node) -> Value:
         match node:
             case Name():
-                return self.named(node)
+                return self._named(node)
             case Number() | String() | Constant():
                 return node.value
             case Paren():
-                return self.value(node.inner)
+                return self._value(node.inner)
             case Unary():
-                return self.unary(node)
+                return self._unary(node)
             case Binary():
-                return self.binary(node)
+                return self._binary(node)
             case Call():
-                return self.call(node)
+                return self._call(node)
 
-    def named(self, node: Name) -> Value:
+    def _named(self, node: Name) -> Value:
         # A column wins over a constant of the same name; functions live apart from both.
         if node.id in self.columns:
             return self.columns[node.id]
         return NAMED_CONSTANTS[node.id]
 
-    def unary(self, node: Unary) -> Value:
-        operand = self.value(node.operand)
+    def _unary(self, node: Unary) -> Value:
+        operand = self._value(node.operand)
         match node.op:
             case "-":
-                return -self.number(operand, node)
+                return np.negative(self._number(operand, node))  # type: ignore[no-any-return]
             case "+":
-                return self.number(operand, node)
+                return np.positive(self._number(operand, node))  # type: ignore[no-any-return]
             case _:
-                return logical(1.0 - truth(self.number(operand, node)))
+                return logical(1.0 - truth(self._number(operand, node)))
 
-    def binary(self, node: Binary) -> Value:
-        left, right = self.value(node.left), self.value(node.right)
+    def _binary(self, node: Binary) -> Value:
+        left, right = self._value(node.left), self._value(node.right)
         if node.op in _COMPARISONS:
-            return self.compare(node, left, right)
+            return self._compare(node, left, right)
         if node.op == "%in%":
             return _is_in(left, right)
         if node.op not in _ARITHMETIC:
-            raise self.fail(f"operator {node.op!r} has no value inside an expression", node)
+            raise self._fail(f"operator {node.op!r} has no value inside an expression", node)
         with np.errstate(all="ignore"):
-            result = _ARITHMETIC[node.op](self.number(left, node), self.number(right, node))
+            result = _ARITHMETIC[node.op](self._number(left, node), self._number(right, node))
         return logical(result) if node.op in ("&", "|", "&&", "||") else result
 
-    def compare(self, node: Binary, left: Value, right: Value) -> Value:
+    def _compare(self, node: Binary, left: Value, right: Value) -> Value:
         if isinstance(left, str) and isinstance(right, Factor):
             left, right = right, left
         if isinstance(left, Factor) and not left.is_logical:
             if node.op not in ("==", "!="):
-                raise self.fail("factors can be compared by == and != only", node)
+                raise self._fail("factors can be compared by == and != only", node)
             if isinstance(right, Factor):
                 return _same_level(left, right, equal=node.op == "==")
-            wanted = level_name(right)  # type: ignore[arg-type]
+            if not isinstance(right, str | float):
+                raise self._fail("a factor can be compared with a level or another factor", node)
+            wanted = level_name(right)
             equal = np.array([level == wanted for level in left.levels] + [False])[left.codes]
             return logical(np.where(left.codes < 0, np.nan, equal == (node.op == "==")))
-        a, b = self.number(left, node), self.number(right, node)
+        a, b = self._number(left, node), self._number(right, node)
         return logical(np.where(np.isnan(a + b), np.nan, _COMPARISONS[node.op](a, b)))
 
-    def number(self, value: Value, node: Node) -> Any:
+    def _number(self, value: Value, node: Node) -> Any:
         """Number, or array of numbers; truth values count 0 and 1."""
         if isinstance(value, Factor) and value.is_logical:
             return np.where(value.codes < 0, np.nan, value.codes)
         if isinstance(value, np.ndarray | float | int):
             return value
         what = "a factor" if isinstance(value, Factor) else type(value).__name__.lower()
-        raise self.fail(f"{deparse(node)} needs numbers, but is given {what}", node)
+        raise self._fail(f"{deparse(node)} needs numbers, but is given {what}", node)
 
-    def call(self, node: Call) -> Value:
+    def _call(self, node: Call) -> Value:
         name = node.function.rpartition("::")[2]
         if name in MATH:
-            return self.math(name, node)
+            return self._math(name, node)
         if name == "cbind":
-            return self.cbind(node)
-        if name in ("c", "pmin", "pmax"):
-            return VARIADIC[name](*[self.value(argument) for argument in node.args])
+            return self._cbind(node)
+        if name == "c":
+            return combine(*[self._value(argument) for argument in node.args])
+        if name in EXTREMES:
+            numbers = [self._number(self._value(argument), node) for argument in node.args]
+            return reduce(EXTREMES[name], numbers)  # type: ignore[no-any-return]
         if name not in FUNCTIONS:
-            known = sorted([*MATH, *VARIADIC, *FUNCTIONS, "cbind"])
-            raise self.fail(
+            known = sorted([*MATH, *EXTREMES, *FUNCTIONS, "c", "cbind"])
+            raise self._fail(
                 f"unknown function {name!r}: compute the column in the data first, or use one that "
                 f"formulas know.{nearest(name, known)}",
                 node,
             )
-        return self.bound_call(name, node)
+        return self._bound_call(name, node)
 
-    def math(self, name: str, node: Call) -> Value:
+    def _math(self, name: str, node: Call) -> Value:
         if len(node.args) != 1 or node.kwargs:
-            raise self.fail(f"{name}() takes one argument", node)
+            raise self._fail(f"{name}() takes one argument", node)
         with np.errstate(all="ignore"):
-            return MATH[name](self.number(self.value(node.args[0]), node))  # type: ignore[no-any-return]
+            return MATH[name](self._number(self._value(node.args[0]), node))  # type: ignore[no-any-return]
 
-    def cbind(self, node: Call) -> Basis:
+    def _cbind(self, node: Call) -> Basis:
         columns, suffixes = [], []
         for name, argument in node.arguments:
-            columns.append(self.number(self.column(argument), node))
+            columns.append(self._number(self.column(argument), node))
             suffixes.append(name or (argument.id if isinstance(argument, Name) else ""))
         if not any(suffixes):
             return numbered_basis(np.column_stack(columns))
         return Basis(np.column_stack(columns), tuple(suffixes))
 
-    def bound_call(self, name: str, node: Call) -> Value:
+    def _bound_call(self, name: str, node: Call) -> Value:
         """Call a function of the table with R's argument names."""
         function = FUNCTIONS[name]
         parameters = _parameters(name)
         given = {key.replace(".", "_").lower(): v for key, v in node.kwargs.items()}
         free = [parameter for parameter in parameters if parameter not in given]
         if unknown := set(given) - set(parameters):
-            raise self.fail(f"{name}() has no argument {unknown.pop()!r}: {_usage(name)}", node)
+            raise self._fail(f"{name}() has no argument {unknown.pop()!r}: {_usage(name)}", node)
         if len(node.args) > len(free):
-            raise self.fail(f"{name}() is given too many arguments: {_usage(name)}", node)
+            raise self._fail(f"{name}() is given too many arguments: {_usage(name)}", node)
         given |= dict(zip(free, node.args, strict=False))
         if parameters[0] not in given:
-            raise self.fail(f"{name}() needs an argument {parameters[0]!r}: {_usage(name)}", node)
-        arguments: dict[str, Any] = {key: self.value(argument) for key, argument in given.items()}
+            raise self._fail(f"{name}() needs an argument {parameters[0]!r}: {_usage(name)}", node)
+        arguments: dict[str, Any] = {key: self._value(argument) for key, argument in given.items()}
+        if name in OF_NUMBERS:
+            arguments[parameters[0]] = self._number(arguments[parameters[0]], node)
         if name in STATEFUL:
             arguments["state"] = self.state.setdefault(deparse(node), {})
         try:
             return function(**arguments)  # type: ignore[no-any-return]
         except (DataError, TypeError, ValueError) as error:
-            raise self.fail(f"{deparse(node)}: {error}", node) from error
+            raise self._fail(f"{deparse(node)}: {error}", node) from error
 
-    def fail(self, message: str, node: Node) -> FormulaError:
+    def _fail(self, message: str, node: Node) -> FormulaError:
         return FormulaError(message, self.source, node.span[0])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack
 
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, Vector
 from lmm.design.coding import Coding, contrast_coding, dummy_coding
 from lmm.design.columns import Basis, Column, Factor, as_factor
 from lmm.design.frame import Frame, Variables
@@ -312,12 +312,13 @@ class FixedEffects:
         columns, n = self.variables.on(data, self.layout.predictor.variables)
         return self.layout.matrix(columns, n)[:, self.kept]
 
-    def offset(self, data: Any) -> Matrix | None:
-        """Sum of the formula's offsets on new data, (n_new,); None if it has none."""
-        if not self.offsets:
-            return None
-        columns, _ = self.variables.on(data, self.offsets)
-        return np.sum([columns[text] for text in self.offsets], axis=0)
+    def offset(self, data: Any) -> Vector:
+        """Sum of the formula's offsets on new data, (n_new,); zeros if it has none."""
+        columns, n = self.variables.on(data, self.offsets)
+        total = np.zeros(n)
+        for text in self.offsets:
+            total = total + _coded(text, columns[text], None)[:, 0]
+        return total
 
 
 def independent_columns(X: Matrix, tol: float = 1e-7) -> IntVector:

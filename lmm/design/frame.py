@@ -338,10 +338,7 @@ def build_frame(
 
     selected = _selected_rows(table, subset)
     prior = _row_numbers(table, weights, "weights")
-    known = [_number_column(columns[text], text) for text in offsets]
-    if offset is not None:
-        known.append(_row_numbers(table, offset, "offset"))
-    total = np.sum(known, axis=0) if known else None
+    total = _add_up([columns[text] for text in offsets], _row_numbers(table, offset, "offset"))
 
     checked = columns if total is None else {**columns, "offset": total}
     missing = {text: is_missing(column)[selected] for text, column in checked.items()}
@@ -409,6 +406,14 @@ def _row_numbers(table: Table, values: RowArgument, name: str) -> Vector | None:
             f"{numbers.shape}"
         )
     return numbers
+
+
+def _add_up(columns: Sequence[Column], argument: Vector | None) -> Vector | None:
+    """Sum of the formula's offsets and the argument's."""
+    parts = [_number_column(column, "offset()") for column in columns]
+    if argument is not None:
+        parts.append(argument)
+    return np.sum(parts, axis=0, dtype=np.float64) if parts else None
 
 
 def _number_column(column: Column, name: str) -> Vector:

@@ -157,7 +157,7 @@ class ModelMatrices:
     @property
     def p(self) -> int:
         """Number of fixed-effects coefficients."""
-        return self.X.shape[1]
+        return int(self.X.shape[1])
 
     @property
     def q(self) -> int:

@@ -26,13 +26,16 @@ from lmm.design.columns import (
 from lmm.errors import DataError, nearest
 
 __all__ = [
+    "EXTREMES",
     "FUNCTIONS",
     "MATH",
     "NAMED_CONSTANTS",
+    "OF_NUMBERS",
     "STATEFUL",
-    "VARIADIC",
     "State",
     "Value",
+    "combine",
+    "is_scalar",
     "logical",
     "numbered_basis",
     "truth",
@@ -51,7 +54,14 @@ NAMED_CONSTANTS: Mapping[str, Scalar] = {
 }
 
 
+def is_scalar(value: Column) -> bool:
+    """Whether a value has no rows."""
+    values = value.codes if isinstance(value, Factor) else value
+    return isinstance(values, np.ndarray) and values.ndim == 0
+
+
 def truth(values: Any) -> Any:
+    """1 where a number is not zero, 0 where it is, NaN where missing."""
     return np.where(np.isnan(values), np.nan, values != 0)
 
 
@@ -114,26 +124,17 @@ def _identity(x: Value) -> Value:
     return x
 
 
-def _combine(*values: Value) -> tuple[Scalar, ...]:
-    if any(isinstance(value, np.ndarray | Factor | Basis) for value in values):
-        raise DataError("c() takes numbers and texts, not columns")
-    return tuple(
-        part for value in values for part in (value if isinstance(value, tuple) else (value,))
-    )  # type: ignore[return-value]
+def combine(*values: Value) -> tuple[Scalar, ...]:
+    """R's ``c()`` of constants."""
+    parts: list[Scalar] = []
+    for value in values:
+        if isinstance(value, np.ndarray | Factor | Basis):
+            raise DataError("c() takes numbers and texts, not columns")
+        parts.extend(value if isinstance(value, tuple) else (value,))
+    return tuple(parts)
 
 
-VARIADIC: Mapping[str, Callable[..., Any]] = {
-    "c": _combine,
-    "pmin": lambda *values: _fold(np.minimum, values),
-    "pmax": lambda *values: _fold(np.maximum, values),
-}
-
-
-def _fold(operation: np.ufunc, values: tuple[Any, ...]) -> Any:
-    total = values[0]
-    for value in values[1:]:
-        total = operation(total, value)
-    return total
+EXTREMES: Mapping[str, Callable[[Any, Any], Any]] = {"pmax": np.maximum, "pmin": np.minimum}
 
 
 def _summary(reduce: Callable[[Vector], Any]) -> Callable[..., float]:
@@ -159,6 +160,7 @@ def _observed(x: Any) -> Vector:
 
 
 def numbered_basis(values: Matrix) -> Basis:
+    """Basis whose columns R numbers from 1."""
     return Basis(values, tuple(str(i) for i in range(1, values.shape[1] + 1)))
 
 
@@ -283,20 +285,35 @@ def _natural_spline_state(
 
 
 def _factor(
-    x: Column, levels: Any = None, labels: Any = None, ordered: bool | None = None
+    x: Column,
+    levels: Any = None,
+    labels: Any = None,
+    ordered: bool | None = None,
+    *,
+    state: dict[str, Any],
 ) -> Factor:
     factor = as_factor(x)
     if levels is not None:
-        factor = _with_levels(factor, tuple(map(level_name, np.atleast_1d(levels).tolist())))
-    elif not factor.is_logical:
-        factor = drop_unused_levels(factor)
+        known = _names(levels)
+        unseen: tuple[str, ...] = ()
+    else:
+        if not state:
+            state["levels"] = drop_unused_levels(replace(factor, is_logical=False)).levels
+        known = state["levels"]
+        unseen = tuple(level for level in factor.levels if level not in known)
+    factor = _with_levels(factor, known + unseen)
     if labels is not None:
-        names = tuple(map(level_name, np.atleast_1d(labels).tolist()))
-        if len(names) != len(factor.levels):
-            raise DataError(f"{len(names)} labels are given for {len(factor.levels)} levels")
-        factor = replace(factor, levels=names)
+        names = _names(labels)
+        if len(names) != len(known):
+            raise DataError(f"{len(names)} labels are given for {len(known)} levels")
+        factor = replace(factor, levels=names + unseen)
     is_ordered = factor.is_ordered if ordered is None else bool(ordered)
-    return replace(drop_unused_levels(factor), is_ordered=is_ordered, is_logical=False)
+    return replace(factor, is_ordered=is_ordered, is_logical=False)
+
+
+def _names(levels: Any) -> tuple[str, ...]:
+    """Levels or labels as an argument gives them: one, or a vector."""
+    return tuple(map(level_name, levels if isinstance(levels, tuple) else (levels,)))
 
 
 def _with_levels(factor: Factor, levels: tuple[str, ...]) -> Factor:
@@ -305,8 +322,8 @@ def _with_levels(factor: Factor, levels: tuple[str, ...]) -> Factor:
     return replace(factor, codes=codes, levels=levels)
 
 
-def _ordered(x: Column, levels: Any = None, labels: Any = None) -> Factor:
-    return _factor(x, levels, labels, ordered=True)
+def _ordered(x: Column, levels: Any = None, labels: Any = None, *, state: dict[str, Any]) -> Factor:
+    return _factor(x, levels, labels, ordered=True, state=state)
 
 
 def _relevel(x: Column, ref: Scalar) -> Factor:
@@ -347,13 +364,13 @@ def _as_character(x: Column) -> Factor:
 def _dummy(f: Column, levelstokeep: Any = None) -> Basis:
     """lme4's ``dummy()``: indicators of the named levels, of all but the first by default."""
     factor = as_factor(f)
-    kept = factor.levels[1:] if levelstokeep is None else np.atleast_1d(levelstokeep).tolist()
+    kept = factor.levels[1:] if levelstokeep is None else _names(levelstokeep)
     if unknown := [level for level in kept if level not in factor.levels]:
         raise DataError(f"{unknown[0]!r} is not a level.{nearest(unknown[0], factor.levels)}")
     names = np.array([*factor.levels, None], dtype=object)[factor.codes]
     values = np.column_stack([(names == level).astype(np.float64) for level in kept])
     values[factor.codes < 0] = np.nan
-    return Basis(values, tuple(kept))
+    return Basis(values, kept)
 
 
 def _interaction(a: Column, b: Column, sep: str = ".") -> Factor:
@@ -387,7 +404,10 @@ def _cut(
         return np.where(inside, codes + 1.0, np.nan)
     if labels is None:
         return Factor(codes, _interval_names(points, right, include_lowest, int(dig_lab)))
-    return Factor(codes, tuple(map(level_name, np.atleast_1d(labels).tolist())))
+    names = _names(labels)
+    if len(names) != len(points) - 1:
+        raise DataError(f"{len(names)} labels are given for {len(points) - 1} intervals")
+    return Factor(codes, names)
 
 
 def _cut_points(x: Vector, breaks: Any) -> Vector:
@@ -446,4 +466,10 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "scale": _scale,
     "sd": _summary(lambda x: np.std(x, ddof=1)),
 }
-STATEFUL = frozenset({"bs", "cut", "max", "mean", "median", "min", "ns", "poly", "scale", "sd"})
+STATEFUL = frozenset(
+    ["bs", "cut", "factor", "max", "mean", "median", "min", "ns", "ordered", "poly", "scale", "sd"]
+)
+"""Functions with a keyword `state`, in which they keep what they learned."""
+
+OF_NUMBERS = STATEFUL - {"factor", "ordered", "scale"} | {"log", "round"}
+"""Functions whose first argument must be numbers; truth values count 0 and 1."""
