@@ -68,7 +68,6 @@ LINE_WIDTH = 60  # in bytes, as R's deparse counts
 # Hostile text must not hang.
 MAX_LENGTH = 100_000
 MAX_TERMS = 20_000
-MAX_PRODUCT = 1_000_000
 
 # ---------------------------------------------------------------------------------------------
 # Terms of the fixed part
@@ -116,7 +115,11 @@ class _TermAlgebra:
     """R's ``terms.formula``: + - * : ^ / %in% over sets of variables."""
 
     def __init__(
-        self, source: str, columns: Iterable[str] | None = None, *, keep_random: bool = False
+        self,
+        source: str | None,
+        columns: Iterable[str] | None = None,
+        *,
+        keep_random: bool = False,
     ):
         self.source = source
         self.columns = None if columns is None else [Name(column) for column in columns]
@@ -170,6 +173,7 @@ class _TermAlgebra:
         for op, operand in rest:
             if op == "+":
                 total |= self.masks(operand, adding=adding)
+                self.check_size(len(total), node)
             else:
                 self.remove(self.masks(operand, adding=not adding), total, operand)
         return total
@@ -220,11 +224,15 @@ class _TermAlgebra:
         return total
 
     def interact(self, left: _Masks, right: _Masks, node: Node) -> _Masks:
-        if len(left) * len(right) <= MAX_PRODUCT:
-            crossed = dict.fromkeys(a | b for a in left for b in right)
-            if len(crossed) <= MAX_TERMS:
-                return crossed
-        raise self.fail(f"The formula expands to more than {MAX_TERMS} terms.", node)
+        # Powers repeat terms: (a + b + c)^3 crosses 6 with 3 to give 7. Hence the allowance.
+        self.check_size(len(left) * len(right) // 50, node)
+        crossed = dict.fromkeys(a | b for a in left for b in right)
+        self.check_size(len(crossed), node)
+        return crossed
+
+    def check_size(self, size: int, node: Node) -> None:
+        if size > MAX_TERMS:
+            raise self.fail(f"The formula expands to more than {MAX_TERMS} terms.", node)
 
     def checked_atom(self, node: Node) -> Node:
         if self.keep_random:
@@ -246,11 +254,7 @@ class _TermAlgebra:
         return self.bits[text]
 
     def fail(self, message: str, node: Node) -> FormulaError:
-        return (
-            FormulaError(message, self.source, node.span[0])
-            if self.source
-            else FormulaError(message)
-        )
+        return FormulaError(message, self.source, node.span[0])
 
 
 def _union(masks: _Masks) -> int:
@@ -286,7 +290,7 @@ def expand_terms(node: Node, data_columns: Iterable[str] | None = None) -> Terms
     >>> expand_terms(parse_formula("y ~ (a + b + c)^2 - a:b - 1 + (1 | g)").fixed).labels
     ('a', 'b', 'c', 'a:c', 'b:c')
     """
-    return _TermAlgebra("", data_columns).expand(node)
+    return _TermAlgebra(None, data_columns).expand(node)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -359,20 +363,34 @@ def _has_random(node: Node) -> bool:
     return any(is_bar(part) or _is_random_call(part) for part in _walk_algebra(node))
 
 
-def _grouping_factors(node: Node, source: str) -> list[Node]:
+def _expand_groups(node: Node, source: str) -> list[Node]:
     """Expand the right side of a bar, finest first where nested: lme4's names and order."""
+    for part in _walk_algebra(node):
+        if isinstance(part, Binary | Unary) and part.op == "-":
+            raise FormulaError(
+                f"'-' has no meaning in the grouping factor {deparse(part)}: "
+                "join factors with ':' or '/'.",
+                source,
+                part.span[0],
+            )
+    return list(dict.fromkeys(_grouping_factors(node, source)))
+
+
+def _grouping_factors(node: Node, source: str) -> list[Node]:
     match node:
         case Name() | Call():
             return [node]
         case Paren():
             inner = _grouping_factors(node.inner, source)
             return [node] if len(inner) == 1 else inner
-        case Binary(op="+" | "-"):
-            return _grouping_sum(node, source)
+        case Binary(op="+"):
+            first, rest = summands(node)
+            operands = [first, *(operand for _, operand in rest)]
+            return [factor for part in operands for factor in _grouping_factors(part, source)]
         case Binary(op=":" | "%in%" | "/"):
             return _grouping_product(node, source)
         case Binary(op="*" | "^"):
-            return [term.node for term in _expand_grouping(node, source)]
+            return [term.node for term in _TermAlgebra(source).expand(node).terms]
         case _:
             raise FormulaError(
                 f"{deparse(node)} is not a grouping factor: name a column, join columns with "
@@ -382,20 +400,6 @@ def _grouping_factors(node: Node, source: str) -> list[Node]:
             )
 
 
-def _grouping_sum(node: Binary, source: str) -> list[Node]:
-    first, rest = summands(node)
-    for op, operand in rest:
-        if op == "-":
-            raise FormulaError(
-                f"'-' has no meaning in the grouping factor {deparse(node)}: "
-                "join factors with ':' or '/'.",
-                source,
-                operand.span[0],
-            )
-    operands = [first, *(operand for _, operand in rest)]
-    return [factor for operand in operands for factor in _grouping_factors(operand, source)]
-
-
 def _grouping_product(node: Binary, source: str) -> list[Node]:
     left = _grouping_factors(node.left, source)
     right = _grouping_factors(node.right, source)
@@ -403,14 +407,10 @@ def _grouping_product(node: Binary, source: str) -> list[Node]:
         return [_interaction(right[0], left[0]), *left]
     if node.op != "/" and len(left) == len(right) == 1:
         return [_interaction(left[0], right[0])]
-    terms = _expand_grouping(node, source)
+    terms = _TermAlgebra(source).expand(node).terms
     if node.op != "/":
         return [term.node for term in terms]
     return [Term(term.factors[::-1]).node for term in reversed(terms)]
-
-
-def _expand_grouping(node: Node, source: str) -> tuple[Term, ...]:
-    return _TermAlgebra(source).expand(node).terms
 
 
 def _is_nesting(node: Node) -> bool:
@@ -550,10 +550,12 @@ class _Splitter:
             left = self.summand(op, operand)
             if left is None:
                 continue
-            if kept is None:
-                kept = left if op == "+" else Unary("-", left, span=operand.span)
-            else:
+            if kept is not None:
                 kept = Binary(op, kept, left)
+            elif op == "+":
+                kept = left
+            else:
+                kept = Unary("-", Paren(left) if isinstance(left, Binary) else left)
         return kept
 
     def summand(self, op: str, node: Node) -> Node | None:
@@ -571,10 +573,10 @@ class _Splitter:
                 self.offsets.append(node)
             case Call():
                 self.structured(node)
-            case _:
+            case Binary() | Unary():
                 raise self.fail(
-                    f"A random term can only be added, as in x + (1 | g); in {deparse(node)} "
-                    f"it stands under '{getattr(node, 'op', '')}'.",
+                    "A random term can only be added, as in x + (1 | g); "
+                    f"in {deparse(node)} it stands under '{node.op}'.",
                     node,
                 )
         return None
@@ -602,7 +604,7 @@ class _Splitter:
                     side,
                 )
         _TermAlgebra(self.source).expand(bar.left)
-        for group in dict.fromkeys(_grouping_factors(bar.right, self.source)):
+        for group in _expand_groups(bar.right, self.source):
             self.random.append(RandomTerm(bar.left, group, structure, self.bars, whole.span))
         self.bars += 1
 
