@@ -7,6 +7,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from lmm.errors import DataError, LmmWarning, NumericalError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from lmm.model import LinearMixedModel
 
 CONVERGED, NOT_CONVERGED, BAD_INPUT = 0, 1, 2
@@ -105,11 +107,6 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     add("--solver", default="auto", help="penalized least squares solver (default: auto)")
     add("--optimizer", default="auto", help="optimizer of the criterion (default: auto)")
-    add(
-        "--ddf",
-        choices=["satterthwaite", "kenward-roger"],
-        help="add denominator degrees of freedom and p-values to the coefficients",
-    )
     add("--json", action="store_true", help="print the estimates as one JSON object instead")
     add("--tidy", metavar="OUT.csv", help="also write the estimates as a tidy table")
     fit.set_defaults(run=_run_fit)
@@ -140,8 +137,8 @@ def _run_fit(arguments: argparse.Namespace) -> int:
             optimizer=arguments.optimizer,
         )
     if arguments.tidy:
-        model.tidy(ddf=arguments.ddf).to_csv(arguments.tidy, index=False)
-    summary = model.summary(ddf=arguments.ddf)
+        model.tidy().to_csv(arguments.tidy, index=False)
+    summary = model.summary()
     print(_json_text(model, summary.coefficients) if arguments.json else summary)
     return CONVERGED if model.converged else NOT_CONVERGED
 
@@ -192,27 +189,41 @@ def read_table(name: str) -> pd.DataFrame:
     """
     if name in DATASETS:
         return load_dataset(name)
-    import pandas as pd
-
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
-    kind = next((suffix for suffix in reversed(suffixes) if suffix in _SEPARATORS), None)
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes if suffix not in _COMPRESSIONS]
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix not in _READERS:
+        raise DataError(_unknown_table(name, suffix))
     try:
-        if suffixes[-1:] == [".parquet"]:
-            return pd.read_parquet(name)
-        if kind is None:
-            raise DataError(_unknown_table(name))
-        return pd.read_csv(name, sep=_SEPARATORS[kind], keep_default_na=False, na_values=["", "NA"])
-    except (OSError, ImportError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        return _READERS[suffix](name)
+    except (OSError, ImportError, ValueError) as error:
         raise DataError(f"Cannot read {name!r}: {error}") from error
 
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+def _read_csv(name: str, separator: str = ",") -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(name, sep=separator, keep_default_na=False, na_values=["", "NA"])
 
 
-def _unknown_table(name: str) -> str:
-    if Path(name).suffix:
-        return f"Cannot read {name!r}: the table must be a .csv, .tsv or .parquet file."
-    return f"{name!r} is neither a file nor a shipped data set.{nearest(name, dataset_names())}"
+def _read_parquet(name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_parquet(name)
+
+
+_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
+_READERS: dict[str, Callable[[str], pd.DataFrame]] = {
+    ".csv": _read_csv,
+    ".tsv": partial(_read_csv, separator="\t"),
+    ".parquet": _read_parquet,
+}
+
+
+def _unknown_table(name: str, suffix: str) -> str:
+    if not suffix:
+        known = nearest(name, dataset_names())
+        return f"{name!r} is neither a .csv, .tsv or .parquet file nor a shipped data set.{known}"
+    return f"Cannot read {name!r}: the table must be a .csv, .tsv or .parquet file."
 
 
 def _json_text(model: LinearMixedModel, coefficients: pd.DataFrame) -> str:

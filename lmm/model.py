@@ -13,7 +13,7 @@ from lmm._types import Matrix, Vector
 from lmm.errors import LmmWarning
 from lmm.fit import Fit
 from lmm.optimize import Optimum
-from lmm.report import ConvergenceReport, FitReport, Summary, VarCorr, variance_components
+from lmm.report import ConvergenceReport, FitReport, Summary, VarCorr, tidy, variance_components
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -328,6 +328,10 @@ class LinearMixedModel:
         )
         correlation = self.fit.vcov / np.outer(errors, errors)
         return Summary(self.report(), table, correlation, self.fit.scaled_residuals)
+
+    def tidy(self) -> pd.DataFrame:
+        """Fixed effects and variance parameters as one table, with broom.mixed's columns."""
+        return tidy(self.summary().coefficients, self.varcorr())
 
     def __str__(self) -> str:
         return str(self.report())

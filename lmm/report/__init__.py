@@ -1,6 +1,7 @@
 """Results as text in R's form, as HTML and as labelled tables."""
 
 from lmm.report.summary import ConvergenceReport, FitReport, Summary
+from lmm.report.tidy import tidy
 from lmm.report.varcorr import VarCorr, variance_components
 
-__all__ = ["ConvergenceReport", "FitReport", "Summary", "VarCorr", "variance_components"]
+__all__ = ["ConvergenceReport", "FitReport", "Summary", "VarCorr", "tidy", "variance_components"]

@@ -1,0 +1,70 @@
+"""What a user gets from an install: the README's promises, and what the base install needs."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import pytest
+
+import lmm
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def run_python(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_version_is_the_installed_one():
+    assert lmm.__version__ == version("lmm")
+
+
+def test_base_dependencies():
+    base = [line for line in requires("lmm") if "extra ==" not in line]
+    names = {re.match(r"[\w-]+", line).group() for line in base}
+    assert names == {"formulaic", "narwhals", "numpy", "pandas", "scipy"}
+
+
+def test_readme_shows_what_its_command_prints():
+    formula, table = re.search(r'lmm fit "(.*)" (\w+)', blocks("sh")[0]).groups()
+    command = [sys.executable, "-m", "lmm", "fit", formula, table]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == blocks("text")[0]
+
+
+def test_readme_example_runs():
+    assert "Number of obs: 180, groups:  Subject, 18" in run_python(blocks("python")[0])
+
+
+OPTIONAL = ["sksparse", "matplotlib", "polars", "pyarrow", "joblib"]
+MODELS = [
+    ("Reaction ~ Days + (Days | Subject)", "sleepstudy", 1743.628272),
+    ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin", 330.860589),
+    ("strength ~ 1 + (1 | batch/cask)", "Pastes", 246.990746),
+]
+
+
+@pytest.mark.parametrize("formula, table, criterion", MODELS)
+def test_base_install_fits_without_the_optional_packages(formula, table, criterion):
+    printed = run_python(
+        f"import sys\n"
+        f"sys.modules |= dict.fromkeys({OPTIONAL})\n"
+        f"import lmm\n"
+        f"model = lmm.lmer({formula!r}, lmm.load_dataset({table!r}))\n"
+        f"print(model.reml_criterion(), model.summary(), sep='\\n')"
+    )
+    assert float(printed.splitlines()[0]) == pytest.approx(criterion, abs=1e-5)
+
+
+def test_import_loads_nothing_that_is_needed_later_only():
+    late = ["formulaic", "matplotlib", "scipy.stats", "sksparse"]
+    code = f"import sys, lmm; print([name for name in {late} if name in sys.modules])"
+    assert run_python(code).strip() == "[]"
