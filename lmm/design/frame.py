@@ -257,6 +257,12 @@ class Frame:
         rows = self.selected if self.na_action == "exclude" else self.rows
         return pd.Index(rows) if self.index is None else self.index[rows]
 
+    def at_rows(self, rows: IntVector) -> Frame:
+        """The frame of some of its rows, given by position among the n."""
+        columns = {text: take(column, rows) for text, column in self.columns.items()}
+        kept = self.rows[rows]
+        return replace(self, columns=columns, rows=kept, selected=kept)
+
     def pad(self, values: Vector) -> Vector:
         """Results per observation, with NaN at rows left out if `na_action` is ``"exclude"``.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from scipy import sparse
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Covariance
+from lmm.design.fixed import independent_columns
 from lmm.errors import LmmWarning
 from lmm.formula import Formula
 
@@ -83,6 +84,13 @@ class ReTerm:
         indptr = np.arange(0, n * k + 1, k)
         # Structural entries stay, zeros too: the pattern must not depend on the data's values.
         return sparse.csc_array((self.Z.ravel(), rows.ravel(), indptr), shape=(self.q, n))
+
+    def at_rows(self, rows: IntVector) -> ReTerm:
+        """The term on some of its rows, without the levels that none of them has."""
+        codes = self.codes[rows]
+        used = np.bincount(codes, minlength=self.n_levels) > 0
+        codes = (np.cumsum(used) - 1)[codes]
+        return replace(self, levels=self.levels[used], codes=codes, Z=self.Z[rows])
 
     def matrix(self, data: Any) -> Matrix:
         """Raw model columns for new data, (n_new, k); rows with missing values are NaN.
@@ -182,6 +190,30 @@ class ModelMatrices:
     def lower(self) -> Vector:
         """Lower bounds of theta."""
         return np.concatenate([term.covariance.lower for term in self.terms])
+
+    def at_rows(self, rows: IntVector) -> ModelMatrices:
+        """The model on some of its rows, without levels and columns that it cannot estimate there.
+
+        Transforms of the data (``scale``, ``poly``) and contrasts stay those of all rows.
+
+        Parameters
+        ----------
+        rows : (m,) int array
+            Positions among the model's n rows.
+        """
+        X = self.X[rows]
+        kept = independent_columns(X)
+        return replace(
+            self,
+            y=self.y[rows],
+            X=X[:, kept],
+            terms=tuple(term.at_rows(rows) for term in self.terms),
+            weights=None if self.weights is None else self.weights[rows],
+            offset=None if self.offset is None else self.offset[rows],
+            fixed=replace(self.fixed, kept=self.fixed.kept[kept]),
+            frame=self.frame.at_rows(rows),
+            notes=(),
+        )
 
     def factors(self, theta: Vector) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k, k) per term, for theta."""
