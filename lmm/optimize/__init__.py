@@ -33,6 +33,7 @@ __all__ = [
     "Optimum",
     "Report",
     "Status",
+    "at_zero",
     "minimize",
     "named",
 ]
@@ -120,7 +121,7 @@ def _snapped(criterion: ProfiledCriterion, path: Path) -> Path:
 
 def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Optimum:
     matrices = criterion.matrices
-    free = ~_at_zero(criterion, path.x)
+    free = ~at_zero(criterion, path.x)
     inner = _restricted(path.here, free)
     eigenvalues = np.linalg.eigvalsh(inner.hessian) if free.any() else np.empty(0)
     decrement = newton_step(inner, 0.0)[1] if free.any() else 0.0
@@ -157,7 +158,7 @@ def _status(path: Path, decrement: float, eigenvalues: Vector) -> Status:
     return Status.CONVERGED
 
 
-def _at_zero(criterion: ProfiledCriterion, x: Vector) -> NDArray[np.bool_]:
+def at_zero(criterion: ProfiledCriterion, x: Vector) -> NDArray[np.bool_]:
     """Components of x in columns of lambda* that are zero altogether, (m,)."""
     zero = np.zeros(len(x), dtype=bool)
     for term, part, factor in zip(
