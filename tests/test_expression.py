@@ -1,6 +1,7 @@
 """R's expression language: parsing, deparsing and what cannot be read."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from lmm.expression import (
     MAX_DEPTH,
     Binary,
     Call,
+    Constant,
     Name,
     Node,
     Number,
@@ -141,6 +143,16 @@ def test_tree() -> None:
     assert rhs == Binary("+", call, Number(2.0, is_integer=True))
     assert call.args == (Name("x"),)
     assert call.kwargs == {"k": String("a")}
+
+
+CONSTANTS = {"TRUE": True, "FALSE": False, "NULL": None, "Inf": math.inf}
+
+
+@pytest.mark.parametrize("text, value", CONSTANTS.items())
+def test_constants_have_values(text: str, value: object) -> None:
+    constant = parse_tilde(f"~ f({text})")[1].args[0]
+    assert constant == Constant(text)
+    assert constant.value == value
 
 
 def test_spans_point_into_the_source() -> None:

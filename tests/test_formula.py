@@ -188,6 +188,8 @@ TERMS = {
     "x + (-1)": (False, ["x"]),
     "1 + x - 1 + 1": (True, ["x"]),
     "x - 0": (True, ["x"]),
+    "+x": (True, ["x"]),
+    "-x + x": (True, ["x"]),
     "(x - 1) * z": (False, ["x", "z", "x:z"]),
     "b:a + a": (True, ["a", "b:a"]),
     "recipe * temperature": (True, ["recipe", "temperature", "recipe:temperature"]),
@@ -216,6 +218,11 @@ TERMS = {
 def test_terms_are_r(source: str, intercept: bool, labels: list[str]) -> None:
     terms = expand_terms(parse_tilde(f"~ {source}")[1])
     assert (terms.intercept, list(terms.labels)) == (intercept, labels)
+
+
+def test_a_random_term_is_not_a_fixed_term() -> None:
+    with pytest.raises(FormulaError, match=r"\(1 \| g\) is a random term, not a fixed one"):
+        expand_terms(parse_tilde("~ x + (1 | g)")[1])
 
 
 @pytest.mark.parametrize("case", R_CASES["terms"], ids=lambda case: case["source"])
@@ -398,13 +405,14 @@ def test_update_agrees_with_r(case: dict) -> None:
     assert repr(updated) == f"Formula({case['text']!r})"
 
 
-# Old formula, change -> new formula; here the result is not R's.
+# Old formula, change -> new formula: structures, offsets and signs.
 UPDATES = {
     ("y ~ x + (x || g)", ". ~ . + z"): "y ~ x + (1 | g) + (0 + x || g) + z",
     ("y ~ x + (x || g)", ". ~ . - (0 + x | g)"): "y ~ x + (1 | g)",
     ("y ~ x + diag(x | g)", ". ~ . + z"): "y ~ x + diag(x | g) + z",
     ("y ~ x + diag(x | g)", ". ~ . - diag(x | g) + (1 | g)"): "y ~ x + (1 | g)",
     ("y ~ x + offset(w) + (1 | g)", ". ~ . - offset(w)"): "y ~ x + (1 | g)",
+    ("y ~ x + (1 | g)", ". ~ +z + . - (x - 1)"): "y ~ z + (1 | g)",
 }
 
 
