@@ -1,5 +1,6 @@
 """From formula and data to the model matrices."""
 
+from lmm.design.arrays import matrices_from_arrays
 from lmm.design.build import build_matrices
 from lmm.design.checks import LmerControl
 from lmm.design.fixed import FixedEffects
@@ -13,4 +14,5 @@ __all__ = [
     "ModelMatrices",
     "ReTerm",
     "build_matrices",
+    "matrices_from_arrays",
 ]

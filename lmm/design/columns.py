@@ -87,7 +87,7 @@ def is_missing(column: Column) -> np.ndarray:
     if isinstance(column, Factor):
         return np.asarray(column.codes < 0, dtype=np.bool_)
     if isinstance(column, Basis):
-        return np.isnan(column.values).any(axis=1)
+        return np.asarray(np.isnan(column.values).any(axis=1))
     return np.isnan(column)
 
 

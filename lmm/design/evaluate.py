@@ -144,7 +144,7 @@ class Evaluator:
         if name == "cbind":
             return self._cbind(node)
         if name == "c":
-            return combine(*[self._value(argument) for argument in node.args])
+            return self._apply(node, combine, *[self._value(part) for part in node.args])
         if name in EXTREMES:
             numbers = [self._number(self._value(argument), node) for argument in node.args]
             return reduce(EXTREMES[name], numbers)  # type: ignore[no-any-return]
@@ -174,7 +174,6 @@ class Evaluator:
 
     def _bound_call(self, name: str, node: Call) -> Value:
         """Call a function of the table with R's argument names."""
-        function = FUNCTIONS[name]
         parameters = _parameters(name)
         given = {key.replace(".", "_").lower(): v for key, v in node.kwargs.items()}
         free = [parameter for parameter in parameters if parameter not in given]
@@ -190,8 +189,12 @@ class Evaluator:
             arguments[parameters[0]] = self._number(arguments[parameters[0]], node)
         if name in STATEFUL:
             arguments["state"] = self.state.setdefault(deparse(node), {})
+        return self._apply(node, FUNCTIONS[name], **arguments)
+
+    def _apply(self, node: Call, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
+        """Result of a function; what it refuses is told with the place in the formula."""
         try:
-            return function(**arguments)  # type: ignore[no-any-return]
+            return function(*args, **kwargs)  # type: ignore[no-any-return]
         except (DataError, TypeError, ValueError) as error:
             raise self._fail(f"{deparse(node)}: {error}", node) from error
 

@@ -174,9 +174,10 @@ def lay_out(
     for variable in chosen:
         if variable not in variables or not is_factor[variables.index(variable)]:
             known = [v for v, factor in zip(variables, is_factor, strict=True) if factor]
+            hint = nearest(variable, known) if known else " It has none."
             raise DataError(
                 f"contrasts are given for {variable!r}, which is not a factor of the fixed part."
-                f"{nearest(variable, known)}"
+                f"{hint}"
             )
     needs_dummies = None if predictor.has_intercept else _first_factor(predictor, columns)
     codings: list[dict[str, Coding]] = []
@@ -281,6 +282,11 @@ class FixedEffects:
     def term_variables(self) -> tuple[tuple[str, ...], ...]:
         """Variables of each term."""
         return self.layout.predictor.terms
+
+    @property
+    def term_factors(self) -> tuple[str, ...]:
+        """Distinct variables of the terms: the rows of `factors`."""
+        return self.layout.predictor.variables
 
     @property
     def has_intercept(self) -> bool:

@@ -54,16 +54,16 @@ columns <- function(formula, contrasts = NULL) {
   factors <- attr(tt, "factors")
   kept <- suppressMessages(suppressWarnings(colnames(lFormula(
     as.formula(paste(formula, "+ (1 | k)")), d, contrasts = contrasts)$X)))
-  list(formula = formula, contrasts = contrasts, names = colnames(full), assign = attr(full, "assign"),
-       labels = attr(tt, "term.labels"), values = unname(split(unname(full), col(full))), kept = kept,
-       factors = if (length(factors)) unname(split(factors[-1, , drop = FALSE], row(factors[-1, , drop = FALSE]))) else list())
+  list(formula = formula, contrasts = contrasts, names = I(colnames(full)), assign = I(attr(full, "assign")),
+       labels = I(attr(tt, "term.labels")), values = unname(split(unname(full), col(full))), kept = I(kept),
+       factors = if (length(factors)) apply(factors, 1, I, simplify = FALSE)[-1] else list())
 }
 shown <- function(formula) {
   r <- suppressMessages(suppressWarnings(lFormula(as.formula(formula), d, control = lmerControl(
     check.nobs.vs.nRE = "ignore", check.nobs.vs.nlev = "ignore"))))
   t <- r$reTrms
-  list(formula = formula, terms = names(t$Ztlist), groups = names(t$cnms), columns = unname(t$cnms),
-       levels = lapply(t$flist, levels), theta = t$theta, Gp = t$Gp,
+  list(formula = formula, terms = I(names(t$Ztlist)), groups = I(names(t$cnms)), columns = lapply(unname(t$cnms), I),
+       levels = lapply(t$flist, levels), theta = I(t$theta),
        Zt = list(i = t$Zt@i, p = t$Zt@p, x = t$Zt@x), dim = dim(t$Zt))
 }
 random <- c(
@@ -74,9 +74,28 @@ random <- c(
   "y ~ (dummy(f, \"v\") | h)", "y ~ (0 + dummy(f, \"v\") | h)", "y ~ (1 | txt)", "y ~ (1 | k)", "y ~ (1 | flag)", "y ~ (1 | f) + (1 | f)", "y ~ (x | f) + (z | f)",
   "y ~ (1 | year)", "y ~ (1 | o)", "y ~ (1 | f:g:h)", "y ~ (1 | txt:k)", "y ~ (1 | `my f`)", "y ~ (1 | `my f`:f)", "y ~ (flag | h)", "y ~ (log(x) | h)", "y ~ (scale(x) | h)", "y ~ 0 + (1 | h)")
 
+# New rows: values beyond the range of the data, few of the levels, none of some.
+new <- data.frame(
+  x = c(0.5, 3, 7.25, 10), z = c(-1, 0, 1, 2), year = c(1999, 2003, 2009, 2020), k = c(6L, 1L, 3L, 3L),
+  f = factor(c("w", "w", "u", "w")), g = factor(c("b", "b", "b", "b")), h = factor(c("s", "q", "s", "p")),
+  o = factor(c("top", "low", "high", "low"), c("low", "mid", "high", "top"), ordered = TRUE),
+  flag = c(TRUE, TRUE, TRUE, TRUE), txt = c("gamma", "beta", "gamma", "delta"))
+predicted <- c(
+  "y ~ x", "y ~ f * x", "y ~ 0 + f + h", "y ~ o", "y ~ flag * g", "y ~ txt", "y ~ poly(x, 3)", "y ~ poly(year, 2)", "y ~ poly(x, 2, raw = TRUE)", "y ~ scale(x)",
+  "y ~ scale(x, scale = FALSE):f", "y ~ ns(x, 3)", "y ~ ns(x, df = 2, intercept = TRUE)", "y ~ ns(x, knots = c(3, 6))", "y ~ bs(x, df = 5)", "y ~ bs(x, degree = 2)",
+  "y ~ factor(k)", "y ~ C(f, contr.sum)", "y ~ log(x) + I(x^2)", "y ~ I(x > 5)")
+at_new_rows <- function(formula) {
+  m <- lm(as.formula(formula), d)
+  X <- suppressWarnings(model.matrix(delete.response(terms(m)), model.frame(
+    delete.response(terms(m)), new, xlev = m$xlevels), contrasts.arg = m$contrasts))
+  list(formula = formula, names = colnames(X), values = unname(split(unname(X), col(X))))
+}
+
+columnwise <- function(d) lapply(d, function(v) {
+  if (is.factor(v)) list(values = as.character(v), levels = I(levels(v)), ordered = is.ordered(v)) else list(values = v)
+})
 out <- list(
-  r = R.version.string, lme4 = as.character(packageVersion("lme4")),
-  data = lapply(d, function(v) if (is.factor(v)) list(values = as.character(v), levels = levels(v), ordered = is.ordered(v)) else list(values = v)),
+  r = R.version.string, lme4 = as.character(packageVersion("lme4")), data = columnwise(d), new = columnwise(new),
   fixed = c(lapply(fixed, columns), lapply(contrasts, function(p) columns(p[[1]], p[[2]]))),
-  random = lapply(random, shown))
+  random = lapply(random, shown), predicted = lapply(predicted, at_new_rows))
 writeLines(toJSON(out, digits = NA, auto_unbox = TRUE, null = "null"), "design.json")

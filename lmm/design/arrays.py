@@ -1,0 +1,151 @@
+"""The front door for arrays: response, exogenous columns and groups, as statsmodels takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from lmm.design.build import build_matrices
+from lmm.design.checks import LmerControl
+from lmm.design.frame import RowArgument
+from lmm.design.matrices import ModelMatrices
+from lmm.errors import DataError
+from lmm.formula import Name, deparse
+
+__all__ = ["matrices_from_arrays"]
+
+Groups: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike] | pd.DataFrame
+Columns: TypeAlias = "ArrayLike | pd.DataFrame | pd.Series[Any]"
+
+
+def matrices_from_arrays(
+    y: ArrayLike,
+    X: Columns,
+    groups: Groups,
+    Z: Columns | Mapping[str, Columns] | None = None,
+    *,
+    weights: RowArgument = None,
+    offset: RowArgument = None,
+    na_action: str = "omit",
+    control: LmerControl | None = None,
+) -> ModelMatrices:
+    """Build the matrices of a mixed model from arrays, without a formula.
+
+    The arrays become a table and a formula that says the same, such as
+    ``y ~ 1 + x2 + (1 | group)``, so that everything else works as for a formula.
+
+    Parameters
+    ----------
+    y : (n,) array or Series
+        Response (statsmodels' endog).
+    X : (n, p) array or DataFrame
+        Fixed-effects columns as they are (exog). A first column of ones is the intercept; columns
+        without names are called ``x1``, ``x2`` and so on, by their position.
+    groups : (n,) array, or mapping or list of them
+        Grouping factor, or several by name; a list is named ``group1``, ``group2`` and so on.
+    Z : (n, k) array or DataFrame, or mapping of them by group, optional
+        Random-effects columns (exog_re), with full covariance; an intercept by default.
+    weights, offset : (n,) array, optional
+        As in `build_matrices`.
+    na_action : {"omit", "exclude", "raise"}
+        As in `build_matrices`.
+    control : LmerControl, optional
+        Levels of the checks.
+
+    Returns
+    -------
+    ModelMatrices
+
+    Raises
+    ------
+    DataError
+        If shapes or row labels do not match, or two different columns have one name.
+
+    Examples
+    --------
+    >>> X = np.column_stack([np.ones(6), [0, 1, 2, 0, 1, 2]])
+    >>> matrices = matrices_from_arrays([1.0, 2, 4, 3, 5, 6], X, list("aaabbb"))
+    >>> print(matrices.formula)
+    y ~ 1 + x2 + (1 | group)
+    """
+    table = _Columns(y)
+    response = table.add(_name_of(y, "y"), y)
+    named_groups = _named_groups(groups)
+    bars = []
+    for name, labels in named_groups.items():
+        columns = Z.get(name) if isinstance(Z, Mapping) else Z
+        effects = "1" if columns is None else _predictor(table, columns, "z")
+        bars.append(f"({effects} | {table.add(name, labels)})")
+    if isinstance(Z, Mapping) and (unknown := set(map(str, Z)) - set(named_groups)):
+        raise DataError(
+            f"Z has columns for {', '.join(sorted(unknown))}, but the groups are "
+            f"{', '.join(named_groups)}"
+        )
+    fixed = _predictor(table, X, "x")
+    return build_matrices(
+        f"{response} ~ {' + '.join([fixed, *bars])}",
+        pd.DataFrame(table.columns, index=table.index),
+        weights=weights,
+        offset=offset,
+        na_action=na_action,
+        control=control,
+    )
+
+
+class _Columns:
+    """Collects the columns of the table, all of one length and with one index."""
+
+    def __init__(self, y: Any):
+        self.n = len(y)
+        self.index = y.index if isinstance(y, pd.Series) else None
+        self.columns: dict[str, Any] = {}
+
+    def add(self, name: str, values: Any) -> str:
+        """Add a column; its name as formulas write it."""
+        index = getattr(values, "index", None)
+        if isinstance(index, pd.Index) and self.index is not None and not index.equals(self.index):
+            raise DataError(f"the index of {name!r} is not that of the response: align them")
+        array = values.array if isinstance(values, pd.Series) else values
+        array = array if isinstance(array, pd.api.extensions.ExtensionArray) else np.asarray(array)
+        if array.ndim != 1 or len(array) != self.n:
+            raise DataError(
+                f"{name!r} has shape {np.shape(array)}, but the response has {self.n} rows"
+            )
+        if name in self.columns and not pd.Series(array).equals(pd.Series(self.columns[name])):
+            raise DataError(f"two different columns are called {name!r}: rename one")
+        self.columns[name] = array
+        return deparse(Name(name))
+
+
+def _name_of(values: Any, default: str) -> str:
+    name = values.name if isinstance(values, pd.Series) else None
+    return default if name is None else str(name)
+
+
+def _named_groups(groups: Any) -> dict[str, Any]:
+    if isinstance(groups, Mapping | pd.DataFrame):
+        return {str(name): values for name, values in groups.items()}
+    if isinstance(groups, list | tuple) and len(groups) and np.ndim(groups[0]) == 1:
+        return {_name_of(g, f"group{i}"): g for i, g in enumerate(groups, 1)}
+    return {_name_of(groups, "group"): groups}
+
+
+def _predictor(table: _Columns, values: Any, prefix: str) -> str:
+    """Write columns as a linear predictor, a first column of ones as the intercept."""
+    if isinstance(values, pd.Series):
+        values = values.to_frame(_name_of(values, f"{prefix}1"))
+    if not isinstance(values, pd.DataFrame):
+        matrix = np.asarray(values, dtype=np.float64)
+        matrix = matrix[:, None] if matrix.ndim == 1 else matrix
+        if matrix.ndim != 2:
+            raise DataError(f"{prefix.upper()} must have two dimensions, not shape {matrix.shape}")
+        columns = [f"{prefix}{j}" for j in range(1, matrix.shape[1] + 1)]
+        values = pd.DataFrame(matrix, columns=columns, index=table.index)
+    has_intercept = values.shape[1] > 0 and bool((values.iloc[:, 0] == 1).all())
+    rest = values.iloc[:, int(has_intercept) :]
+    names = [table.add(str(name), rest[name]) for name in rest.columns]
+    return " + ".join(["1" if has_intercept else "0", *names])
