@@ -8,6 +8,7 @@ from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSSolver, PLSTerms
 from lmm.pls.dense import DenseSolver
 from lmm.pls.grouped import GroupedSolver
 from lmm.pls.problem import Problem, standardize
+from lmm.pls.small import SmallSolver
 
 __all__ = [
     "DenseSolver",
@@ -26,6 +27,8 @@ __all__ = [
 def choose_solver(matrices: ModelMatrices, solver: str) -> PLSSolver:
     """Make the named solver for a model, or the best one for ``"auto"``."""
     problem = standardize(matrices)
-    if solver == "dense" or len(problem.groups) > 1:
+    if solver == "dense":
         return DenseSolver(problem)
+    if len(problem.groups) > 1:
+        return SmallSolver.build(problem)
     return GroupedSolver.build(problem)

@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from lmm._types import Matrix, Vector
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from lmm.pls.problem import Problem
 
-__all__ = ["Derivatives", "PLSSolution", "PLSSolver", "PLSTerms"]
+__all__ = ["Derivatives", "Factors", "PLSSolution", "PLSSolver", "PLSTerms", "terms_of"]
 
 Factors = tuple[Matrix, ...]
 
@@ -46,6 +48,15 @@ class PLSTerms:
     logdet_L: float
     logdet_RX: float
     pwrss: float
+
+
+def terms_of(logdet: float, L: Matrix) -> PLSTerms:
+    """The three numbers from log|Omega| and the Cholesky factor L (t, t) of [X y]'V^-1[X y].
+
+    Its leading part is RX', its last pivot the root of pwrss.
+    """
+    diagonal = np.diag(L)
+    return PLSTerms(logdet, 2.0 * float(np.log(diagonal[:-1]).sum()), float(diagonal[-1]) ** 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,12 +52,7 @@ class DenseSolver:
     @cached_property
     def Z(self) -> Matrix:
         """(n, q): term by term, level by level, columns within."""
-        blocks = []
-        for term, Z in zip(self.problem.matrices.terms, self.problem.term_columns, strict=True):
-            block = np.zeros((self.problem.n, term.n_levels, term.size))
-            block[np.arange(self.problem.n), term.codes] = Z
-            blocks.append(block.reshape(self.problem.n, term.q))
-        return np.hstack(blocks)
+        return self.problem.dense_Z()
 
     def _state(self, factors: Factors) -> _State:
         X, y, Z = self.problem.X, self.problem.y, self.Z

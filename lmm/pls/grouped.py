@@ -22,7 +22,7 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
 from lmm.pls.kernels import invert, sum_by
 from lmm.pls.problem import Group, Problem
 
@@ -83,7 +83,7 @@ class GroupedSolver:
         """Accumulate the cross-products of a problem."""
         group = problem.groups[0]
         A = _gram(group)
-        return cls(problem, tuple(_chunks(A, _coupling(problem, group))), _base(problem))
+        return cls(problem, tuple(_chunks(A, _coupling(problem, group))), problem.base)
 
     def with_response(self, y: Vector) -> GroupedSolver:
         """The same design with another response (n,)."""
@@ -109,7 +109,7 @@ class GroupedSolver:
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
         logdet, reduced = self._reduced(self._factor(factors))
-        return _values(logdet, cholesky(reduced))
+        return terms_of(logdet, cholesky(reduced))
 
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with exact first and second derivatives."""
@@ -127,7 +127,7 @@ class GroupedSolver:
         for j, levels in enumerate(self.chunks):
             H = sweeps[j] if sweeps else _penalized_inverse(levels.A, lam)[0]
             sums = sums + _Sums.of(levels, H, half)
-        return sums.derivatives(_values(logdet, L), reml, self._members())
+        return sums.derivatives(terms_of(logdet, L), reml, self._members())
 
     def _members(self) -> list[slice]:
         by_term = dict(self.problem.groups[0].members)
@@ -146,7 +146,7 @@ class GroupedSolver:
         right = sum_by(group.Z.T * residual, group.codes, group.n_levels)
         b = np.einsum("abm,bm->ma", H, right)
         effects = tuple(b[:, part] for part in self._members())
-        return PLSSolution(_values(logdet, L), beta, effects, half[:p, :p].T)
+        return PLSSolution(terms_of(logdet, L), beta, effects, half[:p, :p].T)
 
     def _reduced(self, lam: Matrix) -> tuple[float, Matrix]:
         """``log|V|`` and ``[X y]'V^-1[X y]``."""
@@ -179,13 +179,6 @@ def _coupling(problem: Problem, group: Group) -> Matrix:
         column = problem.y if s == problem.p else problem.X[:, s]
         C[s] = sum_by(columns * column, group.codes, group.n_levels)
     return C
-
-
-def _base(problem: Problem) -> Matrix:
-    """[X y]'[X y], (t, t). X is orthonormal and y orthogonal to it, by construction."""
-    base = np.eye(problem.p + 1)
-    base[-1, -1] = problem.y @ problem.y
-    return base
 
 
 def _chunks(A: Matrix, C: Matrix) -> Iterator[Levels]:
@@ -253,11 +246,6 @@ def cholesky(reduced: Matrix) -> Matrix:
         raise NumericalError(
             "X'V^-1 X is not positive definite: the fixed effects are not identified."
         ) from error
-
-
-def _values(logdet: float, L: Matrix) -> PLSTerms:
-    diagonal = np.diag(L)
-    return PLSTerms(logdet, 2.0 * float(np.log(diagonal[:-1]).sum()), float(diagonal[-1]) ** 2)
 
 
 @dataclass(frozen=True, eq=False)

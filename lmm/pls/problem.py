@@ -21,6 +21,7 @@ from scipy.linalg import solve_triangular
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import NumericalError
+from lmm.pls.kernels import sum_by
 
 __all__ = ["Group", "Problem", "standardize"]
 
@@ -114,6 +115,30 @@ class Problem:
         for group in self.groups:
             columns.update({i: group.Z[:, part] for i, part in group.members})
         return tuple(columns[i] for i in range(len(columns)))
+
+    @property
+    def base(self) -> Matrix:
+        """[X y]'[X y], (p + 1, p + 1): X is orthonormal and y orthogonal to it."""
+        base = np.eye(self.p + 1)
+        base[-1, -1] = self.y @ self.y
+        return base
+
+    def dense_Z(self) -> Matrix:
+        """Dense (n, q) random-effects columns: term by term, level by level, columns within."""
+        blocks = []
+        for term, Z in zip(self.matrices.terms, self.term_columns, strict=True):
+            block = np.zeros((self.n, term.n_levels, term.size))
+            block[np.arange(self.n), term.codes] = Z
+            blocks.append(block.reshape(self.n, term.q))
+        return np.hstack(blocks)
+
+    def Z_times(self, x: Vector) -> Vector:
+        """Z'x (q,) for x (n,), in the layout of `dense_Z`."""
+        sums = [
+            sum_by(Z.T * x, term.codes, term.n_levels).T.ravel()
+            for term, Z in zip(self.matrices.terms, self.term_columns, strict=True)
+        ]
+        return np.concatenate(sums)
 
     @cached_property
     def logdet_T(self) -> float:

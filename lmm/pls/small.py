@@ -1,0 +1,148 @@
+"""Any structure with few random effects: dense q x q cross-products, exact second derivatives.
+
+The equations are those of `lmm.pls.dense`, but formed from ``A = Z'Z`` and ``B = Z'[X y]`` once, so
+that an evaluation costs a handful of q x q matrix operations and nothing depends on n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lmm._types import IntVector, Matrix
+from lmm.errors import NumericalError
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, Vector, terms_of
+from lmm.pls.grouped import cholesky
+from lmm.pls.problem import Problem
+
+__all__ = ["SmallSolver"]
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """At one Lambda: L^-1 Lambda' (q, q), L^-1 Lambda'B (q, t), log|Omega|, factor of [X y]."""
+
+    half: Matrix
+    HB: Matrix
+    logdet: float
+    L: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class SmallSolver:
+    """Solver for models with few random effects, crossed in any way.
+
+    Parameters
+    ----------
+    problem : Problem
+        Standardized problem.
+    A : (q, q) array
+        Z'Z, term by term, level by level, columns within.
+    B : (q, t) array
+        Z'[X y], t = p + 1.
+    base : (t, t) array
+        [X y]'[X y].
+    """
+
+    problem: Problem
+    A: Matrix
+    B: Matrix
+    base: Matrix
+
+    name = "block"
+
+    @classmethod
+    def build(cls, problem: Problem) -> SmallSolver:
+        """Accumulate the cross-products of a problem."""
+        Z = problem.dense_Z()
+        Xy = np.column_stack([problem.X, problem.y])
+        return cls(problem, Z.T @ Z, Z.T @ Xy, problem.base)
+
+    def with_response(self, y: Vector) -> SmallSolver:
+        """The same design with another response (n,)."""
+        problem = self.problem.with_response(y)
+        B = np.column_stack([self.B[:, :-1], problem.Z_times(problem.y)])
+        return SmallSolver(problem, self.A, B, problem.base)
+
+    @property
+    def description(self) -> str:
+        """What was chosen and why."""
+        return f"block: all {len(self.A)} random effects in one dense block, for they are few"
+
+    @cached_property
+    def _components(self) -> tuple[tuple[IntVector, ...], ...]:
+        """Per term, the positions in q of each of its columns: k_i arrays (l_i,)."""
+        components, start = [], 0
+        for term in self.problem.matrices.terms:
+            index = np.arange(start, start + term.q).reshape(term.n_levels, term.size)
+            components.append(tuple(index.T))
+            start += term.q
+        return tuple(components)
+
+    def _Lambdat(self, factors: Factors) -> Matrix:
+        Lambdat = np.zeros_like(self.A)
+        for factor, columns in zip(factors, self._components, strict=True):
+            for i, row in enumerate(columns):
+                for j, column in enumerate(columns):
+                    if factor[i, j] != 0.0:
+                        Lambdat[column, row] = factor[i, j]
+        return Lambdat
+
+    def _state(self, factors: Factors) -> _State:
+        Lambdat = self._Lambdat(factors)
+        omega = Lambdat @ self.A @ Lambdat.T
+        omega.flat[:: len(omega) + 1] += 1.0
+        try:
+            L = np.linalg.cholesky(omega)
+        except np.linalg.LinAlgError as error:
+            raise NumericalError("Lambda'Z'Z Lambda + I is not positive definite.") from error
+        half = np.linalg.solve(L, Lambdat)
+        HB = half @ self.B
+        logdet = 2.0 * float(np.log(np.diag(L)).sum())
+        return _State(half, HB, logdet, cholesky(self.base - HB.T @ HB))
+
+    def terms(self, factors: Factors) -> PLSTerms:
+        """Values only."""
+        state = self._state(factors)
+        return terms_of(state.logdet, state.L)
+
+    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
+        """Values with exact first and second derivatives."""
+        state = self._state(factors)
+        HA = state.half @ self.A
+        ZVZ = self.A - HA.T @ HA
+        E = (self.B - HA.T @ state.HB) @ np.linalg.inv(state.L).T
+        ZPZ = ZVZ - E[:, :-1] @ E[:, :-1].T
+        F, v = (ZPZ if reml else ZVZ), E[:, -1]
+        directions = [(a, b) for term in self._components for a in term for b in term]
+        W = np.zeros((len(v), len(directions)))
+        for j, (a, b) in enumerate(directions):
+            W[a, j] = v[b]
+        trace = np.empty((len(directions), len(directions)))
+        for i, (a, b) in enumerate(directions):
+            for j, (c, d) in enumerate(directions[: i + 1]):
+                trace[i, j] = trace[j, i] = np.vdot(F[b[:, None], c], F[a[:, None], d])
+        logdet, quadratic = [], []
+        for columns in self._components:
+            logdet.append(np.array([[F[a, b].sum() for b in columns] for a in columns]))
+            effects = v[np.array(columns)]
+            quadratic.append(effects @ effects.T)
+        return Derivatives(
+            terms_of(state.logdet, state.L),
+            tuple(logdet),
+            tuple(quadratic),
+            W.T @ ZPZ @ W,
+            trace,
+            exact=True,
+        )
+
+    def solution(self, factors: Factors) -> PLSSolution:
+        """Coefficients at given factors."""
+        state = self._state(factors)
+        half = np.linalg.inv(state.L)
+        beta = -half[-1, :-1] / half[-1, -1]
+        b = state.half.T @ (state.HB @ np.append(-beta, 1.0))
+        effects = tuple(b[np.array(columns).T] for columns in self._components)
+        return PLSSolution(terms_of(state.logdet, state.L), beta, effects, half[:-1, :-1].T)
