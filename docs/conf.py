@@ -1,0 +1,29 @@
+"""Sphinx configuration: Markdown pages and notebooks, executed at every build."""
+
+import lmm
+
+project = "lmm"
+author = "The lmm developers"
+copyright = "2026, the lmm developers"
+version = release = lmm.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "jupyter_execute"]
+
+# A page whose code fails must fail the build, and outputs are never stored in the sources.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "none"
+autosummary_generate = True
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"lmm {release}"
+html_show_sourcelink = False
+html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
