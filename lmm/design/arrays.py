@@ -143,6 +143,10 @@ def _predictor(table: _Columns, values: Any, prefix: str) -> str:
         matrix = matrix[:, None] if matrix.ndim == 1 else matrix
         if matrix.ndim != 2:
             raise DataError(f"{prefix.upper()} must have two dimensions, not shape {matrix.shape}")
+        if len(matrix) != table.n:
+            raise DataError(
+                f"{prefix.upper()} has {len(matrix)} rows, but the response has {table.n}"
+            )
         columns = [f"{prefix}{j}" for j in range(1, matrix.shape[1] + 1)]
         values = pd.DataFrame(matrix, columns=columns, index=table.index)
     has_intercept = values.shape[1] > 0 and bool((values.iloc[:, 0] == 1).all())

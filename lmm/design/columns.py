@@ -225,10 +225,8 @@ def _read_by_content(values: pd.Series, name: str) -> Column:
     if content in _NUMBERS:
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
     if content == "boolean":
-        missing = values.isna().to_numpy()
-        codes = values.to_numpy(dtype=object)
-        codes[missing] = -1
-        return Factor(codes.astype(np.intp), LOGICAL_LEVELS, is_logical=True)
+        codes = np.where(values.isna(), -1, values.to_numpy(dtype=object)).astype(np.intp)
+        return Factor(codes, LOGICAL_LEVELS, is_logical=True)
     if content == "string":
         return replace(factor_from_values(values.to_numpy(dtype=object)), is_text=True)
     raise DataError(

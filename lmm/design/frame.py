@@ -53,7 +53,7 @@ class Table:
                 listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
                 raise DataError(f"the columns of the data differ in length: {listed}")
             return cls(pd.DataFrame(columns))
-        import narwhals
+        import narwhals.stable.v1 as narwhals
 
         native = narwhals.from_native(data, eager_only=True, pass_through=True)
         if not isinstance(native, narwhals.DataFrame):
@@ -119,7 +119,7 @@ def _as_series(values: Any, name: str) -> pd.Series:
 
 def _narwhals_series(values: Any) -> pd.Series:
     """Make a pandas Series of a narwhals one, without needing pyarrow."""
-    import narwhals
+    import narwhals.stable.v1 as narwhals
 
     if values.dtype in (narwhals.Categorical, narwhals.Enum):
         categories = values.cat.get_categories().to_list()

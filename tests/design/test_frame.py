@@ -1,0 +1,299 @@
+"""Rows: missing values, weights, subset, offset; every kind of table."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmm.design import build_matrices
+from lmm.design.columns import Factor, level_name, read_column
+from lmm.errors import DataError
+
+N = 24
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(4)
+    return pd.DataFrame(
+        {
+            "y": rng.normal(size=N),
+            "x": rng.normal(size=N),
+            "f": rng.choice(list("uvw"), N),
+            "g": np.repeat(list("dcba"), N // 4),
+            "day": np.tile([1, 2, 10], N // 3),
+            "flag": rng.random(N) > 0.5,
+            "w": np.tile([1.0, 2.0, 0.5], N // 3),
+            "off": np.arange(float(N)),
+        },
+        index=pd.Index([f"r{i}" for i in range(N)]),
+    )
+
+
+FORMULA = "y ~ x + f + flag + (x | g)"
+
+
+def assert_same_numbers(a, b):
+    np.testing.assert_array_equal(a.y, b.y)
+    np.testing.assert_array_equal(a.X, b.X)
+    assert a.fixed.names == b.fixed.names
+    for left, right in zip(a.terms, b.terms, strict=True):
+        np.testing.assert_array_equal(left.codes, right.codes)
+        np.testing.assert_array_equal(left.Z, right.Z)
+        assert list(left.levels) == list(right.levels)
+
+
+CONVERSIONS = {
+    "object": lambda d: d.astype({"f": object, "g": object}),
+    "category": lambda d: d.astype({"f": "category", "g": "category"}),
+    "nullable": lambda d: d.convert_dtypes(),
+    "float32": lambda d: d.astype({"day": "float32"}),
+    "polars": lambda d: pl.DataFrame(d.to_dict("list")),
+    "polars enum": lambda d: pl.DataFrame(d.to_dict("list")).with_columns(
+        pl.col("f").cast(pl.Enum(["u", "v", "w"])), pl.col("g").cast(pl.Enum(["a", "b", "c", "d"]))
+    ),
+    "pyarrow": lambda d: pa.table(d.to_dict("list")),
+    "pyarrow dictionary": lambda d: pa.Table.from_pandas(
+        d.astype({"f": "category", "g": "category"})
+    ),
+    "dict": lambda d: d.to_dict("list"),
+    "dict of arrays": lambda d: {name: column.to_numpy() for name, column in d.items()},
+    "dict of series": lambda d: dict(d.items()),
+}
+
+
+@pytest.mark.parametrize("kind", CONVERSIONS)
+def test_every_kind_of_table_gives_the_same_matrices(kind, table):
+    expected = build_matrices(FORMULA, table)
+    assert_same_numbers(build_matrices(FORMULA, CONVERSIONS[kind](table)), expected)
+
+
+@pytest.mark.parametrize("kind", ["polars", "pyarrow", "dict", "nullable", "object"])
+def test_missing_values_of_every_kind_of_table(kind, table):
+    holes = table.astype({"day": object, "flag": object, "f": object})
+    for row, name in enumerate(["y", "x", "f", "g", "day", "flag"]):
+        holes.iloc[2 * row, holes.columns.get_loc(name)] = None
+    formula = "y ~ x + f + flag + day + (1 | g)"
+    expected = build_matrices(
+        formula, table.iloc[[i for i in range(N) if i not in range(0, 12, 2)]]
+    )
+    plain = {name: [None if pd.isna(v) else v for v in column] for name, column in holes.items()}
+    convert = {
+        "polars": lambda: pl.DataFrame(plain, strict=False),
+        "pyarrow": lambda: pa.table(plain),
+        "dict": lambda: {name: np.array(values, object) for name, values in plain.items()},
+        "nullable": lambda: holes.convert_dtypes(),
+        "object": lambda: holes,
+    }[kind]
+    matrices = build_matrices(formula, convert())
+    assert_same_numbers(matrices, expected)
+    assert matrices.frame.n_omitted == 6
+
+
+def test_only_columns_in_use_are_read(table):
+    table["when"] = pd.Timestamp("2020-01-01")
+    table.loc["r3", "off"] = np.nan
+    assert build_matrices(FORMULA, table).n == N
+    with pytest.raises(DataError, match=r"'when' holds datetime64 values, .* convert it"):
+        build_matrices("y ~ when + (1 | g)", table)
+
+
+@pytest.mark.parametrize("na_action", ["omit", "exclude"])
+def test_missing_rows_are_left_out(na_action, table):
+    table.loc[["r2", "r5"], "x"] = np.nan
+    table.loc["r7", "y"] = np.nan
+    matrices = build_matrices(FORMULA, table, na_action=na_action, subset=np.arange(N) != 9)
+    frame = matrices.frame
+    assert frame.rows.tolist() == [i for i in range(N) if i not in (2, 5, 7, 9)]
+    assert (frame.n, frame.n_omitted) == (N - 4, 3)
+    padded = frame.pad(matrices.y)
+    if na_action == "omit":
+        np.testing.assert_array_equal(padded, matrices.y)
+        assert frame.labels.tolist() == table.index[frame.rows].tolist()
+    else:
+        assert frame.labels.tolist() == [label for label in table.index if label != "r9"]
+        expected = table["y"].where(table["x"].notna())[frame.labels]
+        np.testing.assert_array_equal(padded, expected)
+
+
+def test_missing_values_can_be_refused(table):
+    table.loc[["r2", "r5"], "x"] = np.nan
+    with pytest.raises(DataError, match=r"missing values in 'x': 2 of 24 rows"):
+        build_matrices(FORMULA, table, na_action="raise")
+    assert build_matrices(FORMULA, table.dropna(), na_action="raise").n == N - 2
+
+
+def test_weights_and_offset_by_name_and_value(table):
+    named = build_matrices(FORMULA, table, weights="w", offset="off")
+    given_ = build_matrices(FORMULA, table, weights=table["w"].tolist(), offset=table["off"])
+    for matrices in (named, given_):
+        np.testing.assert_array_equal(matrices.weights, table["w"])
+        np.testing.assert_array_equal(matrices.offset, table["off"])
+    assert build_matrices(FORMULA, table).weights is None
+    assert build_matrices(FORMULA, table).offset is None
+
+
+def test_offsets_add_up(table):
+    formula = "y ~ x + offset(off) + offset(2 * x) + (1 | g)"
+    matrices = build_matrices(formula, table, offset="w")
+    np.testing.assert_allclose(matrices.offset, table["off"] + 2 * table["x"] + table["w"])
+    assert matrices.fixed.names == ("(Intercept)", "x")
+
+
+def test_a_missing_offset_is_a_missing_row(table):
+    table.loc["r4", "off"] = np.nan
+    assert build_matrices(FORMULA, table, offset="off").frame.rows.tolist() == [
+        i for i in range(N) if i != 4
+    ]
+
+
+def test_rows_of_weight_zero_are_left_out(table):
+    table.loc[["r0", "r9"], "w"] = 0.0
+    matrices = build_matrices(FORMULA, table, weights="w")
+    positive = table[table["w"] > 0]
+    assert_same_numbers(matrices, build_matrices(FORMULA, positive))
+    np.testing.assert_array_equal(matrices.weights, positive["w"])
+
+
+@pytest.mark.parametrize(
+    "subset",
+    [
+        "x > 0",
+        "flag",
+        "x > 0 and f != 'u'",
+        pytest.param(np.arange(N) % 3 > 0, id="array"),
+        pytest.param([True] * 20 + [False] * 4, id="list"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_subset(subset, kind, table):
+    if isinstance(subset, str) and subset == "flag":
+        rows = table["flag"].to_numpy()
+    else:
+        rows = table.eval(subset).to_numpy() if isinstance(subset, str) else np.asarray(subset)
+    data = table if kind == "pandas" else pl.DataFrame(table.to_dict("list"))
+    matrices = build_matrices("y ~ x + (1 | g)", data, subset=subset)
+    assert matrices.frame.rows.tolist() == np.flatnonzero(rows).tolist()
+
+
+def test_missing_truth_values_select_no_row(table):
+    subset = pd.array([True] * 20 + [None] * 4, dtype="boolean")
+    assert build_matrices(FORMULA, table, subset=subset).n == 20
+
+
+def test_transforms_are_learned_from_all_rows_as_in_r(table):
+    table.loc["r1", "y"] = np.nan
+    some = build_matrices("y ~ scale(x) + (1 | g)", table, subset="x > 0")
+    scaled = (table["x"] - table["x"].mean()) / table["x"].std()
+    np.testing.assert_allclose(some.X[:, 1], scaled.iloc[some.frame.rows])
+
+
+def test_unused_levels_are_dropped(table):
+    table["f"] = pd.Categorical(table["f"], ["w", "none", "v", "u"])
+    table["g"] = pd.Categorical(table["g"], ["d", "never", "c", "b", "a"])
+    matrices = build_matrices("y ~ f + (1 | g)", table, subset="g != 'b'")
+    assert matrices.fixed.names == ("(Intercept)", "fv", "fu")
+    assert list(matrices.terms[0].levels) == ["d", "c", "a"]
+    assert np.bincount(matrices.terms[0].codes).tolist() == [6, 6, 6]
+
+
+def test_whole_numbers_group_in_numeric_order(table):
+    (term,) = build_matrices("y ~ (1 | day)", table).terms
+    assert list(term.levels) == ["1", "2", "10"]
+    table["id"] = 2**60 + np.repeat([2, 0, 1], 8)
+    (term,) = build_matrices("y ~ (1 | id)", table).terms
+    assert list(term.levels) == [str(2**60 + i) for i in range(3)]
+
+
+NAMES = [(1.0, "1"), (0.1 + 0.2, "0.3"), (1 / 3, "0.333333333333333"), (1e-5, "1e-05")]
+NAMES += [(123456.5, "123456.5"), (1e22, "1e+22"), (-2.0, "-2"), (100000, "100000")]
+NAMES += [(1e5, "100000"), (1e-300, "1e-300"), (0.0001, "1e-04"), (0.001, "0.001"), (True, "TRUE")]
+
+
+@pytest.mark.parametrize("value, name", NAMES)
+def test_level_names_are_spelled_as_in_r(value, name):
+    assert level_name(value) == name
+
+
+def test_numbers_that_print_the_same_are_one_level():
+    factor = read_column(pd.Series(pd.Categorical([0.3, 0.1 + 0.2, 1.0])), "v")
+    assert isinstance(factor, Factor)
+    assert (factor.levels, factor.codes.tolist()) == (("0.3", "1"), [0, 0, 1])
+
+
+# Arguments that do not suit the data: keywords -> part of the message.
+BAD_ARGUMENTS = [
+    ({"weights": -np.ones(N)}, r"weights must be finite and not negative: 24 .* first -1.0"),
+    ({"weights": np.r_[np.nan, np.ones(N - 1)]}, "weights must be finite .* nan at row 0"),
+    ({"weights": np.r_[np.inf, np.ones(N - 1)]}, "weights must be finite .* inf at row 0"),
+    ({"weights": np.zeros(N)}, r"0 \(non-NA\) cases: every selected row .* zero weight"),
+    ({"weights": np.ones(3)}, r"weights must hold 24 numbers, .* not shape \(3,\)"),
+    ({"weights": "ww"}, "there is no column 'ww' .* mean 'w'"),
+    ({"weights": "f"}, "'f' must be numeric"),
+    ({"offset": [1.0]}, r"offset must hold 24 numbers, .* not shape \(1,\)"),
+    ({"offset": pd.Series(np.ones(N))}, "the index of offset is not that of the data"),
+    ({"subset": "x > 100"}, r"0 \(non-NA\) cases: subset selects no row"),
+    ({"subset": "q > 1"}, "subset 'q > 1' cannot be evaluated: name 'q' is not defined"),
+    ({"subset": "x >"}, "subset 'x >' cannot be evaluated"),
+    ({"subset": "x + 1"}, "subset must hold 24 truth values"),
+    ({"subset": np.arange(N)}, "subset must hold 24 truth values"),
+    ({"subset": [True]}, "subset must hold 24 truth values, .* not 1"),
+    ({"na_action": "skip"}, "na_action must be one of omit, exclude, raise, not 'skip'"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", BAD_ARGUMENTS)
+def test_arguments_that_do_not_suit_the_data(arguments, message, table):
+    with pytest.raises(DataError, match=message):
+        build_matrices(FORMULA, table, **arguments)
+
+
+BAD_DATA = [
+    (lambda d: d.assign(y=np.where(d.index == "r3", np.inf, d["y"])), "values in 'y': 1 .* 'r3'"),
+    (lambda d: d.assign(x=np.where(d.index == "r5", -np.inf, d["x"])), "values in 'x': 1 .* 'r5'"),
+    (lambda d: d.assign(y=np.nan), r"0 \(non-NA\) cases: 'y' is missing in every selected row"),
+    (lambda d: d.iloc[:0], r"0 \(non-NA\) cases: the data have no rows"),
+    (lambda d: d.assign(y=d["f"]), "response must be numeric: 'y' holds a factor, such as 'u'"),
+    (lambda d: d.assign(y=d["flag"]), "response must be numeric: 'y' holds truth values"),
+    (lambda d: d.assign(y=1j), "'y' holds complex values"),
+    (lambda d: d.assign(f="u"), r"factor 'f' has 1 level\(s\)"),
+    (lambda d: d.rename(columns={"x": "xx"}), "uses 'x', but the data .* mean 'xx'"),
+    (lambda d: pd.concat([d, d[["x"]]], axis=1), "2 columns named 'x'"),
+    (lambda d: 5, "must be a pandas, polars or pyarrow table, .* not int"),
+    (lambda d: {"y": [1, 2], "x": [1]}, "differ in length: y has 2, x has 1"),
+    (lambda d: {"y": np.ones((2, 2))}, r"'y' must have one dimension, not shape \(2, 2\)"),
+]
+
+
+@pytest.mark.parametrize("change, message", BAD_DATA)
+def test_data_that_do_not_suit_the_formula(change, message, table):
+    with pytest.raises(DataError, match=message):
+        build_matrices(FORMULA, change(table))
+
+
+def test_a_matrix_response(table):
+    with pytest.raises(DataError, match=r"matrix-valued responses: 'poly\(y, 2\)' has 2 columns"):
+        build_matrices("poly(y, 2) ~ x + (1 | g)", table)
+
+
+@given(st.permutations(range(N)))
+def test_permuted_rows_give_permuted_matrices(order):
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame(
+        {
+            "y": rng.normal(size=N),
+            "x": rng.normal(size=N),
+            "f": rng.choice(list("uvw"), N),
+            "g": rng.choice(list("abcde"), N),
+        }
+    )
+    formula = "y ~ x * f + (x | g) + (1 | f:g)"
+    plain = build_matrices(formula, data)
+    shuffled = build_matrices(formula, data.iloc[order])
+    np.testing.assert_array_equal(shuffled.X, plain.X[order])
+    np.testing.assert_array_equal(shuffled.y, plain.y[order])
+    assert shuffled.theta_names == plain.theta_names
+    np.testing.assert_array_equal(shuffled.Zt.toarray(), plain.Zt.toarray()[:, order])
