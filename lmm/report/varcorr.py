@@ -256,8 +256,8 @@ def _unused_name(name: str, used: Container[str]) -> str:
 
 
 def _lower_rows(block: VarianceBlock, decimals: int) -> list[list[str]]:
-    """Correlations left of the diagonal, all of one width."""
-    rows, columns = np.tril_indices(len(block.columns), -1)
-    values = round_decimals(block.correlation[rows, columns], decimals)
+    """Correlations left of the diagonal; the whole matrix is formatted to one width."""
+    k = len(block.columns)
+    values = round_decimals(block.correlation.ravel(), decimals)
     texts = format_numbers(values, decimals=decimals, na="NaN")
-    return [[texts[k] for k in np.flatnonzero(rows == i)] for i in range(len(block.columns))]
+    return [texts[i * k : i * k + i] for i in range(k)]
