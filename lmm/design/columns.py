@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 LOGICAL_LEVELS = ("FALSE", "TRUE")
+# Whole doubles below this print in full: they have at most 15 digits.
+_EXACT = 1e15
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,20 +131,35 @@ def factor_from_values(values: Any) -> Factor:
     on every machine.
     """
     codes, uniques = pd.factorize(values)
-    found = uniques.tolist()
-    order = sorted(range(len(found)), key=found.__getitem__)
+    found = np.asarray(uniques)
+    if found.dtype.kind in "iuf":
+        order = np.argsort(found)
+        levels = _number_names(found[order])
+    else:
+        order = np.array(sorted(range(len(found)), key=found.tolist().__getitem__), dtype=np.intp)
+        levels = tuple(found[order].tolist())
+    # The extra last entry is what code -1 (missing) indexes.
     position = np.empty(len(found) + 1, dtype=np.intp)
     position[order] = np.arange(len(found))
     position[-1] = -1
-    levels = tuple(level_name(found[i]) for i in order)
     return _merge_equal_levels(Factor(position[codes], levels))
+
+
+def _number_names(values: np.ndarray) -> tuple[str, ...]:
+    """`level_name` of many numbers."""
+    if values.dtype.kind == "f" and not (np.abs(values) < _EXACT).all():
+        return tuple(map(level_name, values.tolist()))
+    whole = values.astype(np.int64) if values.dtype.kind == "f" else values
+    if (whole == values).all():
+        return tuple(map(str, whole.tolist()))
+    return tuple(map(level_name, values.tolist()))
 
 
 def _merge_equal_levels(factor: Factor) -> Factor:
     """Join levels that print the same, such as 0.3 and 0.1 + 0.2."""
-    distinct = {level: i for i, level in enumerate(dict.fromkeys(factor.levels))}
-    if len(distinct) == len(factor.levels):
+    if len(set(factor.levels)) == len(factor.levels):
         return factor
+    distinct = {level: i for i, level in enumerate(dict.fromkeys(factor.levels))}
     position = np.array([distinct[level] for level in factor.levels] + [-1], dtype=np.intp)
     return replace(factor, codes=position[factor.codes], levels=tuple(distinct))
 
@@ -166,7 +183,7 @@ def level_name(value: Hashable) -> str:
 
 def _r_number(value: float) -> str:
     """Print a double as R's as.character: 15 significant digits, the shorter notation."""
-    if value.is_integer() and abs(value) < 1e15:
+    if value.is_integer() and abs(value) < _EXACT:
         return str(int(value))
     rounded = float(f"{value:.15g}")
     fixed = np.format_float_positional(rounded, trim="-")

@@ -91,20 +91,25 @@ def cross(factors: Sequence[Factor]) -> Factor:
     """
     total = drop_unused_levels(factors[0])
     for factor in factors[1:]:
-        size = len(factor.levels)
-        missing = (total.codes < 0) | (factor.codes < 0)
-        # Missing combinations get the largest key, so that their code comes last.
-        keys = np.where(missing, len(total.levels) * size, total.codes * size + factor.codes)
-        codes, found = pd.factorize(keys)
-        order = np.argsort(found)
-        position = np.empty(len(found), dtype=np.intp)
-        position[order] = np.arange(len(found))
-        present = [divmod(int(key), size) for key in found[order] if key < len(total.levels) * size]
-        levels = tuple(f"{total.levels[a]}:{factor.levels[b]}" for a, b in present)
-        codes = position[codes]
-        codes[missing] = -1
-        total = Factor(codes, levels)
+        total = _cross_two(total, factor)
     return total
+
+
+def _cross_two(slow: Factor, fast: Factor) -> Factor:
+    size = len(fast.levels)
+    missing = (slow.codes < 0) | (fast.codes < 0)
+    # Missing combinations get the largest key, so that their code comes last.
+    largest = len(slow.levels) * size
+    codes, found = pd.factorize(np.where(missing, largest, slow.codes * size + fast.codes))
+    order = np.argsort(found)
+    position = np.empty(len(found), dtype=np.intp)
+    position[order] = np.arange(len(found))
+    present = found[order]
+    first, second = np.divmod(present[present < largest], max(size, 1))
+    left = np.array(slow.levels, dtype=object)[first]
+    right = np.array(fast.levels, dtype=object)[second]
+    levels = tuple(f"{a}:{b}" for a, b in zip(left.tolist(), right.tolist(), strict=True))
+    return Factor(np.where(missing, -1, position[codes]), levels)
 
 
 def build_random(bars: Sequence[Bar], frame: Frame) -> tuple[ReTerm, ...]:
@@ -127,15 +132,13 @@ def build_random(bars: Sequence[Bar], frame: Frame) -> tuple[ReTerm, ...]:
     groups: dict[tuple[str, ...], Factor] = {}
     terms: list[ReTerm] = []
     for _, same_bar in groupby(bars, key=lambda bar: bar.term.bar):
-        whole = [_whole_term(bar, frame, groups) for bar in same_bar]
-        split = whole[0][0].term.structure == "split"
-        terms += _split_columns([term for _, term in whole]) if split else [t for _, t in whole]
+        members = list(same_bar)
+        whole = [_whole_term(bar, frame, groups) for bar in members]
+        terms += _split_columns(whole) if members[0].term.structure == "split" else whole
     return _sorted_by_levels(terms)
 
 
-def _whole_term(
-    bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]
-) -> tuple[Bar, ReTerm]:
+def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -> ReTerm:
     if bar.group not in groups:
         groups[bar.group] = cross([as_factor(frame.columns[text]) for text in bar.group])
     factor = groups[bar.group]
@@ -148,7 +151,7 @@ def _whole_term(
     if bar.term.structure == "diag":
         covariance = Diagonal(size)
     recipe = ReRecipe(layout, np.arange(size), bar.group, frame.variables)
-    term = ReTerm(
+    return ReTerm(
         group=bar.term.group_text,
         levels=np.array(factor.levels, dtype=object),
         columns=layout.names,
@@ -158,27 +161,24 @@ def _whole_term(
         label=str(bar.term),
         recipe=recipe,
     )
-    return bar, term
 
 
 def _split_columns(terms: Sequence[ReTerm]) -> list[ReTerm]:
     """Independent terms of a ``||`` bar: column by column, over the bar's grouping factors."""
-    split = []
-    for j, column in enumerate(terms[0].columns):
-        effects = "1" if column == "(Intercept)" else f"0 + {column}"
-        for term in terms:
-            assert term.recipe is not None
-            split.append(
-                replace(
-                    term,
-                    columns=(column,),
-                    Z=term.Z[:, j : j + 1],
-                    covariance=Unstructured(1),
-                    label=f"{effects} | {term.group}",
-                    recipe=replace(term.recipe, kept=np.array([j])),
-                )
-            )
-    return split
+    columns = enumerate(terms[0].columns)
+    return [_one_column(term, j, column) for j, column in columns for term in terms]
+
+
+def _one_column(term: ReTerm, j: int, column: str) -> ReTerm:
+    effects = "1" if column == "(Intercept)" else f"0 + {column}"
+    return replace(
+        term,
+        columns=(column,),
+        Z=term.Z[:, [j]],
+        covariance=Unstructured(1),
+        label=f"{effects} | {term.group}",
+        recipe=term.recipe and replace(term.recipe, kept=np.array([j])),
+    )
 
 
 def _sorted_by_levels(terms: Sequence[ReTerm]) -> tuple[ReTerm, ...]:
