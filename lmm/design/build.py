@@ -22,7 +22,7 @@ from lmm.design.fixed import (
 from lmm.design.frame import Frame, RowArgument, Table, build_frame
 from lmm.design.matrices import ModelMatrices
 from lmm.design.random import Bar, build_random, grouping_nodes
-from lmm.errors import DataError
+from lmm.errors import DataError, FormulaError
 from lmm.formula import Call, Formula, Node, deparse, expand_terms, parse_formula
 
 __all__ = ["build_matrices"]
@@ -75,11 +75,18 @@ def _plan(source: str, data_columns: tuple[str, ...] | None) -> Plan:
         bars.append(Bar(term, Predictor.of(effects), tuple(map(deparse, group))))
     offsets = []
     for call in formula.offsets:
-        assert isinstance(call, Call)
-        (node,) = call.args
+        node = _offset_argument(call, source)
         nodes[deparse(node)] = node
         offsets.append(deparse(node))
     return Plan(formula, nodes, response, fixed, tuple(bars), tuple(offsets))
+
+
+def _offset_argument(call: Node, source: str) -> Node:
+    match call:
+        case Call(arguments=((None, node),)):
+            return node
+        case _:
+            raise FormulaError("offset() takes one expression", source, call.span[0])
 
 
 def build_matrices(

@@ -45,6 +45,9 @@ class Table:
             If it is not a table, or the arrays of a dict differ in length.
         """
         if isinstance(data, pd.DataFrame):
+            if data.columns.inferred_type != "string":
+                # Formulas name columns by text, so a column 0 is written `0`.
+                data = data.set_axis([str(name) for name in data.columns], axis=1)
             return cls(data)
         if isinstance(data, Mapping):
             columns = {str(name): _as_series(values, str(name)) for name, values in data.items()}
@@ -66,7 +69,7 @@ class Table:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns."""
-        return tuple(map(str, self.native.columns))
+        return tuple(self.native.columns)
 
     @property
     def n(self) -> int:
@@ -344,7 +347,8 @@ def build_frame(
 
     selected = _selected_rows(table, subset)
     prior = _row_numbers(table, weights, "weights")
-    total = _add_up([columns[text] for text in offsets], _row_numbers(table, offset, "offset"))
+    known = [_number_column(columns[text], f"offset({text})") for text in offsets]
+    total = _add_up(known, _row_numbers(table, offset, "offset"))
 
     checked = columns if total is None else {**columns, "offset": total}
     missing = {text: is_missing(column)[selected] for text, column in checked.items()}
@@ -404,7 +408,7 @@ def _row_numbers(table: Table, values: RowArgument, name: str) -> Vector | None:
     if values is None:
         return None
     if isinstance(values, str):
-        return _number_column(table.column(values), values)
+        return _number_column(table.column(values), f"{name} {values!r}")
     numbers = np.asarray(_aligned(table, values, name), dtype=np.float64)
     if numbers.shape != (table.n,):
         raise DataError(
@@ -414,17 +418,15 @@ def _row_numbers(table: Table, values: RowArgument, name: str) -> Vector | None:
     return numbers
 
 
-def _add_up(columns: Sequence[Column], argument: Vector | None) -> Vector | None:
+def _add_up(known: Sequence[Vector], argument: Vector | None) -> Vector | None:
     """Sum of the formula's offsets and the argument's."""
-    parts = [_number_column(column, "offset()") for column in columns]
-    if argument is not None:
-        parts.append(argument)
+    parts = [*known] if argument is None else [*known, argument]
     return np.sum(parts, axis=0, dtype=np.float64) if parts else None
 
 
 def _number_column(column: Column, name: str) -> Vector:
     if not isinstance(column, np.ndarray):
-        raise DataError(f"{name!r} must be numeric")
+        raise DataError(f"{name} must be numeric, one number per row")
     return column
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lmm.design import build_matrices
 from lmm.design.columns import Factor, level_name, read_column
-from lmm.errors import DataError
+from lmm.errors import DataError, FormulaError
+from lmm.formula import parse_one_sided
 
 N = 24
 
@@ -232,7 +233,7 @@ BAD_ARGUMENTS = [
     ({"weights": np.zeros(N)}, r"0 \(non-NA\) cases: every selected row .* zero weight"),
     ({"weights": np.ones(3)}, r"weights must hold 24 numbers, .* not shape \(3,\)"),
     ({"weights": "ww"}, "there is no column 'ww' .* mean 'w'"),
-    ({"weights": "f"}, "'f' must be numeric"),
+    ({"weights": "f"}, "weights 'f' must be numeric"),
     ({"offset": [1.0]}, r"offset must hold 24 numbers, .* not shape \(1,\)"),
     ({"offset": pd.Series(np.ones(N))}, "the index of offset is not that of the data"),
     ({"subset": "x > 100"}, r"0 \(non-NA\) cases: subset selects no row"),
@@ -272,6 +273,31 @@ BAD_DATA = [
 def test_data_that_do_not_suit_the_formula(change, message, table):
     with pytest.raises(DataError, match=message):
         build_matrices(FORMULA, change(table))
+
+
+@pytest.mark.parametrize(
+    "formula, message",
+    [
+        ("y ~ x + offset(f) + (1 | g)", r"offset\(f\) must be numeric"),
+        ("y ~ x + offset(x, w) + (1 | g)", r"offset\(\) takes one expression"),
+        ("~ x + (1 | g)", "no response"),
+    ],
+)
+def test_formulas_that_do_not_suit_the_data(formula, message, table):
+    with pytest.raises((DataError, FormulaError), match=message):
+        build_matrices(formula, table)
+
+
+def test_one_sided_formulas_have_no_matrices(table):
+    with pytest.raises(DataError, match="the formula has no response"):
+        build_matrices(parse_one_sided("~ x + (1 | g)"), table)
+
+
+def test_columns_whose_names_are_numbers(table):
+    data = table.rename(columns={"y": 0, "x": 1})
+    matrices = build_matrices("`0` ~ `1` + (1 | g)", data)
+    assert matrices.fixed.names == ("(Intercept)", "`1`")
+    np.testing.assert_array_equal(matrices.y, table["y"])
 
 
 def test_a_matrix_response(table):
