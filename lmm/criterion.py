@@ -44,7 +44,8 @@ class Evaluation:
     slopes : tuple of (k_i, k_i) arrays
         G of (2) per term: the derivative in the variance.
     exact : bool
-        Whether `hessian` and `information` are exact (see `lmm.pls.base.Derivatives`).
+        Whether `hessian` is exact, or made with the average information, and `information`
+        approximate (see `lmm.pls.base.Derivatives`).
     """
 
     value: float
@@ -164,9 +165,7 @@ class ProfiledCriterion:
         """Factors R lambda of the whitened problem, for lme4's theta."""
         return tuple(
             R @ factor
-            for R, factor in zip(
-                self.problem.whitening, self.matrices.factors(theta), strict=True
-            )
+            for R, factor in zip(self.problem.whitening, self.matrices.factors(theta), strict=True)
         )
 
     def factors(self, x: Vector) -> Factors:
@@ -204,9 +203,11 @@ class ProfiledCriterion:
         factors = self.factors(x)
         derivatives = self.pls.derivatives(factors, self.reml)
         slopes = self._slopes(derivatives)
-        nu, trace = self.degrees_of_freedom, derivatives.trace
+        nu = self.degrees_of_freedom
         q = np.concatenate([block.ravel() for block in derivatives.quadratic])
         t = np.concatenate([block.ravel() for block in derivatives.logdet])
+        # Without the exact trace, the average information: nu * average has the same expectation.
+        trace = derivatives.trace if derivatives.exact else nu * derivatives.average
         second = nu * (2.0 * derivatives.average - np.outer(q, q)) - trace  # (3)
         J = self._jacobian(factors)
         hessian = J @ second @ J.T
@@ -223,7 +224,7 @@ class ProfiledCriterion:
             gradient,
             0.5 * (hessian + hessian.T),
             S @ (t - nu * q),
-            S @ (trace - np.outer(t, t) / nu) @ S.T,
+            S @ (derivatives.trace - np.outer(t, t) / nu) @ S.T,
             slopes,
             derivatives.exact,
         )

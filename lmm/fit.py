@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
+from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
@@ -55,7 +55,8 @@ class Fit:
     def at(cls, formula: Formula, criterion: ProfiledCriterion, optimum: Optimum) -> Fit:
         """Gather the estimates at an optimum."""
         problem = criterion.problem
-        solution = criterion.pls.solution(criterion.factors(optimum.x))
+        with blas_threads(criterion.pls.dense_size):
+            solution = criterion.pls.solution(criterion.factors(optimum.x))
         terms = PLSTerms(
             solution.terms.logdet_L,
             solution.terms.logdet_RX + problem.logdet_T,
@@ -122,7 +123,7 @@ class Fit:
 
     @cached_property
     def residuals(self) -> Vector:
-        """y - fitted, (n,)."""
+        """Y - fitted, (n,)."""
         return self.matrices.y - self.fitted
 
     @cached_property
@@ -167,4 +168,4 @@ class Fit:
 
 def _solve(R: Matrix, right: Matrix) -> Matrix:
     """R^-1 right for upper-triangular R; empty systems pass through."""
-    return np.asarray(solve_triangular(R, right)) if R.size else right
+    return np.linalg.solve(R, right) if R.size else right

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from lmm._threads import blas_threads
 from lmm._types import Vector
 from lmm.criterion import Evaluation, ProfiledCriterion
 from lmm.optimize.optimizers import (
@@ -94,8 +95,9 @@ def minimize(
     """
     optimizer = named(optimizer)
     x = criterion.start if start is None else criterion.to_x(criterion.checked(start))
-    path = _snapped(criterion, optimizer.run(criterion, x, report))
-    return _judge(criterion, optimizer, path)
+    with blas_threads(criterion.pls.dense_size):
+        path = _snapped(criterion, optimizer.run(criterion, x, report))
+        return _judge(criterion, optimizer, path)
 
 
 def _snapped(criterion: ProfiledCriterion, path: Path) -> Path:

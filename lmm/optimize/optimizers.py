@@ -77,7 +77,8 @@ class FisherScoring:
     max_evaluations : int, default 200
         Limit on evaluations of the criterion.
     tolerance : float, default 1e-10
-        Stop when the quadratic model promises less than this decrease of the criterion.
+        Stop when the quadratic model promises less than this decrease of the criterion (times
+        a thousandth of the criterion, where that is more than 1).
     """
 
     max_evaluations: int = 200
@@ -94,10 +95,13 @@ class FisherScoring:
         walk = _Walk(criterion, start, report)
         self._score(walk)
         while self._newton(walk):
-            target = _downhill(criterion, walk, self.tolerance)
+            target = _downhill(criterion, walk, self._negligible(walk.here))
             if target is None or not self._leave(walk, target):
                 return Path(walk.x, walk.here, walk.n, exhausted=False)
         return Path(walk.x, walk.here, walk.n, exhausted=True)
+
+    def _negligible(self, here: Evaluation) -> float:
+        return self.tolerance * max(1.0, 1e-3 * abs(here.value))
 
     def _score(self, walk: _Walk) -> None:
         """Fisher scoring in Gamma until the promise is small, or a step fails or is clipped."""
@@ -112,7 +116,7 @@ class FisherScoring:
         damping = 0.0
         while walk.n < self.max_evaluations:
             step, promise, scale = newton_step(walk.here, damping)
-            if promise < self.tolerance and damping <= scale:
+            if promise < self._negligible(walk.here) and damping <= scale:
                 return True
             target = np.maximum(walk.x + step, walk.criterion.lower)
             predicted = _predicted(walk.here, target - walk.x)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from lmm._threads import blas_threads
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSSolver, PLSTerms
+from lmm.pls.crossed import CrossedSolver
 from lmm.pls.dense import DenseSolver
 from lmm.pls.grouped import GroupedSolver
 from lmm.pls.problem import Problem, standardize
 from lmm.pls.small import SmallSolver
 
 __all__ = [
+    "SOLVERS",
+    "CrossedSolver",
     "DenseSolver",
     "Derivatives",
     "Factors",
@@ -19,16 +25,41 @@ __all__ = [
     "PLSSolver",
     "PLSTerms",
     "Problem",
+    "SmallSolver",
     "choose_solver",
     "standardize",
 ]
 
 
+# Up to this many random effects a dense q x q block beats elimination, and its exact Hessian saves
+# evaluations.
+FEW = 200
+
+
 def choose_solver(matrices: ModelMatrices, solver: str) -> PLSSolver:
-    """Make the named solver for a model, or the best one for ``"auto"``."""
-    problem = standardize(matrices)
-    if solver == "dense":
-        return DenseSolver(problem)
-    if len(problem.groups) > 1:
+    """Make the named solver for a model, or the best one for ``"auto"``.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown; the message lists the known ones.
+    """
+    if solver not in SOLVERS:
+        raise ValueError(f"Unknown solver {solver!r}.{nearest(solver, SOLVERS)}")
+    with blas_threads(0):
+        return SOLVERS[solver](standardize(matrices))
+
+
+def _block(problem: Problem) -> PLSSolver:
+    if len(problem.groups) == 1:
+        return GroupedSolver.build(problem)
+    if problem.matrices.q <= FEW:
         return SmallSolver.build(problem)
-    return GroupedSolver.build(problem)
+    return CrossedSolver.build(problem)
+
+
+SOLVERS: dict[str, Callable[[Problem], PLSSolver]] = {
+    "auto": _block,
+    "block": _block,
+    "dense": DenseSolver,
+}

@@ -80,8 +80,8 @@ class Derivatives:
     trace : (K, K) array
         ``tr(F E_a F E_b)``: minus the second derivative of the log determinants.
     exact : bool
-        Whether `trace` is exact. Where that would cost more than the gradient, couplings between
-        levels of an eliminated factor are left out of it: good enough for steps, not for reports.
+        Whether `trace` is exact. Where that would cost much more than the gradient, couplings
+        between levels of an eliminated factor are left out of it: good enough for first steps.
     """
 
     terms: PLSTerms
@@ -89,7 +89,7 @@ class Derivatives:
     quadratic: tuple[Matrix, ...]
     average: Matrix
     trace: Matrix
-    exact: bool
+    exact: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +128,10 @@ class PLSSolver(Protocol):
     @property
     def description(self) -> str:
         """What was chosen and why, one line."""
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored; decides the BLAS threads."""
 
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""

@@ -78,6 +78,11 @@ class DenseSolver:
             yield slice(start, start + term.q)
             start += term.q
 
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return self.problem.matrices.q
+
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
         return self._terms(self._state(factors))
@@ -109,7 +114,10 @@ class DenseSolver:
             W[a, j] = v[b]
         trace = np.array(
             [
-                [np.sum(F[np.ix_(b, c)] * F[np.ix_(a, d)]) for c, d in zip(rows, columns, strict=True)]
+                [
+                    np.sum(F[np.ix_(b, c)] * F[np.ix_(a, d)])
+                    for c, d in zip(rows, columns, strict=True)
+                ]
                 for a, b in selectors
             ]
         )
@@ -120,9 +128,7 @@ class DenseSolver:
             effects = v[range_].reshape(term.n_levels, term.size)
             quadratic.append(effects.T @ effects / state.pwrss)
         average = W.T @ ZPZ @ W / state.pwrss
-        return Derivatives(
-            self._terms(state), tuple(logdet), tuple(quadratic), average, trace, exact=True
-        )
+        return Derivatives(self._terms(state), tuple(logdet), tuple(quadratic), average, trace)
 
     def _directions(self) -> Iterator[tuple[Vector, Vector]]:
         """Rows and columns of Z'..Z that each entry (a, b) of each Gamma couples."""

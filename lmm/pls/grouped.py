@@ -82,8 +82,8 @@ class GroupedSolver:
     def build(cls, problem: Problem) -> GroupedSolver:
         """Accumulate the cross-products of a problem."""
         group = problem.groups[0]
-        A = _gram(group)
-        return cls(problem, tuple(_chunks(A, _coupling(problem, group))), problem.base)
+        A = gram(group)
+        return cls(problem, tuple(_chunks(A, couplings(problem, group))), problem.base)
 
     def with_response(self, y: Vector) -> GroupedSolver:
         """The same design with another response (n,)."""
@@ -106,6 +106,11 @@ class GroupedSolver:
             lam[part, part] = factors[i]
         return lam
 
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return len(self.base)
+
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
         logdet, reduced = self._reduced(self._factor(factors))
@@ -116,7 +121,7 @@ class GroupedSolver:
         lam = self._factor(factors)
         logdet, reduced, sweeps = 0.0, self.base.copy(), []
         for levels in self.chunks:
-            H, part = _penalized_inverse(levels.A, lam)
+            H, part = penalized_inverse(levels.A, lam)
             logdet += float(levels.counts @ part)
             reduced -= _swept(levels, H)
             if len(self.chunks) == 1:  # keep it: many chunks are recomputed to save memory
@@ -125,7 +130,7 @@ class GroupedSolver:
         half = np.linalg.inv(L)
         sums = _Sums.zero(lam.shape[0], self.problem.p)
         for j, levels in enumerate(self.chunks):
-            H = sweeps[j] if sweeps else _penalized_inverse(levels.A, lam)[0]
+            H = sweeps[j] if sweeps else penalized_inverse(levels.A, lam)[0]
             sums = sums + _Sums.of(levels, H, half)
         return sums.derivatives(terms_of(logdet, L), reml, self._members())
 
@@ -141,7 +146,7 @@ class GroupedSolver:
         L = cholesky(reduced)
         half = np.linalg.inv(L)
         beta = -half[-1, :-1] / half[-1, -1]
-        H, _ = _penalized_inverse(_gram(group), lam)
+        H, _ = penalized_inverse(gram(group), lam)
         residual = self.problem.y - self.problem.X @ beta
         right = sum_by(group.Z.T * residual, group.codes, group.n_levels)
         b = np.einsum("abm,bm->ma", H, right)
@@ -152,13 +157,13 @@ class GroupedSolver:
         """``log|V|`` and ``[X y]'V^-1[X y]``."""
         logdet, reduced = 0.0, self.base.copy()
         for levels in self.chunks:
-            H, part = _penalized_inverse(levels.A, lam)
+            H, part = penalized_inverse(levels.A, lam)
             logdet += float(levels.counts @ part)
             reduced -= _swept(levels, H)
         return logdet, reduced
 
 
-def _gram(group: Group) -> Matrix:
+def gram(group: Group) -> Matrix:
     """Z_i'Z_i per level, (k, k, l)."""
     k = group.size
     A = np.empty((k, k, group.n_levels))
@@ -171,7 +176,7 @@ def _gram(group: Group) -> Matrix:
     return A
 
 
-def _coupling(problem: Problem, group: Group) -> Matrix:
+def couplings(problem: Problem, group: Group) -> Matrix:
     """[X y]'Z_i per level, (t, k, l)."""
     columns = np.ascontiguousarray(group.Z.T)
     C = np.empty((problem.p + 1, group.size, group.n_levels))
@@ -188,9 +193,7 @@ def _chunks(A: Matrix, C: Matrix) -> Iterator[Levels]:
     # A look at the first levels tells whether the full (sorting) search can pay.
     sample = np.unique(rows[:256], axis=0)
     if 4 * len(sample) <= min(n_levels, 256):
-        distinct, classes, counts = np.unique(
-            rows, axis=0, return_inverse=True, return_counts=True
-        )
+        distinct, classes, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
         if 4 * len(distinct) <= n_levels:
             yield _collapse(distinct.T.reshape(k, k, -1), classes.ravel(), counts, C)
             return
@@ -215,7 +218,7 @@ def _collapse(A: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Le
     return Levels(np.ascontiguousarray(A), counts.astype(float), stacked, np.concatenate(owners))
 
 
-def _penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
+def penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
     """H (k, k, m) and log|lambda'A lambda + I| (m,)."""
     omega = np.einsum("ba,bcm->acm", lam, np.einsum("abm,bc->acm", A, lam))
     for a in range(len(lam)):
@@ -223,6 +226,14 @@ def _penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
     inverse, logdet = invert(omega)
     half = np.einsum("ab,bcm->acm", lam, inverse)
     return np.einsum("acm,dc->adm", half, lam), logdet
+
+
+def identity_minus(A: Matrix, H: Matrix) -> Matrix:
+    """N = I - A H, (k, k, m)."""
+    N = -np.einsum("abm,bcm->acm", A, H)
+    for a in range(len(N)):
+        N[a, a] += 1.0
+    return N
 
 
 def _swept(levels: Levels, H: Matrix) -> Matrix:
@@ -267,9 +278,7 @@ class _Sums:
     def of(cls, levels: Levels, H: Matrix, half: Matrix) -> _Sums:
         """Sums over one chunk, given H and L^-1."""
         t, k, rows = levels.C.shape
-        N = -np.einsum("abm,bcm->acm", levels.A, H)
-        for a in range(k):
-            N[a, a] += 1.0
+        N = identity_minus(levels.A, H)
         F = np.einsum("abm,bcm->acm", N, levels.A)
         D = np.einsum("abm,tbm->tam", levels.spread(N), levels.C)
         E = half @ D.reshape(t, -1)
@@ -322,5 +331,4 @@ class _Sums:
             tuple(quadratic[part, part] for part in parts),
             average.reshape(k * k, k * k)[pick],
             trace.reshape(k * k, k * k)[pick],
-            exact=True,
         )

@@ -103,6 +103,11 @@ class SmallSolver:
         logdet = 2.0 * float(np.log(np.diag(L)).sum())
         return _State(half, HB, logdet, cholesky(self.base - HB.T @ HB))
 
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return len(self.A)
+
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
         state = self._state(factors)
@@ -135,7 +140,6 @@ class SmallSolver:
             tuple(quadratic),
             W.T @ ZPZ @ W,
             trace,
-            exact=True,
         )
 
     def solution(self, factors: Factors) -> PLSSolution:

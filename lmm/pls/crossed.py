@@ -1,0 +1,456 @@
+"""Crossed grouping factors: the largest is eliminated level by level, the others are a dense tail.
+
+With the leading factor 1 and the tail T (the columns of all other factors), eliminating level i of
+factor 1 takes ``C_i' H_i C_i`` from the cross-products of everything else (`lmm.pls.grouped`), where
+``C_i = Z_i'[Z_T X y]``. Its part in Z_T is sparse: only the tail's levels that occur together with
+level i. It is held as one sparsity pattern over levels, with one array of values per column of Z_1
+("couplings"), so that multiplying by H_i or N_i is a handful of array operations. What is left,
+
+    Omega_T = Lambda_T'(Z_T'V_1^-1 Z_T) Lambda_T + I,
+
+is factored densely. Gradients need ``Y = Lambda_T Omega_T^-1 Lambda_T'``, the inverse of the tail,
+and its inner products with the couplings: two more sparse products (docs/theory, "Crossed factors").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import block_diag, lapack
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.errors import NumericalError
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
+from lmm.pls.grouped import cholesky, couplings, gram, identity_minus, penalized_inverse
+from lmm.pls.kernels import sum_by
+from lmm.pls.problem import Group, Problem
+
+__all__ = ["CrossedSolver"]
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """Sparse couplings of the leading factor's columns with the tail's.
+
+    Attributes
+    ----------
+    indptr, indices : (l + 1,) and (nnz,) int arrays
+        Pattern over levels of the leading factor, CSR.
+    rows : (nnz,) int array
+        Level of each entry.
+    values : (k, nnz) array
+        One set of values per column of Z_1.
+    shape : (int, int)
+        Levels l and tail columns.
+    """
+
+    indptr: IntVector
+    indices: IntVector
+    rows: IntVector
+    values: Matrix
+    shape: tuple[int, int]
+
+    def times(self, blocks: Matrix) -> Matrix:
+        """Blocks (k, k, l) times the couplings, (k, nnz)."""
+        if len(blocks) == 1:
+            return blocks[0, 0, self.rows] * self.values
+        return np.einsum("abm,bm->am", blocks[:, :, self.rows], self.values)
+
+    def matrix(self, values: Matrix) -> sparse.csr_array:
+        """Values (k, nnz) as one sparse (k l, columns) matrix, column by column of Z_1."""
+        k, nnz = values.shape
+        indptr = np.concatenate(
+            [self.indptr[:-1] + nnz * a for a in range(k)] + [np.array([k * nnz])]
+        )
+        indices = self.indices if k == 1 else np.tile(self.indices, k)
+        return sparse.csr_array(
+            (values.ravel(), indices, indptr), shape=(k * self.shape[0], self.shape[1])
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Everything at one Lambda that values and derivatives share."""
+
+    lam: Matrix  # (k, k) leading factor
+    H: Matrix  # (k, k, l)
+    logdet: float
+    tail: Matrix  # Z_T'V_1^-1 Z_T, (q_T, q_T)
+    border: Matrix  # Z_T'V_1^-1 [X y], (q_T, t)
+    root: Matrix  # lower Cholesky factor of Omega_T, Fortran order
+    half: Matrix  # L_T^-1 Lambda_T' border, (q_T, t)
+    L: Matrix  # lower Cholesky factor of [X y]'V^-1 [X y], (t, t)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossedSolver:
+    """Block solver for crossed factors with a dense tail.
+
+    Parameters
+    ----------
+    problem : Problem
+        Standardized problem.
+    leading : Group
+        The factor that is eliminated.
+    others : tuple of Group
+        The tail's factors.
+    A : (k, k, l) array
+        Z_i'Z_i of the leading factor.
+    C : (t, k, l) array
+        [X y]'Z_i.
+    links : Links
+        Couplings Z_i'Z_T.
+    tail : (q_T, q_T) array
+        Z_T'Z_T.
+    border : (q_T, t) array
+        Z_T'[X y].
+    """
+
+    problem: Problem
+    leading: Group
+    others: tuple[Group, ...]
+    A: Matrix
+    C: Matrix
+    links: Links
+    tail: Matrix
+    border: Matrix
+
+    name = "block"
+
+    @classmethod
+    def build(cls, problem: Problem) -> CrossedSolver:
+        """Accumulate the cross-products of a problem."""
+        leading, *others = sorted(problem.groups, key=lambda group: -group.q)
+        Z = _tail_columns(others)
+        Xy = np.column_stack([problem.X, problem.y])
+        return cls(
+            problem,
+            leading,
+            tuple(others),
+            gram(leading),
+            couplings(problem, leading),
+            _links(leading, others),
+            (Z.T @ Z).toarray(order="F"),
+            Z.T @ Xy,
+        )
+
+    def with_response(self, y: Vector) -> CrossedSolver:
+        """The same design with another response (n,)."""
+        problem = self.problem.with_response(y)
+        own = sum_by(self.leading.Z.T * problem.y, self.leading.codes, self.leading.n_levels)
+        C = np.concatenate([self.C[:-1], own[None]])
+        column = _tail_columns(self.others).T @ problem.y
+        border = np.column_stack([self.border[:, :-1], column])
+        return CrossedSolver(
+            problem, self.leading, self.others, self.A, C, self.links, self.tail, border
+        )
+
+    @property
+    def description(self) -> str:
+        """What was chosen and why."""
+        return (
+            f"block: {self.leading.n_levels} levels of {self.leading.name} eliminated, dense tail "
+            f"of {len(self.tail)} columns for {', '.join(group.name for group in self.others)}"
+        )
+
+    # Covariance factors ----------------------------------------------------------------------------
+
+    def _lambda(self, group: Group, factors: Factors) -> Matrix:
+        lam = np.zeros((group.size, group.size))
+        for i, part in group.members:
+            lam[part, part] = factors[i]
+        return lam
+
+    @cached_property
+    def _parts(self) -> tuple[slice, ...]:
+        """Rows of the tail that belong to each of its groups."""
+        stops = np.cumsum([group.q for group in self.others])
+        return tuple(
+            slice(int(stop) - group.q, int(stop))
+            for stop, group in zip(stops, self.others, strict=True)
+        )
+
+    def _scale_rows(self, lams: list[Matrix], M: Matrix, transpose: bool = False) -> Matrix:
+        """Lambda_T M, or Lambda_T' M: the same k x k factor for every level of a group."""
+        out = np.empty_like(M)
+        for lam, part, group in zip(lams, self._parts, self.others, strict=True):
+            block = M[part]
+            if group.size == 1:
+                np.multiply(block, lam[0, 0], out=out[part])
+                continue
+            by_level = block.reshape(group.n_levels, group.size, -1)
+            factor = lam.T if transpose else lam
+            out[part] = np.einsum("ab,lbc->lac", factor, by_level).reshape(block.shape)
+        return out
+
+    # Forward -----------------------------------------------------------------------------------------
+
+    def _state(self, factors: Factors) -> _State:
+        lam = self._lambda(self.leading, factors)
+        H, logdets = penalized_inverse(self.A, lam)
+        logdet = float(logdets.sum())
+        t = len(self.C)
+        HC = np.einsum("abm,tbm->tam", H, self.C)
+        base = self.problem.base - self.C.reshape(t, -1) @ HC.reshape(t, -1).T
+        S = self.links.matrix(self.links.values)
+        HS = self.links.matrix(self.links.times(H))
+        tail = self.tail - (S.T @ HS).toarray(order="F")
+        border = self.border - S.T @ HC.reshape(t, -1).T
+        lams = [self._lambda(group, factors) for group in self.others]
+        half = self._scale_rows(lams, tail, transpose=True)
+        omega = self._scale_rows(lams, half.T, transpose=True)
+        omega.flat[:: len(omega) + 1] += 1.0
+        # In row order omega is its own transpose: LAPACK factors it in place.
+        root, info = lapack.dpotrf(omega.T, lower=1, clean=1, overwrite_a=1)
+        if info:
+            raise NumericalError("The tail of the normal equations is not positive definite.")
+        logdet += 2.0 * float(np.log(np.diag(root)).sum())
+        right = self._scale_rows(lams, border, transpose=True)
+        half, _ = lapack.dtrtrs(root, right, lower=1)
+        return _State(lam, H, logdet, tail, border, root, half, cholesky(base - half.T @ half))
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return len(self.tail)
+
+    def terms(self, factors: Factors) -> PLSTerms:
+        """Values only."""
+        state = self._state(factors)
+        return terms_of(state.logdet, state.L)
+
+    def solution(self, factors: Factors) -> PLSSolution:
+        """Coefficients at given factors."""
+        state = self._state(factors)
+        half = np.linalg.inv(state.L)
+        beta = -half[-1, :-1] / half[-1, -1]
+        lams = [self._lambda(group, factors) for group in self.others]
+        spherical, _ = lapack.dtrtrs(
+            state.root, state.half @ np.append(-beta, 1.0), lower=1, trans=1
+        )
+        b_tail = self._scale_rows(lams, spherical.reshape(-1, 1)).ravel()
+        residual = self.problem.y - self.problem.X @ beta - _tail_columns(self.others) @ b_tail
+        leading = self.leading
+        right = sum_by(leading.Z.T * residual, leading.codes, leading.n_levels)
+        by_group = [(leading, np.einsum("abm,bm->ma", state.H, right))]
+        for group, part in zip(self.others, self._parts, strict=True):
+            by_group.append((group, b_tail[part].reshape(group.n_levels, group.size)))
+        effects = {i: b[:, columns] for group, b in by_group for i, columns in group.members}
+        return PLSSolution(
+            terms_of(state.logdet, state.L),
+            beta,
+            tuple(effects[i] for i in range(len(effects))),
+            half[:-1, :-1].T,
+        )
+
+    # Derivatives -------------------------------------------------------------------------------------
+
+    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
+        """Values with exact first derivatives, and second ones by the average information."""
+        state = self._state(factors)
+        lams = [self._lambda(group, factors) for group in self.others]
+        t, k, l = self.C.shape
+        N = identity_minus(self.A, state.H)
+        F = np.einsum("abm,bcm->acm", N, self.A)
+        NS = self.links.matrix(self.links.times(N))
+        inverse = _inverse(state.root)
+        Y = self._scale_rows(lams, self._scale_rows(lams, inverse).T)
+        # E: Z'V^-1 [X y] L^-T, of which the last column is v / sqrt(pwrss).
+        half = np.linalg.inv(state.L)
+        border = state.border @ half.T
+        solved = Y @ border
+        E_tail = border - state.tail @ solved
+        D = np.einsum("abm,tbm->tam", N, (half @ self.C.reshape(t, -1)).reshape(t, k, l))
+        E = D - (NS @ solved).T.reshape(t, k, l)
+        F_tail = self._tail_F(lams, inverse, state.tail, Y)
+        sums = [F.sum(axis=2) - self._coupled(NS, Y)]
+        sums += [
+            _diagonal_sum(F_tail[part, part], group)
+            for part, group in zip(self._parts, self.others, strict=True)
+        ]
+        effects = [E]
+        for group, part in zip(self.others, self._parts, strict=True):
+            by_level = E_tail[part].T.reshape(t, group.n_levels, group.size)
+            effects.append(by_level.transpose(0, 2, 1))
+        average = self._average(effects, F, NS, state.tail, Y)
+        trace = self._trace(F, F_tail)
+        return self._per_term(state, sums, effects, average, trace, reml)
+
+    def _coupled(self, NS: sparse.csr_array, Y: Matrix) -> Matrix:
+        """Sum over levels of (N S) Y (N S)', (k, k), by the tail's co-occurrences."""
+        k, l = self.A.shape[0], self.A.shape[2]
+        parts = [NS[a * l : (a + 1) * l] for a in range(k)]
+        total = np.empty((k, k))
+        for a in range(k):
+            for b in range(a + 1):
+                joint = (parts[a].T @ parts[b]).tocoo()
+                total[a, b] = total[b, a] = joint.data @ Y[joint.coords]
+        return total
+
+    def _tail_F(self, lams: list[Matrix], inverse: Matrix, tail: Matrix, Y: Matrix) -> Matrix:
+        """Z_T'V^-1 Z_T, (q_T, q_T).
+
+        Where every lambda is regular it is ``Lambda^-T (I - Omega^-1) Lambda^-1``, elsewhere
+        ``A - A Y A``, which costs two products of the tail's size.
+        """
+        values = [np.linalg.svd(lam, compute_uv=False) for lam in lams]
+        if any(s[-1] <= REGULAR * max(s[0], 1.0) for s in values):
+            return tail - tail @ Y @ tail
+        roots = [np.linalg.inv(lam) for lam in lams]
+        F = -inverse
+        F.flat[:: len(F) + 1] += 1.0
+        return self._scale_rows(roots, self._scale_rows(roots, F, transpose=True).T, transpose=True)
+
+    def _trace(self, F: Matrix, F_tail: Matrix) -> Matrix:
+        """``tr(F E F E')`` (K, K), without the couplings between levels of the leading factor.
+
+        What is left out needs products of the tail's size; it only shapes the first steps.
+        """
+        k = len(F)
+        flat = F.reshape(k * k, -1)
+        own = np.einsum("bcda->abcd", (flat @ flat.T).reshape(k, k, k, k)).reshape(k * k, k * k)
+        directions = [
+            (
+                slice(part.start + a, part.stop, group.size),
+                slice(part.start + b, part.stop, group.size),
+            )
+            for part, group in zip(self._parts, self.others, strict=True)
+            for a in range(group.size)
+            for b in range(group.size)
+        ]
+        rest = np.empty((len(directions), len(directions)))
+        for i, (a, b) in enumerate(directions):
+            for j, (c, d) in enumerate(directions[: i + 1]):
+                rest[i, j] = rest[j, i] = np.einsum("ij,ij->", F_tail[b, c], F_tail[a, d])
+        return np.asarray(block_diag(own, rest))
+
+    def _average(
+        self, effects: list[Matrix], F: Matrix, NS: sparse.csr_array, tail: Matrix, Y: Matrix
+    ) -> Matrix:
+        """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
+        lead = _directions(effects[0][-1]).reshape(-1, F.shape[0] * F.shape[2])
+        rows = [_directions(effect[-1]) for effect in effects[1:]]
+        K = len(lead) + sum(len(row) for row in rows)
+        W = np.zeros((K, len(tail)))
+        start = len(lead)
+        for row, part in zip(rows, self._parts, strict=True):
+            W[start : start + len(row), part] = row.transpose(0, 2, 1).reshape(len(row), -1)
+            start += len(row)
+        first = np.zeros((K, lead.shape[1]))
+        first[: len(lead)] = lead
+        blocks = first.reshape(K, *F.shape[1:])
+        own = np.einsum("abm,kbm->kam", F, blocks).reshape(K, -1)
+        cross = first @ (NS @ W.T)
+        reach = (NS.T @ first.T).T + W @ tail
+        fixed = first @ effects[0][:-1].reshape(-1, first.shape[1]).T
+        start = len(lead)
+        for row, effect in zip(rows, effects[1:], strict=True):
+            stop = start + len(row)
+            fixed[start:stop] = np.einsum("kam,sam->ks", row, effect[:-1])
+            start = stop
+        return (
+            first @ own.T + cross + cross.T + W @ tail @ W.T - reach @ Y @ reach.T - fixed @ fixed.T
+        )
+
+    def _per_term(
+        self,
+        state: _State,
+        sums: list[Matrix],
+        effects: list[Matrix],
+        average: Matrix,
+        trace: Matrix,
+        reml: bool,
+    ) -> Derivatives:
+        """Restrict sums over merged groups to the blocks of their terms, in the terms' order."""
+        logdet, quadratic, chosen = {}, {}, {}
+        start = 0
+        for group, F, E in zip((self.leading, *self.others), sums, effects, strict=True):
+            k = group.size
+            if reml:
+                F = F - np.einsum("sam,sbm->ab", E[:-1], E[:-1])
+            q = E[-1] @ E[-1].T
+            index = start + np.arange(k * k).reshape(k, k)
+            start += k * k
+            for i, part in group.members:
+                logdet[i], quadratic[i] = F[part, part], q[part, part]
+                chosen[i] = index[part, part].ravel()
+        order = range(len(chosen))
+        pick = np.concatenate([chosen[i] for i in order])
+        return Derivatives(
+            terms_of(state.logdet, state.L),
+            tuple(logdet[i] for i in order),
+            tuple(quadratic[i] for i in order),
+            average[np.ix_(pick, pick)],
+            trace[np.ix_(pick, pick)],
+            exact=False,
+        )
+
+
+# Relative size of the smallest singular value of lambda below which its inverse is not used.
+REGULAR = 1e-3
+
+
+def _directions(v: Matrix) -> Matrix:
+    """E_ab v for all (a, b), row by row: (k * k, k, l) from v (k, l)."""
+    k, l = v.shape
+    W = np.zeros((k, k, k, l))
+    for a in range(k):
+        W[a, :, a, :] = v
+    return W.reshape(k * k, k, l)
+
+
+def _diagonal_sum(block: Matrix, group: Group) -> Matrix:
+    """Sum of the (k, k) diagonal blocks of a (q, q) matrix."""
+    blocks = block.reshape(group.n_levels, group.size, group.n_levels, group.size)
+    return np.einsum("lalb->ab", blocks)
+
+
+def _inverse(root: Matrix) -> Matrix:
+    """Inverse from a lower Cholesky factor with a clean upper triangle."""
+    lower, _ = lapack.dpotri(root, lower=1)
+    inverse = lower + lower.T
+    inverse.flat[:: len(inverse) + 1] *= 0.5
+    return inverse
+
+
+def _tail_columns(groups: list[Group] | tuple[Group, ...]) -> sparse.csr_array:
+    """Sparse columns (n, q_T) of several groups, level by level, columns within."""
+    blocks = []
+    for group in groups:
+        n, k = group.Z.shape
+        columns = group.codes[:, None].astype(np.int64) * k + np.arange(k)
+        indptr = np.arange(0, n * k + 1, k)
+        blocks.append(
+            sparse.csr_array((group.Z.ravel(), columns.ravel(), indptr), shape=(n, group.q))
+        )
+    return sparse.csr_array(sparse.hstack(blocks, format="csr"))
+
+
+def _links(leading: Group, others: list[Group]) -> Links:
+    """Couplings of the leading factor with the tail, summed over the rows of each level pair."""
+    rows, columns, values = [], [], []
+    start = 0
+    left = np.ascontiguousarray(leading.Z.T)
+    for group in others:
+        pairs = leading.codes.astype(np.int64) * group.n_levels + group.codes
+        distinct, inverse = np.unique(pairs, return_inverse=True)
+        level, other = np.divmod(distinct, group.n_levels)
+        for b in range(group.size):
+            rows.append(level)
+            columns.append(start + other * group.size + b)
+            values.append(sum_by(left * group.Z[:, b], inverse, len(distinct)))
+        start += group.q
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    order = np.lexsort((column, row))
+    row = row[order]
+    indptr = np.searchsorted(row, np.arange(leading.n_levels + 1))
+    return Links(
+        indptr,
+        column[order],
+        row,
+        np.ascontiguousarray(np.concatenate(values, axis=1)[:, order]),
+        (leading.n_levels, start),
+    )
