@@ -8,17 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from lmm._types import Matrix, Vector
-from lmm.errors import LmmWarning
+from lmm.design.frame import Table, row_numbers
+from lmm.errors import DataError, LmmWarning
 from lmm.fit import Fit
 from lmm.optimize import Optimum
-from lmm.report import ConvergenceReport, FitReport, Summary, VarCorr, tidy, variance_components
+from lmm.report import (
+    Coefficients,
+    ConvergenceReport,
+    FitReport,
+    PrincipalComponents,
+    RandomEffects,
+    Summary,
+    VarCorr,
+    tidy,
+    variance_components,
+)
 
 if TYPE_CHECKING:
     from scipy import sparse
 
     from lmm.formula import Formula
+    from lmm.joint import JointCovariance
 
 __all__ = ["LinearMixedModel"]
 
@@ -42,6 +55,24 @@ class Call:
     def data_name(self) -> str | None:
         """Name of the table, where it has one (``data.attrs["name"]``)."""
         return getattr(self.data, "attrs", {}).get("name")
+
+    def offset_for(self, newdata: Any) -> Vector | None:
+        """The column of new data that was the fit's offset argument.
+
+        Raises
+        ------
+        DataError
+            The offset was given as an array, or the column is missing.
+        """
+        offset = self.arguments.get("offset")
+        if offset is None:
+            return None
+        if not isinstance(offset, str):
+            raise DataError(
+                "the model was fitted with an array as offset, which says nothing about new rows: "
+                "put it into the data, and name its column in offset= or in the formula"
+            )
+        return row_numbers(Table.of(newdata), offset, "offset")
 
     def text(self, argument: str) -> str | None:
         """An argument as a print shows it: a name or expression as typed, values in brief."""
@@ -189,10 +220,22 @@ class LinearMixedModel:
         """Fixed-effects estimates by name, (p,)."""
         return pd.Series(self.beta, index=pd.Index(self.fit.matrices.fixed.names), dtype=float)
 
-    def vcov(self) -> pd.DataFrame:
-        """Covariance matrix of the fixed effects, (p, p)."""
-        names = pd.Index(self.fit.matrices.fixed.names)
-        return pd.DataFrame(self.fit.vcov, index=names, columns=names)
+    def vcov(self, full: bool = False) -> pd.DataFrame:
+        """Covariance matrix of the fixed effects, (p, p).
+
+        Parameters
+        ----------
+        full : bool
+            Whether to return the joint covariance of the errors of fixed and random effects
+            instead, (p + q, p + q): the random effects follow, named ``Subject.308.(Intercept)``,
+            by grouping factor and level. It is dense; ``m.joint`` gives blocks of it.
+        """
+        names = list(self.fit.matrices.fixed.names)
+        if not full:
+            return pd.DataFrame(self.fit.vcov, index=names, columns=names)
+        for group, table in self.ranef().items():
+            names += [f"{group}.{level}.{column}" for level in table.index for column in table]
+        return pd.DataFrame(self.joint.matrix(), index=names, columns=names)
 
     def varcorr(self) -> VarCorr:
         """Variance components: standard deviations and correlations, printed as R does."""
@@ -205,16 +248,136 @@ class LinearMixedModel:
             diagonal=[term.covariance.is_diagonal for term in terms],
         )
 
-    def ranef(self) -> dict[str, pd.DataFrame]:
+    # Random effects ------------------------------------------------------------------------------
+
+    def ranef(self, condvar: bool = False) -> RandomEffects:
         """Conditional modes of the random effects: a table per grouping factor.
 
         Terms of one grouping factor share a table, as in lme4.
+
+        Parameters
+        ----------
+        condvar : bool
+            Whether to add the conditional covariance of each level's random effects, for
+            ``.condvar`` and the ``condsd`` of ``.to_frame()``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.ranef(condvar=True).to_frame().round(2).head(2)
+          grpvar         term grp  condval  condsd
+        0  Batch  (Intercept)   A   -17.61   19.59
+        1  Batch  (Intercept)   B     0.39   19.59
         """
-        tables: dict[str, list[pd.DataFrame]] = {}
+        parts: dict[str, list[pd.DataFrame]] = {}
         for term, effect in zip(self.fit.matrices.terms, self.fit.b, strict=True):
             table = pd.DataFrame(effect, index=pd.Index(term.levels), columns=list(term.columns))
-            tables.setdefault(term.group, []).append(table)
-        return {group: pd.concat(parts, axis=1) for group, parts in tables.items()}
+            parts.setdefault(term.group, []).append(table)
+        tables = {group: pd.concat(some, axis=1) for group, some in parts.items()}
+        if not condvar:
+            return RandomEffects(tables)
+        return RandomEffects(tables, dict(zip(tables, self.joint.conditional, strict=True)))
+
+    def coef(self) -> Coefficients:
+        """Coefficients by level, fixed plus random effects: a table per grouping factor.
+
+        Random effects without a fixed effect of their name stand first, as in lme4.
+        """
+        fixed = self.fixef()
+        tables = {}
+        for group, modes in self.ranef().items():
+            names = [*modes.columns.difference(fixed.index, sort=False), *fixed.index]
+            base = fixed.reindex(names, fill_value=0.0)
+            tables[group] = modes.reindex(columns=names, fill_value=0.0) + base
+        return Coefficients(tables)
+
+    def re_pca(self) -> PrincipalComponents:
+        """Principal components of each grouping factor's random effects (lme4's ``rePCA``)."""
+        factors: dict[str, list[Matrix]] = {}
+        for term, factor in zip(self.fit.matrices.terms, self.fit.factors, strict=True):
+            factors.setdefault(term.group, []).append(factor)
+        return PrincipalComponents.of(list(factors), [block_diag(*f) for f in factors.values()])
+
+    @cached_property
+    def joint(self) -> JointCovariance:
+        """Joint covariance of the errors of fixed and random effects."""
+        from lmm.joint import JointCovariance
+
+        return JointCovariance(self.fit)
+
+    # Prediction ----------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        newdata: Any = None,
+        re_form: str | Formula | None = None,
+        allow_new_levels: bool = False,
+        *,
+        random_only: bool = False,
+        se: bool = False,
+        interval: str | None = None,
+        level: float = 0.95,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Predict the response for the rows of the fit, or for new rows.
+
+        Parameters
+        ----------
+        newdata : table, optional
+            pandas, polars or pyarrow table, or dict of arrays. Rows with missing values are
+            predicted as NaN.
+        re_form : str or Formula, optional
+            Random effects to condition on: all of them (None), none (``"~0"``), or those of a
+            formula such as ``"~ (1 | Subject)"``.
+        allow_new_levels : bool
+            Whether levels that the model was not fitted to, or missing ones, are predicted with
+            random effects of zero. Their variance is that of a new random effect.
+        random_only : bool
+            Whether to leave out the fixed effects and the offset.
+        se : bool
+            Whether to add standard errors.
+        interval : {"confidence", "prediction"}, optional
+            Add limits for the mean given the random effects, or for a new observation.
+            Random effects that `re_form` leaves out count as those of a new level in the latter.
+        level : float
+            Coverage of the interval.
+
+        Returns
+        -------
+        Series, or DataFrame with columns ``fit se [lower upper]``
+
+        Raises
+        ------
+        DataError
+            A column is missing, or a factor has an unknown level.
+
+        Notes
+        -----
+        Standard errors include the uncertainty of the fixed effects, that of the random effects
+        and their covariance (`lmm.joint`); the covariance parameters are taken as known.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> rows = {"Days": [0, 9], "Subject": ["308", "new"]}
+        >>> m.predict(rows, allow_new_levels=True, se=True).round(3)
+               fit      se
+        0  253.664  12.255
+        1  345.611  64.1...
+        """
+        from lmm.predict import predict
+
+        result = predict(
+            self.fit,
+            newdata,
+            re_form,
+            allow_new_levels=allow_new_levels,
+            random_only=random_only,
+            variance=se or interval is not None,
+            offset=None if newdata is None else self.call.offset_for(newdata),
+        )
+        return result.to_frame(interval, level) if se or interval else result.to_series()
 
     # Criteria ----------------------------------------------------------------------------------------
 

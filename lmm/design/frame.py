@@ -346,9 +346,9 @@ def build_frame(
     levels = {name: column.levels for name, column in raw.items() if isinstance(column, Factor)}
 
     selected = _selected_rows(table, subset)
-    prior = _row_numbers(table, weights, "weights")
+    prior = row_numbers(table, weights, "weights")
     known = [_number_column(columns[text], f"offset({text})") for text in offsets]
-    total = _add_up(known, _row_numbers(table, offset, "offset"))
+    total = _add_up(known, row_numbers(table, offset, "offset"))
 
     checked = columns if total is None else {**columns, "offset": total}
     missing = {text: is_missing(column)[selected] for text, column in checked.items()}
@@ -403,7 +403,7 @@ def _aligned(table: Table, values: Any, name: str) -> Any:
     return values
 
 
-def _row_numbers(table: Table, values: RowArgument, name: str) -> Vector | None:
+def row_numbers(table: Table, values: RowArgument, name: str) -> Vector | None:
     """One number per row, from a column's name or an array."""
     if values is None:
         return None

@@ -10,6 +10,7 @@ from lmm.errors import nearest
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSSolver, PLSTerms
 from lmm.pls.crossed import CrossedSolver
 from lmm.pls.dense import DenseSolver
+from lmm.pls.factor import PenalizedFactor
 from lmm.pls.grouped import GroupedSolver
 from lmm.pls.problem import Problem, standardize
 from lmm.pls.small import SmallSolver
@@ -24,6 +25,7 @@ __all__ = [
     "PLSSolution",
     "PLSSolver",
     "PLSTerms",
+    "PenalizedFactor",
     "Problem",
     "SmallSolver",
     "choose_solver",

@@ -24,6 +24,7 @@ from scipy import sparse
 from scipy.linalg import block_diag, lapack
 from scipy.sparse.csgraph import connected_components
 
+from lmm._threads import blas_threads
 from lmm._types import IntVector, Matrix
 from lmm.errors import NumericalError
 from lmm.pls.base import Factors
@@ -138,7 +139,7 @@ class PenalizedFactor:
         (m, k_g, k_h) array
         """
         if g == h == self.lead:
-            return self.diagonal_blocks[g][i] * (i == j)[:, None, None]
+            return np.where((i == j)[:, None, None], self.diagonal_blocks[g][i], 0.0)
         if h == self.lead:
             return self.blocks(h, g, j, i).transpose(0, 2, 1)
         columns = self._positions(h, j)
@@ -218,7 +219,8 @@ def _tail_inverse(schur: sparse.csr_array, Lambda: sparse.csr_array) -> Matrix |
     _, component = connected_components(schur, directed=False)
     sizes = np.bincount(component)
     if 4 * int((sizes**2).sum()) > q**2:
-        half = Lambda @ _dense_inverse(schur.toarray() + np.eye(q))
+        with blas_threads(q):
+            half = Lambda @ _dense_inverse(schur.toarray() + np.eye(q))
         return np.asarray((Lambda @ half.T).T)
     inverse = _inverse_by_component(schur + sparse.eye_array(q), component, sizes)
     return sparse.csr_array(Lambda @ inverse @ Lambda.T)
@@ -266,5 +268,6 @@ def _entries(matrix: Matrix | sparse.csr_array, rows: IntVector, columns: IntVec
     pairs = np.broadcast_arrays(rows[:, :, None], columns[:, None, :])
     flat = pairs[0].ravel(), pairs[1].ravel()
     values: Any = matrix[flat]
-    dense = values.toarray() if sparse.issparse(values) else values
-    return np.asarray(dense).reshape(pairs[0].shape)
+    if sparse.issparse(matrix):
+        values = values.toarray()
+    return np.asarray(values, dtype=np.float64).reshape(pairs[0].shape)

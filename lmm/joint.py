@@ -1,0 +1,170 @@
+"""Joint covariance of the errors of fixed effects and random effects, at the estimated theta.
+
+With ``C = (X'V^-1 X)^-1``, D of `lmm.pls.factor` and ``M = D Z'W X``,
+
+    Cov(beta_hat - beta)            = sigma^2 C                                              (1)
+    Cov(b_hat - b, beta_hat - beta) = -sigma^2 M C                                           (2)
+    Cov(b_hat - b)                  = sigma^2 (D + M C M')                                   (3)
+
+(Henderson, 1975, Biometrics 31, 423-447), so that the error of ``x'beta + z'b`` has variance
+
+    sigma^2 (z'D z + (x - M'z)'C (x - M'z))                                                  (4)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+from scipy.linalg import block_diag, solve_triangular
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.fit import Fit
+from lmm.pls.factor import PenalizedFactor, group_factors
+from lmm.pls.kernels import sum_by
+
+__all__ = ["Effects", "JointCovariance"]
+
+Effects = Mapping[int, tuple[IntVector, Matrix]]
+"""By group: the level of each row, -1 where it is unknown, and the columns (m, k)."""
+
+
+@dataclass(frozen=True, eq=False)
+class JointCovariance:
+    """Covariances of the errors of beta and b.
+
+    Groups are grouping factors in order of appearance; the columns of a group are those of all its
+    terms, side by side.
+
+    Attributes
+    ----------
+    fit : Fit
+        The fit.
+    """
+
+    fit: Fit
+
+    @cached_property
+    def _factor(self) -> PenalizedFactor:
+        criterion = self.fit.criterion
+        return PenalizedFactor.of(criterion.problem, criterion.factors(self.fit.optimum.x))
+
+    @cached_property
+    def _unwhiten(self) -> tuple[Matrix, ...]:
+        """R^-1 of each group, (k, k)."""
+        problem = self.fit.criterion.problem
+        return tuple(
+            np.asarray(solve_triangular(R, np.eye(len(R))))
+            for R in group_factors(problem, problem.whitening)
+        )
+
+    @cached_property
+    def _whitened_coupling(self) -> tuple[Matrix, ...]:
+        """M of each group in whitened coordinates, (l, k, p)."""
+        problem = self.fit.criterion.problem
+        cross = []
+        for group in problem.groups:
+            total = np.empty((group.n_levels, group.size, problem.p))
+            for s in range(problem.p):
+                products = group.Z.T * problem.X[:, s]
+                total[:, :, s] = sum_by(products, group.codes, group.n_levels).T
+            cross.append(total)
+        return tuple(M @ problem.T for M in self._factor.product(tuple(cross)))
+
+    @cached_property
+    def coupling(self) -> tuple[Matrix, ...]:
+        """M of each group, (l, k, p)."""
+        return tuple(
+            inverse @ M for inverse, M in zip(self._unwhiten, self._whitened_coupling, strict=True)
+        )
+
+    @cached_property
+    def conditional(self) -> tuple[Matrix, ...]:
+        """Covariance of b given y with beta known, ``sigma^2 D``: (l, k, k) per group."""
+        return tuple(
+            self.fit.sigma**2 * inverse @ D @ inverse.T
+            for inverse, D in zip(self._unwhiten, self._factor.diagonal_blocks, strict=True)
+        )
+
+    @cached_property
+    def random(self) -> tuple[Matrix, ...]:
+        """Covariance (3) of b_hat - b, level by level: (l, k, k) per group."""
+        root = self.fit.sigma * self.fit.fixed_root
+        return tuple(
+            D + (M @ root) @ (M @ root).transpose(0, 2, 1)
+            for D, M in zip(self.conditional, self.coupling, strict=True)
+        )
+
+    def matrix(self) -> Matrix:
+        """All of (1)-(3), (p + q, p + q): beta first, then b group by group, level by level."""
+        groups = self.fit.criterion.problem.groups
+        q = sum(group.q for group in groups)
+        ends = np.cumsum([group.q for group in groups])
+        identity = tuple(
+            part.reshape(group.n_levels, group.size, q)
+            for part, group in zip(np.split(np.eye(q), ends[:-1]), groups, strict=True)
+        )
+        unwhiten = block_diag(
+            *(
+                np.kron(np.eye(group.n_levels), inverse)
+                for group, inverse in zip(groups, self._unwhiten, strict=True)
+            )
+        )
+        D = np.concatenate([part.reshape(-1, q) for part in self._factor.product(identity)])
+        p = self.fit.matrices.p
+        M = np.concatenate([part.reshape(-1, p) for part in self.coupling])
+        root = np.vstack([self.fit.fixed_root, -M @ self.fit.fixed_root])
+        total = root @ root.T
+        total[p:, p:] += unwhiten @ D @ unwhiten.T
+        return np.asarray(self.fit.sigma**2 * total)
+
+    def variance(self, X: Matrix, effects: Effects) -> Vector:
+        """Variance (4) of the error of x'beta + z'b, row by row.
+
+        A random effect of an unknown level is new: its variance is that of the population, and it
+        has nothing in common with the estimates.
+
+        Parameters
+        ----------
+        X : (m, p) array
+            Rows x'.
+        effects : mapping of int to (codes, Z)
+            Rows z' by group; groups that are left out do not take part.
+
+        Returns
+        -------
+        (m,) array
+        """
+        slope = X.copy()
+        total = np.zeros(len(X))
+        whitened = {g: Z @ self._unwhiten[g] for g, (_, Z) in effects.items()}
+        for g, (codes, _) in effects.items():
+            z, M, D = whitened[g], self._whitened_coupling[g], self._factor.diagonal_blocks[g]
+            seen = codes >= 0
+            total += _quadratic(z, np.where(seen[:, None, None], D[codes], self._relative[g]), z)
+            z = np.where(seen[:, None], z, 0.0)
+            for a in range(z.shape[1]):
+                slope -= z[:, a, None] * M[codes, a]
+        for g, h in combinations(effects, 2):
+            both = np.flatnonzero((effects[g][0] >= 0) & (effects[h][0] >= 0))
+            blocks = self._factor.blocks(g, h, effects[g][0][both], effects[h][0][both])
+            total[both] += 2.0 * _quadratic(whitened[g][both], blocks, whitened[h][both])
+        slope = slope @ self.fit.fixed_root
+        return np.asarray(self.fit.sigma**2 * (total + np.einsum("ij,ij->i", slope, slope)))
+
+    @cached_property
+    def _relative(self) -> tuple[Matrix, ...]:
+        """Whitened relative covariance of each group, (k, k)."""
+        criterion = self.fit.criterion
+        factors = criterion.factors(self.fit.optimum.x)
+        return tuple(lam @ lam.T for lam in group_factors(criterion.problem, factors))
+
+
+def _quadratic(left: Matrix, blocks: Matrix, right: Matrix) -> Vector:
+    """``left_i' block_i right_i`` for rows (m, a), blocks (m, a, b) and rows (m, b)."""
+    if blocks.shape[1:] == (1, 1):
+        return np.asarray(left[:, 0] * blocks[:, 0, 0] * right[:, 0])
+    return np.asarray(np.einsum("ma,mab,mb->m", left, blocks, right))
