@@ -267,7 +267,4 @@ def _entries(matrix: Matrix | sparse.csr_array, rows: IntVector, columns: IntVec
     """Entries at rows (m, a) and columns (m, b), as (m, a, b)."""
     pairs = np.broadcast_arrays(rows[:, :, None], columns[:, None, :])
     flat = pairs[0].ravel(), pairs[1].ravel()
-    values: Any = matrix[flat]
-    if sparse.issparse(matrix):
-        values = values.toarray()
-    return np.asarray(values, dtype=np.float64).reshape(pairs[0].shape)
+    return np.asarray(matrix[flat], dtype=np.float64).reshape(pairs[0].shape)
