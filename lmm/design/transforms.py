@@ -308,7 +308,7 @@ def _factor(
             raise DataError(f"{len(names)} labels are given for {len(known)} levels")
         factor = replace(factor, levels=names + unseen)
     is_ordered = factor.is_ordered if ordered is None else bool(ordered)
-    return replace(factor, is_ordered=is_ordered, is_logical=False)
+    return replace(factor, is_ordered=is_ordered, is_logical=False, is_text=False)
 
 
 def _names(levels: Any) -> tuple[str, ...]:
@@ -332,7 +332,11 @@ def _relevel(x: Column, ref: Scalar) -> Factor:
     if wanted not in factor.levels:
         raise DataError(f"{wanted!r} is not a level.{nearest(wanted, factor.levels)}")
     others = tuple(level for level in factor.levels if level != wanted)
-    return _with_levels(factor, (wanted, *others))
+    return replace(_with_levels(factor, (wanted, *others)), is_text=False)
+
+
+def _as_factor(x: Column) -> Factor:
+    return replace(as_factor(x), is_text=False)
 
 
 def _with_contrasts(object: Column, contr: Scalar = None) -> Factor:
@@ -444,7 +448,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "C": _with_contrasts,
     "I": _identity,
     "as.character": _as_character,
-    "as.factor": as_factor,
+    "as.factor": _as_factor,
     "as.integer": lambda x: np.trunc(_as_numeric(x)),
     "as.numeric": _as_numeric,
     "bs": _bs,
