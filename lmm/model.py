@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,11 @@ from lmm.report import (
 if TYPE_CHECKING:
     from scipy import sparse
 
+    from lmm.diagnostics import ConvergenceCheck, Influence
     from lmm.formula import Formula
     from lmm.joint import JointCovariance
+    from lmm.optimize import Optimizer
+    from lmm.report.all_fit import AllFit
 
 __all__ = ["LinearMixedModel"]
 
@@ -431,13 +435,83 @@ class LinearMixedModel:
         """Conditional means ``X beta + offset + Z b`` by row; padded after na_action="exclude"."""
         return self._by_row(self.fit.fitted)
 
-    def residuals(self) -> pd.Series[float]:
-        """Response minus fitted values by row."""
-        return self._by_row(self.fit.residuals)
+    def residuals(self, kind: str = "response", scaled: bool = False) -> pd.Series[float]:
+        """Residuals by row, as R's ``residuals(m, type, scaled)``.
+
+        Parameters
+        ----------
+        kind : {"response", "working", "deviance", "pearson"}
+            Response minus fitted values, for the last two times the square root of the weight.
+        scaled : bool
+            Whether to divide by sigma.
+        """
+        from lmm.diagnostics import residuals
+
+        return self._by_row(residuals(self.fit, kind, scaled))
 
     def _by_row(self, values: Vector) -> pd.Series[float]:
         frame = self.fit.matrices.frame
         return pd.Series(frame.pad(values), index=frame.labels, dtype=float)
+
+    # Diagnostics ----------------------------------------------------------------------------------
+
+    def hatvalues(self) -> pd.Series[float]:
+        """Leverages by row: the diagonal of the matrix that turns y into fitted values."""
+        from lmm.diagnostics import leverages
+
+        return self._by_row(leverages(self.joint))
+
+    def rstudent(self) -> pd.Series[float]:
+        """Standardized residuals by row, ``r / (sigma sqrt(1 - h))``, as lme4's ``rstudent``."""
+        from lmm.diagnostics import leverages, standardized_residuals
+
+        return self._by_row(standardized_residuals(self.fit, leverages(self.joint)))
+
+    def cooks_distance(self) -> pd.Series[float]:
+        """Cook's distance by row at the estimated theta; `influence` refits instead."""
+        from lmm.diagnostics import cooks_distance, leverages
+
+        return self._by_row(cooks_distance(self.fit, leverages(self.joint)))
+
+    def influence(self, groups: str | None = None) -> Influence:
+        """Refit without each observation, or without each level of a grouping factor.
+
+        Parameters
+        ----------
+        groups : str, optional
+            Grouping factor of the model; observations one by one if not given.
+
+        Returns
+        -------
+        Influence
+            With ``dfbeta() dfbetas() cooks_distance() to_frame()``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> print(m.influence("Subject").cooks_distance().head(3).round(4).to_list())
+        [0.0821, 0.132, 0.0982]
+        """
+        from lmm.diagnostics import influence
+
+        return influence(self.fit, groups)
+
+    def check_convergence(
+        self, gradient_tol: float = 2e-3, singular_tol: float = 1e-4, hessian_tol: float = 1e-6
+    ) -> ConvergenceCheck:
+        """Check gradient, Hessian and singularity; true if converged, with lme4's messages."""
+        from lmm.diagnostics import check_convergence
+
+        return check_convergence(self.fit, gradient_tol, singular_tol, hessian_tol)
+
+    def all_fit(self, optimizers: Iterable[str | Optimizer] | None = None) -> AllFit:
+        """Fit with every optimizer (or those given), from the default start, to compare them."""
+        from lmm.diagnostics import fit_with_each
+        from lmm.report.all_fit import AllFit
+
+        attempts = fit_with_each(self.fit, optimizers)
+        return AllFit(str(self.formula), self.call.data_name, attempts)
 
     # Reports --------------------------------------------------------------------------------------------
 

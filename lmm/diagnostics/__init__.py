@@ -1,0 +1,24 @@
+"""Diagnostics of a fit: residuals, leverages, influence, convergence."""
+
+from lmm.diagnostics.all_fit import Attempt, fit_with_each
+from lmm.diagnostics.convergence import ConvergenceCheck, check_convergence
+from lmm.diagnostics.influence import Influence, influence
+from lmm.diagnostics.leverage import (
+    cooks_distance,
+    leverages,
+    residuals,
+    standardized_residuals,
+)
+
+__all__ = [
+    "Attempt",
+    "ConvergenceCheck",
+    "Influence",
+    "check_convergence",
+    "cooks_distance",
+    "fit_with_each",
+    "influence",
+    "leverages",
+    "residuals",
+    "standardized_residuals",
+]

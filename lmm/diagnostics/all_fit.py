@@ -1,0 +1,67 @@
+"""The model fitted by every optimizer, to see whether they agree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lmm._types import Vector
+from lmm.errors import NumericalError
+from lmm.fit import Fit
+from lmm.optimize import OPTIMIZERS, Optimizer, minimize, named
+
+__all__ = ["Attempt", "fit_with_each"]
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """What one optimizer made of a model.
+
+    Attributes
+    ----------
+    optimizer : str
+        Its name.
+    fit : Fit or None
+        Where it ended; None if a computation broke down.
+    message : str
+        What went wrong; empty if it reached a verified optimum.
+    seconds : float
+        Elapsed time.
+    """
+
+    optimizer: str
+    fit: Fit | None
+    message: str
+    seconds: float
+
+
+def fit_with_each(
+    fit: Fit,
+    optimizers: Iterable[str | Optimizer] | None = None,
+    start: Vector | None = None,
+) -> tuple[Attempt, ...]:
+    """Minimize a model's criterion with each optimizer.
+
+    Parameters
+    ----------
+    fit : Fit
+        The model.
+    optimizers : iterable of str or Optimizer, optional
+        All that are known by default.
+    start : (m,) array, optional
+        Starting theta, lme4's scale; by default the one `lmm.lmer` begins with, not the estimate,
+        so that agreement says something.
+    """
+    chosen = OPTIMIZERS if optimizers is None else optimizers
+    return tuple(_attempt(fit, named(optimizer), start) for optimizer in chosen)
+
+
+def _attempt(fit: Fit, optimizer: Optimizer, start: Vector | None) -> Attempt:
+    began = time.perf_counter()
+    try:
+        optimum = minimize(fit.criterion, optimizer, start=start)
+        reached = Fit.at(fit.formula, fit.criterion, optimum)
+    except NumericalError as error:
+        return Attempt(optimizer.name, None, str(error), time.perf_counter() - began)
+    return Attempt(optimizer.name, reached, optimum.message, time.perf_counter() - began)

@@ -1,0 +1,73 @@
+"""Leverages, and the residuals and distances that are made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lmm._types import Vector
+from lmm.errors import nearest
+from lmm.fit import Fit
+from lmm.joint import JointCovariance
+
+__all__ = ["RESIDUAL_KINDS", "cooks_distance", "leverages", "residuals", "standardized_residuals"]
+
+RESIDUAL_KINDS = ("response", "working", "deviance", "pearson")
+
+
+def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
+    """Residuals (n,) of one kind.
+
+    Parameters
+    ----------
+    fit : Fit
+        The model.
+    kind : {"response", "working", "deviance", "pearson"}
+        The first two are response minus fitted values; the last two, which for a linear model
+        are the same too, are these times the square roots of the prior weights.
+    scaled : bool
+        Whether to divide by sigma.
+
+    Raises
+    ------
+    ValueError
+        The kind is unknown.
+    """
+    if kind not in RESIDUAL_KINDS:
+        raise ValueError(f"Unknown kind of residuals {kind!r}.{nearest(kind, RESIDUAL_KINDS)}")
+    values, weights = fit.residuals, fit.matrices.weights
+    if kind in ("deviance", "pearson") and weights is not None:
+        values = values * np.sqrt(weights)
+    return values / fit.sigma if scaled else values
+
+
+def leverages(joint: JointCovariance) -> Vector:
+    """Diagonal (n,) of the hat matrix that turns the response into fitted values.
+
+    The leverage of a row is the variance of its fitted value's error over that of its response,
+    at the estimated theta: Nobre & Singer (2011), J. Appl. Stat. 38, 1063-1072.
+    """
+    fit = joint.fit
+    matrices = fit.matrices
+    effects = {
+        g: (group.codes, np.hstack([matrices.terms[i].Z for i, _ in group.members]))
+        for g, group in enumerate(fit.criterion.problem.groups)
+    }
+    hat = joint.variance(matrices.X, effects) / fit.sigma**2
+    return hat if matrices.weights is None else hat * matrices.weights
+
+
+def standardized_residuals(fit: Fit, hat: Vector) -> Vector:
+    """Pearson residuals over their standard errors sigma sqrt(1 - leverage), (n,).
+
+    This is what lme4's ``rstudent`` gives; sigma is that of all rows.
+    """
+    return fit.scaled_residuals / np.sqrt(1.0 - hat)
+
+
+def cooks_distance(fit: Fit, hat: Vector) -> Vector:
+    """Cook's distance (n,) of each observation at the estimated theta and sigma.
+
+    ``r^2 h / (p (1 - h)^2)`` with scaled Pearson residuals r and leverages h (Cook, 1977,
+    Technometrics 19, 15-18). `lmm.diagnostics.influence` refits instead.
+    """
+    return fit.scaled_residuals**2 * hat / (len(fit.beta) * (1.0 - hat) ** 2)
