@@ -10,12 +10,14 @@ import numpy as np
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
+from lmm.design import LmerControl
 from lmm.design.matrices import ModelMatrices
+from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning
 from lmm.formula import Formula
 from lmm.optimize import Optimum
 from lmm.pls import PLSTerms
 
-__all__ = ["Fit"]
+__all__ = ["Fit", "verdict"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +166,32 @@ class Fit:
     def loglik(self) -> float:
         """Log-likelihood (REML fits: restricted)."""
         return -0.5 * self.optimum.value
+
+
+def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:
+    """Convergence and singularity of a fit as warnings, at the levels that `control` asks for.
+
+    Raises
+    ------
+    DataError
+        A check at level ``"stop"`` fails.
+    """
+    notes: list[LmmWarning] = []
+    if not fit.optimum.converged and control.check_conv_grad != "ignore":
+        text = f"Model failed to converge: {fit.optimum.message}"
+        notes.append(ConvergenceWarning(text))
+        _stop_if(control.check_conv_grad, text)
+    singular = control.check_conv_singular
+    if singular != "ignore" and fit.is_singular(control.check_conv_singular_tol):
+        text = "boundary (singular) fit: see help('isSingular')"
+        notes.append(SingularFitWarning(text))
+        _stop_if(singular, text)
+    return tuple(notes)
+
+
+def _stop_if(level: str, text: str) -> None:
+    if level == "stop":
+        raise DataError(text)
 
 
 def _solve(R: Matrix, right: Matrix) -> Matrix:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from lmm._types import Matrix, Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.design import LmerControl
 from lmm.design.frame import Table, row_numbers
 from lmm.errors import DataError, LmmWarning
-from lmm.fit import Fit
-from lmm.optimize import Optimum
+from lmm.fit import Fit, verdict
+from lmm.optimize import Optimum, Report, minimize, silent
 from lmm.report import (
     Coefficients,
     ConvergenceReport,
@@ -46,12 +49,15 @@ class Call:
 
     Attributes
     ----------
+    function : callable
+        What was called: `lmm.lmer` or `lmm.lmer_arrays`.
     data : object
         The table as given.
     arguments : mapping of str to object
         Keyword arguments of `lmm.lmer` other than the formula, as given.
     """
 
+    function: Callable[..., LinearMixedModel]
     data: Any
     arguments: dict[str, Any]
 
@@ -106,7 +112,38 @@ class LinearMixedModel:
     call: Call
     warnings: tuple[LmmWarning, ...]
 
-    # Estimates as arrays -------------------------------------------------------------------------
+    @classmethod
+    def estimate(
+        cls,
+        criterion: ProfiledCriterion,
+        call: Call,
+        *,
+        start: Vector | None = None,
+        report: Report = silent,
+    ) -> LinearMixedModel:
+        """Minimize a criterion, gather the fit and warn of what is wrong with it.
+
+        Parameters
+        ----------
+        criterion : ProfiledCriterion
+            What to minimize; its matrices name the formula.
+        call : Call
+            Data and arguments, among them the optimizer and the checks.
+        start : (m,) array, optional
+            Starting theta, lme4's scale.
+        report : callable, optional
+            Called as ``report(count, value, x)`` after each evaluation.
+        """
+        optimizer = call.arguments.get("optimizer", "auto")
+        optimum = minimize(criterion, optimizer, start=start, report=report)
+        fit = Fit.at(criterion.matrices.formula, criterion, optimum)
+        control = call.arguments.get("control") or LmerControl()
+        notes = (*criterion.matrices.notes, *verdict(fit, control))
+        for note in notes:
+            warnings.warn(note, stacklevel=3)
+        return cls(fit, call, notes)
+
+    # Estimates as arrays --------------------------------------------------------------------------
 
     @property
     def formula(self) -> Formula:
@@ -218,7 +255,7 @@ class LinearMixedModel:
         """Whether a verified optimum was reached."""
         return self.fit.optimum.converged
 
-    # Labelled estimates ----------------------------------------------------------------------------
+    # Labelled estimates ---------------------------------------------------------------------------
 
     def fixef(self) -> pd.Series[float]:
         """Fixed-effects estimates by name, (p,)."""
@@ -252,7 +289,7 @@ class LinearMixedModel:
             diagonal=[term.covariance.is_diagonal for term in terms],
         )
 
-    # Random effects ------------------------------------------------------------------------------
+    # Random effects -------------------------------------------------------------------------------
 
     def ranef(self, condvar: bool = False) -> RandomEffects:
         """Conditional modes of the random effects: a table per grouping factor.
@@ -310,7 +347,7 @@ class LinearMixedModel:
 
         return JointCovariance(self.fit)
 
-    # Prediction ----------------------------------------------------------------------------------
+    # Prediction -----------------------------------------------------------------------------------
 
     def predict(
         self,
@@ -383,7 +420,7 @@ class LinearMixedModel:
         )
         return result.to_frame(interval, level) if se or interval else result.to_series()
 
-    # Criteria ----------------------------------------------------------------------------------------
+    # Criteria -------------------------------------------------------------------------------------
 
     def reml_criterion(self) -> float:
         """REML criterion at the optimum.
@@ -429,7 +466,7 @@ class LinearMixedModel:
         """
         return self.fit.is_singular(tol)
 
-    # Residuals -----------------------------------------------------------------------------------------
+    # Residuals ------------------------------------------------------------------------------------
 
     def fitted(self) -> pd.Series[float]:
         """Conditional means ``X beta + offset + Z b`` by row; padded after na_action="exclude"."""
@@ -513,7 +550,7 @@ class LinearMixedModel:
         attempts = fit_with_each(self.fit, optimizers)
         return AllFit(str(self.formula), self.call.data_name, attempts)
 
-    # Reports --------------------------------------------------------------------------------------------
+    # Reports --------------------------------------------------------------------------------------
 
     def report(self) -> FitReport:
         """What ``str(m)`` prints, as a record."""
@@ -579,7 +616,7 @@ class LinearMixedModel:
     def _repr_html_(self) -> str:
         return self.report()._repr_html_()
 
-    # statsmodels' words ------------------------------------------------------------------------------
+    # statsmodels' words ---------------------------------------------------------------------------
 
     @property
     def params(self) -> pd.Series[float]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-import warnings as python_warnings
 from collections.abc import Mapping
 from typing import Any
 
 from lmm._types import Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.design import LmerControl, ModelMatrices, build_matrices
-from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning
-from lmm.fit import Fit
+from lmm.design import LmerControl, build_matrices, matrices_from_arrays
 from lmm.formula import Formula, parse_formula
 from lmm.model import Call, LinearMixedModel
-from lmm.optimize import Optimizer, minimize
+from lmm.optimize import Optimizer
 from lmm.pls import PLSSolver
 
 __all__ = ["lmer", "lmer_arrays"]
@@ -118,8 +115,10 @@ def lmer(
         contrasts=contrasts,
         control=control,
     )
-    call = Call(data, arguments)
-    return fit_matrices(matrices, call, reml, start, solver, optimizer, control, verbose)
+    # Without fixed effects REML is ML: say so, as lme4's print does.
+    criterion = ProfiledCriterion(matrices, reml=reml and matrices.p > 0, solver=solver)
+    call = Call(lmer, data, arguments)
+    return LinearMixedModel.estimate(criterion, call, start=start, report=_reporter(verbose))
 
 
 def lmer_arrays(
@@ -169,49 +168,17 @@ def lmer_arrays(
     matrices = matrices_from_arrays(
         y, X, groups, Z, weights=weights, offset=offset, control=control
     )
-    call = Call(None, {"weights": weights, "offset": offset, "reml": reml})
-    return fit_matrices(matrices, call, reml, start, solver, optimizer, control, verbose)
-
-
-def fit_matrices(
-    matrices: ModelMatrices,
-    call: Call,
-    reml: bool,
-    start: Vector | None,
-    solver: str | PLSSolver,
-    optimizer: str | Optimizer,
-    control: LmerControl,
-    verbose: int = 0,
-) -> LinearMixedModel:
-    """Fit a model whose matrices are built."""
-    # Without fixed effects REML is ML: say so, as lme4's print does.
+    arguments = {
+        "reml": reml,
+        "weights": weights,
+        "offset": offset,
+        "solver": solver,
+        "optimizer": optimizer,
+        "control": control,
+    }
     criterion = ProfiledCriterion(matrices, reml=reml and matrices.p > 0, solver=solver)
-    optimum = minimize(criterion, optimizer, start=start, report=_reporter(verbose))
-    fit = Fit.at(matrices.formula, criterion, optimum)
-    notes = (*matrices.notes, *_verdict(fit, control))
-    for note in notes:
-        python_warnings.warn(note, stacklevel=3)
-    return LinearMixedModel(fit, call, notes)
-
-
-def _verdict(fit: Fit, control: LmerControl) -> list[LmmWarning]:
-    """Convergence and singularity as warnings, at the levels that control asks for."""
-    notes: list[LmmWarning] = []
-    if not fit.optimum.converged and control.check_conv_grad != "ignore":
-        text = f"Model failed to converge: {fit.optimum.message}"
-        notes.append(ConvergenceWarning(text))
-        _stop_if(control.check_conv_grad, text)
-    singular = control.check_conv_singular
-    if singular != "ignore" and fit.is_singular(control.check_conv_singular_tol):
-        text = "boundary (singular) fit: see help('isSingular')"
-        notes.append(SingularFitWarning(text))
-        _stop_if(singular, text)
-    return notes
-
-
-def _stop_if(level: str, text: str) -> None:
-    if level == "stop":
-        raise DataError(text)
+    call = Call(lmer_arrays, None, arguments)
+    return LinearMixedModel.estimate(criterion, call, start=start, report=_reporter(verbose))
 
 
 def _reporter(verbose: int) -> Any:

@@ -37,6 +37,7 @@ __all__ = [
     "at_zero",
     "minimize",
     "named",
+    "silent",
 ]
 
 # Columns of lambda* shorter than this are set to zero when the criterion does not object: a random
@@ -48,7 +49,7 @@ STATIONARY = 1e-6
 SADDLE = 1e-6
 
 
-def _silent(_count: int, _value: float, _x: Vector) -> None:
+def silent(_count: int, _value: float, _x: Vector) -> None:
     """Report nothing."""
 
 
@@ -57,7 +58,7 @@ def minimize(
     optimizer: str | Optimizer = "auto",
     *,
     start: Vector | None = None,
-    report: Report = _silent,
+    report: Report = silent,
 ) -> Optimum:
     """Minimize a criterion over theta and certify the result.
 
