@@ -1,0 +1,1 @@
+"""What follows from a fit: intervals, tests, resampling. Functions of a `Fit`."""

@@ -1,0 +1,452 @@
+"""Standard deviations, correlations and sigma as parameters: names, values, likelihood, intervals.
+
+The likelihood is a function of absolute covariance factors. With ``L_i L_i' = Sigma_i`` the
+covariance of term i, ``s = log sigma``, ``Gamma_i = Sigma_i / sigma^2`` and
+``c = pwrss / sigma^2``,
+
+    f(L, s) = logdet_L [+ logdet_RX] + nu (log(2 pi) + 2 s) + c - sum(log w)                  (1)
+
+(fixed effects profiled out, sigma not), where nu is n (ML) or n - p (REML). Its derivatives at
+fixed s and at fixed Gamma are
+
+    df/dGamma = G = t - c q,     d2f/dGamma dGamma' = S = 2 c M - T                             (2)
+    df/ds = 2 nu - 2 c,   d2f/ds2 = 4 c,   d2f/ds dGamma = 2 c q                                (3)
+
+with t, q, M, T the `logdet`, `quadratic`, `average` and `trace` of `lmm.pls.base.Derivatives`, and
+the chain rule through ``Gamma = L L' exp(-2 s)`` gives those in (L, s).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.criterion import ProfiledCriterion, lower_triangular
+from lmm.design.matrices import ModelMatrices
+from lmm.errors import nearest
+from lmm.fit import Fit
+from lmm.optimize import FisherScoring
+
+__all__ = [
+    "Likelihood",
+    "LocalModel",
+    "VarianceParameter",
+    "find_parameter",
+    "maximum_likelihood",
+    "sdcor",
+    "variance_parameters",
+    "wald_limits",
+]
+
+Kind = Literal["sd", "cor", "var", "cov", "sigma", "sigma^2"]
+
+
+@dataclass(frozen=True)
+class VarianceParameter:
+    """One entry of a term's covariance, or the residual's size.
+
+    Attributes
+    ----------
+    name : str
+        R's name (``signames=FALSE``), such as ``cor_Days.(Intercept)|Subject``.
+    kind : {"sd", "cor", "var", "cov", "sigma", "sigma^2"}
+        What it is.
+    term : int
+        Index of its random-effects term; -1 for the residual.
+    row, column : int
+        Columns of the term that it belongs to; equal for standard deviations.
+    """
+
+    name: str
+    kind: Kind
+    term: int = -1
+    row: int = 0
+    column: int = 0
+
+    def value(self, covariances: Sequence[Matrix], sigma: float) -> float:
+        """Its value for covariances (k_i, k_i) per term; a correlation with a zero is NaN."""
+        if self.kind == "sigma":
+            return sigma
+        if self.kind == "sigma^2":
+            return sigma**2
+        C, i, j = covariances[self.term], self.row, self.column
+        if self.kind in ("var", "cov"):
+            return float(C[i, j])
+        if self.kind == "sd":
+            return float(np.sqrt(C[i, i]))
+        size = np.sqrt(C[i, i] * C[j, j])
+        return float(np.clip(C[i, j] / size, -1.0, 1.0)) if size > 0.0 else np.nan
+
+
+def variance_parameters(
+    matrices: ModelMatrices, scale: Literal["sdcor", "varcov"] = "sdcor"
+) -> tuple[VarianceParameter, ...]:
+    """All variance parameters of a model in R's order, sigma last.
+
+    Parameters
+    ----------
+    matrices : ModelMatrices
+        The model.
+    scale : {"sdcor", "varcov"}
+        Standard deviations and correlations, or variances and covariances.
+
+    Raises
+    ------
+    ValueError
+        The scale is another word.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> formula = lmm.parse_formula("Reaction ~ Days + (Days | Subject)")
+    >>> matrices = lmm.build_matrices(formula, lmm.load_dataset("sleepstudy"))
+    >>> [parameter.name for parameter in variance_parameters(matrices)]
+    ['sd_(Intercept)|Subject', 'cor_Days.(Intercept)|Subject', 'sd_Days|Subject', 'sigma']
+    """
+    if scale not in ("sdcor", "varcov"):
+        raise ValueError(f"scale must be 'sdcor' or 'varcov', not {scale!r}.")
+    one, two, rest = ("sd", "cor", "sigma") if scale == "sdcor" else ("var", "cov", "sigma^2")
+    return (*_entries(matrices, one, two), VarianceParameter(rest, rest))
+
+
+def _entries(matrices: ModelMatrices, one: Kind, two: Kind) -> Iterator[VarianceParameter]:
+    for index, term in enumerate(matrices.terms):
+        for i, j in zip(*(part.tolist() for part in term.covariance.positions), strict=True):
+            kind = one if i == j else two
+            of = term.columns[i] if i == j else f"{term.columns[i]}.{term.columns[j]}"
+            yield VarianceParameter(f"{kind}_{of}|{term.group}", kind, index, i, j)
+
+
+def find_parameter(matrices: ModelMatrices, name: str) -> VarianceParameter:
+    """The variance parameter of that name.
+
+    Parameters
+    ----------
+    matrices : ModelMatrices
+        The model.
+    name : str
+        R's name (``sd_Time|tree``, ``var_Time|tree``, ``cov_Time.(Intercept)|tree``, ``sigma``,
+        ``sigma^2``) or statsmodels' (``Time Var``, ``tree Var`` or ``Group Var`` for the
+        intercept, ``tree x Time Cov``, ``scale``). The name chooses the scale.
+
+    Raises
+    ------
+    ValueError
+        No parameter has that name; the message suggests the nearest.
+    """
+    known = [*variance_parameters(matrices), *variance_parameters(matrices, "varcov")]
+    spellings = {parameter.name: parameter for parameter in known}
+    for parameter in known:
+        for spelling in _statsmodels_names(matrices, parameter):
+            spellings.setdefault(spelling, parameter)
+    if name not in spellings:
+        names = dict.fromkeys(parameter.name for parameter in known)
+        close = nearest(re.sub(r"\s+", " ", name), spellings if " " in name else names)
+        raise ValueError(f"The model has no variance parameter {name!r}.{close}")
+    return spellings[name]
+
+
+def _statsmodels_names(matrices: ModelMatrices, parameter: VarianceParameter) -> list[str]:
+    """statsmodels' MixedLM spellings of a variance or covariance."""
+    if parameter.kind == "sigma^2":
+        return ["scale"]
+    if parameter.kind not in ("var", "cov"):
+        return []
+    term = matrices.terms[parameter.term]
+    parts = []
+    for index in (parameter.column, parameter.row):
+        column = term.columns[index]
+        parts.append([term.group, "Group"] if column == "(Intercept)" else [column])
+    if parameter.kind == "var":
+        return [f"{one} Var" for one in parts[0]]
+    return [f"{one} x {two} Cov" for one in parts[0] for two in parts[1]]
+
+
+def sdcor(
+    parameters: Sequence[VarianceParameter], covariances: Sequence[Matrix], sigma: Vector
+) -> Matrix:
+    """Standard deviations, correlations and sigma of many fits.
+
+    Parameters
+    ----------
+    parameters : sequence of VarianceParameter
+        Which to compute, on the sd-correlation scale.
+    covariances : sequence of (r, k_i, k_i) arrays
+        Per term, one matrix per fit.
+    sigma : (r,) array
+        Residual standard deviations.
+
+    Returns
+    -------
+    (r, len(parameters)) array
+        Correlations with a zero variance are NaN.
+    """
+    columns = []
+    for parameter in parameters:
+        if parameter.kind == "sigma":
+            columns.append(sigma)
+            continue
+        C, i, j = covariances[parameter.term], parameter.row, parameter.column
+        if parameter.kind == "sd":
+            columns.append(np.sqrt(C[:, i, i]))
+            continue
+        size = np.sqrt(C[:, i, i] * C[:, j, j])
+        defined = size > 0.0
+        ratio = np.full(len(size), np.nan)
+        np.divide(C[:, i, j], size, out=ratio, where=defined)
+        columns.append(np.clip(ratio, -1.0, 1.0))
+    return np.column_stack(columns)
+
+
+# The likelihood in absolute factors -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A function's value with its first two derivatives at a point.
+
+    Attributes
+    ----------
+    value : float
+        The function.
+    gradient, hessian : (d,) and (d, d) arrays
+        Its derivatives.
+    exact : bool
+        Whether the Hessian is exact.
+    """
+
+    value: float
+    gradient: Vector
+    hessian: Matrix
+    exact: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihood:
+    """-2 log-likelihood (1) as a function of z = (entries of the L_i, log sigma).
+
+    Any point is allowed: only ``L_i L_i'`` matters, so that signs are free and no bounds are
+    needed.
+
+    Parameters
+    ----------
+    criterion : ProfiledCriterion
+        The model, with ML or REML.
+    orders : tuple of (k_i,) int arrays
+        Order of each term's columns in which L_i is lower triangular. What comes first has its
+        standard deviation as a coordinate.
+    """
+
+    criterion: ProfiledCriterion
+    orders: tuple[IntVector, ...]
+
+    @classmethod
+    def natural(cls, criterion: ProfiledCriterion) -> Likelihood:
+        """With the columns in the terms' own order."""
+        return cls(criterion, tuple(np.arange(term.size) for term in criterion.matrices.terms))
+
+    @property
+    def n_coordinates(self) -> int:
+        """Length of z, m + 1."""
+        return len(self.criterion.lower) + 1
+
+    @cached_property
+    def _roots(self) -> tuple[Matrix, ...]:
+        """Whitening matrices with their columns in order."""
+        whitening = self.criterion.problem.whitening
+        return tuple(R[:, order] for R, order in zip(whitening, self.orders, strict=True))
+
+    def coordinates(self, factors: Sequence[Matrix], sigma: float) -> Vector:
+        """z (m + 1,) of absolute factors (k_i, k_i) in the terms' own order."""
+        parts = [
+            term.covariance.theta(lower_triangular(factor[order]))
+            for term, factor, order in zip(
+                self.criterion.matrices.terms, factors, self.orders, strict=True
+            )
+        ]
+        return np.concatenate([*parts, [np.log(sigma)]])
+
+    def covariances(self, z: Vector) -> tuple[Matrix, ...]:
+        """Covariance matrices (k_i, k_i) of the terms, in their own order."""
+        result = []
+        for L, order in zip(self.criterion.matrices.factors(z[:-1]), self.orders, strict=True):
+            back = np.argsort(order)
+            result.append((L @ L.T)[np.ix_(back, back)])
+        return tuple(result)
+
+    def whitened(self, z: Vector) -> tuple[Matrix, ...]:
+        """Factors for the solver."""
+        scale = np.exp(-z[-1])
+        factors = self.criterion.matrices.factors(z[:-1])
+        return tuple(scale * (R @ L) for R, L in zip(self._roots, factors, strict=True))
+
+    def beta(self, z: Vector) -> Vector:
+        """Fixed effects (p,) that maximize the likelihood at z."""
+        problem = self.criterion.problem
+        solution = self.criterion.pls.solution(self.whitened(z))
+        if problem.p == 0:
+            return problem.beta0
+        return np.asarray(problem.beta0 + problem.scale * np.linalg.solve(problem.T, solution.beta))
+
+    def evaluate(self, z: Vector) -> LocalModel:
+        """Value (1), gradient and Hessian at z (m + 1,)."""
+        criterion, problem = self.criterion, self.criterion.problem
+        factors = self.whitened(z)
+        at = criterion.pls.derivatives(factors, criterion.reml)
+        nu, s = criterion.degrees_of_freedom, float(z[-1])
+        c = at.terms.pwrss * problem.scale**2 * np.exp(-2.0 * s)
+        value = at.terms.logdet_L + nu * (np.log(2.0 * np.pi) + 2.0 * s) + c
+        if criterion.reml:
+            value += at.terms.logdet_RX + problem.logdet_T
+        q = np.concatenate([block.ravel() for block in at.quadratic])
+        t = np.concatenate([block.ravel() for block in at.logdet])
+        G = t - c * q  # (2)
+        trace = nu * at.average if at.trace is None else at.trace
+        S = 2.0 * c * at.average - trace  # (2)
+        J, bend = self._chain(factors, np.exp(-s), G)
+        gradient = J @ G
+        gradient[-1] += 2.0 * (nu - c)  # (3)
+        hessian = J @ S @ J.T + bend
+        mixed = 2.0 * c * (J @ q)  # (3)
+        hessian[-1] += mixed
+        hessian[:, -1] += mixed
+        hessian[-1, -1] += 4.0 * c  # (3)
+        return LocalModel(
+            float(value) - problem.sum_log_weights,
+            gradient,
+            0.5 * (hessian + hessian.T),
+            at.trace is not None,
+        )
+
+    def _chain(self, factors: Sequence[Matrix], scale: float, G: Vector) -> tuple[Matrix, Matrix]:
+        """Derivative of the stacked Gamma in z, and the second derivatives contracted with G.
+
+        ``F = R L exp(-s)``, ``Gamma = F F'``: ``dF/dL_rc = R_r exp(-s) e_c'``,
+        ``dGamma/ds = -2 Gamma``, ``d2Gamma/ds2 = 4 Gamma`` and ``d2Gamma/ds dL = -2 dGamma/dL``.
+        """
+        d = self.n_coordinates
+        J, bend = np.zeros((d, len(G))), np.zeros((d, d))
+        start = 0
+        for term, part, R, F in zip(
+            self.criterion.matrices.terms,
+            self.criterion.matrices.theta_slices,
+            self._roots,
+            factors,
+            strict=True,
+        ):
+            k = term.size
+            rows, columns = term.covariance.positions
+            here = slice(start, start + k * k)
+            lifted = (scale * R).T
+            block = lifted[rows][:, :, None] * F.T[columns][:, None, :]
+            block = block + block.transpose(0, 2, 1)
+            J[part, here] = block.reshape(len(rows), k * k)
+            J[-1, here] = -2.0 * (F @ F.T).ravel()
+            slopes = G[here].reshape(k, k)
+            inner = 2.0 * lifted @ slopes @ lifted.T
+            same = columns[:, None] == columns
+            bend[part, part] = np.where(same, inner[rows[:, None], rows], 0.0)
+            start += k * k
+        first = J @ G
+        bend[-1, :-1] = bend[:-1, -1] = -2.0 * first[:-1]
+        bend[-1, -1] = -2.0 * first[-1]
+        return J, bend
+
+
+def maximum_likelihood(fit: Fit) -> tuple[ProfiledCriterion, Vector, float]:
+    """ML criterion of a fit, its optimum x (m,) and the ML estimate of sigma.
+
+    A REML fit is refitted by maximum likelihood from its own estimates.
+    """
+    criterion = fit.criterion
+    x = fit.optimum.x
+    if fit.reml:
+        criterion = dataclasses.replace(criterion, reml=False)
+        x = FisherScoring().run(criterion, x, _silent).x
+    terms = criterion.pls.terms(criterion.factors(x))
+    return (
+        criterion,
+        x,
+        criterion.problem.scale * float(np.sqrt(terms.pwrss / criterion.matrices.n)),
+    )
+
+
+def _silent(_count: int, _value: float, _x: Vector) -> None:
+    """Report nothing."""
+
+
+# Wald intervals --------------------------------------------------------------------------------------
+
+
+def wald_limits(fit: Fit, level: float) -> Matrix:
+    """Wald intervals of standard deviations, correlations and sigma.
+
+    From the exact Hessian of the criterion that was fitted (REML or ML), with standard deviations
+    on the log scale and correlations on Fisher's z scale.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    (m + 1, 2) array
+        Lower and upper limits in the order of `variance_parameters`; NaN on the boundary, where
+        the likelihood has no quadratic approximation.
+    """
+    from scipy.special import ndtri
+
+    likelihood = Likelihood.natural(fit.criterion)
+    factors = [fit.sigma * factor for factor in fit.factors]
+    z = likelihood.coordinates(factors, fit.sigma)
+    parameters = variance_parameters(fit.matrices)
+    estimate = np.array([p.value(fit.covariances, fit.sigma) for p in parameters])
+    is_cor = np.array([p.kind == "cor" for p in parameters])
+    with np.errstate(divide="ignore"):
+        centre = np.where(
+            is_cor,
+            np.arctanh(np.where(is_cor, estimate, 0.0)),
+            np.log(np.where(is_cor, 1.0, estimate)),
+        )
+    if fit.is_singular():
+        half = np.full(len(centre), np.nan)
+    else:
+        J = _log_and_z_jacobian(parameters, fit.matrices, factors)
+        covariance = 2.0 * J @ np.linalg.solve(likelihood.evaluate(z).hessian, J.T)
+        half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(covariance))
+    limits = centre[:, None] + half[:, None] * np.array([-1.0, 1.0])
+    return np.where(is_cor[:, None], np.tanh(limits), np.exp(limits))
+
+
+def _log_and_z_jacobian(
+    parameters: Sequence[VarianceParameter], matrices: ModelMatrices, factors: Sequence[Matrix]
+) -> Matrix:
+    """Derivative of (log sd, atanh cor, log sigma) in the entries of the L_i and log sigma."""
+    J = np.zeros((len(parameters), len(parameters)))
+    J[-1, -1] = 1.0
+    for a, parameter in enumerate(parameters[:-1]):
+        part = matrices.theta_slices[parameter.term]
+        covariance = matrices.terms[parameter.term].covariance
+        L = factors[parameter.term]
+        i, j = parameter.row, parameter.column
+        slope = np.zeros_like(L)
+        if parameter.kind == "sd":
+            slope[i] = L[i] / (L[i] @ L[i])
+        else:
+            one, two = L[i] @ L[i], L[j] @ L[j]
+            size = np.sqrt(one * two)
+            rho = L[i] @ L[j] / size
+            slope[i] = (L[j] / size - rho * L[i] / one) / (1.0 - rho**2)
+            slope[j] = (L[i] / size - rho * L[j] / two) / (1.0 - rho**2)
+        J[a, part] = slope[covariance.positions]
+    return J
