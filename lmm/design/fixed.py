@@ -167,19 +167,11 @@ def lay_out(
     DataError
         If contrasts are asked for what is not a factor of the predictor.
     """
-    factors = contrast_rule(predictor)
-    variables = predictor.variables
     chosen = contrasts or {}
-    is_factor = [isinstance(columns[variable], Factor) for variable in variables]
-    for variable in chosen:
-        if variable not in variables or not is_factor[variables.index(variable)]:
-            known = [v for v, factor in zip(variables, is_factor, strict=True) if factor]
-            hint = nearest(variable, known) if known else " It has none."
-            raise DataError(
-                f"contrasts are given for {variable!r}, which is not a factor of the fixed part."
-                f"{hint}"
-            )
-    needs_dummies = None if predictor.has_intercept else _first_factor(predictor, columns)
+    _check_contrasts(chosen, predictor, columns)
+    factors = contrast_rule(predictor)
+    row = {variable: i for i, variable in enumerate(predictor.variables)}
+    in_full = None if predictor.has_intercept else _first_factor(predictor, columns)
     codings: list[dict[str, Coding]] = []
     names = ["(Intercept)"] if predictor.has_intercept else []
     assign = [0] if predictor.has_intercept else []
@@ -187,16 +179,33 @@ def lay_out(
         coded: dict[str, Coding] = {}
         for variable in term:
             column = columns[variable]
-            if isinstance(column, Factor):
-                if factors[variables.index(variable), j] == 2 or needs_dummies == (j, variable):
-                    coded[variable] = dummy_coding(column.levels)
-                else:
-                    coded[variable] = contrast_coding(variable, column, chosen.get(variable))
-        new = _term_names([_piece_names(v, columns[v], coded.get(v)) for v in term])
+            if not isinstance(column, Factor):
+                continue
+            if factors[row[variable], j] == 2 or (j, variable) == in_full:
+                coded[variable] = dummy_coding(column.levels)
+            else:
+                coded[variable] = contrast_coding(variable, column, chosen.get(variable))
+        added = _term_names([_piece_names(v, columns[v], coded.get(v)) for v in term])
         codings.append(coded)
-        names += new
-        assign += [j + 1] * len(new)
+        names += added
+        assign += [j + 1] * len(added)
     return Layout(predictor, factors, tuple(codings), tuple(names), np.array(assign, dtype=np.intp))
+
+
+def _check_contrasts(
+    contrasts: Mapping[str, object], predictor: Predictor, columns: Mapping[str, Column]
+) -> None:
+    """Refuse contrasts for what is not a factor of the predictor."""
+    if not contrasts:
+        return
+    known = [v for v in predictor.variables if isinstance(columns[v], Factor)]
+    for variable in contrasts:
+        if variable not in known:
+            hint = nearest(variable, known) if known else " It has none."
+            raise DataError(
+                f"contrasts are given for {variable!r}, which is not a factor of the fixed part."
+                f"{hint}"
+            )
 
 
 def _first_factor(predictor: Predictor, columns: Mapping[str, Column]) -> tuple[int, str] | None:
