@@ -12,6 +12,7 @@ from lmm.pls.crossed import CrossedSolver
 from lmm.pls.dense import DenseSolver
 from lmm.pls.factor import PenalizedFactor
 from lmm.pls.grouped import GroupedSolver
+from lmm.pls.nested import NestedSolver, chain
 from lmm.pls.problem import Problem, standardize
 from lmm.pls.small import SmallSolver
 
@@ -22,6 +23,7 @@ __all__ = [
     "Derivatives",
     "Factors",
     "GroupedSolver",
+    "NestedSolver",
     "PLSSolution",
     "PLSSolver",
     "PLSTerms",
@@ -57,6 +59,9 @@ def _block(problem: Problem) -> PLSSolver:
         return GroupedSolver.build(problem)
     if problem.matrices.q <= FEW:
         return SmallSolver.build(problem)
+    nested = chain(problem.groups)
+    if nested is not None:
+        return NestedSolver.build(problem, nested)
     return CrossedSolver.build(problem)
 
 

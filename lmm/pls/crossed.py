@@ -24,7 +24,16 @@ from scipy.linalg import block_diag, lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
-from lmm.pls.grouped import cholesky, couplings, gram, identity_minus, penalized_inverse
+from lmm.pls.grouped import (
+    cholesky,
+    couplings,
+    directions,
+    gram,
+    group_factor,
+    identity_minus,
+    penalized_inverse,
+    per_term,
+)
 from lmm.pls.kernels import sum_by
 from lmm.pls.problem import Group, Problem
 
@@ -156,14 +165,6 @@ class CrossedSolver:
             f"of {len(self.tail)} columns for {', '.join(group.name for group in self.others)}"
         )
 
-    # Covariance factors ----------------------------------------------------------------------------
-
-    def _lambda(self, group: Group, factors: Factors) -> Matrix:
-        lam = np.zeros((group.size, group.size))
-        for i, part in group.members:
-            lam[part, part] = factors[i]
-        return lam
-
     @cached_property
     def _parts(self) -> tuple[slice, ...]:
         """Rows of the tail that belong to each of its groups."""
@@ -186,10 +187,10 @@ class CrossedSolver:
             out[part] = np.einsum("ab,lbc->lac", factor, by_level).reshape(block.shape)
         return out
 
-    # Forward -----------------------------------------------------------------------------------------
+    # Forward ---------------------------------------------------------------------------------
 
     def _state(self, factors: Factors) -> _State:
-        lam = self._lambda(self.leading, factors)
+        lam = group_factor(self.leading, factors)
         H, logdets = penalized_inverse(self.A, lam)
         logdet = float(logdets.sum())
         t = len(self.C)
@@ -199,7 +200,7 @@ class CrossedSolver:
         HS = self.links.matrix(self.links.times(H))
         tail = self.tail - (S.T @ HS).toarray(order="F")
         border = self.border - S.T @ HC.reshape(t, -1).T
-        lams = [self._lambda(group, factors) for group in self.others]
+        lams = [group_factor(group, factors) for group in self.others]
         half = self._scale_rows(lams, tail, transpose=True)
         omega = self._scale_rows(lams, half.T, transpose=True)
         omega.flat[:: len(omega) + 1] += 1.0
@@ -227,7 +228,7 @@ class CrossedSolver:
         state = self._state(factors)
         half = np.linalg.inv(state.L)
         beta = -half[-1, :-1] / half[-1, -1]
-        lams = [self._lambda(group, factors) for group in self.others]
+        lams = [group_factor(group, factors) for group in self.others]
         spherical, _ = lapack.dtrtrs(
             state.root, state.half @ np.append(-beta, 1.0), lower=1, trans=1
         )
@@ -246,12 +247,12 @@ class CrossedSolver:
             half[:-1, :-1].T,
         )
 
-    # Derivatives -------------------------------------------------------------------------------------
+    # Derivatives -----------------------------------------------------------------------------
 
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with exact first derivatives, and second ones by the average information."""
         state = self._state(factors)
-        lams = [self._lambda(group, factors) for group in self.others]
+        lams = [group_factor(group, factors) for group in self.others]
         t, k, l = self.C.shape
         N = identity_minus(self.A, state.H)
         F = np.einsum("abm,bcm->acm", N, self.A)
@@ -277,7 +278,15 @@ class CrossedSolver:
             effects.append(by_level.transpose(0, 2, 1))
         average = self._average(effects, F, NS, state.tail, Y)
         trace = self._trace(F, F_tail)
-        return self._per_term(state, sums, effects, average, trace, reml)
+        return per_term(
+            terms_of(state.logdet, state.L),
+            (self.leading, *self.others),
+            sums,
+            effects,
+            average,
+            trace,
+            reml,
+        )
 
     def _coupled(self, NS: sparse.csr_array, Y: Matrix) -> Matrix:
         """Sum over levels of (N S) Y (N S)', (k, k), by the tail's co-occurrences."""
@@ -331,8 +340,8 @@ class CrossedSolver:
         self, effects: list[Matrix], F: Matrix, NS: sparse.csr_array, tail: Matrix, Y: Matrix
     ) -> Matrix:
         """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
-        lead = _directions(effects[0][-1]).reshape(-1, F.shape[0] * F.shape[2])
-        rows = [_directions(effect[-1]) for effect in effects[1:]]
+        lead = directions(effects[0][-1]).reshape(-1, F.shape[0] * F.shape[2])
+        rows = [directions(effect[-1]) for effect in effects[1:]]
         K = len(lead) + sum(len(row) for row in rows)
         W = np.zeros((K, len(tail)))
         start = len(lead)
@@ -355,51 +364,9 @@ class CrossedSolver:
             first @ own.T + cross + cross.T + W @ tail @ W.T - reach @ Y @ reach.T - fixed @ fixed.T
         )
 
-    def _per_term(
-        self,
-        state: _State,
-        sums: list[Matrix],
-        effects: list[Matrix],
-        average: Matrix,
-        trace: Matrix,
-        reml: bool,
-    ) -> Derivatives:
-        """Restrict sums over merged groups to the blocks of their terms, in the terms' order."""
-        logdet, quadratic, chosen = {}, {}, {}
-        start = 0
-        for group, F, E in zip((self.leading, *self.others), sums, effects, strict=True):
-            k = group.size
-            if reml:
-                F = F - np.einsum("sam,sbm->ab", E[:-1], E[:-1])
-            q = E[-1] @ E[-1].T
-            index = start + np.arange(k * k).reshape(k, k)
-            start += k * k
-            for i, part in group.members:
-                logdet[i], quadratic[i] = F[part, part], q[part, part]
-                chosen[i] = index[part, part].ravel()
-        order = range(len(chosen))
-        pick = np.concatenate([chosen[i] for i in order])
-        return Derivatives(
-            terms_of(state.logdet, state.L),
-            tuple(logdet[i] for i in order),
-            tuple(quadratic[i] for i in order),
-            average[np.ix_(pick, pick)],
-            trace[np.ix_(pick, pick)],
-            exact=False,
-        )
-
 
 # Relative size of the smallest singular value of lambda below which its inverse is not used.
 REGULAR = 1e-3
-
-
-def _directions(v: Matrix) -> Matrix:
-    """E_ab v for all (a, b), row by row: (k * k, k, l) from v (k, l)."""
-    k, l = v.shape
-    W = np.zeros((k, k, k, l))
-    for a in range(k):
-        W[a, :, a, :] = v
-    return W.reshape(k * k, k, l)
 
 
 def _diagonal_sum(block: Matrix, group: Group) -> Matrix:

@@ -99,13 +99,6 @@ class GroupedSolver:
             f"({distinct} distinct {group.size} x {group.size} blocks) eliminated in closed form"
         )
 
-    def _factor(self, factors: Factors) -> Matrix:
-        group = self.problem.groups[0]
-        lam = np.zeros((group.size, group.size))
-        for i, part in group.members:
-            lam[part, part] = factors[i]
-        return lam
-
     @property
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
@@ -113,12 +106,12 @@ class GroupedSolver:
 
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
-        logdet, reduced = self._reduced(self._factor(factors))
+        logdet, reduced = self._reduced(group_factor(self.problem.groups[0], factors))
         return terms_of(logdet, cholesky(reduced))
 
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with exact first and second derivatives."""
-        lam = self._factor(factors)
+        lam = group_factor(self.problem.groups[0], factors)
         logdet, reduced, sweeps = 0.0, self.base.copy(), []
         for levels in self.chunks:
             H, part = penalized_inverse(levels.A, lam)
@@ -140,7 +133,7 @@ class GroupedSolver:
 
     def solution(self, factors: Factors) -> PLSSolution:
         """Coefficients at given factors."""
-        lam = self._factor(factors)
+        lam = group_factor(self.problem.groups[0], factors)
         group, p = self.problem.groups[0], self.problem.p
         logdet, reduced = self._reduced(lam)
         L = cholesky(reduced)
@@ -161,6 +154,14 @@ class GroupedSolver:
             logdet += float(levels.counts @ part)
             reduced -= _swept(levels, H)
         return logdet, reduced
+
+
+def group_factor(group: Group, factors: Factors) -> Matrix:
+    """Factor of a group (k, k): its terms' factors along the diagonal."""
+    lam = np.zeros((group.size, group.size))
+    for i, part in group.members:
+        lam[part, part] = factors[i]
+    return lam
 
 
 def gram(group: Group) -> Matrix:
@@ -332,3 +333,62 @@ class _Sums:
             average.reshape(k * k, k * k)[pick],
             trace.reshape(k * k, k * k)[pick],
         )
+
+
+def directions(v: Matrix) -> Matrix:
+    """E_ab v for all (a, b), row by row: (k * k, k, l) from v (k, l)."""
+    k, n_levels = v.shape
+    W = np.zeros((k, k, k, n_levels))
+    for a in range(k):
+        W[a, :, a, :] = v
+    return W.reshape(k * k, k, n_levels)
+
+
+def per_term(
+    terms: PLSTerms,
+    groups: tuple[Group, ...],
+    sums: list[Matrix],
+    effects: list[Matrix],
+    average: Matrix,
+    trace: Matrix,
+    reml: bool,
+) -> Derivatives:
+    """Derivatives of several groups, restricted to the blocks of their terms in the terms' order.
+
+    Parameters
+    ----------
+    terms : PLSTerms
+        The values.
+    groups : tuple of Group
+        Groups of G columns each.
+    sums : list of (k, k) arrays
+        Sums over levels of the diagonal blocks of Z'V^-1 Z.
+    effects : list of (t, k, l) arrays
+        E = Z'V^-1 [X y] L^-T per group.
+    average, trace : (K, K) arrays
+        Over the directions (a, b) of all groups, K = sum of k^2; `trace` need not be exact.
+    reml : bool
+        Whether the log determinant includes that of X'V^-1 X.
+    """
+    logdet, quadratic, chosen = {}, {}, {}
+    start = 0
+    for group, F, E in zip(groups, sums, effects, strict=True):
+        k = group.size
+        if reml:
+            F = F - np.einsum("sam,sbm->ab", E[:-1], E[:-1])
+        q = E[-1] @ E[-1].T
+        index = start + np.arange(k * k).reshape(k, k)
+        start += k * k
+        for i, part in group.members:
+            logdet[i], quadratic[i] = F[part, part], q[part, part]
+            chosen[i] = index[part, part].ravel()
+    order = range(len(chosen))
+    pick = np.concatenate([chosen[i] for i in order])
+    return Derivatives(
+        terms,
+        tuple(logdet[i] for i in order),
+        tuple(quadratic[i] for i in order),
+        average[np.ix_(pick, pick)],
+        trace[np.ix_(pick, pick)],
+        exact=False,
+    )

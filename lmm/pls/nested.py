@@ -1,0 +1,290 @@
+"""Nested grouping factors: a chain in which every level belongs to one level of the next factor.
+
+Classes in schools in regions: eliminating the classes leaves the schools' blocks diagonal by school,
+eliminating those leaves the regions', and so on, so that each step is the elimination of
+`lmm.pls.grouped` with a wider border: level i of factor c couples with the blocks of its ancestors
+only, and with [X y]. An evaluation costs O(number of levels).
+
+Columns of a border are ordered [ancestors' columns, from the next factor to the last; X; y].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
+from lmm.pls.grouped import (
+    cholesky,
+    couplings,
+    directions,
+    gram,
+    group_factor,
+    identity_minus,
+    penalized_inverse,
+    per_term,
+)
+from lmm.pls.kernels import sum_by
+from lmm.pls.problem import Group, Problem
+
+__all__ = ["NestedSolver", "chain"]
+
+
+def chain(groups: tuple[Group, ...]) -> tuple[Group, ...] | None:
+    """The groups ordered so that each is nested in the next, or None where they are not."""
+    ordered = tuple(sorted(groups, key=lambda group: -group.n_levels))
+    nested = all(_parents(fine, coarse) is not None for fine, coarse in pairwise(ordered))
+    return ordered if nested else None
+
+
+def _parents(fine: Group, coarse: Group) -> IntVector | None:
+    """Level of `coarse` that each level of `fine` belongs to, or None where it has several."""
+    parents = np.zeros(fine.n_levels, dtype=np.intp)
+    parents[fine.codes] = coarse.codes
+    return parents if np.array_equal(parents[fine.codes], coarse.codes) else None
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Everything at one Lambda: blocks and borders after elimination, per factor of the chain."""
+
+    lams: list[Matrix]
+    A: list[Matrix]
+    D: list[Matrix]
+    H: list[Matrix]
+    logdet: float
+    L: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class NestedSolver:
+    """Block solver for nested factors.
+
+    Parameters
+    ----------
+    problem : Problem
+        Standardized problem.
+    groups : tuple of Group
+        The chain, finest factor first.
+    ancestors : tuple of tuple of (l_c,) int arrays
+        Per factor c and later factor h, the level of h that each level of c belongs to.
+    A : tuple of (k_c, k_c, l_c) arrays
+        Z_i'Z_i per factor.
+    D : tuple of (tau_c, k_c, l_c) arrays
+        Border: [Z_ancestors X y]'Z_i per factor.
+    """
+
+    problem: Problem
+    groups: tuple[Group, ...]
+    ancestors: tuple[tuple[IntVector, ...], ...]
+    A: tuple[Matrix, ...]
+    D: tuple[Matrix, ...]
+
+    name = "block"
+
+    @classmethod
+    def build(cls, problem: Problem, groups: tuple[Group, ...]) -> NestedSolver:
+        """Accumulate the cross-products of a problem whose groups form a chain."""
+        ancestors, A, D = [], [], []
+        for c, group in enumerate(groups):
+            later = groups[c + 1 :]
+            found = [_parents(group, other) for other in later]
+            ancestors.append(tuple(parents for parents in found if parents is not None))
+            A.append(gram(group))
+            rows = [
+                sum_by(group.Z.T * other.Z[:, x], group.codes, group.n_levels)
+                for other in later
+                for x in range(other.size)
+            ]
+            D.append(np.concatenate([np.array(rows), couplings(problem, group)]) if rows
+                     else couplings(problem, group))
+        return cls(problem, groups, tuple(ancestors), tuple(A), tuple(D))
+
+    def with_response(self, y: Vector) -> NestedSolver:
+        """The same design with another response (n,)."""
+        problem = self.problem.with_response(y)
+        D = []
+        for group, border in zip(self.groups, self.D, strict=True):
+            own = sum_by(group.Z.T * problem.y, group.codes, group.n_levels)
+            D.append(np.concatenate([border[:-1], own[None]]))
+        return NestedSolver(problem, self.groups, self.ancestors, self.A, tuple(D))
+
+    @property
+    def description(self) -> str:
+        """What was chosen and why."""
+        names = " in ".join(f"{group.n_levels} levels of {group.name}" for group in self.groups)
+        return f"block: nested factors eliminated one after the other, {names}"
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return self.problem.p + 1
+
+    @cached_property
+    def _columns(self) -> tuple[tuple[slice, ...], ...]:
+        """Per factor c, the part of its border that belongs to each later factor."""
+        columns = []
+        for c in range(len(self.groups)):
+            stops = list(accumulate((g.size for g in self.groups[c + 1 :]), initial=0))
+            columns.append(tuple(slice(a, b) for a, b in pairwise(stops)))
+        return tuple(columns)
+
+    def _later(self, c: int) -> list[tuple[int, slice, IntVector]]:
+        """Later factors of c: (factor, its columns in c's border, ancestor of each level)."""
+        return [
+            (c + 1 + j, part, parents)
+            for j, (part, parents) in enumerate(
+                zip(self._columns[c], self.ancestors[c], strict=True)
+            )
+        ]
+
+    # Forward ---------------------------------------------------------------------------------
+
+    def _state(self, factors: Factors) -> _State:
+        lams = [group_factor(group, factors) for group in self.groups]
+        A, D, H = [a.copy() for a in self.A], [d.copy() for d in self.D], []
+        base, logdet, t = self.problem.base, 0.0, self.problem.p + 1
+        for c, lam in enumerate(lams):
+            inverse, logdets = penalized_inverse(A[c], lam)
+            H.append(inverse)
+            logdet += float(logdets.sum())
+            HD = np.einsum("abm,tbm->tam", inverse, D[c])
+            for h, part, parents in self._later(c):
+                swept = np.einsum("tam,xam->txm", D[c][part.start :], HD[part])
+                swept = sum_by(swept, parents, self.groups[h].n_levels)
+                A[h] -= swept[: part.stop - part.start]
+                D[h] -= swept[part.stop - part.start :]
+            base = base - D[c][-t:].reshape(t, -1) @ HD[-t:].reshape(t, -1).T
+        return _State(lams, A, D, H, logdet, cholesky(base))
+
+    def terms(self, factors: Factors) -> PLSTerms:
+        """Values only."""
+        state = self._state(factors)
+        return terms_of(state.logdet, state.L)
+
+    def solution(self, factors: Factors) -> PLSSolution:
+        """Coefficients at given factors."""
+        state = self._state(factors)
+        half = np.linalg.inv(state.L)
+        beta = -half[-1, :-1] / half[-1, -1]
+        E = self._effects(state, half, [identity_minus(a, h) for a, h in zip(state.A, state.H, strict=True)])
+        effects = {}
+        for group, lam, e in zip(self.groups, state.lams, E, strict=True):
+            b = np.einsum("ab,bm->ma", lam @ lam.T, e[-1]) / half[-1, -1]
+            effects.update({i: b[:, part] for i, part in group.members})
+        return PLSSolution(
+            terms_of(state.logdet, state.L),
+            beta,
+            tuple(effects[i] for i in range(len(effects))),
+            half[:-1, :-1].T,
+        )
+
+    # Backward --------------------------------------------------------------------------------
+
+    def _effects(self, state: _State, half: Matrix, N: list[Matrix]) -> list[Matrix]:
+        """E_c = Z_c'V^-1 [X y] L^-T, (t, k_c, l_c) per factor."""
+        t = len(half)
+        E: list[Matrix] = [np.empty(0)] * len(N)
+        for c in reversed(range(len(N))):
+            _, k, n_levels = state.D[c].shape
+            R = (half @ state.D[c][-t:].reshape(t, -1)).reshape(t, k, n_levels)
+            for h, part, parents in self._later(c):
+                solved = np.einsum("ab,tbm->tam", state.lams[h] @ state.lams[h].T, E[h])
+                R = R - np.einsum("xam,txm->tam", state.D[c][part], solved[:, :, parents])
+            E[c] = np.einsum("abm,tbm->tam", N[c], R)
+        return E
+
+    def _diagonal_blocks(self, state: _State, N: list[Matrix]) -> list[Matrix]:
+        """Diagonal blocks of Z_c'V^-1 Z_c, (k_c, k_c, l_c) per factor.
+
+        `selected` is the inverse of the penalized cross-products over a level and its ancestors.
+        """
+        F: list[Matrix] = [np.empty(0)] * len(N)
+        selected = np.empty((0, 0, 0))
+        for c in reversed(range(len(N))):
+            F[c] = np.einsum("abm,bcm->acm", N[c], state.A[c])
+            if not self.ancestors[c]:
+                selected = state.H[c]
+                continue
+            width = self._columns[c][-1].stop
+            above = selected[:, :, self.ancestors[c][0]]
+            C = state.D[c][:width]
+            NC = np.einsum("abm,xbm->xam", N[c], C)
+            F[c] = F[c] - np.einsum("xam,xym,ybm->abm", NC, above, NC, optimize=True)
+            HC = np.einsum("abm,xbm->xam", state.H[c], C)
+            side = -np.einsum("xam,xym->aym", HC, above)
+            own = state.H[c] - np.einsum("aym,ybm->abm", side, HC)
+            top = np.concatenate([own, side], axis=1)
+            bottom = np.concatenate([side.transpose(1, 0, 2), above], axis=1)
+            selected = np.concatenate([top, bottom])
+        return F
+
+    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
+        """Values with exact first derivatives, and second ones by the average information."""
+        state = self._state(factors)
+        N = [identity_minus(a, h) for a, h in zip(state.A, state.H, strict=True)]
+        E = self._effects(state, np.linalg.inv(state.L), N)
+        F = self._diagonal_blocks(state, N)
+        traces = []
+        for f in F:
+            k = len(f)
+            flat = f.reshape(k * k, -1)
+            square = (flat @ flat.T).reshape(k, k, k, k)
+            traces.append(np.einsum("bcda->abcd", square).reshape(k * k, k * k))
+        return per_term(
+            terms_of(state.logdet, state.L),
+            self.groups,
+            [f.sum(axis=2) for f in F],
+            E,
+            self._average(state, [e[-1] for e in E]),
+            np.asarray(block_diag(*traces)),
+            reml,
+        )
+
+    def _average(self, state: _State, v: list[Matrix]) -> Matrix:
+        """``w'Z'PZ w`` for w = E_ab v over all factors' directions, (K, K).
+
+        The columns Z w are swept like responses: what is left of their cross-products after all
+        factors and X are swept out is the result.
+        """
+        R, RX, products = self._direction_products(v)
+        t = self.problem.p + 1
+        for c, H in enumerate(state.H):
+            HR = np.einsum("abm,kbm->kam", H, R[c])
+            K = len(HR)
+            products = products - R[c].reshape(K, -1) @ HR.reshape(K, -1).T
+            for h, part, parents in self._later(c):
+                swept = np.einsum("xam,kam->kxm", state.D[c][part], HR)
+                R[h] -= sum_by(swept, parents, self.groups[h].n_levels)
+            RX = RX - HR.reshape(K, -1) @ state.D[c][-t:-1].reshape(t - 1, HR[0].size).T
+        half = np.linalg.inv(state.L[:-1, :-1])
+        fixed = RX @ half.T
+        return np.asarray(products - fixed @ fixed.T)
+
+    def _direction_products(self, v: list[Matrix]) -> tuple[list[Matrix], Matrix, Matrix]:
+        """Z_c'Zw (K, k_c, l_c) per factor, X'Zw (K, p) and w'Z'Zw (K, K), unswept."""
+        W = [directions(effect) for effect in v]
+        starts = list(accumulate((len(w) for w in W), initial=0))
+        K, t = starts[-1], self.problem.p + 1
+        R = [np.zeros((K, *effect.shape)) for effect in v]
+        RX = np.zeros((K, self.problem.p))
+        for c, w in enumerate(W):
+            own = slice(starts[c], starts[c + 1])
+            R[c][own] += np.einsum("abm,kbm->kam", self.A[c], w)
+            border = self.D[c][-t:-1].reshape(t - 1, w[0].size)
+            RX[own] = w.reshape(len(w), -1) @ border.T
+            for h, part, parents in self._later(c):
+                other = slice(starts[h], starts[h + 1])
+                down = np.einsum("xam,kam->kxm", self.D[c][part], w)
+                R[h][own] += sum_by(down, parents, self.groups[h].n_levels)
+                R[c][other] += np.einsum("xam,kxm->kam", self.D[c][part], W[h][:, :, parents])
+        products = np.zeros((K, K))
+        for c, w in enumerate(W):
+            own = slice(starts[c], starts[c + 1])
+            products[own] = w.reshape(len(w), -1) @ R[c].reshape(K, -1).T
+        return R, RX, products
