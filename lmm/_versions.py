@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
 
-_REQUIRED = ("numpy", "scipy", "pandas", "formulaic", "narwhals")
+_REQUIRED = ("numpy", "scipy", "pandas", "formulaic", "narwhals", "threadpoolctl")
 _OPTIONAL = ("scikit-sparse", "matplotlib", "polars", "pyarrow", "joblib")
 
 

@@ -30,7 +30,7 @@ def test_version_is_the_installed_one():
 def test_base_dependencies():
     base = [line for line in requires("lmm") if "extra ==" not in line]
     names = {re.match(r"[\w-]+", line).group() for line in base}
-    assert names == {"formulaic", "narwhals", "numpy", "pandas", "scipy"}
+    assert names == {"formulaic", "narwhals", "numpy", "pandas", "scipy", "threadpoolctl"}
 
 
 def test_readme_shows_what_its_command_prints():

@@ -135,7 +135,7 @@ def _column_texts(column: pd.Series[Any], digits: int) -> list[str]:
     if pd.api.types.is_bool_dtype(column):
         return [str(value).upper() for value in column]
     if pd.api.types.is_numeric_dtype(column):
-        return format_numbers(column.to_numpy(na_value=np.nan), digits)
+        return format_numbers(column.to_numpy(float, na_value=np.nan), digits)
     return ["<NA>" if pd.isna(value) else str(value) for value in column]
 
 
