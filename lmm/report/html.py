@@ -7,8 +7,6 @@ from html import escape
 
 __all__ = ["table_html", "text_html"]
 
-_STYLE = "text-align:right;white-space:pre"
-
 
 def table_html(
     cells: Sequence[Sequence[str]],
@@ -40,14 +38,13 @@ def table_html(
     >>> table_html([["1.5"]], ["<x>"], rows=["a & b"])
     '<table><thead><tr><th></th><th>&lt;x&gt;</th></tr></thead>...<th>a &amp; b</th>...'
     """
-    labels = [[]] * len(cells) if rows is None else [[name] for name in rows]
-    head = _row("th", columns if rows is None else ["", *columns])
-    body = "".join(
-        f"<tr>{_cells('th', label)}{_cells('td', line)}</tr>"
-        for label, line in zip(labels, cells, strict=True)
-    )
+    stubs = [[]] * len(cells) if rows is None else [[name] for name in rows]
+    head = _row([], columns if rows is None else ["", *columns], "th")
+    body = "".join(_row(stub, line) for stub, line in zip(stubs, cells, strict=True))
     title = "" if caption is None else f"<caption>{escape(caption)}</caption>"
-    return f"<table>{title}<thead>{head}</thead><tbody>{body}</tbody></table>"
+    return (
+        f'<table>{title}<thead>{head}</thead><tbody style="text-align:right">{body}</tbody></table>'
+    )
 
 
 def text_html(text: str) -> str:
@@ -61,10 +58,7 @@ def text_html(text: str) -> str:
     return f'<p style="white-space:pre-wrap">{escape(text)}</p>'
 
 
-def _row(tag: str, texts: Sequence[str]) -> str:
-    return f"<tr>{_cells(tag, texts)}</tr>"
-
-
-def _cells(tag: str, texts: Sequence[str]) -> str:
-    style = f' style="{_STYLE}"' if tag == "td" else ""
-    return "".join(f"<{tag}{style}>{escape(text.strip())}</{tag}>" for text in texts)
+def _row(stub: Sequence[str], texts: Sequence[str], tag: str = "td") -> str:
+    names = "".join(f"<th>{escape(name)}</th>" for name in stub)
+    cells = "".join(f"<{tag}>{escape(text.strip())}</{tag}>" for text in texts)
+    return f"<tr>{names}{cells}</tr>"

@@ -134,6 +134,8 @@ def frame_cells(frame: pd.DataFrame, digits: int = 7) -> Cells:
 def _column_texts(column: pd.Series[Any], digits: int) -> list[str]:
     if pd.api.types.is_bool_dtype(column):
         return [str(value).upper() for value in column]
+    if pd.api.types.is_integer_dtype(column) and not column.hasnans:
+        return format_numbers(column.to_numpy(int), digits)
     if pd.api.types.is_numeric_dtype(column):
         return format_numbers(column.to_numpy(float, na_value=np.nan), digits)
     return ["<NA>" if pd.isna(value) else str(value) for value in column]

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lmm.report.format import (
     abbreviate,
@@ -86,3 +88,18 @@ def test_abbreviate_keeps_equal_names_equal():
 
 def test_abbreviate_ends_when_names_differ_only_in_outer_spaces():
     assert abbreviate(["ab", " ab"], 2) == ["ab", "ab"]
+
+
+@given(st.lists(st.floats(-1e300, 1e300, allow_subnormal=False), min_size=1), st.integers(1, 15))
+def test_every_number_shows_its_digits_in_one_width(values, digits):
+    texts = format_numbers(values, digits)
+    half_a_digit = 0.5 * 10.0 ** (1 - digits)
+    assert len({len(text) for text in texts}) == 1
+    np.testing.assert_allclose([float(text) for text in texts], values, rtol=half_a_digit)
+
+
+@given(st.lists(st.text("abcdexyzAB12 :.()", min_size=1, max_size=15), unique_by=str.strip))
+def test_abbreviations_of_distinct_names_are_distinct(names):
+    short = abbreviate(names, 6)
+    assert len(set(short)) == len(names)
+    assert all(len(text) <= max(len(name), 6) for text, name in zip(short, names, strict=True))

@@ -2,9 +2,12 @@
 
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import lmm
+from lmm.report import VarCorr, variance_components
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 # The last digit printed needs more of an optimum than inference does.
@@ -53,3 +56,28 @@ def test_texts_are_those_of_lmer(model_id):
     }
     for key, text in texts.items():
         assert untied(text) == untied(expected_text(reference, key))
+
+
+def varcorr_of(reference) -> VarCorr:
+    """The variance components that R estimated."""
+    table = pd.DataFrame(reference["VarCorr"])
+    *terms, (_, residual) = table.groupby("grp", sort=False)
+    columns = [tuple(rows["var1"][rows["var2"].isna()]) for _, rows in terms]
+    covariances = [covariance(rows["vcov"].to_numpy()) for _, rows in terms]
+    groups = [group for group, _ in terms]
+    return variance_components(groups, columns, covariances, residual["sdcor"].item())
+
+
+def covariance(lower_triangle):
+    """The symmetric matrix of a lower triangle, column by column."""
+    k = int(np.sqrt(2 * len(lower_triangle)))
+    matrix = np.zeros((k, k))
+    matrix[np.triu_indices(k)] = lower_triangle
+    return matrix + np.triu(matrix, 1).T
+
+
+@pytest.mark.parametrize("model_id", MODEL_IDS)
+def test_variance_components_of_r_print_as_in_r(model_id):
+    reference = load_reference(model_id)
+    text = varcorr_of(reference).to_text(components=("Variance", "Std.Dev."))
+    assert text.split("\n") == reference["varcorr_text"]

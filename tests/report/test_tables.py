@@ -56,6 +56,11 @@ def test_data_frame_of_mixed_columns():
     ]
 
 
+def test_integers_are_written_out_and_may_be_missing():
+    table = pd.DataFrame({"n": [100000, 5], "m": pd.array([100000, None], dtype="Int64")})
+    assert frame_text(table).split("\n") == ["       n     m", "0 100000 1e+05", "1      5    NA"]
+
+
 def test_a_column_wider_than_the_line_stands_alone():
     lines = matrix_text([["a", "b"]], ["r"], ["x" * 100, "y"]).split("\n")
     assert [len(line) for line in lines] == [102, 102, 3, 3]
