@@ -218,7 +218,7 @@ class ProfiledCriterion:
             gradient[part] = 2.0 * (G @ factor)[rows, columns]
             same = columns[:, None] == columns
             hessian[part, part] += 2.0 * np.where(same, G[rows[:, None], rows], 0.0)  # (4)
-        S = self._symmetric
+        S = self.symmetric_entries
         return Evaluation(
             self.from_terms(derivatives.terms),
             gradient,
@@ -230,7 +230,7 @@ class ProfiledCriterion:
         )
 
     @cached_property
-    def _symmetric(self) -> Matrix:
+    def symmetric_entries(self) -> Matrix:
         """Derivative of the stacked Gamma entries w.r.t. those that theta fills, (m, K)."""
         blocks = []
         for term in self.matrices.terms:

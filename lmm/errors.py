@@ -12,6 +12,7 @@ __all__ = [
     "LmmWarning",
     "NumericalError",
     "RankDeficiencyWarning",
+    "RefitWarning",
     "ScaleWarning",
     "SingularFitWarning",
     "nearest",
@@ -72,6 +73,10 @@ class SingularFitWarning(LmmWarning):
 
 class RankDeficiencyWarning(LmmWarning):
     """Columns of the fixed-effects model matrix were dropped."""
+
+
+class RefitWarning(LmmWarning):
+    """A test needs another criterion than the one the model was fitted by, and refits it."""
 
 
 class ScaleWarning(LmmWarning):

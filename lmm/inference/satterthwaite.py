@@ -1,0 +1,116 @@
+"""Satterthwaite's degrees of freedom, from exact derivatives.
+
+With the variance parameters ``phi = (theta, sigma)``, H the Hessian in phi of the criterion with
+sigma not profiled out, and ``g_r`` the derivative of the variance ``L vcov L'`` in phi_r, a contrast has
+
+    df = 2 (L vcov L')^2 / (g' A g),    A = 2 H^-1                                             (1)
+
+(Giesbrecht & Burns, 1985, Biometrics 41, 477-486; Kuznetsova, Brockhoff & Christensen, 2017,
+J. Stat. Softw. 82(13)). Several contrasts at once: Fai & Cornelius (1996), J. Stat. Comput. Simul. 54,
+363-378.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmm._types import Matrix, Vector
+from lmm.fit import Fit
+from lmm.inference.base import FTest, orthogonal_rows
+from lmm.inference.sensitivity import Couplings, Curvature, entries_in_theta
+
+__all__ = ["Satterthwaite"]
+
+# Directions with an eigenvalue of H below this carry no information and are left out, as lmerTest.
+SINGULAR = 1e-8
+# Degrees of freedom that differ by less than this count as equal.
+EQUAL = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Satterthwaite:
+    """Satterthwaite's method at a fit.
+
+    Attributes
+    ----------
+    fit : Fit
+        The fit.
+    varpar_vcov : (m + 1, m + 1) array
+        Asymptotic covariance A of (theta, sigma).
+    gradients : (m + 1, p, p) array
+        Derivatives of the covariance of beta in (theta, sigma).
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> method = Satterthwaite.of(m.fit)
+    >>> method.df(np.array([[0.0, 1.0]])).round(2)
+    array([17.])
+    """
+
+    fit: Fit
+    varpar_vcov: Matrix
+    gradients: Matrix
+
+    name = "Satterthwaite"
+
+    @classmethod
+    def of(cls, fit: Fit) -> Satterthwaite:
+        """Prepare the method."""
+        curvature = Curvature.of(fit)
+        first, second = entries_in_theta(fit, curvature.slopes)
+        H = _hessian(fit, curvature, first, second)
+        U = fit.fixed_root
+        in_theta = np.einsum("rt,rpq->tpq", first, Couplings(fit).first)
+        gradients = np.concatenate(
+            [fit.sigma**2 * (U @ in_theta @ U.T), 2.0 / fit.sigma * fit.vcov[None]]
+        )
+        return cls(fit, 2.0 * _positive_inverse(H), gradients)
+
+    @property
+    def vcov(self) -> Matrix:
+        """Covariance of beta, (p, p)."""
+        return self.fit.vcov
+
+    def df(self, L: Matrix) -> Vector:
+        """Degrees of freedom (1) of each row of L (r, p)."""
+        variance = np.einsum("rp,pq,rq->r", L, self.vcov, L)
+        g = np.einsum("rp,tpq,rq->rt", L, self.gradients, L, optimize=True)
+        spread = np.einsum("rt,tu,ru->r", g, self.varpar_vcov, g)
+        return np.asarray(2.0 * variance**2 / spread)
+
+    def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
+        """Joint test of ``L beta = rhs``, L (q, p)."""
+        residual = L @ self.fit.beta - (0.0 if rhs is None else rhs)
+        rows, residual, variances = orthogonal_rows(L, self.vcov, residual)
+        return FTest(float(np.mean(residual**2 / variances)), len(rows), _pooled(self.df(rows)))
+
+
+def _pooled(df: Vector) -> float:
+    """Denominator of a mean of independent squared t variables: matches the mean of the F."""
+    if len(df) == 1 or np.ptp(df) < EQUAL:
+        return float(df.mean())
+    if (df <= 2.0).any():
+        return 2.0
+    mean = float((df / (df - 2.0)).sum())
+    return 2.0 * mean / (mean - len(df))
+
+
+def _hessian(fit: Fit, curvature: Curvature, first: Matrix, second: Matrix) -> Matrix:
+    """H in (theta, sigma) of ``logdet + nu log(2 pi sigma^2) + pwrss / sigma^2``."""
+    m, nu = len(first), fit.criterion.degrees_of_freedom
+    H = np.empty((m + 1, m + 1))
+    H[:m, :m] = first.T @ (2.0 * nu * curvature.average - curvature.trace) @ first + second
+    H[m, :m] = H[:m, m] = 2.0 * nu / fit.sigma * (first.T @ curvature.quadratic)
+    H[m, m] = 4.0 * nu / fit.sigma**2
+    return H
+
+
+def _positive_inverse(H: Matrix) -> Matrix:
+    """Inverse of the part of H with positive eigenvalues."""
+    values, vectors = np.linalg.eigh(0.5 * (H + H.T))
+    kept = values > SINGULAR
+    return np.asarray((vectors[:, kept] / values[kept]) @ vectors[:, kept].T)
