@@ -1,0 +1,65 @@
+"""Data and fitted lines by group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from lmm.errors import DataError, nearest
+from lmm.plots.canvas import ACCENT, FAINT, INK, Model, axes, group_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["fitted_lines"]
+
+
+def fitted_lines(m: Model, x: str, group: str | None = None, ax: Axes | None = None) -> Axes:
+    """Response against a covariate, with fitted values joined by level and the population's line.
+
+    Where a level has several rows at one value of the covariate, fitted values are averaged; so
+    are the fixed parts of the population's line.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+    x : str
+        Covariate of the formula.
+    group : str, optional
+        Grouping factor; the first by default.
+    ax : Axes, optional
+        Where to draw.
+
+    Raises
+    ------
+    DataError
+        The formula has no such covariate, or the model no such grouping factor.
+    """
+    group = group_of(m, group)
+    matrices = m.fit.matrices
+    numeric = {
+        name: column
+        for name, column in matrices.frame.columns.items()
+        if isinstance(column, np.ndarray)
+    }
+    if x not in numeric:
+        raise DataError(f"the formula has no covariate {x!r}.{nearest(x, numeric)}")
+    term = next(term for term in matrices.terms if term.group == group)
+    rows = pd.DataFrame(
+        {"x": numeric[x], "level": term.codes, "fitted": m.fit.fitted, "fixed": m.fit.fixed_part}
+    )
+    ax = axes(ax)
+    ax.plot(rows["x"], matrices.y, "o", ms=2.5, color=FAINT, mec="none", alpha=0.7)
+    means = rows.groupby(["level", "x"])["fitted"].mean()
+    alpha = max(0.08, min(0.7, 20.0 / term.n_levels))
+    for _, line in means.groupby(level="level"):
+        ax.plot(line.index.get_level_values("x"), line, color=INK, lw=1.0, alpha=alpha)
+    population = rows.groupby("x")["fixed"].mean()
+    ax.plot(population.index, population, color=ACCENT, lw=2.5, label="population")
+    ax.plot([], [], color=INK, lw=1.0, label=f"by {group}")
+    ax.set(xlabel=x, ylabel=matrices.formula.source.split("~")[0].strip())
+    ax.legend(frameon=False)
+    return ax

@@ -1,0 +1,48 @@
+"""Plots of residuals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lmm.diagnostics import residuals
+from lmm.plots.canvas import ACCENT, INK, Model, axes, qq
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["qq_residuals", "residuals_vs_fitted"]
+
+
+def residuals_vs_fitted(m: Model, ax: Axes | None = None) -> Axes:
+    """Pearson residuals against fitted values, R's ``plot(m)``.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = axes(ax)
+    values = residuals(m.fit, "pearson")
+    ax.axhline(0.0, color=ACCENT, lw=1.2)
+    many = len(values) > 5000
+    size = 1.0 if many else 3.5
+    ax.plot(m.fit.fitted, values, "o", ms=size, color=INK, mec="none", alpha=0.3 if many else 0.7)
+    ax.set(xlabel="Fitted values", ylabel="Pearson residuals")
+    return ax
+
+
+def qq_residuals(m: Model, ax: Axes | None = None) -> Axes:
+    """Scaled Pearson residuals against normal quantiles.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = qq(axes(ax), residuals(m.fit, "pearson", scaled=True))
+    ax.set_ylabel("Scaled residuals")
+    return ax

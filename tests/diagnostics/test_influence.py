@@ -1,0 +1,90 @@
+"""Deletion diagnostics against lme4's influence()."""
+
+import numpy as np
+import pytest
+
+import lmm
+
+# lme4's own refits stop at about this relative error of the estimates.
+RTOL = 1e-4
+
+
+def test_deletion_of_groups(sleepstudy_slope):
+    # lme4 1.1-31: influence(fm1, "Subject")
+    deletion = sleepstudy_slope.influence("Subject")
+    assert deletion.converged.all()
+    assert deletion.n_evaluations.max() <= 6
+    assert list(deletion.deleted[:2]) == ["308", "309"]
+    np.testing.assert_allclose(
+        deletion.cooks_distance()[:6],
+        [0.082148405, 0.132020798, 0.098240744, 0.074146502, 0.050121507, 0.005613424],
+        rtol=RTOL,
+    )
+    np.testing.assert_allclose(
+        deletion.dfbeta()[:2], [[0.4242609, -0.6645539], [2.7264800, 0.4826765]], rtol=RTOL
+    )
+    np.testing.assert_allclose(
+        deletion.dfbetas()[:2], [[0.05872488, -0.4489274], [0.41087492, 0.3098969]], rtol=RTOL
+    )
+    change = deletion.dfbeta("varcorr").loc["308"]
+    assert change["sigma^2"] == pytest.approx(-95.76266, rel=RTOL)
+    assert change["var_(Intercept)|Subject"] == pytest.approx(82.0299, rel=RTOL)
+    # The difference of two covariances near 9, of which lme4 knows three digits.
+    assert change["cov_Days.(Intercept)|Subject"] == pytest.approx(-1.458233, abs=0.01)
+    assert change["var_Days|Subject"] == pytest.approx(-4.596982, rel=RTOL)
+
+
+def test_deletion_of_groups_from_random_intercepts(sleepstudy_int):
+    distance = sleepstudy_int.influence("Subject").cooks_distance()
+    np.testing.assert_allclose(distance[:2], [0.33921460, 0.29030906], rtol=RTOL)
+
+
+def test_deletion_of_cases(sleepstudy_int):
+    # lme4 1.1-31: influence(fi)
+    deletion = sleepstudy_int.influence()
+    assert len(deletion.to_frame()) == 180
+    np.testing.assert_allclose(
+        deletion.cooks_distance()[:3], [0.01650334, 0.01066341, 0.01129308], rtol=RTOL
+    )
+    np.testing.assert_allclose(
+        deletion.components_without[:2], [[951.9059, 1405.460], [951.1388, 1406.208]], rtol=RTOL
+    )
+
+
+def test_a_deletion_equals_a_fit_of_the_rest():
+    data = lmm.load_dataset("Pastes")
+    formula = "strength ~ 1 + (1 | batch/cask)"
+    deletion = lmm.lmer(formula, data).influence("batch")
+    rest = lmm.lmer(formula, data[data["batch"] != "C"])
+    g = list(deletion.deleted).index("C")
+    np.testing.assert_allclose(deletion.fixef_without[g], rest.beta, rtol=1e-9)
+    np.testing.assert_allclose(deletion.vcov_without[g], rest.vcov(), rtol=1e-5)
+
+
+def test_a_fixed_effect_without_data_is_missing():
+    data = lmm.load_dataset("Machines")
+    data["only"] = (data["Worker"] == "6").astype(float)
+    m = lmm.lmer("score ~ Machine + only + (1 | Worker)", data)
+    without = m.influence("Worker").fixef_without
+    assert np.isnan(without[:, 3]).sum() == 1
+    assert np.isfinite(without[:, :3]).all()
+
+
+def test_an_unknown_factor_is_refused(sleepstudy_int):
+    with pytest.raises(lmm.DataError, match=r"no grouping factor 'subject'\. Did you mean"):
+        sleepstudy_int.influence("subject")
+
+
+def test_a_factor_of_two_levels_cannot_lose_one():
+    rng = np.random.default_rng(2)
+    data = {"g": ["a", "b"] * 20, "h": np.repeat(np.arange(8), 5), "y": rng.normal(size=40)}
+    data["y"] = data["y"] + 3 * np.repeat(rng.normal(size=8), 5) + 5 * np.tile([0, 1], 20)
+    m = lmm.lmer("y ~ 1 + (1 | g) + (1 | h)", data)
+    with pytest.raises(lmm.DataError, match="leave 1 of the 2 levels of 'g'"):
+        m.influence("g")
+    assert m.influence("h").converged.all()
+
+
+def test_unknown_estimates_are_refused(sleepstudy_slope):
+    with pytest.raises(ValueError, match="fixed, varcorr"):
+        sleepstudy_slope.influence("Subject").dfbeta("random")
