@@ -20,6 +20,7 @@ from lmm.formula import parse_formula
 from lmm.model import LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import lmer, lmer_arrays
+from lmm.simulate import simulate_formula
 
 __all__ = [
     "COBYQA",
@@ -46,4 +47,5 @@ __all__ = [
     "minimize",
     "parse_formula",
     "show_versions",
+    "simulate_formula",
 ]

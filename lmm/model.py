@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ from scipy.linalg import block_diag
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
-from lmm.design.frame import Table, row_numbers
-from lmm.errors import DataError, LmmWarning
+from lmm.design.frame import Table, column_names, row_numbers
+from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning, nearest
+from lmm.expression import Name, parse_tilde, variables
 from lmm.fit import Fit, verdict
+from lmm.formula import Formula, update_formula
 from lmm.optimize import Optimum, Report, minimize, silent
 from lmm.report import (
     Coefficients,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from lmm.diagnostics import ConvergenceCheck, Influence
-    from lmm.formula import Formula
     from lmm.joint import JointCovariance
     from lmm.optimize import Optimizer
     from lmm.report.all_fit import AllFit
@@ -55,11 +56,30 @@ class Call:
         The table as given.
     arguments : mapping of str to object
         Keyword arguments of `lmm.lmer` other than the formula, as given.
+    response : (n,) array, optional
+        What `refit` put in place of the data's response.
     """
 
     function: Callable[..., LinearMixedModel]
     data: Any
     arguments: dict[str, Any]
+    response: Vector | None = None
+
+    def again(self, formula: Formula, changes: dict[str, Any]) -> LinearMixedModel:
+        """Call the function again, with another formula and changed arguments.
+
+        Raises
+        ------
+        TypeError
+            A changed argument does not exist, or the model was fitted to arrays.
+        """
+        if self.data is None:
+            raise TypeError("the model was fitted to arrays: call lmer_arrays again to change it")
+        known = ["data", "start", "verbose", *self.arguments]
+        for name in changes:
+            if name not in known:
+                raise TypeError(f"lmer has no argument {name!r}.{nearest(name, known)}")
+        return self.function(formula, **{"data": self.data, **self.arguments, **changes})
 
     @property
     def data_name(self) -> str | None:
@@ -90,6 +110,16 @@ class Call:
         if value is None or isinstance(value, str):
             return value
         return str(getattr(value, "name", None) or argument)
+
+
+def check_names(change: str, data: Any) -> None:
+    """Refuse a change of a formula that names what the data do not have.
+
+    R ignores the removal of a term that is not there, and so hides a misspelt name.
+    """
+    named = [node for node in parse_tilde(change) if node is not None]
+    names = {Name(name) for node in named for name in variables(node) if name != "."}
+    column_names(names, Table.of(data))
 
 
 @dataclass(frozen=True, eq=False)
@@ -420,6 +450,128 @@ class LinearMixedModel:
         )
         return result.to_frame(interval, level) if se or interval else result.to_series()
 
+    # Simulation and refitting ---------------------------------------------------------------------
+
+    def simulate(
+        self,
+        nsim: int = 1,
+        seed: int | np.random.Generator | None = None,
+        use_u: bool = False,
+        re_form: str | Formula | None = "~0",
+        newdata: Any = None,
+        *,
+        allow_new_levels: bool = False,
+        theta: Vector | None = None,
+        beta: Vector | None = None,
+        sigma: float | None = None,
+    ) -> pd.DataFrame:
+        """Simulate responses from the fitted model.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of responses.
+        seed : int or numpy.random.Generator, optional
+            Where the random numbers come from.
+        use_u : bool
+            Whether to hold all random effects at their conditional modes; the same as
+            ``re_form=None``.
+        re_form : str, Formula or None
+            Random effects that are held at their conditional modes; the others are drawn anew:
+            all of them by default.
+        newdata : table, optional
+            Rows to simulate; by default those of the fit.
+        allow_new_levels : bool
+            Whether effects that are held may have unknown levels.
+        theta, beta, sigma : optional
+            Parameters in place of the estimates.
+
+        Returns
+        -------
+        DataFrame (n, nsim)
+            Columns ``sim_1``, ``sim_2``, ...
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> y = m.simulate(nsim=2, seed=1)
+        >>> m.refit(y["sim_1"]).fixef().round(1)
+        (Intercept)    15...
+        dtype: float64
+        """
+        from lmm.simulate import simulate
+
+        return simulate(
+            self.fit,
+            nsim,
+            seed,
+            re_form=None if use_u else re_form,
+            newdata=newdata,
+            allow_new_levels=allow_new_levels,
+            offset=None if newdata is None else self.call.offset_for(newdata),
+            theta=theta,
+            beta=beta,
+            sigma=sigma,
+        )
+
+    def refit(self, y: Any) -> LinearMixedModel:
+        """Fit the same model to another response.
+
+        Parameters
+        ----------
+        y : (n,) array
+            Response of the rows used, or of all rows that `subset` selects.
+
+        Raises
+        ------
+        DataError
+            The length is another one, or a value is missing.
+        """
+        y = self.fit.matrices.frame.response_values(y)
+        call = replace(self.call, response=y)
+        return LinearMixedModel.estimate(self.fit.criterion.with_response(y), call)
+
+    def refit_ml(self) -> LinearMixedModel:
+        """The same model fitted by maximum likelihood; itself, if it was."""
+        if not self.reml:
+            return self
+        call = replace(self.call, arguments={**self.call.arguments, "reml": False})
+        return LinearMixedModel.estimate(replace(self.fit.criterion, reml=False), call)
+
+    def update(self, formula: str | None = None, **changes: Any) -> LinearMixedModel:
+        """Fit again with a changed formula or other arguments.
+
+        Parameters
+        ----------
+        formula : str, optional
+            A formula in which ``.`` stands for the old one's sides: ``". ~ . - Days"``.
+        **changes
+            Arguments of `lmm.lmer` that change, such as ``reml=False`` or ``data=...``.
+
+        Raises
+        ------
+        FormulaError, DataError
+            As `lmm.lmer`.
+        TypeError
+            There is no such argument, or the model was fitted to arrays.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.update(". ~ . - Days", reml=False).formula
+        Formula('Reaction ~ (Days | Subject)')
+        """
+        new = self.formula
+        if formula is not None:
+            new = update_formula(self.formula, formula)
+            check_names(formula, changes.get("data", self.call.data))
+        updated = self.call.again(new, changes)
+        if self.call.response is None or "data" in changes or new.response != self.formula.response:
+            return updated
+        return updated.refit(self.call.response)
+
     # Criteria -------------------------------------------------------------------------------------
 
     def reml_criterion(self) -> float:
@@ -564,10 +716,9 @@ class LinearMixedModel:
                 "deviance": self.optimum.value,
                 "df.resid": self.df_resid,
             }
-        kinds = [type(warning).__name__ for warning in self.warnings]
-        about_fit = ("ConvergenceWarning", "SingularFitWarning")
-        messages = tuple(str(w) for w, kind in zip(self.warnings, kinds, strict=True) if kind in about_fit)
-        notes = tuple(str(w) for w, kind in zip(self.warnings, kinds, strict=True) if kind not in about_fit)
+        of_fit = (ConvergenceWarning, SingularFitWarning)
+        messages = tuple(str(note) for note in self.warnings if isinstance(note, of_fit))
+        notes = tuple(str(note) for note in self.warnings if not isinstance(note, of_fit))
         return FitReport(
             reml=self.reml,
             formula=str(self.formula),

@@ -284,6 +284,36 @@ class Frame:
         padded[np.searchsorted(self.selected, self.rows)] = values
         return padded
 
+    def response_values(self, y: Any) -> Vector:
+        """Another response for the rows used, from values for them or for all selected rows.
+
+        Parameters
+        ----------
+        y : (n,) or (m,) array
+            Values.
+
+        Raises
+        ------
+        DataError
+            The length is neither n nor m, or a value for a row used is missing or infinite.
+        """
+        values = np.asarray(y, dtype=np.float64)
+        if values.shape == self.selected.shape:
+            values = values[np.searchsorted(self.selected, self.rows)]
+        if values.shape != self.rows.shape:
+            sizes = dict.fromkeys((len(self.rows), len(self.selected)))
+            raise DataError(
+                f"the new response has shape {values.shape}, but the model has "
+                f"{' (used) or '.join(map(str, sizes))} rows"
+            )
+        if not np.isfinite(values).all():
+            bad = ~np.isfinite(values)
+            raise DataError(
+                f"the new response is missing or infinite in {int(bad.sum())} of {len(bad)} rows, "
+                f"first at {self.row_name(int(np.argmax(bad)))}"
+            )
+        return values
+
     def row_name(self, i: int) -> str:
         """How messages name the i-th row used: by its label, else by its position."""
         row = int(self.rows[i])

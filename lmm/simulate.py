@@ -1,0 +1,231 @@
+"""Responses simulated from a model: the fitted one, or one with given parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.design import ModelMatrices, build_matrices
+from lmm.design.frame import Table
+from lmm.design.rows import fitted_rows, index_of, new_rows, select
+from lmm.errors import DataError
+from lmm.fit import Fit
+from lmm.formula import Formula, deparse, parse_formula, parse_one_sided
+
+__all__ = ["draw", "simulate", "simulate_formula"]
+
+PLACEHOLDER = ".simulated"
+"""Response of a formula that is simulated from before there is one."""
+
+
+def simulate(
+    fit: Fit,
+    nsim: int = 1,
+    seed: int | np.random.Generator | None = None,
+    *,
+    re_form: str | Formula | None = "~0",
+    newdata: Any = None,
+    allow_new_levels: bool = False,
+    offset: Vector | None = None,
+    theta: Vector | None = None,
+    beta: Vector | None = None,
+    sigma: float | None = None,
+) -> pd.DataFrame:
+    """Simulate responses for the rows of a fit, or for new rows.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fit.
+    nsim : int
+        Number of responses.
+    seed : int or numpy.random.Generator, optional
+        Where the random numbers come from.
+    re_form : str, Formula or None
+        Random effects that are held at their conditional modes, as `lmm.design.rows.select` takes
+        it; the others are drawn anew.
+    newdata : table, optional
+        New rows; a drawn random effect may have any levels there.
+    allow_new_levels : bool
+        Whether effects that are held may have unknown levels, with effects of zero.
+    offset : (m,) array, optional
+        Known part for new rows, beside the formula's offsets.
+    theta, beta, sigma : optional
+        Parameters in place of the estimates.
+
+    Returns
+    -------
+    DataFrame (n, nsim)
+        Columns ``sim_1``, ``sim_2``, ...; padded like fitted values.
+    """
+    matrices, frame = fit.matrices, fit.matrices.frame
+    theta = fit.theta if theta is None else _checked_theta(matrices, theta)
+    beta, sigma = _checked(matrices, fit.beta if beta is None else beta, sigma or fit.sigma)
+    held = select(matrices, re_form)
+    if newdata is None:
+        rows = fitted_rows(matrices)
+        levels = tuple(term.codes for term in matrices.terms)
+    else:
+        rows = new_rows(matrices, newdata, held, allow_new_levels, offset, all_columns=True)
+        levels = tuple(_own_levels(term.group, term.labels_for(newdata)) for term in matrices.terms)
+    mean = rows.fixed_part(beta) + rows.random_part(fit.b, held)
+    drawn = tuple(
+        (own, np.where(mask, 0.0, Z))
+        for own, Z, mask in zip(levels, rows.Z, held, strict=True)
+        if Z is not None
+    )
+    scale = np.full(rows.m, sigma) if rows.weights is None else sigma / np.sqrt(rows.weights)
+    factors = tuple(sigma * factor for factor in matrices.factors(theta))
+    values = draw(np.random.default_rng(seed), nsim, mean, factors, drawn, scale)
+    if newdata is not None:
+        return _labelled(values, index_of(newdata, rows.m))
+    return _labelled(np.column_stack([frame.pad(column) for column in values.T]), frame.labels)
+
+
+def simulate_formula(
+    formula: str | Formula,
+    data: Any,
+    *,
+    beta: Vector,
+    theta: Vector,
+    sigma: float,
+    nsim: int = 1,
+    seed: int | np.random.Generator | None = None,
+    **arguments: Any,
+) -> pd.DataFrame:
+    """Simulate responses of a model that is not fitted, for power studies and tests.
+
+    Parameters
+    ----------
+    formula : str or Formula
+        Such as ``"~ Days + (Days | Subject)"``; a response is ignored.
+    data : table
+        The columns that the formula uses.
+    beta : (p,) array
+        Fixed effects, in the order of the model matrix's columns.
+    theta : (m,) array
+        Covariance parameters, lme4's scale: relative to sigma.
+    sigma : float
+        Residual standard deviation.
+    nsim : int
+        Number of responses.
+    seed : int or numpy.random.Generator, optional
+        Where the random numbers come from.
+    **arguments
+        ``weights, offset, subset, contrasts, control`` as for `lmm.lmer`.
+
+    Returns
+    -------
+    DataFrame (n, nsim)
+        Columns ``sim_1``, ``sim_2``, ...
+
+    Raises
+    ------
+    ValueError
+        A parameter has the wrong length; the message names the parameters.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> data = {"g": list("aaabbbccc"), "x": [0, 1, 2] * 3}
+    >>> y = lmm.simulate_formula(
+    ...     "~ x + (1 | g)", data, beta=[1, 0.5], theta=[2], sigma=1, nsim=2, seed=1
+    ... )
+    >>> y.shape
+    (9, 2)
+    """
+    text = str(formula)
+    parsed = parse_one_sided(text) if text.lstrip().startswith("~") else parse_formula(text)
+    table = Table.of(data)
+    frame = pd.DataFrame({name: table.series(name) for name in table.names}, index=table.index)
+    frame[PLACEHOLDER] = 0.0
+    matrices = build_matrices(f"{PLACEHOLDER} ~ {deparse(parsed.rhs)}", frame, **arguments)
+    beta, sigma = _checked(matrices, beta, sigma)
+    theta = _checked_theta(matrices, theta)
+    rows = fitted_rows(matrices)
+    factors = tuple(sigma * factor for factor in matrices.factors(theta))
+    drawn = tuple((term.codes, term.Z) for term in matrices.terms)
+    scale = sigma * np.ones(rows.m) if rows.weights is None else sigma / np.sqrt(rows.weights)
+    mean = rows.fixed_part(beta)
+    values = draw(np.random.default_rng(seed), nsim, mean, factors, drawn, scale)
+    return _labelled(values, matrices.frame.labels)
+
+
+def draw(
+    rng: np.random.Generator,
+    nsim: int,
+    mean: Vector,
+    factors: tuple[Matrix, ...],
+    effects: tuple[tuple[IntVector, Matrix], ...],
+    scale: Vector,
+) -> Matrix:
+    """Draw responses: mean + Z b + residual.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Random numbers.
+    nsim : int
+        Number of responses.
+    mean : (n,) array
+        Known part.
+    factors : tuple of (k_i, k_i) arrays
+        Square roots of the random effects' covariances, in units of the response.
+    effects : tuple of (codes (n,), Z (n, k_i))
+        Level and columns of each row, per term.
+    scale : (n,) array
+        Standard deviations of the residuals.
+
+    Returns
+    -------
+    (n, nsim) array
+    """
+    values = np.repeat(mean[:, None], nsim, axis=1)
+    for factor, (codes, Z) in zip(factors, effects, strict=True):
+        u = rng.standard_normal((int(codes.max()) + 1, len(factor), nsim))
+        b = np.einsum("ab,lbs->las", factor, u)
+        for a in range(len(factor)):
+            values += Z[:, a, None] * b[codes, a]
+    values += scale[:, None] * rng.standard_normal(values.shape)
+    return values
+
+
+def _own_levels(group: str, labels: np.ndarray) -> IntVector:
+    codes, _ = pd.factorize(labels)
+    if (codes < 0).any():
+        raise DataError(
+            f"the grouping factor {group!r} is missing in {int((codes < 0).sum())} rows of newdata:"
+            " nothing can be simulated there. Leave these rows out"
+        )
+    return np.asarray(codes)
+
+
+def _checked(matrices: ModelMatrices, beta: Vector, sigma: float) -> tuple[Vector, float]:
+    beta = np.atleast_1d(np.asarray(beta, dtype=np.float64))
+    if beta.shape != (matrices.p,):
+        names = ", ".join(matrices.fixed.names)
+        raise ValueError(
+            f"beta has {beta.size} components, but the model has {matrices.p} fixed effects: "
+            f"{names}."
+        )
+    if not sigma > 0.0:
+        raise ValueError(f"sigma must be positive, not {sigma}.")
+    return beta, float(sigma)
+
+
+def _checked_theta(matrices: ModelMatrices, theta: Vector) -> Vector:
+    theta = np.atleast_1d(np.asarray(theta, dtype=np.float64))
+    if theta.shape != matrices.lower.shape:
+        raise ValueError(
+            f"theta has {theta.size} components, but the model has {len(matrices.lower)} "
+            f"covariance parameters: {', '.join(matrices.theta_names)}."
+        )
+    return theta
+
+
+def _labelled(values: Matrix, index: pd.Index) -> pd.DataFrame:
+    columns = [f"sim_{j + 1}" for j in range(values.shape[1])]
+    return pd.DataFrame(values, index=index, columns=columns)
