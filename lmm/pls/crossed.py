@@ -14,6 +14,9 @@ and its inner products with the couplings: two more sparse products (docs/theory
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,25 +45,25 @@ __all__ = ["CrossedSolver"]
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """Sparse couplings of the leading factor's columns with the tail's.
+    """Sparse couplings of the leading factor's columns with some columns of the tail.
 
     Attributes
     ----------
+    columns : slice
+        Columns of the tail.
     indptr, indices : (l + 1,) and (nnz,) int arrays
         Pattern over levels of the leading factor, CSR.
     rows : (nnz,) int array
         Level of each entry.
     values : (k, nnz) array
         One set of values per column of Z_1.
-    shape : (int, int)
-        Levels l and tail columns.
     """
 
+    columns: slice
     indptr: IntVector
     indices: IntVector
     rows: IntVector
     values: Matrix
-    shape: tuple[int, int]
 
     def times(self, blocks: Matrix) -> Matrix:
         """Blocks (k, k, l) times the couplings, (k, nnz)."""
@@ -71,12 +74,11 @@ class Links:
     def matrix(self, values: Matrix) -> sparse.csr_array:
         """Values (k, nnz) as one sparse (k l, columns) matrix, column by column of Z_1."""
         k, nnz = values.shape
-        indptr = np.concatenate(
-            [self.indptr[:-1] + nnz * a for a in range(k)] + [np.array([k * nnz])]
-        )
+        starts = (self.indptr[:-1] + nnz * np.arange(k)[:, None]).ravel()
         indices = self.indices if k == 1 else np.tile(self.indices, k)
         return sparse.csr_array(
-            (values.ravel(), indices, indptr), shape=(k * self.shape[0], self.shape[1])
+            (values.ravel(), indices, np.append(starts, k * nnz)),
+            shape=(len(starts), self.columns.stop - self.columns.start),
         )
 
 
@@ -110,8 +112,9 @@ class CrossedSolver:
         Z_i'Z_i of the leading factor.
     C : (t, k, l) array
         [X y]'Z_i.
-    links : Links
-        Couplings Z_i'Z_T.
+    links : tuple of Links
+        Couplings Z_i'Z_T, cut into pieces of the tail's columns: only the pieces on and above the
+        diagonal of a symmetric product are formed.
     tail : (q_T, q_T) array
         Z_T'Z_T.
     border : (q_T, t) array
@@ -123,7 +126,7 @@ class CrossedSolver:
     others: tuple[Group, ...]
     A: Matrix
     C: Matrix
-    links: Links
+    links: tuple[Links, ...]
     tail: Matrix
     border: Matrix
 
@@ -141,7 +144,7 @@ class CrossedSolver:
             tuple(others),
             gram(leading),
             couplings(problem, leading),
-            _links(leading, others),
+            tuple(_links(leading, tuple(others))),
             (Z.T @ Z).toarray(order="F"),
             Z.T @ Xy,
         )
@@ -178,13 +181,13 @@ class CrossedSolver:
         """Lambda_T M, or Lambda_T' M: the same k x k factor for every level of a group."""
         out = np.empty_like(M)
         for lam, part, group in zip(lams, self._parts, self.others, strict=True):
-            block = M[part]
-            if group.size == 1:
-                np.multiply(block, lam[0, 0], out=out[part])
-                continue
-            by_level = block.reshape(group.n_levels, group.size, -1)
             factor = lam.T if transpose else lam
-            out[part] = np.einsum("ab,lbc->lac", factor, by_level).reshape(block.shape)
+            for a in range(group.size):
+                row = slice(part.start + a, part.stop, group.size)
+                np.multiply(factor[a, 0], M[part.start : part.stop : group.size], out=out[row])
+                for b in range(1, group.size):
+                    if factor[a, b] != 0.0:
+                        out[row] += factor[a, b] * M[part.start + b : part.stop : group.size]
         return out
 
     # Forward ---------------------------------------------------------------------------------
@@ -196,10 +199,16 @@ class CrossedSolver:
         t = len(self.C)
         HC = np.einsum("abm,tbm->tam", H, self.C)
         base = self.problem.base - self.C.reshape(t, -1) @ HC.reshape(t, -1).T
-        S = self.links.matrix(self.links.values)
-        HS = self.links.matrix(self.links.times(H))
-        tail = self.tail - (S.T @ HS).toarray(order="F")
-        border = self.border - S.T @ HC.reshape(t, -1).T
+        tail, border = self.tail.copy(), self.border.copy()
+        S = [links.matrix(links.values) for links in self.links]
+        HS = [links.matrix(links.times(H)) for links in self.links]
+        for i, j, swept in self._upper_products(S, HS):
+            rows, columns = self.links[i].columns, self.links[j].columns
+            tail[rows, columns] -= swept.toarray()
+            if i < j:
+                tail[columns, rows] = tail[rows, columns].T
+        for links, piece in zip(self.links, S, strict=True):
+            border[links.columns] -= piece.T @ HC.reshape(t, -1).T
         lams = [group_factor(group, factors) for group in self.others]
         half = self._scale_rows(lams, tail, transpose=True)
         omega = self._scale_rows(lams, half.T, transpose=True)
@@ -256,7 +265,13 @@ class CrossedSolver:
         t, k, l = self.C.shape
         N = identity_minus(self.A, state.H)
         F = np.einsum("abm,bcm->acm", N, self.A)
-        NS = self.links.matrix(self.links.times(N))
+        NS_values = [links.times(N) for links in self.links]
+        NS = sparse.csr_array(
+            sparse.hstack(
+                [links.matrix(v) for links, v in zip(self.links, NS_values, strict=True)],
+                format="csr",
+            )
+        )
         inverse = _inverse(state.root)
         Y = self._scale_rows(lams, self._scale_rows(lams, inverse).T)
         # E: Z'V^-1 [X y] L^-T, of which the last column is v / sqrt(pwrss).
@@ -267,7 +282,7 @@ class CrossedSolver:
         D = np.einsum("abm,tbm->tam", N, (half @ self.C.reshape(t, -1)).reshape(t, k, l))
         E = D - (NS @ solved).T.reshape(t, k, l)
         F_tail = self._tail_F(lams, inverse, state.tail, Y)
-        sums = [F.sum(axis=2) - self._coupled(NS, Y)]
+        sums = [F.sum(axis=2) - self._coupled(NS_values, Y)]
         sums += [
             _diagonal_sum(F_tail[part, part], group)
             for part, group in zip(self._parts, self.others, strict=True)
@@ -288,16 +303,48 @@ class CrossedSolver:
             reml,
         )
 
-    def _coupled(self, NS: sparse.csr_array, Y: Matrix) -> Matrix:
-        """Sum over levels of (N S) Y (N S)', (k, k), by the tail's co-occurrences."""
-        k, l = self.A.shape[0], self.A.shape[2]
-        parts = [NS[a * l : (a + 1) * l] for a in range(k)]
+    def _coupled(self, NS: list[Matrix], Y: Matrix) -> Matrix:
+        """Sum over levels of (N S) Y (N S)', (k, k), from values (k, nnz) per piece of S.
+
+        Off-diagonal entries by polarization, 2 a'b = (a + b)'(a + b) - a'a - b'b, so that every
+        product is symmetric.
+        """
+        k = len(self.A)
         total = np.empty((k, k))
         for a in range(k):
-            for b in range(a + 1):
-                joint = (parts[a].T @ parts[b]).tocoo()
-                total[a, b] = total[b, a] = joint.data @ Y[joint.coords]
+            total[a, a] = self._form([values[a] for values in NS], Y)
+        for a in range(k):
+            for b in range(a):
+                joint = self._form([values[a] + values[b] for values in NS], Y)
+                total[a, b] = total[b, a] = 0.5 * (joint - total[a, a] - total[b, b])
         return total
+
+    def _form(self, values: list[Vector], Y: Matrix) -> float:
+        """``tr(R Y R')`` for a sparse R (l, q_T) with the given values (nnz,) per piece."""
+        total = 0.0
+        pieces = [links.matrix(v[None]) for links, v in zip(self.links, values, strict=True)]
+        for i, j, joint in self._upper_products(pieces, pieces):
+            joint = joint.tocoo()
+            block = Y[self.links[i].columns, self.links[j].columns]
+            total += (1.0 + (i < j)) * float(joint.data @ block[joint.coords])
+        return total
+
+    def _upper_products(
+        self, left: list[sparse.csr_array], right: list[sparse.csr_array]
+    ) -> Iterator[tuple[int, int, sparse.csr_array]]:
+        """``left_i' right_j`` for pieces i <= j. Large ones in threads: SciPy frees the lock."""
+        pairs = [(i, j) for j in range(len(right)) for i in range(j + 1)]
+
+        def product(pair: tuple[int, int]) -> sparse.csr_array:
+            return (left[pair[0]].T @ right[pair[1]]).tocsr()
+
+        if sum(piece.nnz for piece in right) < THREADED:
+            products: Iterable[sparse.csr_array] = map(product, pairs)
+        else:
+            with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+                products = list(pool.map(product, pairs))
+        for (i, j), result in zip(pairs, products, strict=True):
+            yield i, j, result
 
     def _tail_F(self, lams: list[Matrix], inverse: Matrix, tail: Matrix, Y: Matrix) -> Matrix:
         """Z_T'V^-1 Z_T, (q_T, q_T).
@@ -321,19 +368,16 @@ class CrossedSolver:
         k = len(F)
         flat = F.reshape(k * k, -1)
         own = np.einsum("bcda->abcd", (flat @ flat.T).reshape(k, k, k, k)).reshape(k * k, k * k)
-        directions = [
-            (
-                slice(part.start + a, part.stop, group.size),
-                slice(part.start + b, part.stop, group.size),
-            )
-            for part, group in zip(self._parts, self.others, strict=True)
-            for a in range(group.size)
-            for b in range(group.size)
-        ]
-        rest = np.empty((len(directions), len(directions)))
-        for i, (a, b) in enumerate(directions):
-            for j, (c, d) in enumerate(directions[: i + 1]):
-                rest[i, j] = rest[j, i] = np.einsum("ij,ij->", F_tail[b, c], F_tail[a, d])
+        sizes = [group.size**2 for group in self.others]
+        rest = np.empty((sum(sizes), sum(sizes)))
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        for i, (rows, g) in enumerate(zip(self._parts, self.others, strict=True)):
+            for j, (columns, h) in enumerate(zip(self._parts, self.others, strict=True)):
+                by_level = F_tail[rows, columns].reshape(g.n_levels, g.size, h.n_levels, h.size)
+                flat = by_level.transpose(1, 3, 0, 2).reshape(g.size * h.size, -1)
+                square = (flat @ flat.T).reshape(g.size, h.size, g.size, h.size)
+                block = np.einsum("bcad->abcd", square).reshape(g.size**2, h.size**2)
+                rest[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = block
         return np.asarray(block_diag(own, rest))
 
     def _average(
@@ -367,6 +411,10 @@ class CrossedSolver:
 
 # Relative size of the smallest singular value of lambda below which its inverse is not used.
 REGULAR = 1e-3
+# Columns of the tail per piece of the couplings.
+PIECE = 256
+# Entries of the couplings from which their products are formed in threads.
+THREADED = 50_000
 
 
 def _diagonal_sum(block: Matrix, group: Group) -> Matrix:
@@ -396,28 +444,30 @@ def _tail_columns(groups: list[Group] | tuple[Group, ...]) -> sparse.csr_array:
     return sparse.csr_array(sparse.hstack(blocks, format="csr"))
 
 
-def _links(leading: Group, others: list[Group]) -> Links:
+def _links(leading: Group, others: tuple[Group, ...]) -> Iterator[Links]:
     """Couplings of the leading factor with the tail, summed over the rows of each level pair."""
-    rows, columns, values = [], [], []
-    start = 0
     left = np.ascontiguousarray(leading.Z.T)
+    start = 0
     for group in others:
+        # Level pairs that occur, ordered by leading level: the pattern in compressed rows.
         pairs = leading.codes.astype(np.int64) * group.n_levels + group.codes
         distinct, inverse = np.unique(pairs, return_inverse=True)
         level, other = np.divmod(distinct, group.n_levels)
-        for b in range(group.size):
-            rows.append(level)
-            columns.append(start + other * group.size + b)
-            values.append(sum_by(left * group.Z[:, b], inverse, len(distinct)))
+        values = np.stack(
+            [sum_by(left * group.Z[:, b], inverse, len(distinct)) for b in range(group.size)],
+            axis=-1,
+        )
+        per_piece = max(PIECE // group.size, 1)
+        for first in range(0, group.n_levels, per_piece):
+            stop = min(first + per_piece, group.n_levels)
+            chosen = np.flatnonzero((other >= first) & (other < stop))
+            rows = np.repeat(level[chosen], group.size)
+            within = (other[chosen, None] - first) * group.size + np.arange(group.size)
+            yield Links(
+                slice(start + first * group.size, start + stop * group.size),
+                np.searchsorted(rows, np.arange(leading.n_levels + 1)),
+                within.ravel(),
+                rows,
+                np.ascontiguousarray(values[:, chosen].reshape(leading.size, -1)),
+            )
         start += group.q
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    order = np.lexsort((column, row))
-    row = row[order]
-    indptr = np.searchsorted(row, np.arange(leading.n_levels + 1))
-    return Links(
-        indptr,
-        column[order],
-        row,
-        np.ascontiguousarray(np.concatenate(values, axis=1)[:, order]),
-        (leading.n_levels, start),
-    )

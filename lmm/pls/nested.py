@@ -101,8 +101,11 @@ class NestedSolver:
                 for other in later
                 for x in range(other.size)
             ]
-            D.append(np.concatenate([np.array(rows), couplings(problem, group)]) if rows
-                     else couplings(problem, group))
+            D.append(
+                np.concatenate([np.array(rows), couplings(problem, group)])
+                if rows
+                else couplings(problem, group)
+            )
         return cls(problem, groups, tuple(ancestors), tuple(A), tuple(D))
 
     def with_response(self, y: Vector) -> NestedSolver:
@@ -172,7 +175,9 @@ class NestedSolver:
         state = self._state(factors)
         half = np.linalg.inv(state.L)
         beta = -half[-1, :-1] / half[-1, -1]
-        E = self._effects(state, half, [identity_minus(a, h) for a, h in zip(state.A, state.H, strict=True)])
+        E = self._effects(
+            state, half, [identity_minus(a, h) for a, h in zip(state.A, state.H, strict=True)]
+        )
         effects = {}
         for group, lam, e in zip(self.groups, state.lams, E, strict=True):
             b = np.einsum("ab,bm->ma", lam @ lam.T, e[-1]) / half[-1, -1]
