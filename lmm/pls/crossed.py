@@ -1,15 +1,15 @@
 """Crossed grouping factors: the largest is eliminated level by level, the others are a dense tail.
 
 With the leading factor 1 and the tail T (the columns of all other factors), eliminating level i of
-factor 1 takes ``C_i' H_i C_i`` from the cross-products of everything else (`lmm.pls.grouped`), where
-``C_i = Z_i'[Z_T X y]``. Its part in Z_T is sparse: only the tail's levels that occur together with
-level i. It is held as one sparsity pattern over levels, with one array of values per column of Z_1
-("couplings"), so that multiplying by H_i or N_i is a handful of array operations. What is left,
+factor 1 takes ``C_i' H_i C_i`` from the cross-products of everything else (`lmm.pls.grouped`),
+where ``C_i = Z_i'[Z_T X y]``. Its part in Z_T is sparse: only the tail's levels that occur together
+with level i. It is held as one sparsity pattern over levels, with one array of values per column of
+Z_1 ("couplings"), so that multiplying by H_i or N_i is a handful of array operations. What is left,
 
     Omega_T = Lambda_T'(Z_T'V_1^-1 Z_T) Lambda_T + I,
 
 is factored densely. Gradients need ``Y = Lambda_T Omega_T^-1 Lambda_T'``, the inverse of the tail,
-and its inner products with the couplings: two more sparse products (docs/theory, "Crossed factors").
+and its inner products with the couplings: more sparse products (docs/theory, "Crossed factors").
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ class CrossedSolver:
         """Values with exact first derivatives, and second ones by the average information."""
         state = self._state(factors)
         lams = [group_factor(group, factors) for group in self.others]
-        t, k, l = self.C.shape
+        t, k, n_levels = self.C.shape
         N = identity_minus(self.A, state.H)
         F = np.einsum("abm,bcm->acm", N, self.A)
         NS_values = [links.times(N) for links in self.links]
@@ -279,8 +279,8 @@ class CrossedSolver:
         border = state.border @ half.T
         solved = Y @ border
         E_tail = border - state.tail @ solved
-        D = np.einsum("abm,tbm->tam", N, (half @ self.C.reshape(t, -1)).reshape(t, k, l))
-        E = D - (NS @ solved).T.reshape(t, k, l)
+        D = np.einsum("abm,tbm->tam", N, (half @ self.C.reshape(t, -1)).reshape(t, k, n_levels))
+        E = D - (NS @ solved).T.reshape(t, k, n_levels)
         F_tail = self._tail_F(lams, inverse, state.tail, Y)
         sums = [F.sum(axis=2) - self._coupled(NS_values, Y)]
         sums += [

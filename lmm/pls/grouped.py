@@ -7,9 +7,9 @@ For level i with ``A_i = Z_i'Z_i`` and ``C_i = Z_i'[X y]``, and ``Gamma = lambda
   leading part and ``sqrt(pwrss)`` as its last pivot;
 * ``F_i = Z_i'V_i^-1 Z_i = N_i A_i`` and ``D_i = Z_i'V_i^-1 [X y] = N_i C_i``.
 
-Levels that share A_i share H_i, N_i and F_i: they are computed once per distinct A_i, and the C_i of
-such a class are replaced by as few rows as span the same sum of C_i C_i' (docs/theory, "Duplicate
-blocks"). After construction nothing depends on the number of rows.
+Levels that share A_i share H_i, N_i and F_i: they are computed once per distinct A_i, and the C_i
+of such a class are replaced by as few rows as span the same sum of C_i C_i' (docs/theory,
+"Duplicate blocks"). After construction nothing depends on the number of rows.
 """
 
 from __future__ import annotations

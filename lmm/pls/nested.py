@@ -1,7 +1,7 @@
 """Nested grouping factors: a chain in which every level belongs to one level of the next factor.
 
-Classes in schools in regions: eliminating the classes leaves the schools' blocks diagonal by school,
-eliminating those leaves the regions', and so on, so that each step is the elimination of
+Classes in schools in regions: eliminating the classes leaves the schools' blocks diagonal by
+school, eliminating those leaves the regions', and so on, so that each step is the elimination of
 `lmm.pls.grouped` with a wider border: level i of factor c couples with the blocks of its ancestors
 only, and with [X y]. An evaluation costs O(number of levels).
 
