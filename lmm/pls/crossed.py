@@ -68,8 +68,8 @@ class Links:
     def times(self, blocks: Matrix) -> Matrix:
         """Blocks (k, k, l) times the couplings, (k, nnz)."""
         if len(blocks) == 1:
-            return blocks[0, 0, self.rows] * self.values
-        return np.einsum("abm,bm->am", blocks[:, :, self.rows], self.values)
+            return np.asarray(blocks[0, 0, self.rows] * self.values)
+        return np.asarray(np.einsum("abm,bm->am", blocks[:, :, self.rows], self.values))
 
     def matrix(self, values: Matrix) -> sparse.csr_array:
         """Values (k, nnz) as one sparse (k l, columns) matrix, column by column of Z_1."""
@@ -323,8 +323,8 @@ class CrossedSolver:
         """``tr(R Y R')`` for a sparse R (l, q_T) with the given values (nnz,) per piece."""
         total = 0.0
         pieces = [links.matrix(v[None]) for links, v in zip(self.links, values, strict=True)]
-        for i, j, joint in self._upper_products(pieces, pieces):
-            joint = joint.tocoo()
+        for i, j, product in self._upper_products(pieces, pieces):
+            joint = sparse.coo_array(product)
             block = Y[self.links[i].columns, self.links[j].columns]
             total += (1.0 + (i < j)) * float(joint.data @ block[joint.coords])
         return total
@@ -336,7 +336,7 @@ class CrossedSolver:
         pairs = [(i, j) for j in range(len(right)) for i in range(j + 1)]
 
         def product(pair: tuple[int, int]) -> sparse.csr_array:
-            return (left[pair[0]].T @ right[pair[1]]).tocsr()
+            return sparse.csr_array(left[pair[0]].T @ right[pair[1]])
 
         if sum(piece.nnz for piece in right) < THREADED:
             products: Iterable[sparse.csr_array] = map(product, pairs)
@@ -404,9 +404,8 @@ class CrossedSolver:
             stop = start + len(row)
             fixed[start:stop] = np.einsum("kam,sam->ks", row, effect[:-1])
             start = stop
-        return (
-            first @ own.T + cross + cross.T + W @ tail @ W.T - reach @ Y @ reach.T - fixed @ fixed.T
-        )
+        unswept = first @ own.T + cross + cross.T + W @ tail @ W.T
+        return np.asarray(unswept - reach @ Y @ reach.T - fixed @ fixed.T)
 
 
 # Relative size of the smallest singular value of lambda below which its inverse is not used.
@@ -420,13 +419,13 @@ THREADED = 50_000
 def _diagonal_sum(block: Matrix, group: Group) -> Matrix:
     """Sum of the (k, k) diagonal blocks of a (q, q) matrix."""
     blocks = block.reshape(group.n_levels, group.size, group.n_levels, group.size)
-    return np.einsum("lalb->ab", blocks)
+    return np.asarray(np.einsum("lalb->ab", blocks))
 
 
 def _inverse(root: Matrix) -> Matrix:
     """Inverse from a lower Cholesky factor with a clean upper triangle."""
     lower, _ = lapack.dpotri(root, lower=1)
-    inverse = lower + lower.T
+    inverse: Matrix = lower + lower.T
     inverse.flat[:: len(inverse) + 1] *= 0.5
     return inverse
 

@@ -212,7 +212,7 @@ def _collapse(A: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Le
     for c, members in enumerate(np.split(order, np.cumsum(counts)[:-1])):
         block = C[:, :, members].reshape(t * k, -1)
         if block.shape[1] > t * k:
-            block = np.linalg.qr(block.T, mode="r").T
+            block = np.asarray(np.linalg.qr(block.T, mode="r")).T
         pieces.append(block)
         owners.append(np.full(block.shape[1], c))
     stacked = np.ascontiguousarray(np.hstack(pieces).reshape(t, k, -1))
@@ -231,7 +231,7 @@ def penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
 
 def identity_minus(A: Matrix, H: Matrix) -> Matrix:
     """N = I - A H, (k, k, m)."""
-    N = -np.einsum("abm,bcm->acm", A, H)
+    N: Matrix = -np.einsum("abm,bcm->acm", A, H)
     for a in range(len(N)):
         N[a, a] += 1.0
     return N

@@ -210,7 +210,7 @@ class NestedSolver:
         `selected` is the inverse of the penalized cross-products over a level and its ancestors.
         """
         F: list[Matrix] = [np.empty(0)] * len(N)
-        selected = np.empty((0, 0, 0))
+        selected: Matrix = np.empty((0, 0, 0))
         for c in reversed(range(len(N))):
             F[c] = np.einsum("abm,bcm->acm", N[c], state.A[c])
             if not self.ancestors[c]:

@@ -57,7 +57,7 @@ class Group:
     @property
     def size(self) -> int:
         """Number of columns k."""
-        return self.Z.shape[1]
+        return int(self.Z.shape[1])
 
     @property
     def q(self) -> int:
@@ -106,7 +106,7 @@ class Problem:
     @property
     def p(self) -> int:
         """Number of fixed effects."""
-        return self.X.shape[1]
+        return int(self.X.shape[1])
 
     @property
     def term_columns(self) -> tuple[Matrix, ...]:
@@ -204,7 +204,7 @@ def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
         lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z)) / norm
         lengths[lengths == 0.0] = 1.0
         return np.diag(lengths)
-    R = np.asarray(np.linalg.qr(Z, mode="r")) / norm
+    R: Matrix = np.asarray(np.linalg.qr(Z, mode="r")) / norm
     pivots = np.abs(np.diag(R))
     lengths = np.sqrt(np.einsum("ij,ij->j", R, R))
     dependent = pivots <= DEPENDENT * lengths
@@ -216,7 +216,7 @@ def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
 def _divide(Z: Matrix, R: Matrix) -> Matrix:
     """Z R^-1, (n, k)."""
     if R.shape == (1, 1):
-        return Z / R[0, 0]
+        return np.asarray(Z / R[0, 0])
     return np.asarray(solve_triangular(R, Z.T, trans="T").T)
 
 

@@ -11,9 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, Vector, terms_of
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
 from lmm.pls.grouped import cholesky
 from lmm.pls.problem import Problem
 
