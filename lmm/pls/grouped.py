@@ -191,17 +191,25 @@ def _chunks(A: Matrix, C: Matrix) -> Iterator[Levels]:
     """Cut into chunks; collapse levels with bitwise equal blocks where that pays."""
     k, _, n_levels = A.shape
     rows = A.reshape(k * k, n_levels).T
-    # A look at the first levels tells whether the full (sorting) search can pay.
-    sample = np.unique(rows[:256], axis=0)
-    if 4 * len(sample) <= min(n_levels, 256):
-        distinct, classes, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-        if 4 * len(distinct) <= n_levels:
-            yield _collapse(distinct.T.reshape(k, k, -1), classes.ravel(), counts, C)
+    # A look at the first levels tells whether the full search can pay.
+    sample = _classes(rows[:256])
+    if 4 * (sample.max() + 1) <= len(sample):
+        classes = _classes(rows)
+        counts = np.bincount(classes)
+        if 4 * len(counts) <= n_levels:
+            _, first = np.unique(classes, return_index=True)
+            yield _collapse(A[:, :, first], classes, counts, C)
             return
     for start in range(0, n_levels, CHUNK):
         part = slice(start, start + CHUNK)
         piece = np.ascontiguousarray(A[:, :, part])
         yield Levels(piece, np.ones(piece.shape[2]), np.ascontiguousarray(C[:, :, part]), None)
+
+
+def _classes(rows: Matrix) -> IntVector:
+    """Number rows (m, k k) so that bitwise equal ones share a number, (m,)."""
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows])
 
 
 def _collapse(A: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Levels:
