@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lmm._versions import __version__, show_versions
+from lmm.comparison import anova
 from lmm.criterion import ProfiledCriterion
 from lmm.datasets import dataset_names, load_dataset
 from lmm.design import LmerControl, build_matrices
@@ -39,6 +40,7 @@ __all__ = [
     "ScaleWarning",
     "SingularFitWarning",
     "__version__",
+    "anova",
     "build_matrices",
     "dataset_names",
     "lmer",

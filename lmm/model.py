@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from lmm.diagnostics import ConvergenceCheck, Influence
+    from lmm.inference.lrt import ExactTest
     from lmm.joint import JointCovariance
     from lmm.optimize import Optimizer
     from lmm.report.all_fit import AllFit
+    from lmm.report.printed import AnovaTable
 
 __all__ = ["LinearMixedModel"]
 
@@ -271,7 +273,7 @@ class LinearMixedModel:
     def flist(self) -> dict[str, pd.Categorical]:
         """Grouping factors as used, (n,) each."""
         return {
-            term.group: pd.Categorical.from_codes(term.codes, categories=list(term.levels))
+            term.group: pd.Categorical.from_codes(term.codes, categories=pd.Index(term.levels))
             for term in self.fit.matrices.terms
         }
 
@@ -571,6 +573,47 @@ class LinearMixedModel:
         if self.call.response is None or "data" in changes or new.response != self.formula.response:
             return updated
         return updated.refit(self.call.response)
+
+    # Comparison -----------------------------------------------------------------------------------
+
+    @property
+    def data_name(self) -> str | None:
+        """Name of the data, where they have one (``data.attrs["name"]``)."""
+        return self.call.data_name
+
+    def drop1(self, scope: Sequence[str] | None = None, test: str | None = None) -> AnovaTable:
+        """Leave out each fixed term that may be left out, by maximum likelihood.
+
+        Parameters
+        ----------
+        scope : sequence of str, optional
+            Terms to leave out; by default all that no other term contains.
+        test : {"Chisq"}, optional
+            Whether to add likelihood-ratio tests.
+        """
+        from lmm.comparison import drop1
+
+        return drop1(self, scope, test)
+
+    def exact_rlrt(
+        self, nsim: int = 10_000, seed: int | np.random.Generator | None = None
+    ) -> ExactTest:
+        """Test the only variance component by simulating the exact null distribution.
+
+        The model needs one scalar random effect and a fit by REML. See
+        `lmm.inference.lrt.exact_restricted_lrt`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.exact_rlrt(seed=1)
+        simulated finite sample distribution of RLRT (10000 simulated values)
+        RLRT = 6.3689, p-value = 0.00...
+        """
+        from lmm.inference.lrt import exact_restricted_lrt
+
+        return exact_restricted_lrt(self.fit, nsim, seed)
 
     # Criteria -------------------------------------------------------------------------------------
 

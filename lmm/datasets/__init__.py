@@ -61,7 +61,8 @@ def load_dataset(name: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A new table on every call. Factors are unordered categoricals whose levels stand in R's
-        order; `find_dataset` tells the title and source.
+        order; ``attrs["name"]`` is the name, which fits print; `find_dataset` tells the title and
+        source.
 
     Raises
     ------
@@ -82,10 +83,12 @@ def load_dataset(name: str) -> pd.DataFrame:
     levels = json.loads((folder / f"{name}.levels.json").read_text(encoding="utf-8"))
     packed = folder / f"{name}.csv.gz"
     with (packed if packed.is_file() else folder / f"{name}.csv").open("rb") as file:
-        return pd.read_csv(
+        table = pd.read_csv(
             file,
             compression="gzip" if packed.is_file() else None,
             dtype={column: pd.CategoricalDtype(order) for column, order in levels.items()},
             keep_default_na=False,
             na_values=["NA"],
         )
+    table.attrs["name"] = name
+    return table

@@ -1,0 +1,245 @@
+"""Likelihood-ratio tests, also where the null hypothesis lies on the boundary.
+
+A variance cannot be negative: under "this variance is zero" the statistic is not chi-square but,
+in large samples, a mixture of chi-squares with different degrees of freedom (Self & Liang, 1987,
+JASA 82, 605-610; Stram & Lee, 1994, Biometrics 50, 1171-1177). For a single variance component the
+distribution in finite samples can be simulated exactly (Crainiceanu & Ruppert, 2004, J. R. Stat.
+Soc. B 66, 165-185).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmm._types import Vector
+from lmm.design.matrices import ModelMatrices, ReTerm
+from lmm.errors import DataError
+from lmm.fit import Fit
+
+__all__ = [
+    "ExactTest",
+    "boundary_weights",
+    "check_comparable",
+    "chi_bar_square_tail",
+    "chi_square_tail",
+    "exact_restricted_lrt",
+    "sequential_sums_of_squares",
+]
+
+# Values of the variance ratio over which a simulated likelihood is maximized.
+GRID = 200
+
+
+def chi_square_tail(statistic: float, df: int) -> float:
+    """``P(chi-square_df > statistic)``; NaN without degrees of freedom."""
+    from scipy.special import chdtrc
+
+    return float(chdtrc(df, statistic)) if df > 0 else float("nan")
+
+
+def chi_bar_square_tail(statistic: float, weights: dict[int, float]) -> float:
+    """Tail probability of a mixture of chi-squares.
+
+    Parameters
+    ----------
+    statistic : float
+        Likelihood-ratio statistic.
+    weights : dict of int to float
+        Weight by degrees of freedom; 0 is the point mass at zero.
+
+    Examples
+    --------
+    >>> round(chi_bar_square_tail(2.705543, {0: 0.5, 1: 0.5}), 6)
+    0.05
+    """
+    if statistic <= 0.0:
+        return 1.0
+    return sum(weight * chi_square_tail(statistic, df) for df, weight in weights.items() if df > 0)
+
+
+def boundary_weights(null: ModelMatrices, alternative: ModelMatrices) -> dict[int, float] | None:
+    """Weights of the mixture for nested models that differ in their random effects alone.
+
+    One random effect that is added to r - 1 correlated ones of its term: half chi-square r - 1,
+    half chi-square r, so that a variance of its own is half 0, half 1 (Stram & Lee, 1994, cases
+    1-3; Self & Liang, 1987, case 5).
+
+    Parameters
+    ----------
+    null, alternative : ModelMatrices
+        The smaller and the larger model.
+
+    Returns
+    -------
+    dict of int to float, or None
+        None where the fixed effects differ, or several random effects are added: the weights then
+        depend on the information matrix.
+    """
+    if null.fixed.names != alternative.fixed.names:
+        return None
+    added = _added_effects(null.terms, alternative.terms)
+    if added is None or len(added) != 1:
+        return None
+    df = added[0]
+    return {df - 1: 0.5, df: 0.5}
+
+
+def _added_effects(small: Sequence[ReTerm], large: Sequence[ReTerm]) -> list[int] | None:
+    """Parameters of each random effect that `large` has beyond `small`; None if not nested."""
+    before, after = _effects(small), _effects(large)
+    if any(effect not in after for effect in before):
+        return None
+    extra = [effect for effect in after if effect not in before]
+    gained = sum(term.covariance.n_theta for term in large)
+    gained -= sum(term.covariance.n_theta for term in small)
+    return [gained] if len(extra) == 1 else [0] * len(extra)
+
+
+def _effects(terms: Sequence[ReTerm]) -> set[tuple[str, str]]:
+    return {(term.group, column) for term in terms for column in term.columns}
+
+
+def check_comparable(fits: Sequence[Fit]) -> None:
+    """Refuse fits to different rows or responses.
+
+    Raises
+    ------
+    DataError
+        The number of rows, the response or the weights differ.
+    """
+    first = fits[0].matrices
+    for i, fit in enumerate(fits[1:], start=2):
+        other = fit.matrices
+        if other.n != first.n:
+            raise DataError(
+                "models were not all fitted to the same size of dataset: model 1 has "
+                f"{first.n} rows, model {i} has {other.n}. Missing values leave rows out: fit all "
+                "models to the rows that are complete in every variable"
+            )
+        if not np.array_equal(first.y, other.y):
+            raise DataError(
+                f"the responses of model 1 ({fits[0].formula.response}) and model {i} "
+                f"({fit.formula.response}) differ: their likelihoods cannot be compared"
+            )
+
+
+def sequential_sums_of_squares(fit: Fit) -> tuple[tuple[str, ...], Vector, Vector]:
+    """Terms, degrees of freedom and sums of squares of the fixed effects in their order.
+
+    The squares of ``RX beta`` add up to ``beta'X'V^-1 X beta``, and each term's to what it adds
+    after those before it.
+
+    Returns
+    -------
+    labels : tuple of str
+        Terms that have columns in X.
+    df, sums : (t,) arrays
+        Number of columns, and sum of squares, of each.
+    """
+    squares = np.linalg.solve(fit.fixed_root, fit.beta) ** 2 if len(fit.beta) else fit.beta
+    assign = fit.matrices.fixed.assign
+    present = [t for t in range(1, len(fit.matrices.fixed.term_labels) + 1) if (assign == t).any()]
+    labels = tuple(fit.matrices.fixed.term_labels[t - 1] for t in present)
+    df = np.array([float((assign == t).sum()) for t in present])
+    return labels, df, np.array([squares[assign == t].sum() for t in present])
+
+
+@dataclass(frozen=True, eq=False)
+class ExactTest:
+    """Restricted likelihood-ratio test of a single variance component.
+
+    Attributes
+    ----------
+    statistic : float
+        Observed restricted likelihood-ratio statistic.
+    p_value : float
+        Share of the simulated statistics that are as large or larger.
+    simulated : (nsim,) array
+        Statistics under the null hypothesis.
+    """
+
+    statistic: float
+    p_value: float
+    simulated: Vector
+
+    def __str__(self) -> str:
+        n = len(self.simulated)
+        return (
+            f"simulated finite sample distribution of RLRT ({n} simulated values)\n"
+            f"RLRT = {self.statistic:.5g}, p-value = {self.p_value:.4g}"
+        )
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def exact_restricted_lrt(
+    fit: Fit, nsim: int = 10_000, seed: int | np.random.Generator | None = None
+) -> ExactTest:
+    """Test a model's only variance component by simulation of the exact null distribution.
+
+    With mu the eigenvalues of ``Z'P_0 Z``, P_0 the projection off X, and w standard normal, the
+    statistic is distributed as the maximum over lambda >= 0 of
+
+        (n - p) log(1 + N / D) - sum log(1 + lambda mu)
+        N = sum w^2 lambda mu / (1 + lambda mu),  D = sum w^2 / (1 + lambda mu) + the other w^2
+
+    (Crainiceanu & Ruppert, 2004, theorem 1 and section 3).
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit by REML with one scalar random effect.
+    nsim : int
+        Number of simulated statistics.
+    seed : int or numpy.random.Generator, optional
+        Where the random numbers come from.
+
+    Raises
+    ------
+    ValueError
+        The model has more than one variance component, or was fitted by maximum likelihood.
+    """
+    if len(fit.theta) != 1 or not fit.reml:
+        raise ValueError(
+            "The exact test needs a model with a single variance component, fitted by REML; this "
+            f"one has {len(fit.theta)} covariance parameters and was fitted by "
+            f"{'REML' if fit.reml else 'maximum likelihood'}."
+        )
+    rng = np.random.default_rng(seed)
+    criterion = fit.criterion
+    statistic = max(0.0, criterion.value(np.zeros(1)) - fit.optimum.value)
+    mu = _projected_eigenvalues(fit)
+    simulated = _simulated_maxima(mu, criterion.degrees_of_freedom, nsim, rng)
+    return ExactTest(statistic, float(np.mean(simulated >= statistic)), simulated)
+
+
+def _projected_eigenvalues(fit: Fit) -> Vector:
+    """Positive eigenvalues of Z'P_0 Z in whitened units."""
+    from lmm.pls.kernels import sum_by
+
+    problem = fit.criterion.problem
+    (group,) = problem.groups
+    z = group.Z[:, 0]
+    counts = np.bincount(group.codes, weights=z**2, minlength=group.n_levels)
+    cross = sum_by((problem.X * z[:, None]).T, group.codes, group.n_levels)
+    gram = np.diag(counts) - cross.T @ cross
+    mu = np.linalg.eigvalsh(gram)[::-1]
+    return np.asarray(mu[mu > 1e-10 * mu[0]])
+
+
+def _simulated_maxima(mu: Vector, nu: int, nsim: int, rng: np.random.Generator) -> Vector:
+    """Maxima over a grid of lambda, the same for all draws; lambda = 0 gives 0."""
+    squares = rng.standard_normal((nsim, len(mu))) ** 2
+    rest = rng.chisquare(nu - len(mu), nsim) if nu > len(mu) else np.zeros(nsim)
+    largest = np.zeros(nsim)
+    for ratio in np.geomspace(1e-4, 1e4, GRID) / mu.mean():
+        shrink = 1.0 / (1.0 + ratio * mu)
+        N = squares @ (1.0 - shrink)
+        D = squares @ shrink + rest
+        value = nu * np.log1p(N / D) + np.log(shrink).sum()
+        np.maximum(largest, value, out=largest)
+    return largest
