@@ -17,6 +17,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import add
 
 import numpy as np
 
@@ -121,15 +123,17 @@ class GroupedSolver:
                 sweeps.append(H)
         L = cholesky(reduced)
         half = np.linalg.inv(L)
-        sums = _Sums.zero(lam.shape[0], self.problem.p)
-        for j, levels in enumerate(self.chunks):
-            H = sweeps[j] if sweeps else penalized_inverse(levels.A, lam)[0]
-            sums = sums + _Sums.of(levels, H, half)
-        return sums.derivatives(terms_of(logdet, L), reml, self._members())
+        parts = (
+            _Sums.of(levels, sweeps[j] if sweeps else penalized_inverse(levels.A, lam)[0], half)
+            for j, levels in enumerate(self.chunks)
+        )
+        return reduce(add, parts).derivatives(terms_of(logdet, L), reml, self._members)
 
-    def _members(self) -> list[slice]:
+    @cached_property
+    def _members(self) -> tuple[slice, ...]:
+        """Columns of each term."""
         by_term = dict(self.problem.groups[0].members)
-        return [by_term[i] for i in range(len(by_term))]
+        return tuple(by_term[i] for i in range(len(by_term)))
 
     def solution(self, factors: Factors) -> PLSSolution:
         """Coefficients at given factors."""
@@ -143,7 +147,7 @@ class GroupedSolver:
         residual = self.problem.y - self.problem.X @ beta
         right = sum_by(group.Z.T * residual, group.codes, group.n_levels)
         b = np.einsum("abm,bm->ma", H, right)
-        effects = tuple(b[:, part] for part in self._members())
+        effects = tuple(b[:, part] for part in self._members)
         return PLSSolution(terms_of(logdet, L), beta, effects, half[:p, :p].T)
 
     def _reduced(self, lam: Matrix) -> tuple[float, Matrix]:
@@ -279,11 +283,6 @@ class _Sums:
     Fv: Matrix  # (k, k, k, k)    sum F (x) v v'
 
     @classmethod
-    def zero(cls, k: int, p: int) -> _Sums:
-        fourth = np.zeros((k, k, k, k))
-        return cls(np.zeros((k, k)), np.zeros((p + 1, k, p + 1, k)), fourth, fourth, fourth)
-
-    @classmethod
     def of(cls, levels: Levels, H: Matrix, half: Matrix) -> _Sums:
         """Sums over one chunk, given H and L^-1."""
         t, k, rows = levels.C.shape
@@ -314,23 +313,23 @@ class _Sums:
             )
         )
 
-    def derivatives(self, terms: PLSTerms, reml: bool, parts: list[slice]) -> Derivatives:
+    def derivatives(self, terms: PLSTerms, reml: bool, parts: tuple[slice, ...]) -> Derivatives:
         """Put the sums together; directions (a, b) of Gamma, restricted to the terms' blocks."""
-        k = len(self.F)
-        X, v = slice(None, -1), -1
-        EXX = self.EE[X, :, X, :]
-        logdet = self.F - np.einsum("sasb->ab", EXX) if reml else self.F
-        quadratic = self.EE[v, :, v, :]
-        U = self.EE[v][:, X, :]  # (k, p, k): sum v_b DX_a
-        average = np.einsum("acbd->abcd", self.Fv) - np.einsum("bsa,dsc->abcd", U, U)
-        trace = np.einsum("bcda->abcd", self.FF)
+        k, p = len(self.F), len(self.EE) - 1
+        EXX = self.EE[:p, :, :p, :]
+        U = self.EE[p, :, :p, :].transpose(2, 0, 1).reshape(k * k, p)  # sum DX_a v_b
+        logdet, quadratic = self.F, self.EE[p, :, p, :]
+        average = self.Fv.transpose(0, 2, 1, 3).reshape(k * k, k * k) - U @ U.T
+        trace = self.FF.transpose(3, 0, 1, 2)
         if reml:
-            trace = (
-                trace
-                - np.einsum("bcda->abcd", self.FX)
-                - np.einsum("dabc->abcd", self.FX)
-                + np.einsum("sbta,sctd->abcd", EXX, EXX)
-            )
+            logdet = logdet - np.einsum("sasb->ab", EXX)
+            left = EXX.transpose(3, 1, 0, 2).reshape(k * k, p * p)
+            right = EXX.transpose(1, 3, 0, 2).reshape(k * k, p * p)
+            trace = trace - self.FX.transpose(3, 0, 1, 2) - self.FX.transpose(1, 2, 3, 0)
+            trace = trace + (left @ right.T).reshape(k, k, k, k)
+        trace = trace.reshape(k * k, k * k)
+        if len(parts) == 1:
+            return Derivatives(terms, (logdet,), (quadratic,), average, trace)
         index = np.arange(k * k).reshape(k, k)
         chosen = np.concatenate([index[part, part].ravel() for part in parts])
         pick = np.ix_(chosen, chosen)
@@ -338,8 +337,8 @@ class _Sums:
             terms,
             tuple(logdet[part, part] for part in parts),
             tuple(quadratic[part, part] for part in parts),
-            average.reshape(k * k, k * k)[pick],
-            trace.reshape(k * k, k * k)[pick],
+            average[pick],
+            trace[pick],
         )
 
 
