@@ -18,6 +18,7 @@ from lmm.errors import (
     SingularFitWarning,
 )
 from lmm.formula import parse_formula
+from lmm.getme import get_me
 from lmm.model import LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import lmer, lmer_arrays
@@ -43,6 +44,7 @@ __all__ = [
     "anova",
     "build_matrices",
     "dataset_names",
+    "get_me",
     "lmer",
     "lmer_arrays",
     "load_dataset",
