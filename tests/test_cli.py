@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import lmm
 from lmm import load_dataset
+from lmm.cli import main
 from reference import load_reference
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -118,6 +120,20 @@ def test_singular_fit_is_told_once_in_the_summary():
     done = run("fit", "Yield ~ 1 + (1 | Batch)", "Dyestuff2")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("singular") == 1
+
+
+def test_a_fit_that_did_not_converge_is_printed_with_status_1(monkeypatch, capsys):
+    stopped = lmm.FisherScoring(max_evaluations=1)
+
+    def lmer_stopped_early(*arguments, optimizer, **options):
+        return lmm.lmer(*arguments, optimizer=stopped, **options)
+
+    monkeypatch.setattr("lmm.pipeline.lmer", lmer_stopped_early)
+    assert main(["fit", SLEEP, "sleepstudy"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("Linear mixed model fit by REML")
+    assert "Model failed to converge" in printed.out
+    assert printed.err == ""
 
 
 BAD_INPUT = [
