@@ -19,6 +19,7 @@ from lmm.errors import (
 )
 from lmm.formula import parse_formula
 from lmm.getme import get_me
+from lmm.lmlist import lmlist
 from lmm.model import LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import lmer, lmer_arrays
@@ -47,6 +48,7 @@ __all__ = [
     "get_me",
     "lmer",
     "lmer_arrays",
+    "lmlist",
     "load_dataset",
     "minimize",
     "parse_formula",
