@@ -10,6 +10,7 @@ __all__ = [
     "DataError",
     "FormulaError",
     "LmmWarning",
+    "MissingCellsWarning",
     "NumericalError",
     "RankDeficiencyWarning",
     "RefitWarning",
@@ -69,6 +70,10 @@ class ConvergenceWarning(LmmWarning):
 
 class SingularFitWarning(LmmWarning):
     """The estimated random-effects covariance is singular (on the boundary)."""
+
+
+class MissingCellsWarning(LmmWarning):
+    """Combinations of factor levels do not occur in the data, and hypotheses depend on which."""
 
 
 class RankDeficiencyWarning(LmmWarning):

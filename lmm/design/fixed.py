@@ -20,7 +20,14 @@ from lmm.design.frame import Frame, Variables
 from lmm.errors import DataError, nearest
 from lmm.formula import Terms, deparse
 
-__all__ = ["FixedEffects", "Layout", "Predictor", "independent_columns", "lay_out"]
+__all__ = [
+    "FixedEffects",
+    "Layout",
+    "Predictor",
+    "independent_columns",
+    "lay_out",
+    "lay_out_indicators",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +180,6 @@ def lay_out(
     row = {variable: i for i, variable in enumerate(predictor.variables)}
     in_full = None if predictor.has_intercept else _first_factor(predictor, columns)
     codings: list[dict[str, Coding]] = []
-    names = ["(Intercept)"] if predictor.has_intercept else []
-    assign = [0] if predictor.has_intercept else []
     for j, term in enumerate(predictor.terms):
         coded: dict[str, Coding] = {}
         for variable in term:
@@ -185,8 +190,34 @@ def lay_out(
                 coded[variable] = dummy_coding(column.levels)
             else:
                 coded[variable] = contrast_coding(variable, column, chosen.get(variable))
-        added = _term_names([_piece_names(v, columns[v], coded.get(v)) for v in term])
         codings.append(coded)
+    return _layout(predictor, factors, codings, columns)
+
+
+def lay_out_indicators(layout: Layout, columns: Mapping[str, Column]) -> Layout:
+    """The same terms with every factor coded by indicators of all its levels.
+
+    Its columns span what the layout's columns span and do not depend on contrasts: the estimable
+    functions of a model are defined by them.
+    """
+    codings = [
+        {variable: dummy_coding(coding.levels) for variable, coding in codings.items()}
+        for codings in layout.codings
+    ]
+    return _layout(layout.predictor, layout.factors, codings, columns)
+
+
+def _layout(
+    predictor: Predictor,
+    factors: np.ndarray,
+    codings: Sequence[Mapping[str, Coding]],
+    columns: Mapping[str, Column],
+) -> Layout:
+    """Name the columns that codings make, and tell their terms."""
+    names = ["(Intercept)"] if predictor.has_intercept else []
+    assign = [0] if predictor.has_intercept else []
+    for j, (term, coded) in enumerate(zip(predictor.terms, codings, strict=True)):
+        added = _term_names([_piece_names(v, columns[v], coded.get(v)) for v in term])
         names += added
         assign += [j + 1] * len(added)
     return Layout(predictor, factors, tuple(codings), tuple(names), np.array(assign, dtype=np.intp))

@@ -41,6 +41,11 @@ class FTest:
     scaling: float = 1.0
 
     @property
+    def unscaled(self) -> float:
+        """F before scaling: what mean squares are made of."""
+        return self.statistic / self.scaling
+
+    @property
     def p_value(self) -> float:
         """Probability of a larger F."""
         from scipy.stats import chi2, f
@@ -69,7 +74,7 @@ class TTests:
 
     @property
     def statistic(self) -> Vector:
-        """t = (estimate - rhs) / std_error."""
+        """The t values ``(estimate - rhs) / std_error``."""
         return (self.estimate - self.rhs) / self.std_error
 
     @property

@@ -1,4 +1,4 @@
-"""Kenward and Roger's adjusted covariance, F scaling and degrees of freedom.
+"""Kenward and Roger's adjusted covariance, F scaling, degrees of freedom (docs/theory/kenward-roger.md).
 
 With V linear in its parameters and ``W = 2 I^-1``, I_rs = tr(P G_r P G_s) twice the expected
 information of the REML criterion, the adjusted covariance in the basis U of
@@ -6,10 +6,10 @@ information of the REML criterion, the adjusted covariance in the basis U of
 
     vcov_A = sigma^2 U (1 + 2 sum_rs W_rs (Q_rs - P_r P_s)) U'                                  (1)
 
-(Kenward & Roger, 1997, Biometrics 53, 983-997). Results are the same for any parametrization in which
-V is linear: the first direction here is V itself, not the identity, because then ``P_0 = 1``,
-``Q_0r = P_r``, ``I_00 = nu`` and ``I_0r = t_r`` need no traces of n x n matrices, and the direction adds
-nothing to (1). Degrees of freedom: Halekoh & Hojsgaard (2014), J. Stat. Softw. 59(9), section 3.
+(Kenward & Roger, 1997, Biometrics 53, 983-997). Results are the same for any parametrization in
+which V is linear: the first direction here is V itself, not the identity, because then ``P_0 = 1``,
+``Q_0r = P_r``, ``I_00 = nu`` and ``I_0r = t_r`` need no traces of n x n matrices, and the direction
+adds nothing to (1). Degrees of freedom: Halekoh & Hojsgaard (2014), J. Stat. Softw. 59(9), section 3.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class KenwardRoger:
 
 
 def _approximate(q: int, A1: float, A2: float) -> tuple[float, float]:
-    """Denominator degrees of freedom and scaling that match the mean and variance of F."""
+    """Denominator degrees of freedom and scaling that match the mean and variance of F (5)."""
     B = (A1 + 6.0 * A2) / (2.0 * q)
     g = ((q + 1) * A1 - (q + 4) * A2) / ((q + 2) * A2)
     common = 3 * q + 2.0 * (1.0 - g)

@@ -1,13 +1,14 @@
-"""Satterthwaite's degrees of freedom, from exact derivatives.
+"""Satterthwaite's degrees of freedom, from exact derivatives (docs/theory/satterthwaite.md).
 
 With the variance parameters ``phi = (theta, sigma)``, H the Hessian in phi of the criterion with
-sigma not profiled out, and ``g_r`` the derivative of the variance ``L vcov L'`` in phi_r, a contrast has
+sigma not profiled out, and ``g_r`` the derivative of the variance ``L vcov L'`` in phi_r, a contrast
+has
 
     df = 2 (L vcov L')^2 / (g' A g),    A = 2 H^-1                                             (1)
 
 (Giesbrecht & Burns, 1985, Biometrics 41, 477-486; Kuznetsova, Brockhoff & Christensen, 2017,
-J. Stat. Softw. 82(13)). Several contrasts at once: Fai & Cornelius (1996), J. Stat. Comput. Simul. 54,
-363-378.
+J. Stat. Softw. 82(13)). Several contrasts at once: Fai & Cornelius (1996), J. Stat. Comput. Simul.
+54, 363-378.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Satterthwaite:
 
 
 def _pooled(df: Vector) -> float:
-    """Denominator of a mean of independent squared t variables: matches the mean of the F."""
+    """Denominator of a mean of independent squared t variables, (5): matches the mean of the F."""
     if len(df) == 1 or np.ptp(df) < EQUAL:
         return float(df.mean())
     if (df <= 2.0).any():
@@ -100,7 +101,7 @@ def _pooled(df: Vector) -> float:
 
 
 def _hessian(fit: Fit, curvature: Curvature, first: Matrix, second: Matrix) -> Matrix:
-    """H in (theta, sigma) of ``logdet + nu log(2 pi sigma^2) + pwrss / sigma^2``."""
+    """H in (theta, sigma) of ``logdet + nu log(2 pi sigma^2) + pwrss / sigma^2`` (3)."""
     m, nu = len(first), fit.criterion.degrees_of_freedom
     H = np.empty((m + 1, m + 1))
     H[:m, :m] = first.T @ (2.0 * nu * curvature.average - curvature.trace) @ first + second

@@ -1,15 +1,15 @@
 """How a criterion and the covariance of the fixed effects answer to the variance parameters.
 
 The coordinates g (m,) are the entries of the whitened relative covariances ``Gamma*`` that theta
-fills: V = I + sum_r g_r G_r is linear in them, with ``G_r = Z S_r Z'`` and S_r symmetric, one or two
-ones per level. Everything is written in the basis U with ``sigma^2 U U' = vcov(beta)``, in which the
-fixed effects' columns ``Xt = W^(1/2) X U`` have ``Xt'V^-1 Xt = I``. With ``D = Z'V^-1 Xt``,
+fills: V = I + sum_r g_r G_r is linear in them, with ``G_r = Z S_r Z'`` and S_r symmetric, one or
+two ones per level. Everything is written in the basis U with ``sigma^2 U U' = vcov(beta)``, where
+the fixed effects' columns ``Xt = W^(1/2) X U`` have ``Xt'V^-1 Xt = I``. With ``D = Z'V^-1 Xt``,
 
     P_r  = Xt'V^-1 G_r V^-1 Xt         = D'S_r D                                              (1)
     Q_rs = Xt'V^-1 G_r V^-1 G_s V^-1 Xt = (S_r D)' Z'V^-1 Z (S_s D)                              (2)
 
-so that ``d vcov / dg_r = sigma^2 U P_r U'``. No n x n matrix is formed: V^-1 is applied to p columns
-at a time (`lmm.pls.factor`).
+so that ``d vcov / dg_r = sigma^2 U P_r U'``. No n x n matrix is formed: V^-1 is applied to p
+columns at a time (`lmm.pls.factor`).
 """
 
 from __future__ import annotations
