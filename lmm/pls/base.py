@@ -4,7 +4,8 @@ A solver is made from a `Problem` (`lmm.pls.problem`) and evaluated at relative 
 ``factors = (lambda_1, ..., lambda_r)``, one (k, k) array per random-effects term in the problem's
 whitened coordinates. Only ``lambda lambda'`` matters: any square root will do.
 
-With ``V = I + Z Lambda Lambda' Z'`` and ``P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1`` the laws are
+With ``V = I + Z Lambda Lambda' Z'`` and ``P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1`` the laws
+(docs/theory/pls.md, eqns. 6-8) are
 
 * ``logdet_L  = log|V|``,  ``logdet_RX = log|X'V^-1 X|``,  ``pwrss = y'P y``;
 * the hot path (`terms`, `derivatives`) returns scalars and k x k matrices, the cold path

@@ -9,7 +9,8 @@ Z_1 ("couplings"), so that multiplying by H_i or N_i is a handful of array opera
     Omega_T = Lambda_T'(Z_T'V_1^-1 Z_T) Lambda_T + I,
 
 is factored densely. Gradients need ``Y = Lambda_T Omega_T^-1 Lambda_T'``, the inverse of the tail,
-and its inner products with the couplings: more sparse products (docs/theory, "Crossed factors").
+and its inner products with the couplings: more sparse products (docs/theory/blocks.md, eqns. 8
+and 9).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from lmm.pls.grouped import (
     penalized_inverse,
     per_term,
 )
-from lmm.pls.kernels import sum_by
+from lmm.pls.kernels import sum_products
 from lmm.pls.problem import Group, Problem
 
 __all__ = ["CrossedSolver"]
@@ -152,7 +153,7 @@ class CrossedSolver:
     def with_response(self, y: Vector) -> CrossedSolver:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
-        own = sum_by(self.leading.Z.T * problem.y, self.leading.codes, self.leading.n_levels)
+        own = sum_products(self.leading.Z, problem.y, self.leading.codes, self.leading.n_levels)
         C = np.concatenate([self.C[:-1], own[None]])
         column = _tail_columns(self.others).T @ problem.y
         border = np.column_stack([self.border[:, :-1], column])
@@ -244,7 +245,7 @@ class CrossedSolver:
         b_tail = self._scale_rows(lams, spherical.reshape(-1, 1)).ravel()
         residual = self.problem.y - self.problem.X @ beta - _tail_columns(self.others) @ b_tail
         leading = self.leading
-        right = sum_by(leading.Z.T * residual, leading.codes, leading.n_levels)
+        right = sum_products(leading.Z, residual, leading.codes, leading.n_levels)
         by_group = [(leading, np.einsum("abm,bm->ma", state.H, right))]
         for group, part in zip(self.others, self._parts, strict=True):
             by_group.append((group, b_tail[part].reshape(group.n_levels, group.size)))
@@ -445,7 +446,6 @@ def _tail_columns(groups: list[Group] | tuple[Group, ...]) -> sparse.csr_array:
 
 def _links(leading: Group, others: tuple[Group, ...]) -> Iterator[Links]:
     """Couplings of the leading factor with the tail, summed over the rows of each level pair."""
-    left = np.ascontiguousarray(leading.Z.T)
     start = 0
     for group in others:
         # Level pairs that occur, ordered by leading level: the pattern in compressed rows.
@@ -453,7 +453,10 @@ def _links(leading: Group, others: tuple[Group, ...]) -> Iterator[Links]:
         distinct, inverse = np.unique(pairs, return_inverse=True)
         level, other = np.divmod(distinct, group.n_levels)
         values = np.stack(
-            [sum_by(left * group.Z[:, b], inverse, len(distinct)) for b in range(group.size)],
+            [
+                sum_products(leading.Z, group.Z[:, b], inverse, len(distinct))
+                for b in range(group.size)
+            ],
             axis=-1,
         )
         per_piece = max(PIECE // group.size, 1)

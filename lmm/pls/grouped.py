@@ -8,8 +8,8 @@ For level i with ``A_i = Z_i'Z_i`` and ``C_i = Z_i'[X y]``, and ``Gamma = lambda
 * ``F_i = Z_i'V_i^-1 Z_i = N_i A_i`` and ``D_i = Z_i'V_i^-1 [X y] = N_i C_i``.
 
 Levels that share A_i share H_i, N_i and F_i: they are computed once per distinct A_i, and the C_i
-of such a class are replaced by as few rows as span the same sum of C_i C_i' (docs/theory,
-"Duplicate blocks"). After construction nothing depends on the number of rows.
+of such a class are replaced by as few rows as span the same sum of C_i C_i'. These are equations
+1-5 of docs/theory/blocks.md. After construction nothing depends on the number of rows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
-from lmm.pls.kernels import invert, sum_by
+from lmm.pls.kernels import invert, sum_products
 from lmm.pls.problem import Group, Problem
 
 __all__ = ["GroupedSolver"]
@@ -145,7 +145,7 @@ class GroupedSolver:
         beta = -half[-1, :-1] / half[-1, -1]
         H, _ = penalized_inverse(gram(group), lam)
         residual = self.problem.y - self.problem.X @ beta
-        right = sum_by(group.Z.T * residual, group.codes, group.n_levels)
+        right = sum_products(group.Z, residual, group.codes, group.n_levels)
         b = np.einsum("abm,bm->ma", H, right)
         effects = tuple(b[:, part] for part in self._members)
         return PLSSolution(terms_of(logdet, L), beta, effects, half[:p, :p].T)
@@ -172,23 +172,18 @@ def gram(group: Group) -> Matrix:
     """Z_i'Z_i per level, (k, k, l)."""
     k = group.size
     A = np.empty((k, k, group.n_levels))
-    columns = np.ascontiguousarray(group.Z.T)
     for a in range(k):
-        for b in range(a + 1):
-            A[a, b] = A[b, a] = np.bincount(
-                group.codes, weights=columns[a] * columns[b], minlength=group.n_levels
-            )
+        row = sum_products(group.Z[:, : a + 1], group.Z[:, a], group.codes, group.n_levels)
+        A[a, : a + 1] = A[: a + 1, a] = row
     return A
 
 
 def couplings(problem: Problem, group: Group) -> Matrix:
     """[X y]'Z_i per level, (t, k, l)."""
-    columns = np.ascontiguousarray(group.Z.T)
-    C = np.empty((problem.p + 1, group.size, group.n_levels))
-    for s in range(problem.p + 1):
-        column = problem.y if s == problem.p else problem.X[:, s]
-        C[s] = sum_by(columns * column, group.codes, group.n_levels)
-    return C
+    columns = [*problem.X.T, problem.y]
+    return np.array(
+        [sum_products(group.Z, column, group.codes, group.n_levels) for column in columns]
+    )
 
 
 def _chunks(A: Matrix, C: Matrix) -> Iterator[Levels]:

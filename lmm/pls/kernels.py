@@ -13,7 +13,7 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
 
-__all__ = ["invert", "sum_by"]
+__all__ = ["invert", "sum_by", "sum_products"]
 
 
 def invert(blocks: Matrix) -> tuple[Matrix, Vector]:
@@ -79,6 +79,17 @@ def _invert_stacked(blocks: Matrix) -> tuple[Matrix, Vector]:
     half = np.linalg.inv(L)
     inverse = half.transpose(0, 2, 1) @ half
     return np.ascontiguousarray(inverse.transpose(1, 2, 0)), logdet
+
+
+def sum_products(Z: Matrix, x: Vector, codes: np.ndarray, n_levels: int) -> Matrix:
+    """Z_i'x_i per level, (k, n_levels), for rows Z (n, k) and x (n,).
+
+    Column by column: a temporary as large as Z would dominate the memory of a fit.
+    """
+    sums = np.empty((Z.shape[1], n_levels))
+    for a, total in enumerate(sums):
+        total[:] = np.bincount(codes, weights=Z[:, a] * x, minlength=n_levels)
+    return sums
 
 
 def sum_by(values: Matrix, codes: np.ndarray, n_levels: int) -> Matrix:

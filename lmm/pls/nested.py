@@ -3,7 +3,7 @@
 Classes in schools in regions: eliminating the classes leaves the schools' blocks diagonal by
 school, eliminating those leaves the regions', and so on, so that each step is the elimination of
 `lmm.pls.grouped` with a wider border: level i of factor c couples with the blocks of its ancestors
-only, and with [X y]. An evaluation costs O(number of levels).
+only, and with [X y]. An evaluation costs O(number of levels) (docs/theory/blocks.md, eqns. 6 and 7).
 
 Columns of a border are ordered [ancestors' columns, from the next factor to the last; X; y].
 """
@@ -29,7 +29,7 @@ from lmm.pls.grouped import (
     penalized_inverse,
     per_term,
 )
-from lmm.pls.kernels import sum_by
+from lmm.pls.kernels import sum_by, sum_products
 from lmm.pls.problem import Group, Problem
 
 __all__ = ["NestedSolver", "chain"]
@@ -97,7 +97,7 @@ class NestedSolver:
             ancestors.append(tuple(parents for parents in found if parents is not None))
             A.append(gram(group))
             rows = [
-                sum_by(group.Z.T * other.Z[:, x], group.codes, group.n_levels)
+                sum_products(group.Z, other.Z[:, x], group.codes, group.n_levels)
                 for other in later
                 for x in range(other.size)
             ]
@@ -113,7 +113,7 @@ class NestedSolver:
         problem = self.problem.with_response(y)
         D = []
         for group, border in zip(self.groups, self.D, strict=True):
-            own = sum_by(group.Z.T * problem.y, group.codes, group.n_levels)
+            own = sum_products(group.Z, problem.y, group.codes, group.n_levels)
             D.append(np.concatenate([border[:-1], own[None]]))
         return NestedSolver(problem, self.groups, self.ancestors, self.A, tuple(D))
 

@@ -1,6 +1,7 @@
 """The standardized problem: rows weighted, X orthonormal, y a residual, Z whitened term by term.
 
-Every solver works on it, so that no result depends on the unit or the origin of the data:
+Every solver works on it, so that no result depends on the unit or the origin of the data
+(docs/theory/pls.md, eqns. 9 and 10):
 
 * ``X = Q T`` by a QR decomposition of the weighted X, and ``y = X beta0 + scale * y*`` where beta0
   is the ordinary least-squares fit: y* and Q carry no large common part that could cancel.
@@ -21,7 +22,7 @@ from scipy.linalg import solve_triangular
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import NumericalError
-from lmm.pls.kernels import sum_by
+from lmm.pls.kernels import sum_products
 
 __all__ = ["Group", "Problem", "standardize"]
 
@@ -135,7 +136,7 @@ class Problem:
     def Z_times(self, x: Vector) -> Vector:
         """Z'x (q,) for x (n,), in the layout of `dense_Z`."""
         sums = [
-            sum_by(Z.T * x, term.codes, term.n_levels).T.ravel()
+            sum_products(Z, x, term.codes, term.n_levels).T.ravel()
             for term, Z in zip(self.matrices.terms, self.term_columns, strict=True)
         ]
         return np.concatenate(sums)
