@@ -179,8 +179,8 @@ def read_table(name: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The table. In text files only empty fields and ``NA`` are missing, so that a level called
-        ``None`` or ``nan`` survives.
+        The table, which carries its name as ``attrs["name"]``. In text files only empty fields and
+        ``NA`` are missing, so that a level called ``None`` or ``nan`` survives.
 
     Raises
     ------
@@ -194,9 +194,11 @@ def read_table(name: str) -> pd.DataFrame:
     if suffix not in _READERS:
         raise DataError(_unknown_table(name, suffix))
     try:
-        return _READERS[suffix](name)
+        table = _READERS[suffix](name)
     except (OSError, ImportError, ValueError) as error:
         raise DataError(f"Cannot read {name!r}: {error}") from error
+    table.attrs["name"] = Path(name).name
+    return table
 
 
 def _read_csv(name: str, separator: str = ",") -> pd.DataFrame:
