@@ -1,4 +1,4 @@
-"""The profiled deviance and REML criterion, with gradient and Hessian.
+"""The profiled deviance and REML criterion, with gradient and Hessian (docs/theory/criterion.md).
 
 With nu = n (ML) or n - p (REML) and the values of `lmm.pls.base`,
 
@@ -9,8 +9,8 @@ With nu = n (ML) or n - p (REML) and the values of `lmm.pls.base`,
     dd/dGamma = G = sum_levels(F) - nu sum_levels(v v') / pwrss                                (2)
     d2d/dGamma_a dGamma_b = -tr(F E_a F E_b) + nu (2 v'E_a'PZZE_b v / pwrss - q_a q_b)           (3)
 
-where F is Z'PZ (REML) or Z'V^-1 Z (ML), v = Z'Py and q = v v'/pwrss. The chain rule to the entries of
-lambda adds ``2 G`` for entries of one column (4), since Gamma is quadratic in lambda.
+where F is Z'PZ (REML) or Z'V^-1 Z (ML), v = Z'Py and q = v v'/pwrss. The chain rule to the entries
+of lambda adds ``2 G`` for entries of one column (4), since Gamma is quadratic in lambda.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kenward and Roger's adjusted covariance, F scaling, degrees of freedom (docs/theory/kenward-roger.md).
+"""Kenward and Roger's method, derived in docs/theory/kenward-roger.md.
 
 With V linear in its parameters and ``W = 2 I^-1``, I_rs = tr(P G_r P G_s) twice the expected
 information of the REML criterion, the adjusted covariance in the basis U of

@@ -1,4 +1,7 @@
-"""Optimizers of a criterion: frozen objects with their own validated options."""
+"""Optimizers of a criterion: frozen objects with their own validated options.
+
+The second-order one is derived in docs/theory/optimizer.md ("eqn." below).
+"""
 
 from __future__ import annotations
 
@@ -176,7 +179,7 @@ class _Walk:
 def scoring_step(
     criterion: ProfiledCriterion, x: Vector, here: Evaluation
 ) -> tuple[Vector, float, bool]:
-    """Fisher-scoring step in Gamma: new x (m,), promised decrease, whether Gamma was clipped."""
+    """Fisher-scoring step (eqn. 1): new x (m,), promised decrease, whether Gamma was clipped."""
     eigenvalues, vectors = np.linalg.eigh(here.information)
     floor = 1e-10 * max(float(eigenvalues[-1]), np.finfo(float).tiny)
     along = vectors.T @ here.score
@@ -206,7 +209,7 @@ def _root(gamma: Matrix, factor: Matrix) -> tuple[Matrix, bool]:
 
 
 def newton_step(here: Evaluation, damping: float) -> tuple[Vector, float, float]:
-    """Newton step (m,) with |eigenvalues| + damping, promised decrease, largest |eigenvalue|."""
+    """Newton step (eqn. 2) with |eigenvalues| + damping, its promise, largest |eigenvalue|."""
     eigenvalues, vectors = np.linalg.eigh(here.hessian)
     size = np.abs(eigenvalues)
     scale = float(size.max())
@@ -230,7 +233,7 @@ def _downhill(
     """A way down from a stationary point that is no minimum, or None.
 
     At a singular lambda every x is stationary in the null directions; the derivative in the
-    variance along w w' is ``w'G w``, and a minimum needs G to be positive semi-definite.
+    variance along w w' is ``w'G w``, and a minimum needs G positive semi-definite (eqns. 3 and 4).
     Elsewhere a negative eigenvalue of the Hessian in x tells a saddle.
     """
     matrices = criterion.matrices

@@ -47,7 +47,8 @@ class Optimum:
     gradient : (m,) array
         Projected gradient in whitened coordinates.
     decrement : float
-        Predicted possible decrease of the criterion, g'H^-1 g / 2.
+        Predicted possible decrease of the criterion, g'H^-1 g / 2 (docs/theory/optimizer.md,
+        eqn. 5).
     hessian_eigenvalues : (m - boundary,) array
         Eigenvalues of the Hessian over the parameters that are not on the boundary, ascending.
     boundary : tuple of str

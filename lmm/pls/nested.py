@@ -3,7 +3,7 @@
 Classes in schools in regions: eliminating the classes leaves the schools' blocks diagonal by
 school, eliminating those leaves the regions', and so on, so that each step is the elimination of
 `lmm.pls.grouped` with a wider border: level i of factor c couples with the blocks of its ancestors
-only, and with [X y]. An evaluation costs O(number of levels) (docs/theory/blocks.md, eqns. 6 and 7).
+only, and with [X y]. An evaluation costs O(number of levels) (docs/theory/blocks.md, eqns. 6, 7).
 
 Columns of a border are ordered [ancestors' columns, from the next factor to the last; X; y].
 """
