@@ -22,7 +22,7 @@ from lmm.getme import get_me
 from lmm.lmlist import lmlist
 from lmm.model import LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
-from lmm.pipeline import lmer, lmer_arrays
+from lmm.pipeline import lmer, lmer_arrays, load
 from lmm.simulate import simulate_formula
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "lmer",
     "lmer_arrays",
     "lmlist",
+    "load",
     "load_dataset",
     "minimize",
     "parse_formula",

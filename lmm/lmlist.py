@@ -121,9 +121,7 @@ class LmList:
         labels = [f"{tail:.3g} %" for tail in tails]
         return {
             name: pd.DataFrame(
-                np.column_stack(
-                    [self.estimates[:, j] - half[:, j], self.estimates[:, j] + half[:, j]]
-                ),
+                np.column_stack([lower[:, j], upper[:, j]]),
                 index=self.levels,
                 columns=labels,
             )

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
 
     from lmm.diagnostics import ConvergenceCheck, Influence
     from lmm.inference.lrt import ExactTest
+    from lmm.inference.profile import Scale
     from lmm.joint import JointCovariance
     from lmm.optimize import Optimizer
+    from lmm.profiles import CriterionProfile, Profile, Which
     from lmm.report.all_fit import AllFit
-    from lmm.report.printed import AnovaTable
+    from lmm.report.printed import AnovaTable, PrintedTable
 
 __all__ = ["LinearMixedModel"]
 
@@ -53,7 +56,7 @@ class Call:
     Attributes
     ----------
     function : callable
-        What was called: `lmm.lmer` or `lmm.lmer_arrays`.
+        What was called: `lmm.lmer`.
     data : object
         The table as given.
     arguments : mapping of str to object
@@ -73,10 +76,8 @@ class Call:
         Raises
         ------
         TypeError
-            A changed argument does not exist, or the model was fitted to arrays.
+            A changed argument does not exist.
         """
-        if self.data is None:
-            raise TypeError("the model was fitted to arrays: call lmer_arrays again to change it")
         known = ["data", "start", "verbose", *self.arguments]
         for name in changes:
             if name not in known:
@@ -556,7 +557,7 @@ class LinearMixedModel:
         FormulaError, DataError
             As `lmm.lmer`.
         TypeError
-            There is no such argument, or the model was fitted to arrays.
+            There is no such argument.
 
         Examples
         --------
@@ -614,6 +615,115 @@ class LinearMixedModel:
         from lmm.inference.lrt import exact_restricted_lrt
 
         return exact_restricted_lrt(self.fit, nsim, seed)
+
+    # Profiles and resampling ----------------------------------------------------------------------
+
+    def confint(
+        self,
+        parm: Which = None,
+        level: float = 0.95,
+        method: str = "profile",
+    ) -> PrintedTable:
+        """Confidence intervals of variance parameters, sigma and fixed effects.
+
+        Parameters
+        ----------
+        parm : str, int or sequence, optional
+            Names as in the result, positions from 0, ``"theta_"`` (variance parameters) or
+            ``"beta_"`` (fixed effects); all by default.
+        level : float
+            Confidence level.
+        method : {"profile", "wald"}
+            Profile likelihood (maximum likelihood, also for a REML fit, as in R); normal
+            approximation, of standard deviations on the log scale and of correlations on Fisher's
+            z scale.
+
+        Returns
+        -------
+        PrintedTable
+            Two columns, rows in R's order; prints as R's confint.
+
+        Raises
+        ------
+        ValueError
+            A name, the level or the method is not one.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.confint().to_frame().round(2)
+                                2.5 %   97.5 %
+        sd_(Intercept)|Batch    12.20    84.06
+        sigma                   38.23    67.66
+        (Intercept)           1486.45  1568.55
+        """
+        from lmm.profiles import confint
+
+        return confint(self.fit, parm, level, method)
+
+    def profile(
+        self, which: Which = None, *, level: float = 0.95, scale: Scale = "sdcor"
+    ) -> Profile:
+        """Profile likelihood of parameters.
+
+        Parameters
+        ----------
+        which : str, int or sequence, optional
+            As `parm` of `confint`.
+        level : float
+            Confidence level whose limits are computed exactly.
+        scale : {"sdcor", "varcov"}
+            Standard deviations and correlations, or variances and covariances.
+
+        Returns
+        -------
+        Profile
+            With ``confint(level)``, ``to_frame()``, ``log()``, ``variance()`` and plots.
+
+        Warns
+        -----
+        ConvergenceWarning
+            A profile finds a better fit, or is not monotone; also in its `notes`.
+        """
+        from lmm.profiles import profile
+
+        return profile(self.fit, which, level, scale)
+
+    def profile_criterion(
+        self,
+        parameter: str,
+        low: float | None = None,
+        high: float | None = None,
+        points: int = 41,
+    ) -> CriterionProfile:
+        """The fitted criterion (REML or ML) along one variance parameter, others re-optimized.
+
+        Parameters
+        ----------
+        parameter : str
+            R's name (``sd_Time|tree``, ``var_Time|tree``, ``cor_...``, ``cov_...``, ``sigma``,
+            ``sigma^2``) or statsmodels' (``Time Var``; ``tree Var`` for the intercept;
+            ``tree x Time Cov``; ``scale``). The name chooses the scale of `low` and `high`.
+        low, high : float, optional
+            Range; about the 99 % interval by default.
+        points : int
+            Number of equally spaced values.
+
+        Returns
+        -------
+        CriterionProfile
+            With ``values``, ``difference`` (-2 log likelihood ratio), ``to_frame()``, ``plot()``.
+
+        Raises
+        ------
+        ValueError
+            The name is unknown, or the range is not one of the parameter's.
+        """
+        from lmm.inference.profile import criterion_curve
+        from lmm.profiles import CriterionProfile
+
+        return CriterionProfile(criterion_curve(self.fit, parameter, low, high, points))
 
     # Criteria -------------------------------------------------------------------------------------
 
@@ -809,6 +919,25 @@ class LinearMixedModel:
 
     def _repr_html_(self) -> str:
         return self.report()._repr_html_()
+
+    # Files ----------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file that `lmm.load` reads, without pickles.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; an existing one is replaced.
+
+        Raises
+        ------
+        DataError
+            A column or an argument is of a kind that the format does not hold.
+        """
+        from lmm.storage import write
+
+        write(path, self.fit, self.call.data, self.call.arguments, self.call.response)
 
     # statsmodels' words ---------------------------------------------------------------------------
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lmm._types import Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.design import LmerControl, build_matrices, matrices_from_arrays
+from lmm.design import LmerControl, build_matrices, table_of_arrays
+from lmm.errors import DataError
+from lmm.fit import Fit, verdict
 from lmm.formula import Formula, parse_formula
 from lmm.model import Call, LinearMixedModel
 from lmm.optimize import Optimizer
 from lmm.pls import PLSSolver
+from lmm.storage import read
 
-__all__ = ["lmer", "lmer_arrays"]
+__all__ = ["lmer", "lmer_arrays", "load"]
 
 
 def lmer(
@@ -164,21 +169,56 @@ def lmer_arrays(
     >>> round(m.reml_criterion(), 4)
     1743.6283
     """
-    control = control or LmerControl()
-    matrices = matrices_from_arrays(
-        y, X, groups, Z, weights=weights, offset=offset, control=control
+    formula, table = table_of_arrays(y, X, groups, Z)
+    return lmer(
+        formula,
+        table,
+        reml=reml,
+        weights=weights,
+        offset=offset,
+        start=start,
+        solver=solver,
+        optimizer=optimizer,
+        control=control,
+        verbose=verbose,
     )
-    arguments = {
-        "reml": reml,
-        "weights": weights,
-        "offset": offset,
-        "solver": solver,
-        "optimizer": optimizer,
-        "control": control,
-    }
-    criterion = ProfiledCriterion(matrices, reml=reml and matrices.p > 0, solver=solver)
-    call = Call(lmer_arrays, None, arguments)
-    return LinearMixedModel.estimate(criterion, call, start=start, report=_reporter(verbose))
+
+
+def load(path: str | Path) -> LinearMixedModel:
+    """Read a model that `LinearMixedModel.save` wrote.
+
+    Nothing is fitted and nothing is unpickled: the design is built from the stored data, and the
+    stored optimum must have the stored value.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        It is no such file, one of another version, or its contents do not agree.
+    """
+    stored = read(path)
+    given = stored.arguments
+    control = given["control"] or LmerControl()
+    names = ("weights", "offset", "subset", "na_action", "contrasts")
+    kept = {name: given[name] for name in names}
+    matrices = build_matrices(stored.formula, stored.data, control=control, **kept)
+    reml = given["reml"] and matrices.p > 0
+    criterion = ProfiledCriterion(matrices, reml=reml, solver=given["solver"])
+    if stored.response is not None:
+        criterion = criterion.with_response(stored.response)
+    value = criterion.value(stored.optimum.x)
+    if not math.isclose(value, stored.optimum.value, rel_tol=1e-8, abs_tol=1e-8):
+        raise DataError(
+            f"{str(path)!r} is damaged: its data and its optimum give {value}, but it says "
+            f"{stored.optimum.value}"
+        )
+    fit = Fit.at(matrices.formula, criterion, stored.optimum)
+    call = Call(lmer, stored.data, given, stored.response)
+    return LinearMixedModel(fit, call, (*matrices.notes, *verdict(fit, control)))
 
 
 def _reporter(verbose: int) -> Any:

@@ -16,10 +16,64 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError
 from lmm.formula import Name, deparse
 
-__all__ = ["matrices_from_arrays"]
+__all__ = ["matrices_from_arrays", "table_of_arrays"]
 
 Groups: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike] | pd.DataFrame
 Columns: TypeAlias = "ArrayLike | pd.DataFrame | pd.Series[Any]"
+
+
+def table_of_arrays(
+    y: ArrayLike,
+    X: Columns,
+    groups: Groups,
+    Z: Columns | Mapping[str, Columns] | None = None,
+) -> tuple[str, pd.DataFrame]:
+    """Formula and table that say the same as arrays, such as ``y ~ 1 + x2 + (1 | group)``.
+
+    Parameters
+    ----------
+    y : (n,) array or Series
+        Response (statsmodels' endog).
+    X : (n, p) array or DataFrame
+        Fixed-effects columns as they are (exog). A first column of ones is the intercept; columns
+        without names are called ``x1``, ``x2`` and so on, by their position.
+    groups : (n,) array, or mapping or list of them
+        Grouping factor, or several by name; a list is named ``group1``, ``group2`` and so on.
+    Z : (n, k) array or DataFrame, or mapping of them by group, optional
+        Random-effects columns (exog_re), with full covariance; an intercept by default.
+
+    Returns
+    -------
+    formula : str
+    table : DataFrame
+
+    Raises
+    ------
+    DataError
+        If shapes or row labels do not match, or two different columns have one name.
+
+    Examples
+    --------
+    >>> X = np.column_stack([np.ones(6), [0, 1, 2, 0, 1, 2]])
+    >>> table_of_arrays([1.0, 2, 4, 3, 5, 6], X, list("aaabbb"))[0]
+    'y ~ 1 + x2 + (1 | group)'
+    """
+    table = _Columns(y)
+    response = table.add(_name_of(y, "y"), y)
+    named_groups = _named_groups(groups)
+    bars = []
+    for name, labels in named_groups.items():
+        columns = Z.get(name) if isinstance(Z, Mapping) else Z
+        effects = "1" if columns is None else _predictor(table, columns, "z")
+        bars.append(f"({effects} | {table.add(name, labels)})")
+    if isinstance(Z, Mapping) and (unknown := set(map(str, Z)) - set(named_groups)):
+        raise DataError(
+            f"Z has columns for {', '.join(sorted(unknown))}, but the groups are "
+            f"{', '.join(named_groups)}"
+        )
+    fixed = _predictor(table, X, "x")
+    formula = f"{response} ~ {' + '.join([fixed, *bars])}"
+    return formula, pd.DataFrame(table.columns, index=table.index)
 
 
 def matrices_from_arrays(
@@ -72,27 +126,9 @@ def matrices_from_arrays(
     >>> print(matrices.formula)
     y ~ 1 + x2 + (1 | group)
     """
-    table = _Columns(y)
-    response = table.add(_name_of(y, "y"), y)
-    named_groups = _named_groups(groups)
-    bars = []
-    for name, labels in named_groups.items():
-        columns = Z.get(name) if isinstance(Z, Mapping) else Z
-        effects = "1" if columns is None else _predictor(table, columns, "z")
-        bars.append(f"({effects} | {table.add(name, labels)})")
-    if isinstance(Z, Mapping) and (unknown := set(map(str, Z)) - set(named_groups)):
-        raise DataError(
-            f"Z has columns for {', '.join(sorted(unknown))}, but the groups are "
-            f"{', '.join(named_groups)}"
-        )
-    fixed = _predictor(table, X, "x")
+    formula, table = table_of_arrays(y, X, groups, Z)
     return build_matrices(
-        f"{response} ~ {' + '.join([fixed, *bars])}",
-        pd.DataFrame(table.columns, index=table.index),
-        weights=weights,
-        offset=offset,
-        na_action=na_action,
-        control=control,
+        formula, table, weights=weights, offset=offset, na_action=na_action, control=control
     )
 
 
