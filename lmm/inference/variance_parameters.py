@@ -39,6 +39,7 @@ __all__ = [
     "LocalModel",
     "VarianceParameter",
     "find_parameter",
+    "fixed_wald_limits",
     "maximum_likelihood",
     "sdcor",
     "variance_parameters",
@@ -112,8 +113,9 @@ def variance_parameters(
     """
     if scale not in ("sdcor", "varcov"):
         raise ValueError(f"scale must be 'sdcor' or 'varcov', not {scale!r}.")
-    one, two, rest = ("sd", "cor", "sigma") if scale == "sdcor" else ("var", "cov", "sigma^2")
-    return (*_entries(matrices, one, two), VarianceParameter(rest, rest))
+    if scale == "sdcor":
+        return (*_entries(matrices, "sd", "cor"), VarianceParameter("sigma", "sigma"))
+    return (*_entries(matrices, "var", "cov"), VarianceParameter("sigma^2", "sigma^2"))
 
 
 def _entries(matrices: ModelMatrices, one: Kind, two: Kind) -> Iterator[VarianceParameter]:
@@ -154,7 +156,7 @@ def find_parameter(matrices: ModelMatrices, name: str) -> VarianceParameter:
 
 
 def _statsmodels_names(matrices: ModelMatrices, parameter: VarianceParameter) -> list[str]:
-    """statsmodels' MixedLM spellings of a variance or covariance."""
+    """Spellings in statsmodels' MixedLM of a variance or covariance."""
     if parameter.kind == "sigma^2":
         return ["scale"]
     if parameter.kind not in ("var", "cov"):
@@ -205,7 +207,7 @@ def sdcor(
     return np.column_stack(columns)
 
 
-# The likelihood in absolute factors -----------------------------------------------------------------
+# The likelihood in absolute factors ---------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,7 @@ class Likelihood:
         return tuple(R[:, order] for R, order in zip(whitening, self.orders, strict=True))
 
     def coordinates(self, factors: Sequence[Matrix], sigma: float) -> Vector:
-        """z (m + 1,) of absolute factors (k_i, k_i) in the terms' own order."""
+        """Coordinates z (m + 1,) of absolute factors (k_i, k_i) in the terms' own order."""
         parts = [
             term.covariance.theta(lower_triangular(factor[order]))
             for term, factor, order in zip(
@@ -325,6 +327,19 @@ class Likelihood:
             at.trace is not None,
         )
 
+    def exact_hessian(self, z: Vector) -> Matrix:
+        """Hessian at z (m + 1,), by central differences of the gradient where it must be."""
+        here = self.evaluate(z)
+        if here.exact:
+            return here.hessian
+        steps = 1e-4 / np.sqrt(np.abs(np.diag(here.hessian)))
+        columns = [
+            (self.evaluate(z + move).gradient - self.evaluate(z - move).gradient) / (2.0 * step)
+            for step, move in zip(steps, np.diag(steps), strict=True)
+        ]
+        hessian = np.array(columns)
+        return np.asarray(0.5 * (hessian + hessian.T))
+
     def _chain(self, factors: Sequence[Matrix], scale: float, G: Vector) -> tuple[Matrix, Matrix]:
         """Derivative of the stacked Gamma in z, and the second derivatives contracted with G.
 
@@ -382,7 +397,7 @@ def _silent(_count: int, _value: float, _x: Vector) -> None:
     """Report nothing."""
 
 
-# Wald intervals --------------------------------------------------------------------------------------
+# Wald intervals -----------------------------------------------------------------------------------
 
 
 def wald_limits(fit: Fit, level: float) -> Matrix:
@@ -422,10 +437,18 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
         half = np.full(len(centre), np.nan)
     else:
         J = _log_and_z_jacobian(parameters, fit.matrices, factors)
-        covariance = 2.0 * J @ np.linalg.solve(likelihood.evaluate(z).hessian, J.T)
+        covariance = 2.0 * J @ np.linalg.solve(likelihood.exact_hessian(z), J.T)
         half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(covariance))
     limits = centre[:, None] + half[:, None] * np.array([-1.0, 1.0])
-    return np.where(is_cor[:, None], np.tanh(limits), np.exp(limits))
+    return np.asarray(np.where(is_cor[:, None], np.tanh(limits), np.exp(limits)))
+
+
+def fixed_wald_limits(fit: Fit, level: float) -> Matrix:
+    """Wald intervals of the fixed effects from normal quantiles, as R's confint, (p, 2)."""
+    from scipy.special import ndtri
+
+    half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(fit.vcov))
+    return np.asarray(fit.beta[:, None] + half[:, None] * np.array([-1.0, 1.0]))
 
 
 def _log_and_z_jacobian(

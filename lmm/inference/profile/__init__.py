@@ -1,0 +1,26 @@
+"""Profile likelihood of every parameter."""
+
+from __future__ import annotations
+
+from lmm.inference.profile.criterion import CriterionCurve, criterion_curve
+from lmm.inference.profile.curves import (
+    ProfileCurve,
+    Scale,
+    checked_level,
+    from_working,
+    profile_curves,
+    profile_names,
+    to_working,
+)
+
+__all__ = [
+    "CriterionCurve",
+    "ProfileCurve",
+    "Scale",
+    "checked_level",
+    "criterion_curve",
+    "from_working",
+    "profile_curves",
+    "profile_names",
+    "to_working",
+]

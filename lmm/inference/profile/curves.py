@@ -1,0 +1,364 @@
+"""Profile likelihood: each parameter fixed on a grid, all others optimized by second-order steps.
+
+For a parameter t with estimate t^ and f the -2 log-likelihood minimized over all other parameters,
+
+    zeta(t) = sign(t - t^) sqrt(f(t) - f(t^))                                                  (1)
+
+(Bates et al. 2015, section 5.1). Its slope is exact,
+
+    zeta' = f' / (2 zeta)                                                                      (2)
+
+with f' the partial derivative in t, since the others are stationary: between few grid points zeta
+is a cubic Hermite spline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lmm._threads import blas_threads
+from lmm._types import Matrix, Vector
+from lmm.errors import nearest
+from lmm.fit import Fit
+from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
+from lmm.inference.profile.targets import FixedEffectTarget, Target, VarianceTarget
+from lmm.inference.variance_parameters import (
+    Likelihood,
+    maximum_likelihood,
+    variance_parameters,
+)
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicHermiteSpline
+
+__all__ = [
+    "ProfileCurve",
+    "Scale",
+    "checked_level",
+    "from_working",
+    "profile_curves",
+    "profile_names",
+    "to_working",
+]
+
+Scale = Literal["sdcor", "varcov"]
+
+# zeta beyond which a range is searched, as lme4: joint regions of this level stay inside.
+JOINT_LEVEL = 0.99
+# The likelihood of a fit may be improved by this much before a profile reports it.
+BETTER = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileCurve:
+    """The profile of one parameter.
+
+    Attributes
+    ----------
+    name : str
+        R's name.
+    kind : str
+        ``sd``, ``cor``, ``sigma`` or ``beta``; ``var``, ``cov`` and ``sigma^2`` on that scale;
+        ``log sd`` and ``log sigma``.
+    t : (N,) array
+        Working coordinate, ascending: the parameter itself, but the angle ``arcsin`` of a
+        correlation, the logarithm of sigma (or sigma^2) and the standard deviation of a variance.
+    zeta, slope : (N,) arrays
+        Signed root (1) and its derivative (2) in t.
+    estimate : int
+        Index of the estimate (the ML estimate) in the grid.
+    bounds : tuple of float
+        Range of t.
+    parameters : (N, d) array
+        All parameters at each point.
+    endless : tuple of bool
+        Whether zeta levels off below or above before it reaches the range asked for.
+    notes : tuple of str
+        What is irregular.
+    n_evaluations : int
+        Evaluations of the likelihood.
+    """
+
+    name: str
+    kind: str
+    t: Vector
+    zeta: Vector
+    slope: Vector
+    estimate: int
+    bounds: tuple[float, float]
+    parameters: Matrix
+    endless: tuple[bool, bool]
+    notes: tuple[str, ...]
+    n_evaluations: int
+
+    def value(self, t: ArrayLike) -> Vector:
+        """The parameter at working coordinates t."""
+        return from_working(self.kind, np.asarray(t, dtype=float))
+
+    def coordinate(self, value: ArrayLike) -> Vector:
+        """Working coordinates of values of the parameter: the inverse of `value`."""
+        return to_working(self.kind, np.asarray(value, dtype=float))
+
+    @cached_property
+    def spline(self) -> CubicHermiteSpline:
+        """The signed root zeta as a function of t."""
+        from scipy.interpolate import CubicHermiteSpline
+
+        return CubicHermiteSpline(self.t, self.zeta, self.slope, extrapolate=False)
+
+    def limits(self, level: float) -> tuple[float, float]:
+        """Confidence interval: where zeta first reaches plus or minus the normal quantile.
+
+        A side on which it never does ends at the parameter's bound (0 for a standard deviation,
+        -1 or 1 for a correlation, else infinity).
+
+        Parameters
+        ----------
+        level : float
+            Confidence level, between 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            The profile was not followed that far.
+        """
+        from scipy.special import ndtri
+
+        quantile = float(ndtri(0.5 + 0.5 * checked_level(level)))
+        lower, upper = (self._crossing(sign * quantile) for sign in (-1.0, 1.0))
+        return float(self.value(lower)), float(self.value(upper))
+
+    def _crossing(self, zeta: float) -> float:
+        """Working coordinate nearest to the estimate where the spline takes the value zeta."""
+        side = int(zeta > 0.0)
+        at = self.t[self.estimate]
+        roots = [t for t in self.spline.solve(zeta, extrapolate=False) if (t - at) * zeta >= 0.0]
+        if roots:
+            return float(min(roots, key=lambda t: abs(t - at)))
+        bound, end = self.bounds[side], -side
+        if self.t[end] != bound and not self.endless[side]:
+            raise ValueError(
+                f"The profile of {self.name} ends at |zeta| = {abs(self.zeta[end]):.3g}, but this "
+                f"level needs {abs(zeta):.3g}. Ask for a profile with this level."
+            )
+        return bound
+
+
+def checked_level(level: float) -> float:
+    """A confidence level.
+
+    Raises
+    ------
+    ValueError
+        It is not between 0 and 1.
+    """
+    if not 0.0 < level < 1.0:
+        hint = f" Did you mean {level / 100:g}?" if 1.0 < level < 100.0 else ""
+        raise ValueError(f"level must be between 0 and 1, not {level!r}.{hint}")
+    return float(level)
+
+
+def from_working(kind: str, t: Vector) -> Vector:
+    """Values of a parameter of some kind at its working coordinates."""
+    with np.errstate(divide="ignore"):
+        if kind == "cor":
+            return np.asarray(np.sin(t))
+        if kind == "var":
+            return np.asarray(t**2)
+        if kind == "log sd":
+            return np.asarray(np.log(t))
+        if kind in ("sigma", "sigma^2"):
+            return np.asarray(np.exp(t if kind == "sigma" else 2.0 * t))
+    return t
+
+
+def to_working(kind: str, value: Vector) -> Vector:
+    """Working coordinates of values: the inverse of `from_working`."""
+    if kind == "cor":
+        return np.asarray(np.arcsin(value))
+    if kind == "var":
+        return np.asarray(np.sqrt(value))
+    if kind == "log sd":
+        return np.asarray(np.exp(value))
+    if kind in ("sigma", "sigma^2"):
+        return np.asarray(np.log(value) / (1.0 if kind == "sigma" else 2.0))
+    return value
+
+
+def profile_names(fit: Fit, scale: Scale = "sdcor") -> tuple[str, ...]:
+    """Names of all parameters in R's order: variance parameters, sigma, fixed effects."""
+    names = [parameter.name for parameter in variance_parameters(fit.matrices, scale)]
+    return (*names, *fit.matrices.fixed.names)
+
+
+def profile_curves(
+    fit: Fit,
+    which: Sequence[str] | None = None,
+    *,
+    scale: Scale = "sdcor",
+    level: float = 0.95,
+) -> tuple[ProfileCurve, ...]:
+    """Profile parameters of a fit. REML fits are profiled by maximum likelihood, as R does.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+    which : sequence of str, optional
+        Names of the parameters; all by default.
+    scale : {"sdcor", "varcov"}
+        Standard deviations and correlations, or variances and covariances.
+    level : float, default 0.95
+        Confidence level that the curves must reach at least; they reach that of a joint 99 %
+        region of all parameters in any case.
+
+    Returns
+    -------
+    tuple of ProfileCurve
+        One per parameter, in the order of `which`.
+
+    Raises
+    ------
+    ValueError
+        A name is not that of a parameter.
+    NumericalError
+        The likelihood could not be maximized at a point of the grid.
+    """
+    from scipy.special import chdtri, ndtri
+
+    names = profile_names(fit, scale)
+    which = names if which is None else tuple(which)
+    for name in which:
+        if name not in names:
+            raise ValueError(f"The model has no parameter {name!r}.{nearest(name, names)}")
+    quantile = float(ndtri(0.5 + 0.5 * checked_level(level)))
+    cutoff = max(float(np.sqrt(chdtri(len(names), 1.0 - JOINT_LEVEL))), 1.02 * quantile)
+    with blas_threads(fit.criterion.pls.dense_size):
+        targets = _targets(fit, scale)
+        return tuple(_curve(fit, scale, name, *targets[name], quantile, cutoff) for name in which)
+
+
+def _targets(fit: Fit, scale: Scale) -> dict[str, tuple[str, Target]]:
+    """Every parameter by its name on the scale, with its kind there."""
+    criterion, x, sigma = maximum_likelihood(fit)
+    factors = [sigma * factor for factor in fit.matrices.factors(criterion.to_theta(x))]
+    shown = variance_parameters(fit.matrices, scale)
+    targets: dict[str, tuple[str, Target]] = {}
+    for parameter, root in zip(shown, variance_parameters(fit.matrices), strict=True):
+        # Variances are profiled through their standard deviations, covariances are not.
+        working = parameter if parameter.kind == "cov" else root
+        target = VarianceTarget.of(working, criterion, factors, sigma)
+        targets[parameter.name] = parameter.kind, target
+    likelihood = Likelihood.natural(criterion)
+    estimate = likelihood.coordinates(factors, sigma)
+    for index, name in enumerate(fit.matrices.fixed.names):
+        targets[name] = "beta", FixedEffectTarget(name, index, likelihood, estimate)
+    return targets
+
+
+def _curve(
+    fit: Fit, scale: Scale, name: str, kind: str, target: Target, quantile: float, cutoff: float
+) -> ProfileCurve:
+    """Follow one parameter to both sides."""
+    first = first_point(target)
+    below, above = (walk(target, first, sign, cutoff) for sign in (-1.0, 1.0))
+    rough = _Grid.of([*below[::-1], first, *above], first)
+    grid = _Grid.of(_with_crossings(target, rough, quantile), first)
+    shown = variance_parameters(fit.matrices, scale)
+    table = []
+    for point in grid.points:
+        covariances, sigma, beta = target.parameters(point.t, point.w)
+        table.append([*(p.value(covariances, sigma) for p in shown), *beta])
+    endless = (
+        bool(below) and below[-1].t > target.bounds[0] and grid.zeta[0] > -cutoff,
+        bool(above) and above[-1].t < target.bounds[1] and grid.zeta[-1] < cutoff,
+    )
+    return ProfileCurve(
+        name,
+        kind,
+        grid.t,
+        grid.zeta,
+        grid.slope,
+        grid.points.index(first),
+        target.bounds,
+        np.array(table),
+        endless,
+        _notes(name, grid, endless),
+        sum(point.n_evaluations for point in grid.points),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Points in ascending order with their zeta and its slope."""
+
+    points: list[Point]
+    t: Vector
+    rise: Vector
+    zeta: Vector
+    slope: Vector
+
+    @classmethod
+    def of(cls, points: list[Point], first: Point) -> _Grid:
+        t = np.array([point.t for point in points])
+        rise = np.array([point.value - first.value for point in points])
+        zeta = np.sign(t - first.t) * np.sqrt(np.maximum(rise, 0.0))
+        slope = np.zeros(len(t))
+        away = zeta != 0.0
+        slope[away] = np.array([point.slope for point in points])[away] / (2.0 * zeta[away])  # (2)
+        at = points.index(first)
+        slope[at] = _slope_at_estimate(t, zeta, slope, at, first)
+        return cls(points, t, rise, zeta, slope)
+
+    @property
+    def spline(self) -> CubicHermiteSpline:
+        from scipy.interpolate import CubicHermiteSpline
+
+        return CubicHermiteSpline(self.t, self.zeta, self.slope, extrapolate=False)
+
+
+def _with_crossings(target: Target, grid: _Grid, quantile: float) -> list[Point]:
+    """The points, with one more where the spline crosses plus and minus the quantile."""
+    points = grid.points
+    for zeta in (-quantile, quantile):
+        for t in grid.spline.solve(zeta, extrapolate=False):
+            near = sorted(grid.points, key=lambda point: abs(point.t - t))
+            if abs(near[0].t - t) > 1e-6 * abs(near[1].t - near[0].t):
+                points = [*points, settle(target, float(t), predicted(near[2::-1], float(t)))]
+    return sorted(points, key=lambda point: point.t)
+
+
+def _slope_at_estimate(t: Vector, zeta: Vector, slope: Vector, at: int, first: Point) -> float:
+    """Slope of zeta where (2) is 0/0: from both neighbours, or the curvature at a bound."""
+    if 0 < at < len(t) - 1:
+        from scipy.interpolate import KroghInterpolator
+
+        near = [at - 1, at - 1, at, at + 1, at + 1]
+        values = [zeta[at - 1], slope[at - 1], 0.0, zeta[at + 1], slope[at + 1]]
+        return float(KroghInterpolator(t[near], values).derivative(t[at]))
+    return float(np.sqrt(0.5 * max(first.curvature, 0.0)))
+
+
+def _notes(name: str, grid: _Grid, endless: tuple[bool, bool]) -> tuple[str, ...]:
+    """What is irregular about a profile."""
+    notes = []
+    if grid.rise.min() < -BETTER:
+        notes.append(
+            f"{name}: the profile finds a deviance lower than the fit's by "
+            f"{-grid.rise.min():.3g}. Refit from other starting values."
+        )
+    if np.any(np.diff(grid.zeta) < -1e-6):
+        notes.append(
+            f"{name}: the profile is not monotone. Its interval ends where zeta first reaches the "
+            "limit on each side of the estimate."
+        )
+    for side, flat in zip(("below", "above"), endless, strict=True):
+        if flat:
+            notes.append(f"{name}: the likelihood is flat {side} the estimate: no limit there.")
+    return tuple(notes)

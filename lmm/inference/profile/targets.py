@@ -1,0 +1,344 @@
+"""What is profiled: a parameter as a coordinate, and the likelihood of all others at its values.
+
+A standard deviation is a coordinate of the likelihood itself, the leading entry of a Cholesky
+factor; a correlation ``sin(phi)`` is an angle, with ``L_21 = tau sin(phi), L_22 = tau cos(phi)``; a
+covariance c has ``L_21 = c / L_11``. With a fixed effect at t, the model is one without its column
+whose response is ``y - x_j t``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Protocol
+
+import numpy as np
+
+from lmm._types import Matrix, Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.inference.variance_parameters import Likelihood, VarianceParameter
+
+__all__ = ["FixedEffectTarget", "Section", "Target", "VarianceTarget"]
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """The likelihood at fixed t, as a function of the other coordinates w, near a point.
+
+    Attributes
+    ----------
+    value : float
+        -2 log-likelihood.
+    gradient, hessian : (d,) and (d, d) arrays
+        Derivatives in w.
+    slope : float
+        Derivative in t.
+    cross : (d,) array or None
+        Mixed derivatives in w and t, where they are known.
+    bend : float
+        Second derivative in t.
+    exact : bool
+        Whether the second derivatives are exact.
+    """
+
+    value: float
+    gradient: Vector
+    hessian: Matrix
+    slope: float
+    cross: Vector | None
+    bend: float
+    exact: bool
+
+
+class Target(Protocol):
+    """A parameter to be profiled."""
+
+    @property
+    def name(self) -> str:
+        """R's name."""
+
+    @property
+    def kind(self) -> str:
+        """``sd``, ``cor``, ``cov``, ``sigma`` or ``beta``."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Range of t."""
+
+    @property
+    def unit(self) -> float:
+        """A first step in t, for a parameter whose likelihood is flat at the estimate."""
+
+    @property
+    def floor(self) -> Vector:
+        """Lower bounds of w, (d,)."""
+
+    @property
+    def start(self) -> tuple[float, Vector]:
+        """The estimates of t and w."""
+
+    def at(self, t: float) -> Callable[[Vector], Section]:
+        """The likelihood at fixed t, as a function of w."""
+
+    def slope(self, t: float, w: Vector) -> float:
+        """Derivative in t at a settled point, for sections without mixed derivatives."""
+
+    def parameters(self, t: float, w: Vector) -> tuple[tuple[Matrix, ...], float, Vector]:
+        """Covariances, sigma and beta at (t, w)."""
+
+
+# Variance parameters -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class VarianceTarget:
+    """A standard deviation, a correlation, a covariance or sigma.
+
+    Parameters
+    ----------
+    parameter : VarianceParameter
+        Which.
+    likelihood : Likelihood
+        With the term's columns ordered for it (see `ordered`).
+    estimate : (m + 1,) array
+        Optimum in the likelihood's coordinates.
+    """
+
+    parameter: VarianceParameter
+    likelihood: Likelihood
+    estimate: Vector
+
+    @classmethod
+    def of(
+        cls,
+        parameter: VarianceParameter,
+        criterion: ProfiledCriterion,
+        factors: Sequence[Matrix],
+        sigma: float,
+    ) -> VarianceTarget:
+        """Order the columns so that the parameter is a coordinate."""
+        likelihood = ordered(criterion, parameter)
+        return cls(parameter, likelihood, likelihood.coordinates(factors, sigma))
+
+    @property
+    def name(self) -> str:
+        """R's name."""
+        return self.parameter.name
+
+    @property
+    def kind(self) -> str:
+        """``sd``, ``cor``, ``cov`` or ``sigma``."""
+        return self.parameter.kind
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Range of t: the sd itself, the angle of a correlation, a covariance, log sigma."""
+        half = 0.5 * np.pi
+        return {"sd": (0.0, np.inf), "cor": (-half, half)}.get(self.kind, (-np.inf, np.inf))
+
+    @cached_property
+    def unit(self) -> float:
+        """A first step: a tenth of the noise of a level's own mean; small angles."""
+        if self.parameter.term < 0 or self.kind == "cor":
+            return 0.1
+        R = self.likelihood.criterion.problem.whitening[self.parameter.term]
+        noise = np.exp(self.estimate[-1]) / np.sqrt(np.einsum("ij,ij->j", R, R))
+        i, j = self.parameter.row, self.parameter.column
+        return float(0.1 * (noise[i] if self.kind == "sd" else noise[i] * noise[j]))
+
+    @cached_property
+    def places(self) -> tuple[int, int, int]:
+        """Where z holds L_11, L_21 and L_22 of the term (L_11 alone for other kinds)."""
+        if self.parameter.term < 0:
+            return (len(self.estimate) - 1,) * 3
+        part = self.likelihood.criterion.matrices.theta_slices[self.parameter.term]
+        term = self.likelihood.criterion.matrices.terms[self.parameter.term]
+        if term.covariance.is_diagonal:
+            return (part.start + self.parameter.row,) * 3
+        return part.start, part.start + 1, part.start + term.size
+
+    @property
+    def place(self) -> int:
+        """Where z holds t."""
+        return self.places[1 if self.kind in ("cor", "cov") else 0]
+
+    @cached_property
+    def floor(self) -> Vector:
+        """Lower bounds of w, (d,): a correlation keeps its sign only while L_11, tau >= 0."""
+        floor = np.full(len(self.estimate), -np.inf)
+        if self.kind == "cor":
+            one, _, three = self.places
+            floor[[one, three]] = 0.0
+        return np.delete(floor, self.place)
+
+    @property
+    def start(self) -> tuple[float, Vector]:
+        """The estimates of t and w."""
+        z = self.estimate.copy()
+        one, two, three = self.places
+        if self.kind == "cor":
+            z[two], z[three] = (
+                np.arctan2(z[two], z[three]),
+                np.hypot(z[two], z[three]),
+            )
+        elif self.kind == "cov":
+            z[two] *= z[one]
+        return float(z[self.place]), np.delete(z, self.place)
+
+    def _entries(self, t: float, w: Vector) -> Vector:
+        """The likelihood's coordinates at (t, w)."""
+        z = np.insert(w, self.place, t)
+        one, two, three = self.places
+        if self.kind == "cor":
+            z[two], z[three] = z[three] * np.sin(t), z[three] * np.cos(t)
+        elif self.kind == "cov":
+            z[two] = t / z[one]
+        return z
+
+    def at(self, t: float) -> Callable[[Vector], Section]:
+        """The likelihood at fixed t, as a function of w."""
+        return partial(self._section, t)
+
+    def _section(self, t: float, w: Vector) -> Section:
+        z = self._entries(t, w)
+        here = self.likelihood.evaluate(z)
+        J, bend = self._chain(t, z, here.gradient)
+        gradient = J @ here.gradient
+        hessian = J @ here.hessian @ J.T + bend
+        rest = np.delete(np.arange(len(z)), self.place)
+        return Section(
+            here.value,
+            gradient[rest],
+            hessian[np.ix_(rest, rest)],
+            float(gradient[self.place]),
+            hessian[rest, self.place],
+            float(hessian[self.place, self.place]),
+            here.exact,
+        )
+
+    def _chain(self, t: float, z: Vector, gradient: Vector) -> tuple[Matrix, Matrix]:
+        """Derivative of the entries in (w, t), and the second ones contracted with a gradient."""
+        J, bend = np.eye(len(z)), np.zeros((len(z), len(z)))
+        one, two, three = self.places
+        if self.kind == "cor":
+            sin, cos = np.sin(t), np.cos(t)
+            tau = z[two] * sin + z[three] * cos
+            J[two, two], J[two, three] = tau * cos, -tau * sin
+            J[three, two], J[three, three] = sin, cos
+            bend[two, two] = -tau * (gradient[two] * sin + gradient[three] * cos)
+            bend[two, three] = bend[three, two] = gradient[two] * cos - gradient[three] * sin
+        elif self.kind == "cov":
+            L = z[one]
+            J[two, two], J[one, two] = 1.0 / L, -t / L**2
+            bend[one, one] = 2.0 * gradient[two] * t / L**3
+            bend[one, two] = bend[two, one] = -gradient[two] / L**2
+        return J, bend
+
+    def slope(self, t: float, w: Vector) -> float:
+        """Derivative in t at a settled point."""
+        return self._section(t, w).slope
+
+    def parameters(self, t: float, w: Vector) -> tuple[tuple[Matrix, ...], float, Vector]:
+        """Covariances, sigma and beta at (t, w)."""
+        z = self._entries(t, w)
+        return self.likelihood.covariances(z), float(np.exp(z[-1])), self.likelihood.beta(z)
+
+
+def ordered(criterion: ProfiledCriterion, parameter: VarianceParameter) -> Likelihood:
+    """The likelihood in factors whose leading columns are those of a parameter."""
+    orders = [np.arange(term.size) for term in criterion.matrices.terms]
+    if parameter.term >= 0:
+        term = criterion.matrices.terms[parameter.term]
+        if not term.covariance.is_diagonal:
+            first = dict.fromkeys((parameter.column, parameter.row))
+            order = np.array([*first, *(i for i in range(term.size) if i not in first)])
+            orders[parameter.term] = order
+    return Likelihood(criterion, tuple(orders))
+
+
+# Fixed effects -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class FixedEffectTarget:
+    """A fixed effect.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    index : int
+        Its column of X.
+    likelihood : Likelihood
+        Of the whole model.
+    estimate : (m + 1,) array
+        Optimum in the likelihood's coordinates.
+    """
+
+    name: str
+    index: int
+    likelihood: Likelihood
+    estimate: Vector
+
+    kind = "beta"
+    bounds = (-np.inf, np.inf)
+
+    @cached_property
+    def _others(self) -> ProfiledCriterion:
+        """Criterion of the model without the column."""
+        matrices = self.likelihood.criterion.matrices
+        X = np.delete(matrices.X, self.index, axis=1)
+        return ProfiledCriterion(dataclasses.replace(matrices, X=X), reml=False)
+
+    def _conditional(self, w: Vector) -> tuple[Vector, Vector]:
+        """GLS estimate beta^ (p,) and column j of its unscaled covariance (p,), at given w."""
+        problem = self.likelihood.criterion.problem
+        solution = self.likelihood.criterion.pls.solution(self.likelihood.whitened(w))
+        beta = problem.beta0 + problem.scale * np.linalg.solve(problem.T, solution.beta)
+        root = np.linalg.solve(problem.T, solution.fixed_root)
+        return beta, root @ root[self.index]
+
+    @cached_property
+    def _at_estimate(self) -> tuple[Vector, Vector]:
+        return self._conditional(self.estimate)
+
+    @property
+    def unit(self) -> float:
+        """A first step: its standard error."""
+        return float(np.exp(self.estimate[-1]) * np.sqrt(self._at_estimate[1][self.index]))
+
+    @property
+    def floor(self) -> Vector:
+        """Lower bounds of w, (d,): none."""
+        return np.full(len(self.estimate), -np.inf)
+
+    @property
+    def start(self) -> tuple[float, Vector]:
+        """The estimates of t and w."""
+        return float(self._at_estimate[0][self.index]), self.estimate
+
+    def at(self, t: float) -> Callable[[Vector], Section]:
+        """The likelihood at fixed t, as a function of w; derivatives in t are left to `slope`."""
+        matrices = self.likelihood.criterion.matrices
+        criterion = self._others.with_response(matrices.y - t * matrices.X[:, self.index])
+        likelihood = Likelihood.natural(criterion)
+
+        def section(w: Vector) -> Section:
+            here = likelihood.evaluate(w)
+            return Section(here.value, here.gradient, here.hessian, 0.0, None, 0.0, here.exact)
+
+        return section
+
+    def slope(self, t: float, w: Vector) -> float:
+        """Derivative in t: f depends on it as ``(t - beta^_j)^2 / (c_jj sigma^2)``."""
+        beta, column = self._conditional(w)
+        j = self.index
+        return float(2.0 * (t - beta[j]) / column[j] * np.exp(-2.0 * w[-1]))
+
+    def parameters(self, t: float, w: Vector) -> tuple[tuple[Matrix, ...], float, Vector]:
+        """Covariances, sigma and beta at (t, w)."""
+        beta, column = self._conditional(w)
+        moved = beta + column * ((t - beta[self.index]) / column[self.index])
+        return self.likelihood.covariances(w), float(np.exp(w[-1])), moved
