@@ -22,6 +22,7 @@ from lmm.optimize.optimizers import (
     named,
     newton_step,
 )
+from lmm.optimize.start import moment_start
 from lmm.optimize.status import Optimum, Status
 
 __all__ = [
@@ -70,8 +71,7 @@ def minimize(
         ``"auto"`` (second-order `FisherScoring`), ``"L-BFGS-B"``, ``"COBYQA"``, ``"Nelder-Mead"``
         or an optimizer object.
     start : (m,) array, optional
-        Start on lme4's scale; by default the identity in whitened coordinates, where a random
-        effect is as large as the noise of its level's own mean.
+        Start on lme4's scale; by default the moment estimates of `lmm.optimize.start`.
     report : callable, optional
         Called as ``report(count, value, x)`` after each evaluation.
 
@@ -95,8 +95,8 @@ def minimize(
     319.654277
     """
     optimizer = named(optimizer)
-    x = criterion.start if start is None else criterion.to_x(criterion.checked(start))
     with blas_threads(criterion.pls.dense_size):
+        x = moment_start(criterion) if start is None else criterion.to_x(criterion.checked(start))
         path = _snapped(criterion, optimizer.run(criterion, x, report))
         return _judge(criterion, optimizer, path)
 
@@ -127,20 +127,23 @@ def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Op
     free = ~at_zero(criterion, path.x)
     inner = _restricted(path.here, free)
     eigenvalues = np.linalg.eigvalsh(inner.hessian) if free.any() else np.empty(0)
-    decrement = newton_step(inner, 0.0)[1] if free.any() else 0.0
+    step, decrement = newton_step(inner, 0.0)[:2] if free.any() else (np.empty(0), 0.0)
     gradient = np.where(free, path.here.gradient, 0.0)
     status = _status(path, decrement, eigenvalues)
-    theta = criterion.to_theta(path.x)
+    x, value = path.x, path.here.value
+    if status is Status.CONVERGED and free.any():
+        x, value = _polished(criterion, path, free, step)
+    theta = criterion.to_theta(x)
     message = ""
     if status is not Status.CONVERGED:
         worst = matrices.theta_names[int(np.argmax(np.abs(gradient)))]
         message = f"{status.value} Largest gradient: {worst}."
     return Optimum(
         theta=theta,
-        x=path.x,
-        value=path.here.value,
+        x=x,
+        value=value,
         status=status,
-        n_evaluations=path.n_evaluations,
+        n_evaluations=path.n_evaluations + (status is Status.CONVERGED and bool(free.any())),
         gradient=gradient,
         decrement=decrement,
         hessian_eigenvalues=eigenvalues,
@@ -150,6 +153,20 @@ def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Op
         optimizer=optimizer.name,
         message=message,
     )
+
+
+def _polished(
+    criterion: ProfiledCriterion, path: Path, free: NDArray[np.bool_], step: Vector
+) -> tuple[Vector, float]:
+    """A last Newton step (x, value): it squares the distance to the optimum, at the cost of a value.
+
+    The certificate stays that of the point before it.
+    """
+    x = path.x.copy()
+    x[free] += step
+    value = criterion.value(x)
+    inside = bool(np.all(x >= criterion.lower))
+    return (x, value) if inside and value <= path.here.value else (path.x, path.here.value)
 
 
 def _status(path: Path, decrement: float, eigenvalues: Vector) -> Status:

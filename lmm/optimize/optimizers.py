@@ -79,13 +79,13 @@ class FisherScoring:
     ----------
     max_evaluations : int, default 200
         Limit on evaluations of the criterion.
-    tolerance : float, default 1e-10
+    tolerance : float, default 1e-8
         Stop when the quadratic model promises less than this decrease of the criterion (times
         a thousandth of the criterion, where that is more than 1).
     """
 
     max_evaluations: int = 200
-    tolerance: float = 1e-10
+    tolerance: float = 1e-8
 
     name = "Fisher scoring"
 
