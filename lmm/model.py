@@ -35,9 +35,11 @@ from lmm.report import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from scipy import sparse
 
     from lmm.diagnostics import ConvergenceCheck, Influence
+    from lmm.fixed_tests import Hypotheses, LeastSquaresMeans
     from lmm.inference.lrt import ExactTest
     from lmm.inference.profile import Scale
     from lmm.joint import JointCovariance
@@ -428,7 +430,9 @@ class LinearMixedModel:
         Notes
         -----
         Standard errors include the uncertainty of the fixed effects, that of the random effects
-        and their covariance (`lmm.joint`); the covariance parameters are taken as known.
+        and their covariance (`lmm.joint`); the covariance parameters are taken as known, as in
+        lme4. Intervals allow for their estimation too, by Prasad and Rao's correction and a t
+        quantile with Satterthwaite's degrees of freedom (`lmm.predict`), so that they are wider.
 
         Examples
         --------
@@ -448,10 +452,12 @@ class LinearMixedModel:
             re_form,
             allow_new_levels=allow_new_levels,
             random_only=random_only,
-            variance=se or interval is not None,
+            se=se,
+            interval=interval,
+            level=level,
             offset=None if newdata is None else self.call.offset_for(newdata),
         )
-        return result.to_frame(interval, level) if se or interval else result.to_series()
+        return result.to_series() if result.se is None else result.to_frame()
 
     # Simulation and refitting ---------------------------------------------------------------------
 
@@ -725,6 +731,154 @@ class LinearMixedModel:
 
         return CriterionProfile(criterion_curve(self.fit, parameter, low, high, points))
 
+    # Tests of effects -----------------------------------------------------------------------------
+
+    def anova(self, type: str | int = "III", ddf: str = "satterthwaite") -> AnovaTable:
+        """F tests of the fixed terms, as lmerTest's ``anova``.
+
+        Parameters
+        ----------
+        type : {"III", "II", "I"} or {3, 2, 1}
+            What a term is adjusted for: all other terms; those that do not contain it; those
+            before it. Type III does not depend on the contrasts of the factors.
+        ddf : {"satterthwaite", "kenward-roger", "lme4"}
+            Method for denominator degrees of freedom; ``"lme4"`` gives sequential sums of squares
+            without tests.
+
+        Returns
+        -------
+        AnovaTable
+            ``Sum Sq, Mean Sq, NumDF, DenDF, F value, Pr(>F)``.
+
+        Raises
+        ------
+        ValueError
+            There is no such type or method.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.anova()
+        Type III Analysis of Variance Table with Satterthwaite's method
+             Sum Sq Mean Sq NumDF DenDF F value    Pr(>F)
+        Days  30031   30031     1    17  45.853 3.264e-06 ***
+        ---
+        Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+        """
+        from lmm.comparison import sequential_anova
+        from lmm.fixed_tests import type_anova
+        from lmm.inference.contrasts import anova_type
+        from lmm.inference.ddf import ddf_method
+
+        checked = anova_type(type)
+        if ddf == "lme4":
+            return sequential_anova(self)
+        return type_anova(ddf_method(self.fit, ddf), checked)
+
+    def contest(
+        self,
+        L: ArrayLike,
+        rhs: ArrayLike = 0.0,
+        joint: bool = True,
+        ddf: str = "satterthwaite",
+        level: float = 0.95,
+    ) -> PrintedTable:
+        """Test linear contrasts of the fixed effects, ``L beta = rhs``.
+
+        Parameters
+        ----------
+        L : (p,) or (q, p) array
+            Contrasts, one per row. Where columns were dropped, rows for all columns (dropped ones
+            too) are also taken, if they are estimable.
+        rhs : float or (q,) array
+            Values under the hypothesis.
+        joint : bool
+            One F test of all rows, or a t test with confidence limits for each.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+            Method for degrees of freedom.
+        level : float
+            Confidence level.
+
+        Raises
+        ------
+        DataError
+            The number of columns is wrong, a row is not estimable, or dependent rows contradict
+            each other.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.contest([0, 1], rhs=10, joint=False).to_frame()[["Estimate", "t value"]].round(3)
+           Estimate  t value
+        1    10.467    0.302
+        """
+        from lmm.fixed_tests import contest
+        from lmm.inference.ddf import ddf_method
+
+        return contest(ddf_method(self.fit, ddf), L, rhs, joint, level)
+
+    def show_tests(self, type: str | int = "III", fractions: bool = False) -> Hypotheses:
+        """Contrast matrices of the hypotheses that `anova` tests.
+
+        Parameters
+        ----------
+        type : {"III", "II", "I"} or {3, 2, 1}
+            As for `anova`.
+        fractions : bool
+            Whether to print entries as fractions.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> print(m.show_tests())
+        $Days
+             (Intercept) Days
+        Days           0    1
+        """
+        from lmm.fixed_tests import hypotheses
+        from lmm.inference.contrasts import anova_type
+
+        return hypotheses(self.fit.matrices, anova_type(type), fractions)
+
+    def ls_means(
+        self, term: str | None = None, ddf: str = "satterthwaite", level: float = 0.95
+    ) -> LeastSquaresMeans:
+        """Least-squares means of factor terms, as lmerTest's ``ls_means``.
+
+        Means over equal numbers of all combinations of levels, covariates at their mean; missing
+        where the data do not determine one.
+
+        Parameters
+        ----------
+        term : str, optional
+            A term of factors; all of them by default.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+            Method for degrees of freedom.
+        level : float
+            Confidence level.
+
+        Raises
+        ------
+        DataError
+            `term` is not a term of factors alone.
+        """
+        from lmm.fixed_tests import ls_means
+        from lmm.inference.ddf import ddf_method
+
+        return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=False)
+
+    def difflsmeans(
+        self, term: str | None = None, ddf: str = "satterthwaite", level: float = 0.95
+    ) -> LeastSquaresMeans:
+        """Differences of all pairs of least-squares means; parameters as for `ls_means`."""
+        from lmm.fixed_tests import ls_means
+        from lmm.inference.ddf import ddf_method
+
+        return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=True)
+
     # Criteria -------------------------------------------------------------------------------------
 
     def reml_criterion(self) -> float:
@@ -870,8 +1024,8 @@ class LinearMixedModel:
                 "df.resid": self.df_resid,
             }
         of_fit = (ConvergenceWarning, SingularFitWarning)
-        messages = tuple(str(note) for note in self.warnings if isinstance(note, of_fit))
-        notes = tuple(str(note) for note in self.warnings if not isinstance(note, of_fit))
+        messages = tuple(note.text for note in self.warnings if isinstance(note, of_fit))
+        notes = tuple(note.text for note in self.warnings if not isinstance(note, of_fit))
         return FitReport(
             reml=self.reml,
             formula=str(self.formula),
@@ -893,19 +1047,56 @@ class LinearMixedModel:
             ),
         )
 
-    def summary(self) -> Summary:
-        """Summary that prints as R's ``summary(lmer(...))``."""
-        estimate = self.fixef()
+    def summary(self, ddf: str | None = None) -> Summary:
+        """Summary that prints as R's ``summary(lmer(...))``.
+
+        Parameters
+        ----------
+        ddf : {"satterthwaite", "kenward-roger"}, optional
+            Method for degrees of freedom: adds ``df`` and ``Pr(>|t|)`` as lmerTest does. With
+            Kenward-Roger standard errors are adjusted, and a maximum likelihood fit is refitted
+            by REML.
+
+        Raises
+        ------
+        ValueError
+            There is no such method.
+
+        Warns
+        -----
+        RefitWarning
+            A maximum likelihood fit was refitted.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.summary(ddf="satterthwaite").coefficients.round(3)
+                     Estimate  Std. Error    df  t value  Pr(>|t|)
+        (Intercept)   251.405       6.825  17.0   36.838       0.0
+        Days           10.467       1.546  17.0    6.771       0.0
+        """
         errors = np.sqrt(np.diag(self.fit.vcov))
-        table = pd.DataFrame(
-            {
-                "Estimate": estimate,
-                "Std. Error": errors,
-                "t value": estimate / errors,
-            }
-        )
         correlation = self.fit.vcov / np.outer(errors, errors)
-        return Summary(self.report(), table, correlation, self.fit.scaled_residuals)
+        if ddf is None or ddf == "lme4":
+            table = pd.DataFrame(
+                {
+                    "Estimate": self.fixef(),
+                    "Std. Error": errors,
+                    "t value": self.fixef() / errors,
+                }
+            )
+            return Summary(self.report(), table, correlation, self.fit.scaled_residuals)
+        from lmm.fixed_tests import coefficient_table
+        from lmm.inference.ddf import ddf_method
+
+        method = ddf_method(self.fit, ddf)
+        if method.fit is not self.fit:
+            return replace(self, fit=method.fit).summary(ddf)
+        table = coefficient_table(method)
+        return Summary(
+            self.report(), table, correlation, self.fit.scaled_residuals, method.name
+        )
 
     def tidy(self) -> pd.DataFrame:
         """Fixed effects and variance parameters as one table, with broom.mixed's columns."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
-from lmm._types import Vector
+from lmm._types import Matrix, Vector
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
 from lmm.fit import Fit
 from lmm.formula import Formula
@@ -18,9 +18,13 @@ from lmm.joint import Effects, JointCovariance
 __all__ = ["Prediction", "predict"]
 
 
+# Step in the whitened coordinates for derivatives of predictions.
+STEP = 1e-3
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Predicted means of rows, with the parts of their uncertainty.
+    """Predicted means of rows, with their uncertainty where it was asked for.
 
     Attributes
     ----------
@@ -28,51 +32,46 @@ class Prediction:
         Labels of the rows.
     mean : (m,) array
         ``x'beta + offset + z'b``, or ``z'b`` alone.
-    variance : (m,) array or None
-        Variance of the error of the mean, where it was asked for.
-    spread : (m,) array or None
-        Further variance of a new observation: its residual, and the random effects that were not
-        selected.
+    se : (m,) array or None
+        Standard error of the mean, the covariance parameters taken as known.
+    margin : (m,) array or None
+        Half-width of the interval around the mean.
     """
 
     index: pd.Index
     mean: Vector
-    variance: Vector | None = None
-    spread: Vector | None = None
+    se: Vector | None = None
+    margin: Vector | None = None
 
     def to_series(self) -> pd.Series[float]:
         """Return the means."""
         return pd.Series(self.mean, index=self.index)
 
-    def to_frame(self, interval: str | None = None, level: float = 0.95) -> pd.DataFrame:
-        """Return a table ``fit se [lower upper]``.
-
-        Parameters
-        ----------
-        interval : {"confidence", "prediction"}, optional
-            Limits for the mean, or for a new observation.
-        level : float
-            Coverage of the limits.
-
-        Raises
-        ------
-        ValueError
-            `interval` is another word, or `level` is not between 0 and 1.
-        """
-        if interval not in (None, "confidence", "prediction"):
-            raise ValueError(
-                f"interval must be None, 'confidence' or 'prediction', not {interval!r}."
-            )
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"level must lie between 0 and 1, not {level}.")
-        assert self.variance is not None
-        table = pd.DataFrame({"fit": self.mean, "se": np.sqrt(self.variance)}, index=self.index)
-        if interval is not None:
-            assert self.spread is not None
-            total = self.variance + (self.spread if interval == "prediction" else 0.0)
-            half = ndtri(0.5 + 0.5 * level) * np.sqrt(total)
-            table["lower"], table["upper"] = self.mean - half, self.mean + half
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table ``fit se [lower upper]``."""
+        table = pd.DataFrame({"fit": self.mean, "se": self.se}, index=self.index)
+        if self.margin is not None:
+            table["lower"], table["upper"] = self.mean - self.margin, self.mean + self.margin
         return table
+
+
+@dataclass(frozen=True, eq=False)
+class _Query:
+    """What is predicted, whatever the parameters."""
+
+    rows: Rows
+    selection: Selection
+    random_only: bool
+
+    def mean(self, fit: Fit) -> Vector:
+        """Predicted means, (m,)."""
+        mean = self.rows.random_part(fit.b, self.selection)
+        return mean if self.random_only else mean + self.rows.fixed_part(fit.beta)
+
+    def variance(self, fit: Fit) -> Vector:
+        """Variance of the error of the means, (m,)."""
+        X = np.zeros_like(self.rows.X) if self.random_only else self.rows.X
+        return JointCovariance(fit).variance(X, _effects(fit, self.rows, self.selection))
 
 
 def predict(
@@ -82,10 +81,12 @@ def predict(
     *,
     allow_new_levels: bool = False,
     random_only: bool = False,
-    variance: bool = False,
+    se: bool = False,
+    interval: str | None = None,
+    level: float = 0.95,
     offset: Vector | None = None,
 ) -> Prediction:
-    """Predict rows, conditional on the estimated covariance parameters.
+    """Predict rows.
 
     Parameters
     ----------
@@ -99,31 +100,93 @@ def predict(
         Whether unknown or missing levels count as new ones.
     random_only : bool
         Whether to leave out the fixed effects and the offset.
-    variance : bool
-        Whether to compute variances too.
+    se : bool
+        Whether to compute standard errors.
+    interval : {"confidence", "prediction"}, optional
+        Whether to compute limits for the means, or for new observations.
+    level : float
+        Coverage of the limits.
     offset : (m,) array, optional
         Known part for new rows, beside the formula's offsets.
+
+    Raises
+    ------
+    DataError
+        A column is missing, or a factor has an unknown level.
+    ValueError
+        `interval` is another word, or `level` is not between 0 and 1.
     """
+    _check_interval(interval, level, random_only)
     matrices = fit.matrices
     selection = select(matrices, re_form)
     if newdata is None:
         rows = fitted_rows(matrices)
     else:
-        levels, columns = allow_new_levels, variance
-        rows = new_rows(matrices, newdata, selection, levels, offset, all_columns=columns)
-    mean = rows.random_part(fit.b, selection)
-    if not random_only:
-        mean += rows.fixed_part(fit.beta)
-    error = spread = None
-    if variance:
-        X = np.zeros_like(rows.X) if random_only else rows.X
-        error = JointCovariance(fit).variance(X, _effects(fit, rows, selection))
-        spread = _spread(fit, rows, selection)
+        everything = interval == "prediction"
+        rows = new_rows(
+            matrices, newdata, selection, allow_new_levels, offset, all_columns=everything
+        )
+    query = _Query(rows, selection, random_only)
+    results = [query.mean(fit)]
+    if se or interval is not None:
+        results.append(np.sqrt(query.variance(fit)))
+    if interval is not None:
+        results.append(_margin(fit, query, interval, level))
     if newdata is not None:
-        return Prediction(index_of(newdata, rows.m), mean, error, spread)
-    pad = matrices.frame.pad
-    padded = [None if values is None else pad(values) for values in (error, spread)]
-    return Prediction(matrices.frame.labels, pad(mean), *padded)
+        return Prediction(index_of(newdata, rows.m), *results)
+    return Prediction(matrices.frame.labels, *map(matrices.frame.pad, results))
+
+
+def _check_interval(interval: str | None, level: float, random_only: bool) -> None:
+    if interval not in (None, "confidence", "prediction"):
+        raise ValueError(f"interval must be None, 'confidence' or 'prediction', not {interval!r}.")
+    if interval == "prediction" and random_only:
+        raise ValueError("A prediction interval is one for observations: drop random_only=True.")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must lie between 0 and 1, not {level}.")
+
+
+def _margin(fit: Fit, query: _Query, interval: str, level: float) -> Vector:
+    """Half-width of intervals that allow for the estimation of the covariance parameters.
+
+    With C the covariance of the estimated x and the means' derivatives d in x, the mean squared
+    error is estimated by ``variance + 2 d'C d`` (Prasad & Rao, 1990, JASA 85, eqn. 3.6: estimates
+    at x-hat are too small by ``d'C d``, and leave out another one). The degrees of freedom of a
+    variance v with derivatives g are ``2 v^2 / (g'C g + 2 v^2 / nu)`` (Satterthwaite, 1946), the
+    second part for sigma given x.
+    """
+
+    def moments(at: Fit) -> tuple[Vector, Vector]:
+        total = query.variance(at)
+        if interval == "prediction":
+            total = total + _spread(at, query.rows, query.selection)
+        return query.mean(at), total
+
+    _, total = moments(fit)
+    error, noise = np.zeros(len(total)), 2.0 * total**2 / fit.criterion.degrees_of_freedom
+    # Directions: columns of a square root of C.
+    for direction in _uncertain_directions(fit).T:
+        up, down = (moments(_moved(fit, sign * STEP * direction)) for sign in (1.0, -1.0))
+        error += ((up[0] - down[0]) / (2.0 * STEP)) ** 2
+        noise += ((up[1] - down[1]) / (2.0 * STEP)) ** 2
+    df = 2.0 * total**2 / noise
+    return np.asarray(stdtrit(df, 0.5 + 0.5 * level) * np.sqrt(total + 2.0 * error))
+
+
+def _uncertain_directions(fit: Fit) -> Matrix:
+    """Root (m, r) of the covariance of x-hat, twice the inverse Hessian, off the boundary."""
+    here = fit.criterion.evaluate(fit.optimum.x)
+    values, vectors = np.linalg.eigh(here.hessian)
+    # On the boundary the criterion is flat or no minimum in some directions: they are left out.
+    free = values > 1e-6 * max(float(values[-1]), 1.0)
+    return np.asarray(vectors[:, free] * np.sqrt(2.0 / values[free]))
+
+
+def _moved(fit: Fit, step: Vector) -> Fit:
+    """The fit at other covariance parameters."""
+    x = fit.optimum.x + step
+    optimum = replace(fit.optimum, x=x, theta=fit.criterion.to_theta(x))
+    return Fit.at(fit.formula, fit.criterion, optimum)
 
 
 def _effects(fit: Fit, rows: Rows, selection: Selection) -> Effects:
