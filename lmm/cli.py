@@ -235,7 +235,7 @@ def _json_text(model: LinearMixedModel, coefficients: pd.DataFrame) -> str:
         "reml": model.reml,
         "criterion": model.reml_criterion() if model.reml else model.deviance(),
         "converged": model.converged,
-        "warnings": [str(warning) for warning in model.warnings],
+        "warnings": [warning.text for warning in model.warnings],
         "nobs": model.nobs,
         "ngroups": model.ngroups,
         "theta": model.theta.tolist(),

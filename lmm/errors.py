@@ -61,31 +61,61 @@ class NumericalError(RuntimeError):
 
 
 class LmmWarning(UserWarning):
-    """Base class of this package's warnings."""
+    """Base class of this package's warnings.
+
+    ``str()`` adds to `text` where the documentation says what to do.
+
+    Attributes
+    ----------
+    section : str
+        Heading on the page Messages.
+    """
+
+    section = "Checks of the grouping factors"
+
+    @property
+    def text(self) -> str:
+        """What is wrong, as reports repeat it."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f'{self.text}\nSee "{self.section}" on the page Messages of the documentation.'
 
 
 class ConvergenceWarning(LmmWarning):
     """The optimizer stopped at a point that is not a verified optimum."""
 
+    section = "Model failed to converge"
+
 
 class SingularFitWarning(LmmWarning):
     """The estimated random-effects covariance is singular (on the boundary)."""
+
+    section = "Singular fit"
 
 
 class MissingCellsWarning(LmmWarning):
     """Combinations of factor levels do not occur in the data, and hypotheses depend on which."""
 
+    section = "Missing cells"
+
 
 class RankDeficiencyWarning(LmmWarning):
     """Columns of the fixed-effects model matrix were dropped."""
+
+    section = "Rank-deficient fixed effects"
 
 
 class RefitWarning(LmmWarning):
     """A test needs another criterion than the one the model was fitted by, and refits it."""
 
+    section = "Refitted by REML"
+
 
 class ScaleWarning(LmmWarning):
     """Predictors are on very different scales."""
+
+    section = "Predictors on very different scales"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,0 +1,27 @@
+"""Estimated marginal means: reference grid, linear functions, contrasts, adjustments."""
+
+from lmm.inference.marginal.adjustments import (
+    ADJUSTMENTS,
+    Family,
+    adjusted_p_values,
+    critical_values,
+)
+from lmm.inference.marginal.families import FAMILIES, Contrasts, contrasts_of
+from lmm.inference.marginal.grid import WEIGHTS, Axis, ReferenceGrid, Source, reference_grid
+from lmm.inference.marginal.linear import Estimator
+
+__all__ = [
+    "ADJUSTMENTS",
+    "FAMILIES",
+    "WEIGHTS",
+    "Axis",
+    "Contrasts",
+    "Estimator",
+    "Family",
+    "ReferenceGrid",
+    "Source",
+    "adjusted_p_values",
+    "contrasts_of",
+    "critical_values",
+    "reference_grid",
+]
