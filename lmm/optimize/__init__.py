@@ -158,7 +158,7 @@ def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Op
 def _polished(
     criterion: ProfiledCriterion, path: Path, free: NDArray[np.bool_], step: Vector
 ) -> tuple[Vector, float]:
-    """A last Newton step (x, value): it squares the distance to the optimum, at the cost of a value.
+    """A last Newton step (x, value): it squares the distance to the optimum and costs a value.
 
     The certificate stays that of the point before it.
     """

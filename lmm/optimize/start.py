@@ -1,8 +1,8 @@
 """Starting values by the method of moments, one grouping factor at a time (Henderson 1953).
 
 For the standardized response y and one factor, ``c_i = Z_i'y`` has expectation zero and covariance
-``A_i Psi A_i + s^2 A_i`` with ``A_i = Z_i'Z_i``, where Psi is the covariance of the random effects and
-s^2 the variance within levels. The latter is estimated by what a regression within each level
+``A_i Psi A_i + s^2 A_i`` with ``A_i = Z_i'Z_i``, where Psi is the covariance of the random effects
+and s^2 the variance within levels. The latter is estimated by what a regression within each level
 leaves; then
 
     sum_i A_i Psi A_i = sum_i c_i c_i' - s^2 sum_i A_i                                         (1)
@@ -18,7 +18,7 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion, lower_triangular
 from lmm.pls.grouped import gram
-from lmm.pls.kernels import sum_products
+from lmm.pls.kernels import invert, sum_products
 from lmm.pls.problem import Group, Problem
 
 __all__ = ["moment_start"]
@@ -51,9 +51,11 @@ def _moments(problem: Problem, group: Group) -> tuple[Matrix, float]:
     y, k = problem.y, group.size
     A = gram(group)
     c = sum_products(group.Z, y, group.codes, group.n_levels)
-    inverse = np.linalg.pinv(A.transpose(2, 0, 1), hermitian=True)
+    # c_i lies in the range of A_i, so a ridge far below its size makes singular blocks harmless.
+    ridge = 1e-9 * float(np.einsum("aam->", A)) / A.shape[2]
+    inverse, _ = invert(A + ridge * np.eye(k)[:, :, None])
     total = float(y @ y)
-    between = float(np.einsum("am,mab,bm->", c, inverse, c, optimize=True))
+    between = float(np.einsum("am,abm,bm->", c, inverse, c))
     within = max(total - between, 1e-3 * total) / max(problem.n - group.q, 1)
     right = c @ c.T - within * A.sum(axis=2)
     flat = A.reshape(k * k, -1)
