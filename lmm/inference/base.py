@@ -131,24 +131,26 @@ def t_tests(method: DdfMethod, L: Matrix, rhs: Vector | float = 0.0) -> TTests:
     return TTests(L @ method.fit.beta, error, method.df(L), np.broadcast_to(rhs, error.shape))
 
 
-def orthogonal_rows(L: Matrix, vcov: Matrix, residual: Vector) -> tuple[Matrix, Vector, Vector]:
-    """Uncorrelated contrasts that span the rows of L.
+def orthogonal_rows(
+    fit: Fit, L: Matrix, rhs: Vector | None = None
+) -> tuple[Matrix, Vector, Vector]:
+    """Uncorrelated contrasts that say the same as ``L beta = rhs``.
 
     Parameters
     ----------
+    fit : Fit
+        Estimates and their covariance vcov.
     L : (q, p) array
         Contrasts.
-    vcov : (p, p) array
-        Covariance of beta.
-    residual : (q,) array
-        ``L beta - rhs``.
+    rhs : (q,) array, optional
+        Values under the hypothesis, 0 by default.
 
     Returns
     -------
     rows : (rank, p) array
         Rows with ``rows vcov rows' = diag(variances)``.
     residual : (rank,) array
-        The same combinations of `residual`.
+        Estimates of the rows minus their values under the hypothesis.
     variances : (rank,) array
 
     Raises
@@ -156,7 +158,8 @@ def orthogonal_rows(L: Matrix, vcov: Matrix, residual: Vector) -> tuple[Matrix, 
     DataError
         No row tests anything, or rows contradict each other.
     """
-    covariance = L @ vcov @ L.T
+    residual = L @ fit.beta if rhs is None else L @ fit.beta - rhs
+    covariance = L @ fit.vcov @ L.T
     variances, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
     kept = variances > RANK_TOLERANCE * max(variances.max(initial=0.0), 0.0)
     if not kept.any():

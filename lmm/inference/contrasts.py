@@ -2,17 +2,17 @@
 
 A term's hypothesis is ``L beta = 0`` with one row of L (d, p) per degree of freedom.
 
-* Type I: what the term adds to those before it. With ``X'X = R'R``, R upper triangular, the rows of R
-  that belong to the term.
+* Type I: what the term adds to those before it. With ``X'X = R'R``, R upper triangular, the rows of
+  R that belong to the term.
 * Type II: what it adds to all terms that do not contain it; the columns of X are put in the order
   others, term, containing terms.
 * Type III: rows of the term's own coefficients under treatment contrasts, made orthogonal to those
   of the terms that contain it in the space of estimable functions, that is with respect to
-  ``K = C C'`` where ``X_o = X C`` codes each factor by indicators of all its levels (Goodnight, 1978,
-  SAS Technical Report R-101; "The four types of estimable functions", SAS/STAT User's Guide).
+  ``K = C C'`` where ``X_o = X C`` codes each factor by indicators of all its levels (Goodnight,
+  1978, SAS Technical Report R-101; "The four types of estimable functions", SAS/STAT User's Guide).
 
-A term contains another if it has all its factors and more, and the same numeric variables. A term that
-none contains is tested by its own coefficients in types II and III.
+A term contains another if it has all its factors and more, and the same numeric variables. A term
+that none contains is tested by its own coefficients in types II and III.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def term_contrasts(matrices: ModelMatrices, type_: AnovaType) -> TermContrasts:
 def containing_terms(fixed: FixedEffects) -> tuple[tuple[int, ...], ...]:
     """For each term, the terms that contain it, counted from 1 as in ``assign``.
 
-    Marginal terms only: in ``a + a:b`` the coefficients of ``a:b`` are differences within each level
-    of a (`a` is coded by all its levels there), and those of a stand for themselves.
+    Marginal terms only: in ``a + a:b`` the coefficients of ``a:b`` are differences within each
+    level of a (`a` is coded by all its levels there), and those of a stand for themselves.
     """
     terms = [frozenset(term) for term in fixed.term_variables]
     row = {variable: i for i, variable in enumerate(fixed.layout.predictor.variables)}
@@ -205,5 +205,4 @@ def _inner_products(X: Matrix, X_o: Matrix) -> Matrix:
 
 
 def _empty_cells(indicators: Layout, X_o: Matrix) -> tuple[str, ...]:
-    empty = ~X_o.any(axis=0)
-    return tuple(name for name, none in zip(indicators.names, empty, strict=True) if none)
+    return tuple(indicators.names[j] for j in np.flatnonzero(~X_o.any(axis=0)))

@@ -46,8 +46,7 @@ class Asymptotic:
 
     def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
         """Joint test of ``L beta = rhs``, L (q, p)."""
-        residual = L @ self.fit.beta - (0.0 if rhs is None else rhs)
-        _, residual, variances = orthogonal_rows(L, self.vcov, residual)
+        _, residual, variances = orthogonal_rows(self.fit, L, rhs)
         return FTest(float(np.mean(residual**2 / variances)), len(variances), np.inf)
 
 

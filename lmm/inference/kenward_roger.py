@@ -7,9 +7,10 @@ information of the REML criterion, the adjusted covariance in the basis U of
     vcov_A = sigma^2 U (1 + 2 sum_rs W_rs (Q_rs - P_r P_s)) U'                                  (1)
 
 (Kenward & Roger, 1997, Biometrics 53, 983-997). Results are the same for any parametrization in
-which V is linear: the first direction here is V itself, not the identity, because then ``P_0 = 1``,
-``Q_0r = P_r``, ``I_00 = nu`` and ``I_0r = t_r`` need no traces of n x n matrices, and the direction
-adds nothing to (1). Degrees of freedom: Halekoh & Hojsgaard (2014), J. Stat. Softw. 59(9), section 3.
+which V is linear: the first direction here is V itself, not the identity, because then
+``P_0 = 1``, ``Q_0r = P_r``, ``I_00 = nu`` and ``I_0r = t_r`` need no traces of n x n matrices, and
+the direction adds nothing to (1). Degrees of freedom: Halekoh & Hojsgaard (2014), J. Stat. Softw.
+59(9), section 3. See also docs/theory/kenward-roger.md.
 """
 
 from __future__ import annotations
@@ -103,8 +104,7 @@ class KenwardRoger:
 
     def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
         """Joint test of ``L beta = rhs``, L (q, p), with the scaled F."""
-        residual = L @ self.fit.beta - (0.0 if rhs is None else rhs)
-        rows, residual, _ = orthogonal_rows(L, self.fit.vcov, residual)
+        rows, residual, _ = orthogonal_rows(self.fit, L, rhs)
         basis = np.linalg.qr((rows @ self.fit.fixed_root).T)[0]
         M = basis.T @ self.slopes @ basis
         traces = np.einsum("taa->t", M)

@@ -1,8 +1,8 @@
 """Satterthwaite's degrees of freedom, from exact derivatives (docs/theory/satterthwaite.md).
 
 With the variance parameters ``phi = (theta, sigma)``, H the Hessian in phi of the criterion with
-sigma not profiled out, and ``g_r`` the derivative of the variance ``L vcov L'`` in phi_r, a contrast
-has
+sigma not profiled out, and ``g_r`` the derivative of the variance ``L vcov L'`` in phi_r, a
+contrast has
 
     df = 2 (L vcov L')^2 / (g' A g),    A = 2 H^-1                                             (1)
 
@@ -85,8 +85,7 @@ class Satterthwaite:
 
     def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
         """Joint test of ``L beta = rhs``, L (q, p)."""
-        residual = L @ self.fit.beta - (0.0 if rhs is None else rhs)
-        rows, residual, variances = orthogonal_rows(L, self.vcov, residual)
+        rows, residual, variances = orthogonal_rows(self.fit, L, rhs)
         return FTest(float(np.mean(residual**2 / variances)), len(rows), _pooled(self.df(rows)))
 
 
