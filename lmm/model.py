@@ -30,7 +30,6 @@ from lmm.report import (
     RandomEffects,
     Summary,
     VarCorr,
-    tidy,
     variance_components,
 )
 
@@ -1094,13 +1093,88 @@ class LinearMixedModel:
         if method.fit is not self.fit:
             return replace(self, fit=method.fit).summary(ddf)
         table = coefficient_table(method)
-        return Summary(
-            self.report(), table, correlation, self.fit.scaled_residuals, method.name
+        return Summary(self.report(), table, correlation, self.fit.scaled_residuals, method.name)
+
+    # broom.mixed's tables -------------------------------------------------------------------------
+
+    def tidy(
+        self,
+        effects: str | Sequence[str] = ("fixed", "ran_pars"),
+        *,
+        scales: str = "sdcor",
+        conf_int: bool = False,
+        conf_level: float = 0.95,
+        conf_method: str = "wald",
+        ddf: str | None = None,
+    ) -> pd.DataFrame:
+        """Estimates as one table, a row each, with broom.mixed's columns.
+
+        Parameters
+        ----------
+        effects : str or sequence of str
+            Of ``"fixed"``, ``"ran_pars"`` (variance parameters), ``"ran_vals"`` (random effects),
+            ``"ran_coefs"`` (coefficients by level).
+        scales : {"sdcor", "vcov"}
+            Variance parameters as standard deviations and correlations, or (co)variances.
+        conf_int : bool
+            Whether to add ``conf.low`` and ``conf.high``, with coverage `conf_level`.
+        conf_method : {"wald", "profile"}
+            Of fixed effects and variance parameters, as in `confint`.
+        ddf : str, optional
+            Degrees of freedom and p-values of fixed effects, as in `summary`.
+
+        Returns
+        -------
+        DataFrame
+            ``effect group level term estimate std.error statistic df p.value conf.low conf.high``,
+            as far as there are any.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.tidy("ran_pars").round(2)
+             effect     group             term  estimate
+        0  ran_pars     Batch  sd__(Intercept)     42.00
+        1  ran_pars  Residual  sd__Observation     49.51
+        """
+        from lmm.broom import tidy
+
+        return tidy(
+            self,
+            effects,
+            scales=scales,
+            conf_int=conf_int,
+            conf_level=conf_level,
+            conf_method=conf_method,
+            ddf=ddf,
         )
 
-    def tidy(self) -> pd.DataFrame:
-        """Fixed effects and variance parameters as one table, with broom.mixed's columns."""
-        return tidy(self.summary().coefficients, self.varcorr())
+    def glance(self) -> pd.DataFrame:
+        """One row: ``nobs sigma logLik AIC BIC REMLcrit|deviance df.residual``."""
+        from lmm.broom import glance
+
+        return glance(self.fit)
+
+    def augment(self) -> pd.DataFrame:
+        """The data's rows with what the fit says of each.
+
+        Returns
+        -------
+        DataFrame
+            The data's columns, then ``.fitted .resid .hat .cooksd .fixed .mu .offset .sqrtXwt
+            .sqrtrwt .weights .wtres``; rows as in `fitted`.
+        """
+        from lmm.broom import augment
+        from lmm.diagnostics import cooks_distance, leverages
+
+        hat = leverages(self.joint)
+        return augment(self, hat, cooks_distance(self.fit, hat))
+
+    @property
+    def data(self) -> Any:
+        """The data as given."""
+        return self.call.data
 
     def __str__(self) -> str:
         return str(self.report())
@@ -1146,3 +1220,37 @@ class LinearMixedModel:
     def tvalues(self) -> pd.Series[float]:
         """Fixed effects over their standard errors."""
         return self.fixef() / self.bse
+
+    @property
+    def pvalues(self) -> pd.Series[float]:
+        """Two-sided p-values of the fixed effects, by Satterthwaite's degrees of freedom."""
+        return self.summary("satterthwaite").coefficients["Pr(>|t|)"]
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood; statsmodels' name of `loglik`."""
+        return self.loglik()
+
+    @property
+    def scale(self) -> float:
+        """Residual variance, sigma^2."""
+        return self.sigma**2
+
+    @property
+    def resid(self) -> pd.Series[float]:
+        """Residuals; statsmodels' name of `residuals`."""
+        return self.residuals()
+
+    @property
+    def fittedvalues(self) -> pd.Series[float]:
+        """Fitted values; statsmodels' name of `fitted`."""
+        return self.fitted()
+
+    def cov_params(self) -> pd.DataFrame:
+        """Covariance of the fixed effects; statsmodels' name of `vcov`."""
+        return self.vcov()
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Wald intervals of the fixed effects, with coverage ``1 - alpha``: columns 0 and 1."""
+        limits = self.confint("beta_", 1.0 - alpha, "wald").to_frame()
+        return limits.set_axis([0, 1], axis=1)

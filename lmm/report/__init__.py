@@ -2,7 +2,6 @@
 
 from lmm.report.random_effects import Coefficients, PrincipalComponents, RandomEffects
 from lmm.report.summary import ConvergenceReport, FitReport, Summary
-from lmm.report.tidy import tidy
 from lmm.report.varcorr import VarCorr, variance_components
 
 __all__ = [
@@ -13,6 +12,5 @@ __all__ = [
     "RandomEffects",
     "Summary",
     "VarCorr",
-    "tidy",
     "variance_components",
 ]

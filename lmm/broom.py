@@ -1,0 +1,168 @@
+"""Estimates, fits and observations as tidy tables, with the columns of R's broom.mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import Vector
+from lmm.design.frame import Table
+from lmm.errors import nearest
+from lmm.fit import Fit
+from lmm.report import Coefficients, RandomEffects, Summary, VarCorr
+from lmm.report.printed import PrintedTable
+
+__all__ = ["EFFECTS", "augment", "glance", "tidy"]
+
+EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs")
+"""What a tidy table can hold: fixed effects, variance parameters, random effects, their sums."""
+
+_FIXED = {
+    "Estimate": "estimate",
+    "Std. Error": "std.error",
+    "t value": "statistic",
+    "df": "df",
+    "Pr(>|t|)": "p.value",
+}
+_RANDOM = {"grpvar": "group", "grp": "level", "condval": "estimate", "condsd": "std.error"}
+_COLUMNS = ("effect", "group", "level", "term", *_FIXED.values(), "conf.low", "conf.high")
+_SCALES = {"sdcor": ("sdcor", "sd", "cor"), "vcov": ("vcov", "var", "cov")}
+
+
+class Model(Protocol):
+    """What the tables are made of: a fitted linear mixed model."""
+
+    @property
+    def fit(self) -> Fit:
+        """Estimates."""
+
+    @property
+    def data(self) -> Any:
+        """The data as given."""
+
+    def summary(self, ddf: str | None = None) -> Summary:
+        """Coefficient table."""
+
+    def varcorr(self) -> VarCorr:
+        """Variance components."""
+
+    def ranef(self, condvar: bool = False) -> RandomEffects:
+        """Random effects."""
+
+    def coef(self) -> Coefficients:
+        """Coefficients by level."""
+
+    def confint(self, parm: Any = None, level: float = 0.95, method: str = "") -> PrintedTable:
+        """Confidence intervals."""
+
+
+def tidy(
+    model: Model,
+    effects: str | Sequence[str] = ("fixed", "ran_pars"),
+    *,
+    scales: str = "sdcor",
+    conf_int: bool = False,
+    conf_level: float = 0.95,
+    conf_method: str = "wald",
+    ddf: str | None = None,
+) -> pd.DataFrame:
+    """Table of estimates, one row each; see `LinearMixedModel.tidy`."""
+    chosen = [effects] if isinstance(effects, str) else list(effects)
+    for effect in chosen:
+        if effect not in EFFECTS:
+            raise ValueError(f"Unknown effects {effect!r}.{nearest(effect, EFFECTS)}")
+    if scales not in _SCALES:
+        raise ValueError(f"scales is {scales!r}: it must be 'sdcor' or 'vcov'.")
+    if conf_int and scales == "vcov":
+        raise ValueError("Intervals are those of standard deviations: they need scales='sdcor'.")
+    parts = []
+    for effect in chosen:
+        if effect == "fixed":
+            rows = _fixed_rows(model.summary(ddf).coefficients)
+        elif effect == "ran_pars":
+            rows = _parameter_rows(model.varcorr(), scales)
+        elif effect == "ran_vals":
+            rows = model.ranef(condvar=True).to_frame().rename(columns=_RANDOM)
+        else:
+            rows = RandomEffects(model.coef().tables).to_frame().rename(columns=_RANDOM)
+        if conf_int and effect != "ran_coefs":
+            rows = rows.assign(**_limits(model, effect, rows, conf_level, conf_method))
+        parts.append(rows.assign(effect=effect))
+    records = [row for part in parts for row in part.to_dict("records")]
+    present = {name for part in parts for name in part.columns}
+    return pd.DataFrame(records, columns=[name for name in _COLUMNS if name in present])
+
+
+def _fixed_rows(coefficients: pd.DataFrame) -> pd.DataFrame:
+    return coefficients.rename(columns=_FIXED).rename_axis("term").reset_index()
+
+
+def _parameter_rows(varcorr: VarCorr, scales: str) -> pd.DataFrame:
+    column, one, two = _SCALES[scales]
+    parts = varcorr.to_frame(order="lower.tri")
+    names = zip(parts["var1"], parts["var2"], strict=True)
+    terms = [_term(effect, other, one, two) for effect, other in names]
+    return pd.DataFrame({"group": parts["grp"], "term": terms, "estimate": parts[column]})
+
+
+def _term(effect: object, other: object, one: str, two: str) -> str:
+    if isinstance(other, str):
+        return f"{two}__{effect}.{other}"
+    return f"{one}__{effect}" if isinstance(effect, str) else f"{one}__Observation"
+
+
+def _limits(
+    model: Model, effect: str, rows: pd.DataFrame, level: float, method: str
+) -> dict[str, Vector]:
+    if effect == "ran_vals":
+        from scipy.special import ndtri
+
+        half = ndtri(0.5 + 0.5 * level) * rows["std.error"].to_numpy()
+        values = rows["estimate"].to_numpy()
+        return {"conf.low": values - half, "conf.high": values + half}
+    which = "beta_" if effect == "fixed" else "theta_"
+    table = model.confint(which, level, method).to_frame().to_numpy()
+    return {"conf.low": table[:, 0], "conf.high": table[:, 1]}
+
+
+def glance(fit: Fit) -> pd.DataFrame:
+    """One row about the fit; see `LinearMixedModel.glance`."""
+    npar, n = fit.n_parameters, fit.matrices.n
+    criterion = "REMLcrit" if fit.reml else "deviance"
+    row = {
+        "nobs": n,
+        "sigma": fit.sigma,
+        "logLik": fit.loglik,
+        "AIC": -2.0 * fit.loglik + 2.0 * npar,
+        "BIC": -2.0 * fit.loglik + float(np.log(n)) * npar,
+        criterion: fit.optimum.value,
+        "df.residual": n - npar,
+    }
+    return pd.DataFrame([row])
+
+
+def augment(model: Model, hat: Vector, cooks_distance: Vector) -> pd.DataFrame:
+    """The data used and what the fit says of each row; see `LinearMixedModel.augment`."""
+    fit, matrices, frame = model.fit, model.fit.matrices, model.fit.matrices.frame
+    weights = np.ones(matrices.n) if matrices.weights is None else matrices.weights
+    values = {
+        ".fitted": fit.fitted,
+        ".resid": fit.residuals,
+        ".hat": hat,
+        ".cooksd": cooks_distance,
+        ".fixed": fit.fixed_part,
+        ".mu": fit.fitted,
+        ".offset": np.zeros(matrices.n) if matrices.offset is None else matrices.offset,
+        ".sqrtXwt": np.sqrt(weights),
+        ".sqrtrwt": np.sqrt(weights),
+        ".weights": weights,
+        ".wtres": np.sqrt(weights) * fit.residuals,
+    }
+    table = Table.of(model.data)
+    rows = frame.selected if frame.na_action == "exclude" else frame.rows
+    columns = {name: table.series(name).array[rows] for name in table.names}
+    columns |= {name: frame.pad(value) for name, value in values.items()}
+    return pd.DataFrame(columns, index=frame.labels)
