@@ -20,7 +20,7 @@ from lmm.inference.lrt import (
 )
 from lmm.report.printed import AnovaTable
 
-__all__ = ["Comparable", "anova", "drop1", "sequential_anova"]
+__all__ = ["Comparable", "anova", "checked_scope", "drop1", "sequential_anova"]
 
 
 class Comparable(Protocol):
@@ -210,7 +210,7 @@ def drop1(
     if test not in (None, "Chisq"):
         raise ValueError(f"test must be None or 'Chisq', not {test!r}.")
     full = model.refit_ml()
-    labels = _checked_scope(full, scope)
+    labels = checked_scope(full, scope)
     smaller = [full.update(f". ~ . - {label}").fit for label in labels]
     check_comparable([full.fit, *smaller])
     npar = np.array([full.fit.n_parameters - fit.n_parameters for fit in smaller])
@@ -224,7 +224,14 @@ def drop1(
     return AnovaTable(table, heading)
 
 
-def _checked_scope(model: Comparable, scope: Sequence[str] | None) -> list[str]:
+def checked_scope(model: Comparable, scope: Sequence[str] | None) -> list[str]:
+    """Labels of the fixed terms to leave out: those given, or all that no other term contains.
+
+    Raises
+    ------
+    DataError
+        A term of `scope` is not in the model, or is contained in another.
+    """
     fixed = model.fit.matrices.fixed
     variables = dict(zip(fixed.term_labels, map(set, fixed.term_variables), strict=True))
     free = [

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lmm.profiles import CriterionProfile, Profile, Which
     from lmm.report.all_fit import AllFit
     from lmm.report.printed import AnovaTable, PrintedTable
+    from lmm.selection import Selection
 
 __all__ = ["LinearMixedModel"]
 
@@ -587,19 +588,28 @@ class LinearMixedModel:
         """Name of the data, where they have one (``data.attrs["name"]``)."""
         return self.call.data_name
 
-    def drop1(self, scope: Sequence[str] | None = None, test: str | None = None) -> AnovaTable:
-        """Leave out each fixed term that may be left out, by maximum likelihood.
+    def drop1(
+        self,
+        scope: Sequence[str] | None = None,
+        test: str | None = None,
+        ddf: str = "satterthwaite",
+    ) -> AnovaTable:
+        """Leave out each fixed term that may be left out.
 
         Parameters
         ----------
         scope : sequence of str, optional
             Terms to leave out; by default all that no other term contains.
-        test : {"Chisq"}, optional
-            Whether to add likelihood-ratio tests.
+        test : {"Chisq", "F"}, optional
+            By maximum likelihood, as lme4: AIC alone, or likelihood-ratio tests too. ``"F"``: F
+            tests of the model as it is, as lmerTest.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+            Method for the denominator degrees of freedom of F.
         """
         from lmm.comparison import drop1
+        from lmm.selection import drop1_f
 
-        return drop1(self, scope, test)
+        return drop1_f(self, scope, ddf) if test == "F" else drop1(self, scope, test)
 
     def exact_rlrt(
         self, nsim: int = 10_000, seed: int | np.random.Generator | None = None
@@ -841,6 +851,65 @@ class LinearMixedModel:
         from lmm.inference.contrasts import anova_type
 
         return hypotheses(self.fit.matrices, anova_type(type), fractions)
+
+    def ranova(self, reduce_terms: bool = True) -> AnovaTable:
+        """Likelihood-ratio tests of the random terms, as lmerTest's ``ranova``.
+
+        Parameters
+        ----------
+        reduce_terms : bool
+            Whether a term with several effects loses one effect at a time, instead of being left
+            out.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.ranova()
+        ANOVA-like table for random-effects: Single term deletions
+        <BLANKLINE>
+        Model:
+        Reaction ~ Days + (Days | Subject)
+                                 npar  logLik    AIC    LRT Df Pr(>Chisq)
+        <none>                      6 -871.81 1755.6
+        Days in (Days | Subject)    4 -893.23 1794.5 42.837  2   4.99e-10 ***
+        ---
+        Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+        """
+        from lmm.selection import ranova
+
+        return ranova(self, reduce_terms)
+
+    def step(
+        self,
+        ddf: str = "satterthwaite",
+        alpha_random: float = 0.1,
+        alpha_fixed: float = 0.05,
+        reduce_random: bool = True,
+        reduce_fixed: bool = True,
+        keep: Sequence[str] = (),
+    ) -> Selection[LinearMixedModel]:
+        """Backward selection of random, then fixed terms, as lmerTest's ``step``.
+
+        Parameters
+        ----------
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+            Method for the F tests of fixed terms.
+        alpha_random, alpha_fixed : float
+            A term stays if its p-value is below this.
+        reduce_random, reduce_fixed : bool
+            Whether terms of that kind are left out at all.
+        keep : sequence of str
+            Labels of fixed terms that stay.
+
+        Returns
+        -------
+        Selection
+            With tables ``random`` and ``fixed``, and ``get_model()``.
+        """
+        from lmm.selection import step
+
+        return step(self, ddf, alpha_random, alpha_fixed, reduce_random, reduce_fixed, keep)
 
     def ls_means(
         self, term: str | None = None, ddf: str = "satterthwaite", level: float = 0.95
