@@ -6,11 +6,12 @@ n = 1128 took 12-20 ms with one thread and 160 ms with two on a busy two-core ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from typing import Any
+from functools import cache, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-__all__ = ["blas_threads"]
+__all__ = ["blas_threads", "limited"]
 
 # Columns of the largest dense matrix from which the BLAS may use all its threads.
 WORTHWHILE = 2000
@@ -32,3 +33,24 @@ def blas_threads(size: int) -> AbstractContextManager[Any]:
         return nullcontext()
     limit: AbstractContextManager[Any] = _controller().limit(limits=1)
     return limit
+
+
+class _Sized(Protocol):
+    @property
+    def dense_size(self) -> int: ...
+
+
+Self = TypeVar("Self", bound=_Sized)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def limited(method: Callable[Concatenate[Self, P], T]) -> Callable[Concatenate[Self, P], T]:
+    """Run a method of a solver in `blas_threads` of its `dense_size`."""
+
+    @wraps(method)
+    def run(self: Self, *args: P.args, **kwargs: P.kwargs) -> T:
+        with blas_threads(self.dense_size):
+            return method(self, *args, **kwargs)
+
+    return run

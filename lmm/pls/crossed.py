@@ -25,6 +25,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag, lapack
 
+from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
@@ -228,11 +229,13 @@ class CrossedSolver:
         """Columns of the largest dense matrix that is factored."""
         return len(self.tail)
 
+    @limited
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
         state = self._state(factors)
         return terms_of(state.logdet, state.L)
 
+    @limited
     def solution(self, factors: Factors) -> PLSSolution:
         """Coefficients at given factors."""
         state = self._state(factors)
@@ -259,6 +262,7 @@ class CrossedSolver:
 
     # Derivatives -----------------------------------------------------------------------------
 
+    @limited
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with exact first derivatives, and second ones by the average information."""
         state = self._state(factors)
