@@ -49,7 +49,7 @@ def limited(method: Callable[Concatenate[Self, P], T]) -> Callable[Concatenate[S
     """Run a method of a solver in `blas_threads` of its `dense_size`."""
 
     @wraps(method)
-    def run(self: Self, *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with blas_threads(self.dense_size):
             return method(self, *args, **kwargs)
 
