@@ -101,18 +101,21 @@ def minimize(
         return _judge(criterion, optimizer, path)
 
 
-def _snapped(criterion: ProfiledCriterion, path: Path) -> Path:
-    """Set tiny columns of lambda* to zero, if the criterion stays as low."""
-    x = path.x.copy()
+def _cleared(criterion: ProfiledCriterion, x: Vector) -> Vector:
+    """The point x (m,) with tiny columns of lambda* set to zero."""
+    cleared = x.copy()
     for term, part, factor in zip(
-        criterion.matrices.terms,
-        criterion.matrices.theta_slices,
-        criterion.factors(path.x),
-        strict=True,
+        criterion.matrices.terms, criterion.matrices.theta_slices, criterion.factors(x), strict=True
     ):
         lengths = np.sqrt(np.einsum("ij,ij->j", factor, factor))
         _, columns = term.covariance.positions
-        x[part] = np.where(lengths[columns] < SNAP, 0.0, x[part])
+        cleared[part] = np.where(lengths[columns] < SNAP, 0.0, x[part])
+    return cleared
+
+
+def _snapped(criterion: ProfiledCriterion, path: Path) -> Path:
+    """Set tiny columns of lambda* to zero, if the criterion stays as low."""
+    x = _cleared(criterion, path.x)
     if np.array_equal(x, path.x):
         return path
     here = criterion.evaluate(x)
@@ -164,6 +167,7 @@ def _polished(
     """
     x = path.x.copy()
     x[free] += step
+    x = _cleared(criterion, x)
     value = criterion.value(x)
     inside = bool(np.all(x >= criterion.lower))
     return (x, value) if inside and value <= path.here.value else (path.x, path.here.value)
