@@ -40,13 +40,18 @@ class GroupTables(Mapping[str, pd.DataFrame]):
     def __len__(self) -> int:
         return len(self.tables)
 
-    def __str__(self) -> str:
+    def to_text(self, *, digits: int = 7) -> str:
+        """Print with so many significant digits in every column."""
         return "\n".join(
-            f"{r_element(group)}\n{frame_text(table)}\n" for group, table in self.tables.items()
+            f"{r_element(group)}\n{frame_text(table, digits=digits)}\n"
+            for group, table in self.tables.items()
         )
 
+    def __str__(self) -> str:
+        return self.to_text()
+
     def __repr__(self) -> str:
-        return str(self)
+        return self.to_text()
 
     def _repr_html_(self) -> str:
         return "".join(
@@ -84,8 +89,9 @@ class RandomEffects(GroupTables):
 
     condvar: dict[str, Matrix] | None = None
 
-    def __str__(self) -> str:
-        text = super().__str__()
+    def to_text(self, *, digits: int = 7) -> str:
+        """Print with so many significant digits in every column."""
+        text = super().to_text(digits=digits)
         if self.condvar is None:
             return text
         return f"{text}\nwith conditional variances for {' '.join(f'“{g}”' for g in self.condvar)} "
@@ -154,14 +160,18 @@ class PrincipalComponents(Mapping[str, tuple[Vector, Matrix]]):
         """Table of ``group component sd proportion cumulative``."""
         return pd.concat([_shares(group, sd) for group, (sd, _) in self.items()], ignore_index=True)
 
-    def __str__(self) -> str:
+    def to_text(self, *, digits: int = 7) -> str:
+        """Print standard deviations and directions with so many significant digits."""
         return "\n".join(
-            f"{r_element(group)}\n{_prcomp_text(sd, rotation)}\n"
+            f"{r_element(group)}\n{_prcomp_text(sd, rotation, digits)}\n"
             for group, (sd, rotation) in self.items()
         )
 
+    def __str__(self) -> str:
+        return self.to_text()
+
     def __repr__(self) -> str:
-        return str(self)
+        return self.to_text()
 
     def summary(self) -> str:
         """Importance of the components, as R prints ``summary(rePCA(m))``."""
@@ -193,14 +203,14 @@ def _proportions(sd: Vector) -> Vector:
     return sd**2 / total if total > 0.0 else np.zeros_like(sd)
 
 
-def _prcomp_text(sd: Vector, rotation: Matrix) -> str:
+def _prcomp_text(sd: Vector, rotation: Matrix, digits: int) -> str:
     k = len(sd)
     rows, columns = [f"[{i + 1},]" for i in range(k)], [f"[,{j + 1}]" for j in range(k)]
-    cells = np.array([format_numbers(column, 7) for column in rotation.T], dtype=object).T
+    cells = np.array([format_numbers(column, digits) for column in rotation.T], dtype=object).T
     return "\n".join(
         [
             f"Standard deviations (1, .., p={k}):",
-            f"[1] {' '.join(format_numbers(sd, 7))}",
+            f"[1] {' '.join(format_numbers(sd, digits))}",
             "",
             f"Rotation (n x k) = ({k} x {k}):",
             matrix_text([list(map(str, row)) for row in cells], rows, columns),
