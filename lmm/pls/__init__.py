@@ -15,6 +15,7 @@ from lmm.pls.grouped import GroupedSolver
 from lmm.pls.nested import NestedSolver, chain
 from lmm.pls.problem import Problem, standardize
 from lmm.pls.small import SmallSolver
+from lmm.pls.sparse import SparseSolver, cholmod_solver, sparse_or_none, sparse_solver
 
 __all__ = [
     "SOLVERS",
@@ -30,6 +31,7 @@ __all__ = [
     "PenalizedFactor",
     "Problem",
     "SmallSolver",
+    "SparseSolver",
     "choose_solver",
     "standardize",
 ]
@@ -65,8 +67,14 @@ def _block(problem: Problem) -> PLSSolver:
     return CrossedSolver.build(problem)
 
 
+def _auto(problem: Problem) -> PLSSolver:
+    return sparse_or_none(problem) or _block(problem)
+
+
 SOLVERS: dict[str, Callable[[Problem], PLSSolver]] = {
-    "auto": _block,
+    "auto": _auto,
     "block": _block,
+    "cholmod": cholmod_solver,
+    "sparse": sparse_solver,
     "dense": DenseSolver,
 }
