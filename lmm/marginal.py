@@ -1,0 +1,712 @@
+"""Estimated marginal means of a model, as R's emmeans: means, slopes, contrasts, joint tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import Matrix, Vector
+from lmm.errors import DataError, nearest
+from lmm.expression import Call, parse_tilde, variables
+from lmm.inference.base import TTests
+from lmm.inference.ddf import ddf_method
+from lmm.inference.marginal import (
+    ADJUSTMENTS,
+    Estimator,
+    Family,
+    ReferenceGrid,
+    Source,
+    adjusted_p_values,
+    contrasts_of,
+    critical_values,
+    reference_grid,
+)
+from lmm.report.estimates import estimates_text
+from lmm.report.html import text_html
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["EmmeansList", "Estimates", "JointTests", "emmeans", "emtrends", "joint_tests"]
+
+# Responses on these scales are said to be, since means of them are not means of the response.
+SCALES = ("log", "log2", "log10", "log1p", "sqrt")
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Linear functions of the fixed effects: marginal means, slopes, or contrasts of them.
+
+    Prints as R's emmeans does. `confint` and `test` choose what is shown; `to_frame` gives it.
+
+    Attributes
+    ----------
+    quantity : str
+        Name of the estimates' column: ``"emmean"``, ``"Days.trend"``, ``"estimate"``.
+    labels : DataFrame (r, j)
+        What each row is an estimate of.
+    by : tuple of str
+        Columns of `labels` whose combinations are shown, and adjusted, apart.
+    L : (r, P) array
+        Coefficients, for all P columns that the formula makes.
+    offset : (r,) array
+        Known part of each estimate.
+    estimator : Estimator
+        Estimates and their distribution.
+    ddf : str
+        Method for the degrees of freedom.
+    notes : tuple of str
+        What is said below the table before the method.
+    scale : str or None
+        Transformation of the response.
+    heading : str
+        What is said above the table.
+    adjustment : str
+        How p-values and intervals are adjusted for the rows of a group.
+    means : int
+        Number of means of which each group's rows are all the differences; 0 if they are not.
+    intervals, tests : bool
+        Whether confidence intervals, and tests, are shown.
+    level : float
+        Coverage of the intervals.
+    null : float
+        Value under the hypothesis.
+    """
+
+    quantity: str
+    labels: pd.DataFrame
+    by: tuple[str, ...]
+    L: Matrix
+    offset: Vector
+    estimator: Estimator
+    ddf: str
+    notes: tuple[str, ...] = ()
+    scale: str | None = None
+    heading: str = ""
+    adjustment: str = "none"
+    means: int = 0
+    intervals: bool = True
+    tests: bool = False
+    level: float = 0.95
+    null: float = 0.0
+
+    # What is shown -------------------------------------------------------------------------------
+
+    def confint(self, level: float = 0.95, adjust: str | None = None) -> Estimates:
+        """The same with confidence intervals, adjusted for the rows of each group or not.
+
+        Parameters
+        ----------
+        level : float
+            Coverage.
+        adjust : {"none", "tukey", "bonferroni", "sidak", "holm", "fdr", "mvt"}, optional
+            What it is by default depends on the family; none for means.
+
+        Raises
+        ------
+        ValueError
+            The level is not between 0 and 1, or the adjustment unknown or unsuitable.
+        """
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
+        return self._showing(intervals=True, tests=False, level=level, adjust=adjust)
+
+    def test(self, null: float = 0.0, adjust: str | None = None) -> Estimates:
+        """The same with t tests, adjusted for the rows of each group or not.
+
+        Parameters
+        ----------
+        null : float
+            Value under the hypothesis.
+        adjust : str, optional
+            As for `confint`.
+        """
+        return self._showing(intervals=False, tests=True, null=null, adjust=adjust)
+
+    def summary(
+        self,
+        intervals: bool = True,
+        tests: bool = True,
+        level: float = 0.95,
+        null: float = 0.0,
+        adjust: str | None = None,
+    ) -> Estimates:
+        """The same with intervals and tests; arguments as for `confint` and `test`."""
+        return self._showing(
+            intervals=intervals, tests=tests, level=level, null=null, adjust=adjust
+        )
+
+    def _showing(self, adjust: str | None, **changes: Any) -> Estimates:
+        return replace(self, **changes, adjustment=self.adjustment if adjust is None else adjust)
+
+    def joint(self) -> JointTests:
+        """F test that all estimates of a group equal the null."""
+        tests = [
+            (labels, *self.estimator.f_test(self.L[rows], self.null - self.offset[rows]))
+            for labels, rows in self._groups()
+        ]
+        return JointTests.of(tests, self.by)
+
+    # Contrasts -----------------------------------------------------------------------------------
+
+    def contrast(
+        self,
+        method: str | Mapping[str, Sequence[float]] = "eff",
+        by: str | Sequence[str] | None = None,
+        adjust: str | None = None,
+        ref: int | str = 0,
+    ) -> Estimates:
+        """Contrasts of the rows of each group.
+
+        Parameters
+        ----------
+        method : str or mapping
+            ``"pairwise" "revpairwise" "trt.vs.ctrl" "trt.vs.ctrlk" "consec" "poly" "eff"
+            "del.eff" "mean_chg" "identity"``, or coefficients by name.
+        by : str or sequence of str, optional
+            Labels that make groups; those of the estimates by default, ``[]`` for none.
+        adjust : str, optional
+            As for `confint`; by default what suits the method: Tukey for pairs, exact
+            multivariate t for comparisons with a control and consecutive ones, false discovery
+            rate for effects.
+        ref : int or str
+            Position or label of the control, for ``"trt.vs.ctrl"``.
+
+        Raises
+        ------
+        ValueError
+            The method or adjustment is unknown.
+        DataError
+            `by` is no label, or coefficients do not fit the number of means.
+        """
+        source = self if by is None else replace(self, by=self._checked_by(by))
+        parts, labels = [], []
+        for group, rows in source._groups():
+            part = contrasts_of(method, source._row_names(rows), ref)
+            parts.append((part, rows))
+            labels += [{"contrast": name, **group} for name in part.names]
+        first = parts[0][0]
+        return replace(
+            source,
+            quantity="estimate",
+            labels=pd.DataFrame(labels, columns=["contrast", *source.by]),
+            L=np.vstack([part.coefficients @ self.L[rows] for part, rows in parts]),
+            offset=np.concatenate([part.coefficients @ self.offset[rows] for part, rows in parts]),
+            adjustment=first.adjustment if adjust is None else adjust,
+            means=first.coefficients.shape[1] if first.is_pairwise else 0,
+            notes=(*self.notes, *self._contrast_note()),
+            scale=self.scale if self.scale and self.scale.startswith("log") else None,
+            intervals=False,
+            tests=True,
+        )
+
+    def pairs(
+        self,
+        by: str | Sequence[str] | None = None,
+        adjust: str | None = None,
+        reverse: bool = False,
+    ) -> Estimates:
+        """All pairwise differences within groups; arguments as for `contrast`."""
+        return self.contrast("revpairwise" if reverse else "pairwise", by, adjust)
+
+    def _contrast_note(self) -> tuple[str, ...]:
+        if self.scale is None or self.scale.startswith("log"):
+            return ()
+        return (f"Note: contrasts are still on the {self.scale} scale",)
+
+    def _checked_by(self, by: str | Sequence[str]) -> tuple[str, ...]:
+        names = (by,) if isinstance(by, str) else tuple(by)
+        for name in names:
+            if name not in self.labels.columns:
+                raise DataError(f"there is no label {name!r}.{nearest(name, self.labels.columns)}")
+        return names
+
+    def _row_names(self, rows: np.ndarray) -> list[str]:
+        """Names of a group's rows: levels, with the predictor's name where they are numbers."""
+        columns = [name for name in self.labels.columns if name not in self.by]
+        texts = [_level_names(name, self.labels[name].iloc[rows]) for name in columns]
+        return [" ".join(parts) for parts in zip(*texts, strict=True)]
+
+    def _groups(self) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+        """Labels and rows of each group."""
+        if not self.by:
+            yield {}, np.arange(len(self.labels))
+            return
+        keys = list(self.labels[list(self.by)].itertuples(index=False, name=None))
+        for key in dict.fromkeys(keys):
+            rows = np.flatnonzero([other == key for other in keys])
+            yield dict(zip(self.by, key, strict=True)), rows
+
+    # Tables --------------------------------------------------------------------------------------
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table as a DataFrame with R's column names; NaN where nothing can be estimated.
+
+        Returns
+        -------
+        DataFrame
+            The labels, then the estimate, ``SE df`` and, as asked for, ``lower.CL upper.CL`` and
+            ``null t.ratio p.value``; ``asymp.LCL asymp.UCL z.ratio`` with infinite df.
+        """
+        tests = self.estimator.t_tests(self.L, self.offset, self.null)
+        frame = self.labels.copy()
+        frame[self.quantity] = tests.estimate
+        frame["SE"], frame["df"] = tests.std_error, tests.df
+        normal = self.ddf == "asymptotic"
+        if self.intervals:
+            half = tests.std_error * self._by_group(tests, self._critical)
+            names = ("asymp.LCL", "asymp.UCL") if normal else ("lower.CL", "upper.CL")
+            frame[names[0]], frame[names[1]] = tests.estimate - half, tests.estimate + half
+        if self.tests:
+            if self.null:
+                frame["null"] = self.null
+            frame["z.ratio" if normal else "t.ratio"] = tests.statistic
+            frame["p.value"] = self._by_group(tests, self._p_values)
+        return frame
+
+    def _critical(self, family: Family, _: Vector) -> Vector:
+        return critical_values(self.adjustment, self.level, family)
+
+    def _p_values(self, family: Family, t: Vector) -> Vector:
+        return adjusted_p_values(self.adjustment, t, family)
+
+    def _by_group(self, tests: TTests, compute: Any) -> Vector:
+        values = np.full(len(self.L), np.nan)
+        for _, rows in self._groups():
+            rows = rows[np.isfinite(tests.std_error[rows])]
+            correlation = self.estimator.correlation(self.L[rows])
+            family = Family(tests.df[rows], correlation, self.means)
+            values[rows] = compute(family, tests.statistic[rows])
+        return values
+
+    def vcov(self) -> Matrix:
+        """Covariance of the estimates, (r, r)."""
+        rows = self.L[:, self.estimator.kept]
+        return np.asarray(rows @ self.estimator.method.vcov @ rows.T)
+
+    def __len__(self) -> int:
+        return len(self.L)
+
+    def __str__(self) -> str:
+        frame = self.to_frame()
+        tests = self.estimator.t_tests(self.L, self.offset)
+        plain = self if self.intervals else replace(self, adjustment="none")
+        half = tests.std_error * plain._by_group(tests, plain._critical)
+        text = estimates_text(frame, self.quantity, self.by, half)
+        heading = [self.heading] if self.heading else []
+        return "\n".join([*heading, text, "", *(f"{line} " for line in self._annotations())])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return text_html(str(self))
+
+    def _annotations(self) -> Iterator[str]:
+        yield from self.notes
+        yield f"Degrees-of-freedom method: {self.ddf}"
+        if self.scale is not None:
+            yield f"Results are given on the {self.scale} (not the response) scale."
+        if self.intervals:
+            yield f"Confidence level used: {self.level:g}"
+        size = max(len(rows) for _, rows in self._groups())
+        if self.adjustment == "none" or size == 1:
+            return
+        family = f"for comparing a family of {self.means} estimates"
+        if self.intervals:
+            name = ADJUSTMENTS[self.adjustment].interval_name or self.adjustment
+            of = family if name == "tukey" else f"for {size} estimates"
+            yield f"Conf-level adjustment: {name} method {of}"
+        if self.tests:
+            of = family if self.adjustment == "tukey" else f"for {size} tests"
+            yield f"P value adjustment: {self.adjustment} method {of}"
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Estimates with their confidence intervals, row by row.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw.
+        """
+        from lmm.plots.estimates import estimates
+
+        frame = self.confint(self.level).to_frame()
+        names = [" ".join(map(str, row)) for row in self.labels.itertuples(index=False, name=None)]
+        lower, upper = (frame.iloc[:, j].to_numpy() for j in (-2, -1))
+        return estimates(names, frame[self.quantity].to_numpy(), lower, upper, self.quantity, ax)
+
+
+def _level_names(name: str, levels: pd.Series[Any]) -> list[str]:
+    """Levels as parts of a contrast's name: numbers get the predictor's name in front."""
+    texts = [_label_text(level) for level in levels]
+    return [f"{name}{text}" for text in texts] if all(map(_is_number, texts)) else texts
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _label_text(level: Any) -> str:
+    if isinstance(level, bool | np.bool_):
+        return "TRUE" if level else "FALSE"
+    return f"{level:.7g}" if isinstance(level, float) else str(level)
+
+
+@dataclass(frozen=True, eq=False)
+class EmmeansList:
+    """Means with contrasts of them, as ``emmeans(m, pairwise ~ f)`` gives.
+
+    Attributes
+    ----------
+    emmeans, contrasts : Estimates
+        Means (or slopes), and their contrasts.
+    """
+
+    emmeans: Estimates
+    contrasts: Estimates
+
+    def __str__(self) -> str:
+        name = "emmeans" if self.emmeans.quantity == "emmean" else "emtrends"
+        return f"${name}\n{self.emmeans}\n\n$contrasts\n{self.contrasts}\n"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True, eq=False)
+class JointTests:
+    """F tests, one row each, printed as R's emmeans does.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        ``model term df1 df2 F.ratio p.value``, ``note`` where something is not estimable, and the
+        `by` predictors.
+    by : tuple of str
+        Predictors whose combinations are shown apart.
+    """
+
+    frame: pd.DataFrame
+    by: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tests: Sequence[tuple[Any, ...]], by: tuple[str, ...]) -> JointTests:
+        """Make a table of (labels, F test or None, whether something is not estimable)."""
+        rows = [
+            {
+                **labels,
+                "df1": test.ndf,
+                "df2": test.ddf,
+                "F.ratio": test.statistic,
+                "p.value": test.p_value,
+                "note": "e" if reduced else "",
+            }
+            for labels, test, reduced in tests
+            if test is not None
+        ]
+        frame = pd.DataFrame(rows)
+        return cls(frame if (frame["note"] != "").any() else frame.drop(columns="note"), by)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The tests as a DataFrame of the caller's own."""
+        return self.frame.copy()
+
+    def __str__(self) -> str:
+        text = estimates_text(self.frame, "F.ratio", self.by, None)
+        if "note" in self.frame:
+            text += "\n\ne: df1 reduced due to non-estimability "
+        return text
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return text_html(str(self))
+
+
+# Making them ------------------------------------------------------------------------------------
+
+
+def emmeans(
+    m: Source,
+    specs: str | Sequence[str],
+    by: str | Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
+    *,
+    ddf: str = "kenward-roger",
+    weights: str = "equal",
+) -> Estimates | EmmeansList:
+    """Estimated marginal means: predictions at the reference grid, averaged over the rest.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+    specs : str or sequence of str
+        Predictors whose combinations get a mean, or R's formula: ``"~ a * b | c"`` for means of
+        a and b by c, ``"pairwise ~ a"`` for contrasts as well, ``"~ 1"`` for the overall mean.
+    by : str or sequence of str, optional
+        Predictors whose combinations are shown, and contrasted, apart.
+    at : mapping, optional
+        Values of predictors to use: by default all levels of factors and the mean of covariates.
+    ddf : {"kenward-roger", "satterthwaite", "asymptotic"}
+        Degrees of freedom, whatever the size of the data.
+    weights : {"equal", "proportional", "outer", "cells"}
+        How the predictors that are averaged over count: all combinations the same; by frequency
+        of their combinations; by the product of their own frequencies; by frequency within each
+        mean's cell.
+
+    Returns
+    -------
+    Estimates
+        With ``contrast() pairs() confint() test() joint() to_frame() plot()``; or, with contrasts
+        asked for, an EmmeansList of both.
+
+    Raises
+    ------
+    DataError
+        A name is no predictor, or a level is not one of its factor's.
+    ValueError
+        The name of a method, of weights or of a family of contrasts is unknown.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("angle ~ recipe + temp + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+    >>> lmm.emmeans(m, "recipe").pairs()
+     contrast estimate   SE df t.ratio p.value
+     A - B      1.4778 2.46 42   0.602  0.8200
+     A - C      1.5222 2.46 42   0.620  0.8102
+     B - C      0.0444 2.46 42   0.018  0.9998
+    <BLANKLINE>
+    Degrees-of-freedom method: kenward-roger
+    P value adjustment: tukey method for comparing a family of 3 estimates
+    """
+    grid = reference_grid(m, at)
+    contrast, means = _estimates(m, grid, grid.rows(), "emmean", specs, by, ddf, weights)
+    means = replace(means, offset=np.full(len(means), grid.offset))
+    return means if contrast is None else EmmeansList(means, means.contrast(contrast))
+
+
+def emtrends(
+    m: Source,
+    specs: str | Sequence[str],
+    var: str,
+    by: str | Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
+    *,
+    ddf: str = "kenward-roger",
+    weights: str = "equal",
+) -> Estimates | EmmeansList:
+    """Slopes of a covariate, by combinations of other predictors.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+    specs, by, at, ddf, weights
+        As for `emmeans`.
+    var : str
+        The covariate. Where the model bends in it, the slope is that at its mean or at `at`.
+
+    Returns
+    -------
+    Estimates or EmmeansList
+
+    Raises
+    ------
+    DataError
+        `var` is no covariate of the fixed part.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("angle ~ recipe * temp + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+    >>> lmm.emtrends(m, "recipe", var="temp")
+     recipe temp.trend     SE  df lower.CL upper.CL
+     A           0.154 0.0282 222   0.0981    0.209
+     B           0.165 0.0282 222   0.1090    0.220
+     C           0.156 0.0282 222   0.1002    0.211
+    <BLANKLINE>
+    Degrees-of-freedom method: kenward-roger
+    Confidence level used: 0.95
+    """
+    grid = reference_grid(m, at)
+    rows = grid.slopes(var)
+    contrast, trends = _estimates(m, grid, rows, f"{var}.trend", specs, by, ddf, weights)
+    return trends if contrast is None else EmmeansList(trends, trends.contrast(contrast))
+
+
+def joint_tests(
+    m: Source,
+    by: str | Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
+    *,
+    ddf: str = "kenward-roger",
+) -> JointTests:
+    """F tests of each predictor and interaction, from contrasts of marginal means.
+
+    Tests of type III that do not depend on contrast codings: each predictor's means, averaged over
+    the others (covariates: at their mean), are equal; each interaction's contrasts vanish.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+    by : str or sequence of str, optional
+        Predictors within whose combinations the others are tested.
+    at : mapping, optional
+        Values of predictors to use.
+    ddf : str
+        As for `emmeans`.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("angle ~ recipe * temp + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+    >>> lmm.joint_tests(m)
+     model term  df1 df2 F.ratio p.value
+     recipe        2  42   0.249  0.7809
+     temp          1 222  94.163  <.0001
+     recipe:temp   2 222   0.042  0.9592
+    """
+    # A covariate stands for its slope: two values, symmetric about the mean.
+    grid = reference_grid(m, at, lambda values: (values.mean() - 1.0, values.mean() + 1.0))
+    by = _names(grid, by)
+    estimator = Estimator.of(ddf_method(m.fit, ddf))
+    rows = grid.rows()
+    fixed = m.fit.matrices.fixed
+    sources = [set(_predictors(fixed, term)) for term in fixed.term_variables]
+    tested = [name for name in grid.names if name not in by]
+    terms = [
+        term
+        for size in range(1, len(tested) + 1)
+        for term in combinations(tested, size)
+        if any(set(term) <= source for source in sources)
+    ]
+    tests: list[Any] = []
+    for labels, index in _cells(grid, by):
+        for term in terms:
+            L = _interaction(grid, rows, term, index)
+            tests.append(({"model term": ":".join(term), **labels}, *estimator.f_test(L)))
+    return JointTests.of(tests, by)
+
+
+def _interaction(
+    grid: ReferenceGrid, rows: Matrix, term: tuple[str, ...], cell: Mapping[str, int]
+) -> Matrix:
+    """Consecutive differences along the term's axes, averaged over the others, in one cell."""
+    for i in reversed(range(len(grid.axes))):
+        name = grid.names[i]
+        if name in cell:
+            rows = np.take(rows, cell[name], axis=i)
+        elif name in term:
+            rows = np.diff(rows, axis=i)
+        else:
+            rows = np.asarray(rows.mean(axis=i))
+    return rows.reshape(-1, rows.shape[-1])
+
+
+def _cells(
+    grid: ReferenceGrid, by: tuple[str, ...]
+) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
+    """Labels and positions of the combinations of some predictors, the first changing fastest."""
+    axes = [grid.axis(name) for name in by]
+    shape = tuple(len(axis.levels) for axis in axes)
+    for index in np.ndindex(*reversed(shape)):
+        position = dict(zip(by, reversed(index), strict=True))
+        yield {axis.name: axis.levels[position[axis.name]] for axis in axes}, position
+
+
+def _estimates(
+    m: Source,
+    grid: ReferenceGrid,
+    rows: Matrix,
+    quantity: str,
+    specs: str | Sequence[str],
+    by: str | Sequence[str] | None,
+    ddf: str,
+    weights: str,
+) -> tuple[str | None, Estimates]:
+    """Family of contrasts asked for, and averages of the rows of a grid."""
+    contrast, wanted, groups = _parse(specs)
+    groups = _names(grid, groups if by is None else by)
+    names = tuple(name for name in _names(grid, wanted) if name not in groups)
+    keep = (*names, *groups)
+    L = grid.average(rows, keep, weights)
+    labels = pd.DataFrame([cell for cell, _ in _cells(grid, keep)], columns=list(keep))
+    if not names:
+        labels.insert(0, "1", "overall")
+        labels = labels if len(labels) else pd.DataFrame({"1": ["overall"]})
+    over = [axis for axis in grid.axes if axis.name not in keep and len(axis.levels) > 1]
+    notes = []
+    if over:
+        names_over = ", ".join(axis.name for axis in over)
+        notes.append(f"Results are averaged over the levels of: {names_over}")
+    estimator = Estimator.of(ddf_method(m.fit, ddf))
+    return contrast, Estimates(
+        quantity,
+        labels,
+        groups,
+        L,
+        np.zeros(len(L)),
+        estimator,
+        ddf.lower(),
+        tuple(notes),
+        _scale(m),
+        _interaction_note(m, grid, keep, quantity),
+    )
+
+
+def _parse(specs: str | Sequence[str]) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
+    """Family of contrasts, predictors and groups that specs name."""
+    if not isinstance(specs, str):
+        return None, tuple(specs), ()
+    if "~" not in specs:
+        return None, (specs,), ()
+    left, right = specs.split("~", 1)
+    wanted, _, groups = right.partition("|")
+    return (
+        left.strip() or None,
+        variables(parse_tilde(f"~ {wanted}")[1]),
+        variables(parse_tilde(f"~ {groups}")[1]) if groups.strip() else (),
+    )
+
+
+def _names(grid: ReferenceGrid, names: str | Sequence[str] | None) -> tuple[str, ...]:
+    chosen = () if names is None else (names,) if isinstance(names, str) else tuple(names)
+    return tuple(grid.axis(name).name for name in chosen)
+
+
+def _scale(m: Source) -> str | None:
+    """Name of the transformation of the response, if it is one that the print mentions."""
+    node = parse_tilde(m.fit.formula.source)[0]
+    if isinstance(node, Call) and node.function in SCALES:
+        return node.function
+    return None
+
+
+def _predictors(fixed: Any, term: Sequence[str]) -> tuple[str, ...]:
+    """Columns of the data that a term's variables are made of."""
+    return tuple(chain.from_iterable(variables(fixed.variables.nodes[text]) for text in term))
+
+
+def _interaction_note(m: Source, grid: ReferenceGrid, keep: tuple[str, ...], quantity: str) -> str:
+    """Warning that means are averaged over, or at one value of, what they interact with."""
+    fixed = m.fit.matrices.fixed
+    factors = {axis.name for axis in grid.axes}
+    for term in fixed.term_variables:
+        used = set(_predictors(fixed, term)) & factors
+        if len(term) > 1 and used & set(keep) and not used <= set(keep) and quantity == "emmean":
+            return "NOTE: Results may be misleading due to involvement in interactions"
+    return ""
