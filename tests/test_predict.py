@@ -1,0 +1,170 @@
+"""Predictions: R's values, variances for seen and unseen levels, bad input."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import lmm
+from fits import fitted
+from reference.model import load_model_reference
+
+R = load_model_reference()["numbers"]["predict"]
+ROWS = {"Days": [0, 9] * 3, "Subject": ["308", "308", "309", "309", "310", "310"]}
+
+
+@pytest.mark.parametrize(
+    "key, re_form",
+    [
+        ("all", None),
+        ("none", "~0"),
+        ("slope", "~ (0 + Days | Subject)"),
+        ("intercept", "~ (1 | Subject)"),
+    ],
+)
+def test_values_are_rs(key, re_form):
+    predicted = fitted("slopes").predict(ROWS, re_form)
+    np.testing.assert_allclose(predicted, R[key], rtol=1e-7)
+
+
+def test_random_part_alone():
+    m = fitted("slopes")
+    np.testing.assert_allclose(m.predict(ROWS, random_only=True), R["random_only"], rtol=1e-6)
+    np.testing.assert_allclose(m.predict(ROWS) - m.predict(ROWS, "~0"), R["random_only"], rtol=1e-6)
+
+
+def test_standard_errors_are_lme4s():
+    # predict(fm1, se.fit = TRUE) of lme4 1.1-35, whose theta is good to four digits
+    m = fitted("slopes")
+    table = m.predict(se=True)
+    np.testing.assert_allclose(table["se"][:3], [12.254811, 10.543385, 9.113832], rtol=1e-5)
+    fixed = m.predict({"Days": [0, 5]}, "~0", se=True)
+    np.testing.assert_allclose(fixed["se"], [6.824597, 9.581277], rtol=1e-5)
+
+
+def test_rows_of_the_fit_by_default():
+    m = fitted("slopes")
+    pd.testing.assert_series_equal(m.predict(), m.fitted())
+
+
+@pytest.mark.parametrize("convert", [pd.DataFrame, pl.DataFrame, pa.table, dict])
+def test_every_kind_of_table(convert):
+    np.testing.assert_allclose(fitted("slopes").predict(convert(ROWS)), R["all"], rtol=1e-7)
+
+
+def test_labels_of_pandas_rows_stay():
+    rows = pd.DataFrame(ROWS, index=list("abcdef"))
+    assert list(fitted("slopes").predict(rows).index) == list("abcdef")
+
+
+def test_unseen_and_missing_levels_are_predicted_when_allowed():
+    m = fitted("slopes")
+    rows = {"Days": [0, 1, 2], "Subject": ["308", "999", None]}
+    table = m.predict(rows, allow_new_levels=True, se=True)
+    np.testing.assert_allclose(table["fit"], [253.6637, 261.8724, 272.3397], rtol=1e-6)
+    X = np.array([[1.0, 1.0], [1.0, 2.0]])
+    population = m.fit.vcov + m.fit.covariances[0]
+    np.testing.assert_allclose(table["se"][1:] ** 2, np.einsum("ij,jk,ik->i", X, population, X))
+
+
+def test_one_of_two_crossed_factors_may_be_unseen():
+    m = fitted("penicillin")
+    rows = {"plate": ["a", "new", "new"], "sample": ["A", "A", "new"]}
+    table = m.predict(rows, allow_new_levels=True, se=True)
+    variances = [block[0, 0] for block in m.fit.covariances]
+    mean, sample = m.beta[0], m.ranef()["sample"].loc["A", "(Intercept)"]
+    np.testing.assert_allclose(table["fit"][1:], [mean + sample, mean])
+    known = m.predict({"plate": ["a"], "sample": ["A"]}, "~ (1 | sample)", se=True)["se"][0] ** 2
+    np.testing.assert_allclose(table["se"][1] ** 2, known + variances[0])
+    np.testing.assert_allclose(table["se"][2] ** 2, m.fit.vcov[0, 0] + sum(variances))
+
+
+def test_data_dependent_bases_are_those_of_the_fit():
+    data = lmm.load_dataset("sleepstudy")
+    formula = "Reaction ~ poly(Days, 2) + scale(Days) + (scale(Days) | Subject)"
+    with pytest.warns(lmm.RankDeficiencyWarning):
+        m = lmm.lmer(formula, data)
+    some = data.iloc[[3, 5]]
+    np.testing.assert_allclose(m.predict(some), m.fitted().iloc[[3, 5]])
+
+
+def test_missing_covariates_give_nan_and_excluded_rows_are_padded():
+    m = fitted("slopes")
+    table = m.predict({"Days": [0, None], "Subject": ["308", "309"]}, se=True)
+    assert list(table.isna().all(axis=1)) == [False, True]
+    data = lmm.load_dataset("sleepstudy")
+    data.loc[3, "Days"] = np.nan
+    padded = lmm.lmer(str(m.formula), data, na_action="exclude").predict(interval="prediction")
+    assert len(padded) == 180
+    assert padded.loc[3].isna().all()
+    assert padded.drop(3).notna().all(axis=None)
+
+
+def test_offsets_of_formula_and_argument():
+    data = lmm.load_dataset("sleepstudy").assign(known=np.linspace(0.0, 5.0, 180))
+    by_formula = lmm.lmer("Reaction ~ Days + offset(known) + (1 | Subject)", data)
+    by_argument = lmm.lmer("Reaction ~ Days + (1 | Subject)", data, offset="known")
+    by_array = lmm.lmer("Reaction ~ Days + (1 | Subject)", data, offset=data["known"])
+    np.testing.assert_allclose(by_formula.predict(data), by_formula.fitted())
+    np.testing.assert_allclose(by_argument.predict(data), by_formula.fitted())
+    np.testing.assert_allclose(by_array.predict(), by_formula.fitted())
+    with pytest.raises(lmm.DataError, match="array as offset"):
+        by_array.predict(data)
+
+
+def test_intervals_nest_and_widen_with_the_level():
+    m = fitted("slopes")
+    mean, wide, new = (
+        m.predict(ROWS, interval=kind, level=level)
+        for kind, level in (("confidence", 0.9), ("confidence", 0.99), ("prediction", 0.9))
+    )
+    width = [table["upper"] - table["lower"] for table in (mean, wide, new)]
+    assert (width[0] < width[1]).all()
+    assert (width[0] < width[2]).all()
+    for table in (mean, wide, new):
+        np.testing.assert_allclose(table["upper"] + table["lower"], 2.0 * table["fit"])
+
+
+def test_weights_enter_prediction_intervals_of_the_fitted_rows():
+    data = lmm.load_dataset("sleepstudy").assign(w=np.where(np.arange(180) < 90, 1.0, 100.0))
+    m = lmm.lmer("Reaction ~ Days + (1 | Subject)", data, weights="w")
+    table = m.predict(interval="prediction")
+    width = table["upper"] - table["lower"]
+    assert width[:90].min() > 3.0 * width[90:].max()
+
+
+@pytest.mark.parametrize(
+    "rows, options, message",
+    [
+        ({"Subject": ["308"]}, {}, "'Days'"),
+        ({"Days": [1]}, {}, "'Subject'"),
+        ({"Days": [1], "Subject": ["999"]}, {}, "new levels detected in newdata: 999"),
+        ({"Days": [1], "Subject": [None]}, {}, "NAs are not allowed"),
+        (ROWS, {"re_form": "~ (1 | Subjct)"}, "Did you mean 'Subject'"),
+        (ROWS, {"re_form": "~ (Dys | Subject)"}, "Did you mean 'Days'"),
+        (ROWS, {"re_form": "~ (Reaction | Subject)"}, "does not have"),
+    ],
+)
+def test_bad_new_data_are_refused(rows, options, message):
+    with pytest.raises(lmm.DataError, match=message):
+        fitted("slopes").predict(rows, **options)
+
+
+def test_an_unknown_level_of_a_fixed_factor_is_refused():
+    rows = {"recipe": ["D"], "temperature": ["175"], "replicate": ["1"]}
+    with pytest.raises(lmm.DataError, match="level 'D'"):
+        fitted("cake").predict(rows, "~0")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"interval": "credible"}, "'confidence' or 'prediction'"),
+        ({"interval": "confidence", "level": 95}, "between 0 and 1"),
+        ({"interval": "prediction", "random_only": True}, "random_only"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        fitted("slopes").predict(ROWS, **options)
