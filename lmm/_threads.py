@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 __all__ = ["blas_threads", "limited"]
 
 # Columns of the largest dense matrix from which the BLAS may use all its threads.
-WORTHWHILE = 2000
+WORTHWHILE = 5000
 
 
 @cache
@@ -25,7 +25,7 @@ def _controller() -> Any:
 
 
 def blas_threads(size: int) -> AbstractContextManager[Any]:
-    """Context in which the BLAS uses one thread, unless matrices have `size` >= 2000 columns.
+    """Context in which the BLAS uses one thread, unless matrices have `size` >= 5000 columns.
 
     The former number of threads is restored on leaving.
     """
