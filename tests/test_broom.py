@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import lmm
+from fits import fitted
 from reference import fit_arguments, load_reference, load_table
 
 # Labels as broom.mixed::tidy gives them; the numbers are those of the reference fits.
@@ -49,3 +50,100 @@ def test_rows_and_columns_are_broom_mixeds(model_id, random):
 def test_a_model_without_fixed_effects_has_variance_parameters_only():
     tidy = lmm.lmer("Reaction ~ 0 + (1 | Subject)", lmm.load_dataset("sleepstudy")).tidy()
     assert list(tidy["term"]) == ["sd__(Intercept)", "sd__Observation"]
+
+
+def test_intervals_stand_beside_the_estimates():
+    # confint(fm1, method = "Wald") and confint(fm1) of lme4
+    m = fitted("slopes")
+    fixed = m.tidy("fixed", conf_int=True).set_index("term")
+    assert list(fixed.loc["Days", ["conf.low", "conf.high"]]) == pytest.approx(
+        [7.437592, 13.49698], rel=1e-5
+    )
+    random = m.tidy("ran_pars", conf_int=True, conf_method="profile").set_index("term")
+    assert list(random.loc["sd__Days", ["conf.low", "conf.high"]]) == pytest.approx(
+        [3.8011640, 8.7533831], rel=1e-4
+    )
+
+
+def test_variances_instead_of_standard_deviations():
+    table = fitted("slopes").tidy("ran_pars", scales="vcov")
+    assert list(table["term"]) == [
+        "var__(Intercept)",
+        "cov__(Intercept).Days",
+        "var__Days",
+        "var__Observation",
+    ]
+    np.testing.assert_allclose(
+        table["estimate"], [612.100158, 9.604409, 35.071714, 654.940008], rtol=1e-4
+    )
+
+
+def test_random_effects_and_coefficients_by_level():
+    m = fitted("slopes")
+    modes = m.tidy("ran_vals")
+    assert list(modes.columns) == ["effect", "group", "level", "term", "estimate", "std.error"]
+    assert list(modes.iloc[0, :4]) == ["ran_vals", "Subject", "308", "(Intercept)"]
+    np.testing.assert_allclose(modes["std.error"][0], 12.07086, rtol=1e-5)
+    sums = m.tidy("ran_coefs")
+    assert list(sums.columns) == ["effect", "group", "level", "term", "estimate"]
+    np.testing.assert_allclose(sums["estimate"][:3], [253.6637, 211.0064, 212.4447], rtol=1e-6)
+
+
+def test_degrees_of_freedom_on_demand():
+    table = fitted("slopes").tidy("fixed", ddf="satterthwaite")
+    np.testing.assert_allclose(table["df"], 17.0, rtol=1e-4)
+    np.testing.assert_allclose(table["p.value"], [1.171558e-17, 3.263824e-06], rtol=1e-3)
+
+
+def test_glance_is_one_row():
+    row = fitted("slopes").glance()
+    assert list(row.columns) == ["nobs", "sigma", "logLik", "AIC", "BIC", "REMLcrit", "df.residual"]
+    np.testing.assert_allclose(
+        row.iloc[0], [180, 25.5918, -871.8141, 1755.628, 1774.786, 1743.628, 174], rtol=1e-6
+    )
+    assert "deviance" in fitted("slopes", reml=False).glance()
+
+
+def test_augment_adds_columns_to_the_data():
+    table = fitted("slopes").augment()
+    added = ".fitted .resid .hat .cooksd .fixed .mu .offset .sqrtXwt .sqrtrwt .weights .wtres"
+    assert list(table.columns) == ["Reaction", "Days", "Subject", *added.split()]
+    first = [253.6637, -4.103656, 0.229304, 0.004963133, 251.4051, 253.6637, 0, 1, 1, 1, -4.103656]
+    np.testing.assert_allclose(table.iloc[0, 3:].astype(float), first, rtol=1e-4)
+
+
+def test_augment_follows_na_action():
+    data = lmm.load_dataset("sleepstudy")
+    data.loc[3, "Reaction"] = np.nan
+    short = lmm.lmer("Reaction ~ Days + (1 | Subject)", data).augment()
+    long = lmm.lmer("Reaction ~ Days + (1 | Subject)", data, na_action="exclude").augment()
+    assert len(short) == 179
+    assert long[".fitted"].isna().sum() == 1
+    np.testing.assert_allclose(long.drop(3)[".resid"], short[".resid"])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"effects": "ran_val"}, "Did you mean 'ran_vals'"),
+        ({"scales": "var"}, "'sdcor' or 'vcov'"),
+        ({"scales": "vcov", "conf_int": True}, "standard deviations"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        fitted("slopes").tidy(**options)
+
+
+def test_statsmodels_names():
+    m = fitted("slopes")
+    assert m.llf == m.loglik()
+    assert m.scale == m.sigma**2
+    np.testing.assert_allclose(m.params / m.bse, m.tvalues)
+    np.testing.assert_allclose(m.pvalues, [1.171558e-17, 3.263824e-06], rtol=1e-3)
+    np.testing.assert_allclose(m.resid + m.fittedvalues, m.y)
+    assert m.cov_params().equals(m.vcov())
+    limits = m.conf_int(alpha=0.05)
+    assert list(limits.columns) == [0, 1]
+    np.testing.assert_allclose(limits.loc["Days"], [7.437592, 13.49698], rtol=1e-5)
+    assert m.df_resid == 174

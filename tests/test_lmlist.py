@@ -1,0 +1,68 @@
+"""A linear model per level: R's prints and intervals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lmm
+from lmm.report.tables import frame_text
+from reference.model import load_model_reference
+
+R = load_model_reference()["text"]
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return lmm.lmlist("Reaction ~ Days | Subject", lmm.load_dataset("sleepstudy"))
+
+
+def test_print_is_rs(fits):
+    assert str(fits).split("\n") == R["lmlist"]
+    assert "308" in fits._repr_html_()
+
+
+def test_summary_is_rs(fits):
+    # lme4 prints "Reaction ~ Days | NULL" for the model
+    expected = [line.replace("| NULL", "| Subject") for line in R["lmlist_summary"]]
+    assert str(fits.summary()).rstrip("\n").split("\n") == "\n".join(expected).rstrip("\n").split(
+        "\n"
+    )
+
+
+def test_intervals_are_rs(fits):
+    printed = "\n".join(R["lmlist_confint"])
+    for name, table in fits.confint().items():
+        assert f", , {name}\n\n{frame_text(table)}" in printed
+    pooled = fits.confint(pooled=True)["Days"]
+    width = pooled["97.5 %"] - pooled["2.5 %"]
+    np.testing.assert_allclose(width, width.iloc[0])
+
+
+def test_pooled_standard_deviation(fits):
+    assert fits.sigma == pytest.approx(25.59182, abs=5e-6)
+    assert fits.df_resid == 144
+    assert fits.sigmas["308"] == pytest.approx(47.77968658, abs=1e-7)
+    np.testing.assert_allclose(fits.fixef(), [251.4051, 10.46729], rtol=1e-6)
+
+
+def test_weights_and_offset():
+    data = lmm.load_dataset("sleepstudy")
+    heavy = lmm.lmlist("Reaction ~ Days | Subject", data, weights=np.full(180, 4.0))
+    assert heavy.sigma == pytest.approx(2.0 * 25.59182, abs=1e-4)
+    shifted = lmm.lmlist("Reaction ~ Days | Subject", data, offset="Days")
+    plain = lmm.lmlist("Reaction ~ Days | Subject", data)
+    np.testing.assert_allclose(shifted.coef()["Days"] + 1.0, plain.coef()["Days"])
+
+
+def test_a_level_that_cannot_estimate_a_coefficient_has_none():
+    data = pd.DataFrame({"y": [1.0, 2, 4, 3, 5], "x": [0, 1, 2, 1, 1], "g": list("aaabb")})
+    fits = lmm.lmlist("y ~ x | g", data)
+    assert np.isnan(fits.coef().loc["b", "x"])
+    assert fits.coef().loc["b", "(Intercept)"] == pytest.approx(4.0)
+    assert fits.df_resid == 2
+
+
+@pytest.mark.parametrize("formula", ["Reaction ~ Days", "~ Days | Subject", "y ~ (x | g)"])
+def test_a_formula_without_group_is_refused(formula):
+    with pytest.raises(lmm.FormulaError, match=r"terms \| group"):
+        lmm.lmlist(formula, lmm.load_dataset("sleepstudy"))
