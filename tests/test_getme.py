@@ -11,59 +11,10 @@ from reference.model import load_model_reference
 R = load_model_reference()["numbers"]["getme"]
 # lme4's names, 1.1-31 and 2.1
 NAMES = (
-    "X Z Zt Ztlist mmList y mu u b Gp Tp L Lambda Lambdat Lind Tlist A RX RZX sigma flist fixef beta "
-    "theta ST par REML is_REML n_rtrms n_rfacs N n p q npar p_i l_i q_i k m_i m cnms devcomp offset "
-    "lower devfun devarg glmer.nb.theta"
+    "X Z Zt Ztlist mmList y mu u b Gp Tp L Lambda Lambdat Lind Tlist A RX RZX sigma flist fixef "
+    "beta theta ST par REML is_REML n_rtrms n_rfacs N n p q npar p_i l_i q_i k m_i m cnms devcomp "
+    "offset lower devfun devarg glmer.nb.theta"
 )
-    "X",
-    "Z",
-    "Zt",
-    "Ztlist",
-    "mmList",
-    "y",
-    "mu",
-    "u",
-    "b",
-    "Gp",
-    "Tp",
-    "L",
-    "Lambda",
-    "Lambdat",
-    "Lind",
-    "Tlist",
-    "A",
-    "RX",
-    "RZX",
-    "sigma",
-    "flist",
-    "fixef",
-    "beta",
-    "theta",
-    "ST",
-    "par",
-    "REML",
-    "is_REML",
-    "n_rtrms",
-    "n_rfacs",
-    "N",
-    "n",
-    "p",
-    "q",
-    "npar",
-    "p_i",
-    "l_i",
-    "q_i",
-    "k",
-    "m_i",
-    "m",
-    "cnms",
-    "devcomp",
-    "offset",
-    "lower",
-    "devfun",
-    "devarg",
-    "glmer.nb.theta",
-]
 
 
 def values(part):
