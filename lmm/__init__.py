@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from lmm._versions import __version__, show_versions
-from lmm.comparison import anova
 from lmm.criterion import ProfiledCriterion
 from lmm.datasets import dataset_names, load_dataset
 from lmm.design import LmerControl, build_matrices
@@ -12,18 +14,49 @@ from lmm.errors import (
     DataError,
     FormulaError,
     LmmWarning,
+    MissingCellsWarning,
     NumericalError,
     RankDeficiencyWarning,
+    RefitWarning,
     ScaleWarning,
     SingularFitWarning,
 )
 from lmm.formula import parse_formula
-from lmm.getme import get_me
-from lmm.lmlist import lmlist
 from lmm.model import LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import lmer, lmer_arrays, load
-from lmm.simulate import simulate_formula
+
+if TYPE_CHECKING:
+    from lmm.by_level import lmlist
+    from lmm.comparison import anova
+    from lmm.getme import get_me
+    from lmm.marginal import emmeans, emtrends, joint_tests
+    from lmm.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
+    from lmm.simulate import simulate_formula
+else:
+    # What few scripts need is loaded when it is first used.
+    _LATER = {
+        "anova": "lmm.comparison",
+        "emmeans": "lmm.marginal",
+        "emtrends": "lmm.marginal",
+        "get_me": "lmm.getme",
+        "joint_tests": "lmm.marginal",
+        "kr_modcomp": "lmm.modcomp",
+        "lmlist": "lmm.by_level",
+        "pb_modcomp": "lmm.modcomp",
+        "sat_modcomp": "lmm.modcomp",
+        "simulate_formula": "lmm.simulate",
+    }
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module 'lmm' has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(_LATER[name]), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "COBYQA",
@@ -35,17 +68,23 @@ __all__ = [
     "LinearMixedModel",
     "LmerControl",
     "LmmWarning",
+    "MissingCellsWarning",
     "NelderMead",
     "NumericalError",
     "ProfiledCriterion",
     "RankDeficiencyWarning",
+    "RefitWarning",
     "ScaleWarning",
     "SingularFitWarning",
     "__version__",
     "anova",
     "build_matrices",
     "dataset_names",
+    "emmeans",
+    "emtrends",
     "get_me",
+    "joint_tests",
+    "kr_modcomp",
     "lmer",
     "lmer_arrays",
     "lmlist",
@@ -53,6 +92,8 @@ __all__ = [
     "load_dataset",
     "minimize",
     "parse_formula",
+    "pb_modcomp",
+    "sat_modcomp",
     "show_versions",
     "simulate_formula",
 ]

@@ -22,16 +22,6 @@ from lmm.expression import Name, parse_tilde, variables
 from lmm.fit import Fit, verdict
 from lmm.formula import Formula, update_formula
 from lmm.optimize import Optimum, Report, minimize, silent
-from lmm.report import (
-    Coefficients,
-    ConvergenceReport,
-    FitReport,
-    PrincipalComponents,
-    RandomEffects,
-    Summary,
-    VarCorr,
-    variance_components,
-)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -44,6 +34,14 @@ if TYPE_CHECKING:
     from lmm.joint import JointCovariance
     from lmm.optimize import Optimizer
     from lmm.profiles import CriterionProfile, Profile, Which
+    from lmm.report import (
+        Coefficients,
+        FitReport,
+        PrincipalComponents,
+        RandomEffects,
+        Summary,
+        VarCorr,
+    )
     from lmm.report.all_fit import AllFit
     from lmm.report.printed import AnovaTable, PrintedTable
     from lmm.selection import Selection
@@ -315,6 +313,8 @@ class LinearMixedModel:
 
     def varcorr(self) -> VarCorr:
         """Variance components: standard deviations and correlations, printed as R does."""
+        from lmm.report import variance_components
+
         terms = self.fit.matrices.terms
         return variance_components(
             [term.group for term in terms],
@@ -346,6 +346,8 @@ class LinearMixedModel:
         0  Batch  (Intercept)   A   -17.61   19.59
         1  Batch  (Intercept)   B     0.39   19.59
         """
+        from lmm.report import RandomEffects
+
         parts: dict[str, list[pd.DataFrame]] = {}
         for term, effect in zip(self.fit.matrices.terms, self.fit.b, strict=True):
             table = pd.DataFrame(effect, index=pd.Index(term.levels), columns=list(term.columns))
@@ -360,6 +362,8 @@ class LinearMixedModel:
 
         Random effects without a fixed effect of their name stand first, as in lme4.
         """
+        from lmm.report import Coefficients
+
         fixed = self.fixef()
         tables = {}
         for group, modes in self.ranef().items():
@@ -370,6 +374,8 @@ class LinearMixedModel:
 
     def re_pca(self) -> PrincipalComponents:
         """Principal components of each grouping factor's random effects (lme4's ``rePCA``)."""
+        from lmm.report import PrincipalComponents
+
         factors: dict[str, list[Matrix]] = {}
         for term, factor in zip(self.fit.matrices.terms, self.fit.factors, strict=True):
             factors.setdefault(term.group, []).append(factor)
@@ -1081,6 +1087,8 @@ class LinearMixedModel:
 
     def report(self) -> FitReport:
         """What ``str(m)`` prints, as a record."""
+        from lmm.report import ConvergenceReport, FitReport
+
         if self.reml:
             criteria = {"REML": self.optimum.value}
         else:
@@ -1144,6 +1152,8 @@ class LinearMixedModel:
         (Intercept)   251.405       6.825  17.0   36.838       0.0
         Days           10.467       1.546  17.0    6.771       0.0
         """
+        from lmm.report import Summary
+
         errors = np.sqrt(np.diag(self.fit.vcov))
         correlation = self.fit.vcov / np.outer(errors, errors)
         if ddf is None or ddf == "lme4":

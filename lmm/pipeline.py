@@ -17,7 +17,6 @@ from lmm.formula import Formula, parse_formula
 from lmm.model import Call, LinearMixedModel
 from lmm.optimize import Optimizer
 from lmm.pls import PLSSolver
-from lmm.storage import read
 
 __all__ = ["lmer", "lmer_arrays", "load"]
 
@@ -200,6 +199,8 @@ def load(path: str | Path) -> LinearMixedModel:
     DataError
         It is no such file, one of another version, or its contents do not agree.
     """
+    from lmm.storage import read
+
     stored = read(path)
     given = stored.arguments
     control = given["control"] or LmerControl()

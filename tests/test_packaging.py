@@ -64,7 +64,35 @@ def test_base_install_fits_without_the_optional_packages(formula, table, criteri
     assert float(printed.splitlines()[0]) == pytest.approx(criterion, abs=1e-5)
 
 
+LATE = [
+    *(
+        "formulaic",
+        "matplotlib",
+        "scipy.special",
+        "scipy.stats",
+        "scipy.sparse.csgraph",
+        "sksparse",
+    ),
+    *("lmm.comparison", "lmm.inference", "lmm.plots", "lmm.report", "lmm.simulate"),
+]
+
+
 def test_import_loads_nothing_that_is_needed_later_only():
-    late = ["formulaic", "matplotlib", "scipy.stats", "sksparse"]
-    code = f"import sys, lmm; print([name for name in {late} if name in sys.modules])"
+    code = f"import sys, lmm; print([name for name in {LATE} if name in sys.modules])"
     assert run_python(code).strip() == "[]"
+
+
+def test_names_that_load_late_are_listed_and_load():
+    names = ", ".join(name for name in lmm.__all__ if not name.startswith("_"))
+    listed = run_python(f"import lmm; print(*dir(lmm)); from lmm import {names}")
+    assert set(lmm.__all__) <= set(listed.split())
+
+
+def test_a_name_that_loads_late_is_not_hidden_by_a_module_of_that_name():
+    modules = {path.stem for path in Path(lmm.__file__).parent.iterdir()}
+    assert not modules & set(lmm.__all__)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'lmm' has no attribute 'lmerr'"):
+        _ = lmm.lmerr

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag, lapack
-from scipy.sparse.csgraph import connected_components
 
 from lmm._threads import blas_threads
 from lmm._types import IntVector, Matrix
@@ -213,6 +212,8 @@ def _block_diagonal(blocks: Matrix) -> sparse.csr_array:
 
 def _tail_inverse(schur: sparse.csr_array, Lambda: sparse.csr_array) -> Matrix | sparse.csr_array:
     """``Lambda (schur + I)^-1 Lambda'``, by connected components."""
+    from scipy.sparse.csgraph import connected_components
+
     q = schur.shape[0]
     if q == 0:
         return np.empty((0, 0))
