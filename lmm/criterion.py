@@ -1,4 +1,4 @@
-"""The profiled deviance and REML criterion, with gradient and Hessian (docs/theory/criterion.md).
+"""The profiled deviance and REML criterion, with gradient and Hessian.
 
 With nu = n (ML) or n - p (REML) and the values of `lmm.pls.base`,
 
@@ -38,9 +38,11 @@ class Evaluation:
         The criterion.
     gradient, hessian : (m,) and (m, m) arrays
         Derivatives with respect to x, the entries of lambda* that theta fills.
-    score, information : (m,) and (m, m) arrays
-        Gradient, and expected Hessian of the criterion, with respect to the same entries of the
-        relative covariance ``Gamma* = lambda* lambda*'``.
+    score, curvature, information : (m,), (m, m) and (m, m) arrays
+        Gradient, Hessian and expected Hessian with respect to the same entries of the relative
+        covariance ``Gamma* = lambda* lambda*'``.
+    logdet : (m,) array
+        The part of `score` that comes from the log determinants.
     slopes : tuple of (k_i, k_i) arrays
         G of (2) per term: the derivative in the variance.
     exact : bool
@@ -52,7 +54,9 @@ class Evaluation:
     gradient: Vector
     hessian: Matrix
     score: Vector
+    curvature: Matrix
     information: Matrix
+    logdet: Vector
     slopes: tuple[Matrix, ...]
     exact: bool
 
@@ -200,31 +204,26 @@ class ProfiledCriterion:
 
     def evaluate(self, x: Vector) -> Evaluation:
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
-        factors = self.factors(x)
-        derivatives = self.pls.derivatives(factors, self.reml)
-        slopes = self._slopes(derivatives)
-        nu = self.degrees_of_freedom
-        q = np.concatenate([block.ravel() for block in derivatives.quadratic])
-        t = np.concatenate([block.ravel() for block in derivatives.logdet])
+        derivatives = self.pls.derivatives(self.factors(x), self.reml)
+        nu, S = self.degrees_of_freedom, self.symmetric_entries
+        average = S @ derivatives.average @ S.T
+        trace = S @ derivatives.trace @ S.T
+        logdet = S @ np.concatenate([block.ravel() for block in derivatives.logdet])
+        quadratic = S @ np.concatenate([block.ravel() for block in derivatives.quadratic])
+        score = logdet - nu * quadratic
         # Without the exact trace, the average information: nu * average has the same expectation.
-        trace = derivatives.trace if derivatives.exact else nu * derivatives.average
-        second = nu * (2.0 * derivatives.average - np.outer(q, q)) - trace  # (3)
-        J = self._jacobian(factors)
-        hessian = J @ second @ J.T
-        gradient = np.empty(len(x))
-        for G, factor, part, (rows, columns) in zip(
-            slopes, factors, self.matrices.theta_slices, self._positions, strict=True
-        ):
-            gradient[part] = 2.0 * (G @ factor)[rows, columns]
-            same = columns[:, None] == columns
-            hessian[part, part] += 2.0 * np.where(same, G[rows[:, None], rows], 0.0)  # (4)
-        S = self.symmetric_entries
+        known = trace if derivatives.exact else nu * average
+        curvature = nu * (2.0 * average - quadratic[:, None] * quadratic) - known  # (3)
+        J = self._jacobian(x)
+        slopes = self._slopes(derivatives)
         return Evaluation(
             self.from_terms(derivatives.terms),
-            gradient,
-            0.5 * (hessian + hessian.T),
-            S @ (t - nu * q),
-            S @ (derivatives.trace - np.outer(t, t) / nu) @ S.T,
+            score @ J,
+            J.T @ curvature @ J + 2.0 * self._bend(slopes),
+            score,
+            curvature,
+            trace - logdet[:, None] * logdet / nu,
+            logdet,
             slopes,
             derivatives.exact,
         )
@@ -242,8 +241,13 @@ class ProfiledCriterion:
         return np.asarray(block_diag(*blocks))
 
     @cached_property
-    def _positions(self) -> tuple[tuple[IntVector, IntVector], ...]:
-        return tuple(term.covariance.positions for term in self.matrices.terms)
+    def _entries(self) -> tuple[IntVector, IntVector]:
+        """Rows and columns of theta's entries in one block-diagonal lambda of all terms, (m,)."""
+        sizes = np.array([term.size for term in self.matrices.terms])
+        positions = [term.covariance.positions for term in self.matrices.terms]
+        starts = np.repeat(np.cumsum(sizes) - sizes, [len(rows) for rows, _ in positions])
+        rows, columns = map(np.concatenate, zip(*positions, strict=True))
+        return starts + rows, starts + columns
 
     def _slopes(self, derivatives: Derivatives) -> tuple[Matrix, ...]:
         nu = self.degrees_of_freedom
@@ -252,23 +256,21 @@ class ProfiledCriterion:
             for logdet, quadratic in zip(derivatives.logdet, derivatives.quadratic, strict=True)
         )
 
-    def _jacobian(self, factors: Factors) -> Matrix:
-        """Derivative of the stacked Gamma entries with respect to x, (m, K)."""
-        m = len(self.lower)
-        J = np.zeros((m, sum(factor.size for factor in factors)))
-        start = 0
-        for factor, part, (rows, columns) in zip(
-            factors, self.matrices.theta_slices, self._positions, strict=True
-        ):
-            k = len(factor)
-            block = np.zeros((len(rows), k, k))
-            each = np.arange(len(rows))
-            # d(lambda lambda')/d lambda_rc = e_r lambda_c' + lambda_c e_r'
-            block[each, rows, :] = factor[:, columns].T
-            block[each, :, rows] += factor[:, columns].T
-            J[part, start : start + k * k] = block.reshape(len(rows), k * k)
-            start += k * k
+    def _jacobian(self, x: Vector) -> Matrix:
+        """Derivative of Gamma's entries (rows) with respect to x (columns), (m, m)."""
+        rows, columns = self._entries
+        lam = np.zeros((rows[-1] + 1, rows[-1] + 1))
+        lam[rows, columns] = x
+        # dGamma_ij / dlambda_rc = [i = r] lambda_jc + [j = r] lambda_ic
+        J: Matrix = (rows[:, None] == rows) * lam[columns[:, None], columns]
+        J += (columns[:, None] == rows) * lam[rows[:, None], columns]
         return J
+
+    def _bend(self, slopes: tuple[Matrix, ...]) -> Matrix:
+        """Half of what the curvature of Gamma in x adds to the Hessian (4), (m, m)."""
+        rows, columns = self._entries
+        G = block_diag(*slopes)
+        return np.where(columns[:, None] == columns, G[rows[:, None], rows], 0.0)
 
     # Other criteria on the same problem ----------------------------------------------------------
 
@@ -283,6 +285,6 @@ def lower_triangular(factor: Matrix) -> Matrix:
 
     By a QR decomposition of factor', so that no digits are lost by forming the product.
     """
-    L = np.linalg.qr(factor.T, mode="r").T
+    L = np.asarray(np.linalg.qr(factor.T, mode="r")).T
     signs = np.where(np.diag(L) < 0.0, -1.0, 1.0)
     return np.asarray(L * signs)

@@ -136,16 +136,13 @@ class Fit:
         return residuals / self.sigma
 
     def is_singular(self, tol: float = 1e-4) -> bool:
-        """Whether a term's whitened factor has a singular value that vanishes.
+        """Whether a term's whitened factor has a singular value below `tol`.
 
-        Compared with the largest one, or with 1 (a random effect as large as the noise of its
-        level's own mean) where that is more.
+        There 1 is a random effect as large as the noise of its level's own mean, whatever the
+        units and origins of the covariates.
         """
-        for factor in self.criterion.factors(self.optimum.x):
-            values = np.linalg.svd(factor, compute_uv=False)
-            if len(values) and values[-1] < tol * max(1.0, values[0]):
-                return True
-        return False
+        factors = self.criterion.factors(self.optimum.x)
+        return any(np.linalg.svd(factor, compute_uv=False)[-1] < tol for factor in factors)
 
     @cached_property
     def vcov(self) -> Matrix:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from lmm._threads import blas_threads
 from lmm._types import Vector
-from lmm.criterion import Evaluation, ProfiledCriterion
+from lmm.criterion import ProfiledCriterion
+from lmm.optimize.local_model import LocalModel
 from lmm.optimize.optimizers import (
     COBYQA,
     LBFGSB,
@@ -20,7 +21,6 @@ from lmm.optimize.optimizers import (
     Path,
     Report,
     named,
-    newton_step,
 )
 from lmm.optimize.start import moment_start
 from lmm.optimize.status import Optimum, Status
@@ -126,60 +126,43 @@ def _snapped(criterion: ProfiledCriterion, path: Path) -> Path:
 
 
 def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Optimum:
-    matrices = criterion.matrices
+    here, model = path.here, LocalModel.at(criterion, path.x, path.here)
     free = ~at_zero(criterion, path.x)
-    inner = _restricted(path.here, free)
-    eigenvalues = np.linalg.eigvalsh(inner.hessian) if free.any() else np.empty(0)
-    step, decrement = newton_step(inner, 0.0)[:2] if free.any() else (np.empty(0), 0.0)
-    gradient = np.where(free, path.here.gradient, 0.0)
-    status = _status(path, decrement, eigenvalues)
-    x, value = path.x, path.here.value
-    if status is Status.CONVERGED and free.any():
-        x, value = _polished(criterion, path, free, step)
-    theta = criterion.to_theta(x)
-    message = ""
-    if status is not Status.CONVERGED:
-        worst = matrices.theta_names[int(np.argmax(np.abs(gradient)))]
-        message = f"{status.value} Largest gradient: {worst}."
+    eigenvalues = np.linalg.eigvalsh(here.hessian[np.ix_(free, free)])
+    status = _status(path, model, eigenvalues)
+    theta = criterion.to_theta(path.x)
+    message = "" if status is Status.CONVERGED else _advice(criterion, path, model, status)
     return Optimum(
         theta=theta,
-        x=x,
-        value=value,
+        x=path.x,
+        value=here.value,
         status=status,
-        n_evaluations=path.n_evaluations + (status is Status.CONVERGED and bool(free.any())),
-        gradient=gradient,
-        decrement=decrement,
+        n_evaluations=path.n_evaluations,
+        gradient=np.where(free, here.gradient, 0.0),
+        decrement=model.decrement,
         hessian_eigenvalues=eigenvalues,
         boundary=_boundary(criterion, theta),
-        exact_hessian=path.here.exact,
+        exact_hessian=here.exact,
         solver=criterion.pls.description,
         optimizer=optimizer.name,
         message=message,
     )
 
 
-def _polished(
-    criterion: ProfiledCriterion, path: Path, free: NDArray[np.bool_], step: Vector
-) -> tuple[Vector, float]:
-    """A last Newton step (x, value): it squares the distance to the optimum and costs a value.
-
-    The certificate stays that of the point before it.
-    """
-    x = path.x.copy()
-    x[free] += step
-    x = _cleared(criterion, x)
-    value = criterion.value(x)
-    inside = bool(np.all(x >= criterion.lower))
-    return (x, value) if inside and value <= path.here.value else (path.x, path.here.value)
-
-
-def _status(path: Path, decrement: float, eigenvalues: Vector) -> Status:
+def _status(path: Path, model: LocalModel, eigenvalues: Vector) -> Status:
     # Rounding of the criterion itself bounds how small a promised decrease can get.
-    if decrement > max(STATIONARY, 1e-11 * abs(path.here.value)):
+    if not model.decrement <= max(STATIONARY, 1e-11 * abs(path.here.value)):
         return Status.MAX_EVALUATIONS if path.exhausted else Status.NOT_STATIONARY
     if eigenvalues.size and eigenvalues[0] < -SADDLE * max(float(eigenvalues[-1]), 1.0):
         return Status.SADDLE
     return Status.CONVERGED
+
+
+def _advice(criterion: ProfiledCriterion, path: Path, model: LocalModel, status: Status) -> str:
+    """What to do, and the parameter that is farthest from where it should be."""
+    step = model.spectrum[1][:, 0] if status is Status.SADDLE else model.newton_step()
+    change = np.abs(model.follow(step)[0] - path.x)
+    return f"{status.value} Parameter: {criterion.matrices.theta_names[int(np.argmax(change))]}."
 
 
 def at_zero(criterion: ProfiledCriterion, x: Vector) -> NDArray[np.bool_]:
@@ -192,14 +175,8 @@ def at_zero(criterion: ProfiledCriterion, x: Vector) -> NDArray[np.bool_]:
         strict=True,
     ):
         _, columns = term.covariance.positions
-        zero[part] = ~factor.any(axis=0)[columns]
+        zero[part] = np.all(factor == 0.0, axis=0)[columns]
     return zero
-
-
-def _restricted(here: Evaluation, free: NDArray[np.bool_]) -> Evaluation:
-    return dataclasses.replace(
-        here, gradient=here.gradient[free], hessian=here.hessian[np.ix_(free, free)]
-    )
 
 
 def _boundary(criterion: ProfiledCriterion, theta: Vector) -> tuple[str, ...]:

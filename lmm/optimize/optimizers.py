@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
-from lmm._types import Matrix, Vector
-from lmm.criterion import Evaluation, ProfiledCriterion, lower_triangular
+from lmm._types import Vector
+from lmm.criterion import Evaluation, ProfiledCriterion
 from lmm.errors import NumericalError, nearest
+from lmm.optimize.local_model import LocalModel
 
 __all__ = ["COBYQA", "LBFGSB", "FisherScoring", "NelderMead", "Optimizer", "Path", "named"]
 
@@ -58,34 +59,37 @@ def _positive(name: str, value: float) -> None:
         raise ValueError(f"{name} must be positive, not {value!r}.")
 
 
-# The criterion carries rounding errors of about this fraction of itself: a promised decrease below
-# it can neither be seen nor gained.
-ROUNDING = 1e-12
+# Promised decrease of the criterion below which Newton steps take over from scoring.
+NEAR = 0.5
+# A step that promised less than this and did not deliver was lost in rounding errors.
+STALLED = 1e-7
+# A stationary point is a saddle if an eigenvalue of the Hessian, relative to the information, is
+# below this.
+SADDLE = -1e-6
 
 
 @dataclass(frozen=True)
 class FisherScoring:
-    """Fisher scoring in the covariance while far, Newton steps in its factor when near.
+    """Fisher scoring while far from the optimum, Newton steps when near.
 
-    Far from the optimum the expected information in Gamma is the better model (for balanced data
-    one step is exact); it cannot say what happens on the boundary. Near it, damped Newton steps in
-    x converge quadratically and land on the boundary x = 0 exactly. Eigenvalues of the Hessian
-    enter by their absolute value, so that steps descend at saddles too; damping in the manner of
-    Levenberg and Marquardt reacts to how well the quadratic model predicted. Points that are
-    stationary only because lambda is singular (or a saddle) are left along the direction of
-    steepest descent.
+    Far away the expected information is the better model of the criterion, near it the Hessian,
+    of which eigenvalues enter by their absolute value, so that steps descend at saddles too.
+    Damping in the manner of Levenberg and Marquardt, in the metric of the information, reacts to
+    how well the quadratic model predicted. Steps follow paths that suit covariances (see
+    `lmm.optimize.local_model`), end on the boundary where a variance vanishes, and leave it where
+    the criterion descends. A saddle is left along its direction of negative curvature.
 
     Parameters
     ----------
     max_evaluations : int, default 200
         Limit on evaluations of the criterion.
-    tolerance : float, default 1e-8
+    tolerance : float, default 1e-10
         Stop when the quadratic model promises less than this decrease of the criterion (times
         a thousandth of the criterion, where that is more than 1).
     """
 
     max_evaluations: int = 200
-    tolerance: float = 1e-8
+    tolerance: float = 1e-10
 
     name = "Fisher scoring"
 
@@ -95,70 +99,78 @@ class FisherScoring:
 
     def run(self, criterion: ProfiledCriterion, start: Vector, report: Report) -> Path:
         """Minimize from `start`; see `Optimizer`."""
-        walk = _Walk(criterion, start, report)
-        self._score(walk)
-        while self._newton(walk):
-            target = _downhill(criterion, walk, self._negligible(walk.here))
-            if target is None or not self._leave(walk, target):
-                return Path(walk.x, walk.here, walk.n, exhausted=False)
-        return Path(walk.x, walk.here, walk.n, exhausted=True)
+        walk = _Walk(criterion, start, report, self.max_evaluations)
+        while _score(walk):
+            pass
+        while self._settle(walk) and _leave_saddle(walk):
+            pass
+        return Path(walk.x, walk.here, walk.n, walk.exhausted)
 
-    def _negligible(self, here: Evaluation) -> float:
-        return self.tolerance * max(1.0, 1e-3 * abs(here.value))
-
-    def _score(self, walk: _Walk) -> None:
-        """Fisher scoring in Gamma until the promise is small, or a step fails or is clipped."""
-        clipped = False
-        while walk.n < self.max_evaluations and not clipped:
-            target, promise, clipped = scoring_step(walk.criterion, walk.x, walk.here)
-            if promise < NEAR or not walk.descend(target):
-                return
-
-    def _newton(self, walk: _Walk) -> bool:
-        """Damped Newton steps in x until stationary; False when evaluations ran out."""
+    def _settle(self, walk: _Walk) -> bool:
+        """Damped Newton steps until stationary; False when evaluations ran out."""
         damping = 0.0
-        while walk.n < self.max_evaluations:
-            step, promise, scale = newton_step(walk.here, damping)
-            if promise < self._negligible(walk.here) and damping <= scale:
+        while not walk.exhausted:
+            model, unit = walk.model, max(1.0, 1e-3 * abs(walk.here.value))
+            step = model.newton_step(damping)
+            promise = model.promise(step, model.hessian)
+            if damping <= 1.0 and promise < self.tolerance * unit:
                 return True
-            target = np.maximum(walk.x + step, walk.criterion.lower)
-            predicted = _predicted(walk.here, target - walk.x)
-            before = walk.here.value
-            moved = walk.descend(target)
-            gain = (before - walk.tried) / predicted
+            target, taken = model.follow(step)
+            kept = model.promise(taken, model.hessian)
+            gain = 0.0
+            # A step that the boundary has cut short may no longer point downwards.
+            if kept > 0.1 * promise:
+                before = walk.here.value
+                walk.descend(target)
+                gain = (before - walk.tried) / kept
+                if gain < 0.25 and kept < STALLED * unit:
+                    return True
             if gain > 0.75:
-                damping = 0.0 if damping < 1e-3 * scale else 0.1 * damping
+                damping = 0.0 if damping < 1e-2 else 0.1 * damping
             elif gain < 0.25:
-                damping = max(4.0 * damping, 0.1 * scale)
-            if not moved and predicted < ROUNDING * abs(before):
-                return True
-        return False
-
-    def _leave(self, walk: _Walk, target: Callable[[float], Vector]) -> bool:
-        """Try shorter and shorter moves along a descent direction; True when one descends."""
-        for size in 0.25 ** np.arange(8.0):
-            if walk.n >= self.max_evaluations:
-                return False
-            if walk.descend(target(size)):
-                return True
+                damping = max(4.0 * damping, 0.1)
         return False
 
 
-# Promised decrease of the criterion below which Newton steps in x take over from scoring.
-NEAR = 0.5
+def _score(walk: _Walk) -> bool:
+    """One scoring step; True when it moved and the next one may still gain much."""
+    if walk.exhausted:
+        return False
+    target, taken = walk.model.score(walk.model.scoring_step())
+    return walk.model.promise(taken, walk.model.information) > NEAR and walk.descend(target)
+
+
+def _leave_saddle(walk: _Walk) -> bool:
+    """From a stationary point down a direction of negative curvature; False when there is none."""
+    values, directions = walk.model.spectrum
+    if not values.size or values[0] > SADDLE:
+        return False
+    model, size = walk.model, 1.0
+    while size > 1e-4 and not walk.exhausted:
+        if walk.descend(model.follow(size * directions[:, 0])[0]):
+            return True
+        size *= 0.25
+    return False
 
 
 class _Walk:
     """The current point of a descent; every trial is counted and reported."""
 
-    def __init__(self, criterion: ProfiledCriterion, start: Vector, report: Report):
+    def __init__(self, criterion: ProfiledCriterion, start: Vector, report: Report, limit: int):
         self.criterion = criterion
         self.report = report
+        self.limit = limit
         self.x = start
         self.here = criterion.evaluate(start)
+        self.model = LocalModel.at(criterion, start, self.here)
         self.tried = self.here.value
         self.n = 1
         report(1, self.here.value, start)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the limit on evaluations is reached."""
+        return self.n >= self.limit
 
     def descend(self, target: Vector) -> bool:
         """Evaluate `target`; move there if the criterion does not increase."""
@@ -173,102 +185,8 @@ class _Walk:
         if not there.value <= self.here.value:
             return False
         self.x, self.here = target, there
+        self.model = LocalModel.at(self.criterion, target, there)
         return True
-
-
-def scoring_step(
-    criterion: ProfiledCriterion, x: Vector, here: Evaluation
-) -> tuple[Vector, float, bool]:
-    """Fisher-scoring step (eqn. 1): new x (m,), promised decrease, whether Gamma was clipped."""
-    eigenvalues, vectors = np.linalg.eigh(here.information)
-    floor = 1e-10 * max(float(eigenvalues[-1]), np.finfo(float).tiny)
-    along = vectors.T @ here.score
-    coefficients = -along / np.maximum(eigenvalues, floor)
-    promise = -0.5 * float(along @ coefficients)
-    step = vectors @ coefficients
-    target, clipped = np.empty(len(x)), False
-    matrices = criterion.matrices
-    for term, part, factor in zip(
-        matrices.terms, matrices.theta_slices, criterion.factors(x), strict=True
-    ):
-        change = term.covariance.factor(step[part])
-        change = change + change.T - np.diag(np.diag(change))
-        root, short = _root(factor @ factor.T + change, factor)
-        clipped = clipped or short
-        target[part] = term.covariance.theta(root)
-    return target, promise, clipped
-
-
-def _root(gamma: Matrix, factor: Matrix) -> tuple[Matrix, bool]:
-    """Lower-triangular root of gamma (k, k), its eigenvalues kept clear of zero."""
-    eigenvalues, vectors = np.linalg.eigh(gamma)
-    # Keep a part of the smallest current eigenvalue: from exactly 0 no step would lead away.
-    floor = max(0.05 * float(np.linalg.svd(factor, compute_uv=False)[-1]) ** 2, 1e-8)
-    root = lower_triangular(vectors * np.sqrt(np.maximum(eigenvalues, floor)))
-    return root, bool(eigenvalues[0] < floor)
-
-
-def newton_step(here: Evaluation, damping: float) -> tuple[Vector, float, float]:
-    """Newton step (eqn. 2) with |eigenvalues| + damping, its promise, largest |eigenvalue|."""
-    eigenvalues, vectors = np.linalg.eigh(here.hessian)
-    size = np.abs(eigenvalues)
-    scale = float(size.max())
-    along = vectors.T @ here.gradient
-    curvature = np.maximum(size, 1e-10 * scale) + damping
-    curvature[curvature == 0.0] = 1.0
-    coefficients = -along / curvature
-    return vectors @ coefficients, -0.5 * float(along @ coefficients), scale
-
-
-def _predicted(here: Evaluation, step: Vector) -> float:
-    """Decrease that the quadratic model predicts for a (projected) step; kept positive."""
-    linear = float(here.gradient @ step)
-    quadratic = 0.5 * float(step @ here.hessian @ step)
-    return max(-(linear + max(quadratic, 0.0)), -0.5 * linear, 1e-300)
-
-
-def _downhill(
-    criterion: ProfiledCriterion, walk: _Walk, tolerance: float
-) -> Callable[[float], Vector] | None:
-    """A way down from a stationary point that is no minimum, or None.
-
-    At a singular lambda every x is stationary in the null directions; the derivative in the
-    variance along w w' is ``w'G w``, and a minimum needs G positive semi-definite (eqns. 3 and 4).
-    Elsewhere a negative eigenvalue of the Hessian in x tells a saddle.
-    """
-    matrices = criterion.matrices
-    for term, part, factor, G in zip(
-        matrices.terms,
-        matrices.theta_slices,
-        criterion.factors(walk.x),
-        walk.here.slopes,
-        strict=True,
-    ):
-        if term.covariance.is_diagonal:
-            G = np.diag(np.diag(G))
-        eigenvalues, vectors = np.linalg.eigh(G)
-        slope, w = float(eigenvalues[0]), vectors[:, 0]
-        if slope >= 0.0:
-            continue
-        direction = np.zeros(len(walk.x))
-        direction[part] = np.outer(w, w)[term.covariance.positions]
-        curvature = max(float(direction @ walk.here.information @ direction), 1e-300)
-        if slope * slope / curvature < 2.0 * tolerance:
-            continue
-
-        def along(size: float) -> Vector:
-            t = np.sqrt(size * -slope / curvature)
-            target = walk.x.copy()
-            root = lower_triangular(np.column_stack([factor, t * w]))
-            target[part] = term.covariance.theta(root)
-            return target
-
-        return along
-    eigenvalues, vectors = np.linalg.eigh(walk.here.hessian)
-    if eigenvalues[0] >= -1e-6 * max(abs(eigenvalues[-1]), 1.0):
-        return None
-    length = max(1.0, float(np.abs(walk.x).max()))
-    return lambda size: np.maximum(walk.x + size * length * vectors[:, 0], criterion.lower)
 
 
 @dataclass(frozen=True)
@@ -371,28 +289,32 @@ class NelderMead:
 def _scipy(
     method: str,
     criterion: ProfiledCriterion,
-    function: Callable[[Vector], float | tuple[float, Vector]],
+    function: Callable[[Vector], Any],
     start: Vector,
     report: Report,
-    options: dict[str, float],
+    options: Any,
 ) -> Path:
     """Run a method of `scipy.optimize.minimize` on the whitened coordinates."""
     from scipy.optimize import Bounds, minimize
 
     count = 0
+    with_gradient = method == "L-BFGS-B"
 
-    def counted(x: Vector) -> float | tuple[float, Vector]:
+    def counted(x: Vector) -> Any:
         nonlocal count
         count += 1
-        result = function(x)
-        report(count, result[0] if isinstance(result, tuple) else result, x)
+        try:
+            result = function(x)
+        except NumericalError:  # a step gone too far: the factorization breaks down
+            result = (np.inf, np.zeros_like(x)) if with_gradient else np.inf
+        report(count, result[0] if with_gradient else result, x)
         return result
 
     result = minimize(
         counted,
         start,
-        method=method,
-        jac=method == "L-BFGS-B",
+        method=cast(Any, method),
+        jac=cast(Any, with_gradient),
         bounds=Bounds(criterion.lower, np.inf),
         options=options,
     )

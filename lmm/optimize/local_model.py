@@ -1,0 +1,284 @@
+"""Local coordinates of the covariances, and the quadratic model of the criterion in them.
+
+The covariance ``Gamma = V D V'`` of a term (over sigma^2, whitened) moves by a symmetric S in the
+frame of its eigenvectors: ``Gamma(S) = V (1 + S) D (1 + S) V'``. These are the geodesics of the
+Bures-Wasserstein metric (Bhatia, Jain & Lim 2019, Expo. Math. 37, 165-191): standard
+deviations change linearly, eigenvectors may turn freely even where an eigenvalue is zero, and no
+triangular factor distinguishes one column from another. On the boundary, where D has zeros, S only
+reaches covariances of the same rank. So variances along null vectors w with a negative slope
+``w'G w`` are added as coordinates: the boundary is left as soon as that pays.
+
+Steps are straight in the covariances themselves, of which sigma^2 is one. A step d in Gamma changes
+log(sigma^2) by ``-t'd/nu``, with t the derivative of the log determinants, and is stretched to
+``d / (1 - t'd/nu)``. For balanced data the estimating equations are linear in the covariances, and
+one scoring step solves them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from lmm._types import Matrix, Vector
+from lmm.covariance import Covariance
+from lmm.criterion import Evaluation, ProfiledCriterion, lower_triangular
+
+__all__ = ["LocalModel"]
+
+# Singular values, and diagonal entries, of lambda below this fraction of the largest are rounding
+# errors of zeros.
+NEGLIGIBLE = 1e-13
+# A step leaves this share of every variance, sigma^2 included, unless it is to end on the boundary.
+KEPT = 0.05
+# Directions in which the information vanishes are cut off at this fraction of the largest.
+FLAT = 1e-10
+
+
+class Chart(Protocol):
+    """Local coordinates of one term's covariance."""
+
+    @property
+    def jacobian(self) -> Matrix:
+        """Derivative (m_i, c) of the entries of Gamma that theta fills, by the coordinates."""
+
+    @property
+    def bend(self) -> Matrix:
+        """What the curvature of Gamma in the coordinates adds to the Hessian, (c, c)."""
+
+    def score(self, step: Vector) -> tuple[Vector, Vector]:
+        """Entries of lambda (m_i,) after a step (c,) straight in Gamma, and the step as taken.
+
+        Every direction keeps at least `KEPT` of its variance.
+        """
+
+    def follow(self, step: Vector) -> tuple[Vector, Vector]:
+        """Entries of lambda (m_i,) after a step (c,) along Gamma(S), and the step as taken.
+
+        It ends on the boundary where the tangent would make a variance negative.
+        """
+
+
+class Variances:
+    """Independent columns: S is diagonal; variances that are zero have coordinates if they grow."""
+
+    def __init__(self, x: Vector, G: Matrix):
+        slopes = np.diag(G)
+        self.x, self.is_zero = x, x == 0.0
+        self.free = ~self.is_zero | (slopes < 0.0)
+        unit = np.where(self.is_zero, 1.0, 2.0 * x * x)
+        self.jacobian = np.diag(unit)[:, self.free]
+        self.bend = np.diag((2.0 * slopes * x * x)[self.free])
+
+    def _expand(self, step: Vector) -> tuple[Vector, Vector]:
+        """S of the columns in use, and new variances of the others, (m_i,) each."""
+        full = np.zeros(len(self.x))
+        full[self.free] = step
+        return np.where(self.is_zero, 0.0, full), np.where(self.is_zero, np.maximum(full, 0.0), 0.0)
+
+    def score(self, step: Vector) -> tuple[Vector, Vector]:
+        """See `Chart`."""
+        S, new = self._expand(step)
+        S = np.maximum(S, 0.5 * (KEPT - 1.0))
+        return self.x * np.sqrt(1.0 + 2.0 * S) + np.sqrt(new), (S + new)[self.free]
+
+    def follow(self, step: Vector) -> tuple[Vector, Vector]:
+        """See `Chart`."""
+        S, new = self._expand(step)
+        landed = S <= -0.5
+        S = np.maximum(S, -0.5)
+        x = np.where(landed, 0.0, self.x * (1.0 + S))
+        return x + np.sqrt(new), (S + new)[self.free]
+
+
+class Full:
+    """A full covariance: S has no entries between null directions."""
+
+    def __init__(self, covariance: Covariance, factor: Matrix, G: Matrix):
+        rows, columns = covariance.positions
+        self.covariance = covariance
+        self.V, values, _ = np.linalg.svd(factor)
+        rank = int((values > NEGLIGIBLE * values[0]).sum())
+        values[rank:] = 0.0
+        self.values, self.is_regular = values, rank == len(values)
+        self.off = _descending(self.V[:, rank:], G)
+        inside = columns < rank
+        self.i, self.j = rows[inside], columns[inside]
+        units = np.array([self._symmetric(unit) for unit in np.eye(len(self.i))])
+        units = units.reshape(-1, *factor.shape)
+        variances = values**2
+        tangents = self.V @ (units * (variances + variances[:, None])) @ self.V.T
+        self.jacobian = np.hstack(
+            [tangents[:, rows, columns].T, self.off[rows] * self.off[columns]]
+        )
+        # tr(G V (S_a D S_b + S_b D S_a) V')
+        half = units * values
+        bend = (self.V.T @ G @ self.V @ half).reshape(-1, G.size) @ half.reshape(-1, G.size).T
+        self.bend = np.zeros((self.jacobian.shape[1],) * 2)
+        self.bend[: len(bend), : len(bend)] = bend + bend.T
+
+    def _symmetric(self, entries: Vector) -> Matrix:
+        S = np.zeros_like(self.V)
+        S[self.i, self.j] = S[self.j, self.i] = entries
+        return S
+
+    def score(self, step: Vector) -> tuple[Vector, Vector]:
+        """See `Chart`."""
+        if not self.is_regular:
+            return self.follow(step)
+        # The tangent D S + S D, relative to D.
+        ratio = self.values / self.values[:, None]
+        ratio = ratio + ratio.T
+        w, U = np.linalg.eigh(ratio * self._symmetric(step))
+        w = np.maximum(w, KEPT - 1.0)
+        S = (U * w) @ U.T / ratio
+        lam = self.V @ (self.values[:, None] * U * np.sqrt(1.0 + w))
+        return self.covariance.theta(lower_triangular(lam)), S[self.i, self.j]
+
+    def follow(self, step: Vector) -> tuple[Vector, Vector]:
+        """See `Chart`."""
+        n = len(self.i)
+        S, variances = self._symmetric(step[:n]), np.maximum(step[n:], 0.0)
+        own = np.diag(S)
+        least = int(np.argmin(own))
+        lands = bool(own[least] <= -0.5)
+        if lands:
+            S = S * (-0.5 / own[least])
+        root = self.values * S + np.diag(self.values)
+        if lands:
+            root[:, least] = 0.0
+        lam = lower_triangular(np.hstack([self.V @ root, self.off * np.sqrt(variances)]))
+        diagonal = np.diag(lam)
+        tiny = np.flatnonzero(diagonal <= NEGLIGIBLE * np.abs(lam).max())
+        lam[tiny, tiny] = 0.0
+        return self.covariance.theta(lam), np.concatenate([S[self.i, self.j], variances])
+
+
+def _descending(null: Matrix, G: Matrix) -> Matrix:
+    """Orthonormal null vectors (k, d) along which the criterion descends."""
+    if not null.size:
+        return null
+    slopes, turn = np.linalg.eigh(null.T @ G @ null)
+    return np.asarray((null @ turn)[:, slopes < 0.0])
+
+
+def _chart(covariance: Covariance, x: Vector, G: Matrix) -> Chart:
+    if covariance.is_diagonal or covariance.size == 1:
+        return Variances(x, G)
+    return Full(covariance, covariance.factor(x), G)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalModel:
+    """Quadratic model of a criterion around a point.
+
+    Attributes
+    ----------
+    charts : tuple of Chart
+        Coordinates of each term, c in all.
+    parts : tuple of slice
+        Which coordinates belong to each term.
+    gradient, hessian, information : (c,), (c, c) and (c, c) arrays
+        Derivatives of the criterion, and the expected Hessian.
+    log_variance : (c,) array
+        Derivative of ``-log(sigma^2)``.
+    """
+
+    charts: tuple[Chart, ...]
+    parts: tuple[slice, ...]
+    gradient: Vector
+    hessian: Matrix
+    information: Matrix
+    log_variance: Vector
+
+    @classmethod
+    def at(cls, criterion: ProfiledCriterion, x: Vector, here: Evaluation) -> LocalModel:
+        """The model around whitened coordinates x (m,)."""
+        entries = criterion.matrices.theta_slices
+        charts = tuple(
+            _chart(term.covariance, x[part], G)
+            for term, part, G in zip(criterion.matrices.terms, entries, here.slopes, strict=True)
+        )
+        parts, c = [], 0
+        for chart in charts:
+            parts.append(slice(c, c + len(chart.bend)))
+            c += len(chart.bend)
+        J, bend = np.zeros((len(x), c)), np.zeros((c, c))
+        for chart, rows, part in zip(charts, entries, parts, strict=True):
+            J[rows, part] = chart.jacobian
+            bend[part, part] = chart.bend
+        gradient = here.score @ J
+        log_variance = (here.logdet @ J) / criterion.degrees_of_freedom
+        stretch = gradient[:, None] * log_variance
+        hessian = J.T @ here.curvature @ J + bend + stretch + stretch.T
+        information = J.T @ here.information @ J
+        return cls(charts, tuple(parts), gradient, hessian, information, log_variance)
+
+    @cached_property
+    def metric(self) -> Matrix:
+        """Columns W (c, c) that are orthonormal in the information: ``W'I W = 1``."""
+        scale = np.sqrt(np.maximum(np.diag(self.information), np.finfo(float).tiny))
+        values, vectors = np.linalg.eigh(self.information / scale / scale[:, None])
+        size = np.sqrt(np.maximum(values, FLAT * values[-1])) if len(values) else values
+        return np.asarray(vectors / size / scale[:, None])
+
+    @cached_property
+    def spectrum(self) -> tuple[Vector, Matrix]:
+        """Eigenvalues (c,) of the Hessian relative to the information, 1 if both are the same.
+
+        With their directions, columns (c, c).
+        """
+        values, vectors = np.linalg.eigh(self.metric.T @ self.hessian @ self.metric)
+        return values, self.metric @ vectors
+
+    def scoring_step(self) -> Vector:
+        """Step (c,) to the minimum by the expected information."""
+        return np.asarray(-self.metric @ (self.metric.T @ self.gradient))
+
+    def newton_step(self, damping: float = 0.0) -> Vector:
+        """Step (c,) to the minimum by the Hessian.
+
+        Its eigenvalues relative to the information enter by absolute value, plus `damping`.
+        """
+        values, directions = self.spectrum
+        size = np.abs(values)
+        size = np.maximum(size, FLAT * size.max(initial=1.0)) + damping
+        return np.asarray(-directions @ ((directions.T @ self.gradient) / size))
+
+    def promise(self, step: Vector, curvature: Matrix) -> float:
+        """Decrease of the criterion that is predicted for a step (c,), with a (c, c) curvature."""
+        return -float(self.gradient @ step) - 0.5 * max(float(step @ curvature @ step), 0.0)
+
+    @cached_property
+    def decrement(self) -> float:
+        """Decrease of the criterion that a full Newton step promises."""
+        return self.promise(self.newton_step(), self.hessian)
+
+    def score(self, step: Vector) -> tuple[Vector, Vector]:
+        """Whitened coordinates (m,) after a scoring step (c,), and the step as taken."""
+        shrink = self._shrink(step)
+        moved = [
+            chart.score(step[part] / shrink)
+            for chart, part in zip(self.charts, self.parts, strict=True)
+        ]
+        return _join(moved, shrink)
+
+    def follow(self, step: Vector) -> tuple[Vector, Vector]:
+        """Whitened coordinates (m,) after a Newton step (c,), and the step as taken."""
+        shrink = self._shrink(step)
+        moved = [
+            chart.follow(step[part] / shrink)
+            for chart, part in zip(self.charts, self.parts, strict=True)
+        ]
+        return _join(moved, shrink)
+
+    def _shrink(self, step: Vector) -> float:
+        """Relative change of sigma^2."""
+        return max(1.0 - float(self.log_variance @ step), KEPT)
+
+
+def _join(moved: list[tuple[Vector, Vector]], shrink: float) -> tuple[Vector, Vector]:
+    xs, taken = zip(*moved, strict=True)
+    return np.concatenate(xs), shrink * np.concatenate(taken)
