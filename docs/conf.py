@@ -26,4 +26,8 @@ napoleon_use_rtype = False
 html_theme = "pydata_sphinx_theme"
 html_title = f"lmm {release}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+# Pages without siblings need no navigation beside them.
+html_sidebars = {"index": [], "getting-started": []}
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
