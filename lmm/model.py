@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from lmm.diagnostics import ConvergenceCheck, Influence
     from lmm.fixed_tests import Hypotheses, LeastSquaresMeans
+    from lmm.inference.bootstrap import Bootstrap
+    from lmm.inference.bootstrap import Interval as BootstrapInterval
+    from lmm.inference.bootstrap import Kind as BootstrapKind
     from lmm.inference.lrt import ExactTest
     from lmm.inference.profile import Scale
     from lmm.joint import JointCovariance
@@ -115,6 +118,17 @@ class Call:
         return str(getattr(value, "name", None) or argument)
 
 
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError(
+        "the model was put together from its parts: there are no data and no call of lmer to "
+        "repeat. Build new matrices, or fit with lmer"
+    )
+
+
+NO_CALL = Call(_refuse, None, {})
+"""Of a model that was put together from its parts."""
+
+
 def check_names(change: str, data: Any) -> None:
     """Refuse a change of a formula that names what the data do not have.
 
@@ -168,13 +182,38 @@ class LinearMixedModel:
             Called as ``report(count, value, x)`` after each evaluation.
         """
         optimizer = call.arguments.get("optimizer", "auto")
-        optimum = minimize(criterion, optimizer, start=start, report=report)
+        model = cls.at(criterion, minimize(criterion, optimizer, start=start, report=report), call)
+        for note in model.warnings:
+            warnings.warn(note, stacklevel=3)
+        return model
+
+    @classmethod
+    def at(
+        cls, criterion: ProfiledCriterion, optimum: Optimum, call: Call = NO_CALL
+    ) -> LinearMixedModel:
+        """Model at an optimum: the last of the modular steps (lme4's ``mkMerMod``).
+
+        Parameters
+        ----------
+        criterion : ProfiledCriterion
+            What was minimized.
+        optimum : Optimum
+            Where it ended, from `lmm.minimize`.
+        call : Call, optional
+            Data and arguments; without them the model cannot be updated or saved.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> matrices = lmm.build_matrices("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> criterion = lmm.ProfiledCriterion(matrices)
+        >>> m = lmm.LinearMixedModel.at(criterion, lmm.minimize(criterion))
+        >>> round(m.sigma, 2)
+        49.51
+        """
         fit = Fit.at(criterion.matrices.formula, criterion, optimum)
         control = call.arguments.get("control") or LmerControl()
-        notes = (*criterion.matrices.notes, *verdict(fit, control))
-        for note in notes:
-            warnings.warn(note, stacklevel=3)
-        return cls(fit, call, notes)
+        return cls(fit, call, (*criterion.matrices.notes, *verdict(fit, control)))
 
     # Estimates as arrays --------------------------------------------------------------------------
 
@@ -581,7 +620,7 @@ class LinearMixedModel:
         new = self.formula
         if formula is not None:
             new = update_formula(self.formula, formula)
-            check_names(formula, changes.get("data", self.call.data))
+            check_names(formula, changes["data"] if "data" in changes else self.data)
         updated = self.call.again(new, changes)
         if self.call.response is None or "data" in changes or new.response != self.formula.response:
             return updated
@@ -644,6 +683,10 @@ class LinearMixedModel:
         parm: Which = None,
         level: float = 0.95,
         method: str = "profile",
+        *,
+        nsim: int = 500,
+        seed: int | None = None,
+        boot_type: BootstrapInterval = "perc",
     ) -> PrintedTable:
         """Confidence intervals of variance parameters, sigma and fixed effects.
 
@@ -654,10 +697,14 @@ class LinearMixedModel:
             ``"beta_"`` (fixed effects); all by default.
         level : float
             Confidence level.
-        method : {"profile", "wald"}
+        method : {"profile", "wald", "boot"}
             Profile likelihood (maximum likelihood, also for a REML fit, as in R); normal
             approximation, of standard deviations on the log scale and of correlations on Fisher's
-            z scale.
+            z scale; parametric bootstrap.
+        nsim, seed : int
+            Replicates of the bootstrap, and its seed.
+        boot_type : {"perc", "basic", "norm", "bca"}
+            Kind of bootstrap interval.
 
         Returns
         -------
@@ -681,7 +728,7 @@ class LinearMixedModel:
         """
         from lmm.profiles import confint
 
-        return confint(self.fit, parm, level, method)
+        return confint(self.fit, parm, level, method, nsim=nsim, seed=seed, boot_type=boot_type)
 
     def profile(
         self, which: Which = None, *, level: float = 0.95, scale: Scale = "sdcor"
@@ -952,6 +999,71 @@ class LinearMixedModel:
         from lmm.inference.ddf import ddf_method
 
         return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=True)
+
+    def bootstrap(
+        self,
+        nsim: int,
+        seed: int | None = None,
+        *,
+        statistic: Callable[[LinearMixedModel], Any] | None = None,
+        kind: BootstrapKind = "parametric",
+        use_u: bool = False,
+        n_jobs: int | None = 1,
+        progress: bool | None = None,
+    ) -> Bootstrap:
+        """Simulate responses, refit, and collect parameters or a statistic of the refitted models.
+
+        Without a statistic, and for designs with small components, all refits advance together
+        as one batched computation. Results depend on the seed, not on the number of workers.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of replicates.
+        seed : int, optional
+            Seed of the random numbers; a fresh one by default.
+        statistic : callable, optional
+            Function of a refitted model that returns a number, a vector or a Series; by default
+            standard deviations, correlations, sigma and fixed effects.
+        kind : {"parametric", "semiparametric"}
+            Normal residuals, or residuals of the fit drawn with replacement (needs `use_u`).
+        use_u : bool
+            Whether to hold the random effects at their conditional modes.
+        n_jobs : int or None
+            Workers; -1 for all processors, None for those of ``joblib.parallel_config``.
+        progress : bool, optional
+            Whether to show a bar; by default on a terminal when it takes more than two seconds.
+
+        Returns
+        -------
+        Bootstrap
+            With ``to_frame()``, ``confint(level, type)``, ``summary()``, ``to_parquet(path)``. If
+            it is interrupted (Ctrl-C), what is finished.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> b = m.bootstrap(1000, seed=1)
+        >>> b.to_frame().shape
+        (1000, 5)
+        >>> b.confint(type="basic").index.tolist()
+        ['sd_(Intercept)|Batch', 'sigma', '(Intercept)']
+        """
+        from lmm.inference.bootstrap import bootstrap
+
+        return bootstrap(
+            self.fit,
+            nsim,
+            seed,
+            kind=kind,
+            use_u=use_u,
+            statistic=statistic,
+            model=self,
+            refit=self.refit,
+            n_jobs=n_jobs,
+            progress=progress,
+        )
 
     # Criteria -------------------------------------------------------------------------------------
 
@@ -1252,8 +1364,14 @@ class LinearMixedModel:
 
     @property
     def data(self) -> Any:
-        """The data as given."""
-        return self.call.data
+        """The data as given.
+
+        Raises
+        ------
+        TypeError
+            The model was put together from its parts, without data.
+        """
+        return _refuse() if self.call is NO_CALL else self.call.data
 
     def __str__(self) -> str:
         return str(self.report())
@@ -1281,7 +1399,7 @@ class LinearMixedModel:
         """
         from lmm.storage import write
 
-        write(path, self.fit, self.call.data, self.call.arguments, self.call.response)
+        write(path, self.fit, self.data, self.call.arguments, self.call.response)
 
     # statsmodels' words ---------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from lmm._types import Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl, build_matrices, table_of_arrays
 from lmm.errors import DataError
-from lmm.fit import Fit, verdict
 from lmm.formula import Formula, parse_formula
 from lmm.model import Call, LinearMixedModel
 from lmm.optimize import Optimizer
@@ -217,9 +216,8 @@ def load(path: str | Path) -> LinearMixedModel:
             f"{str(path)!r} is damaged: its data and its optimum give {value}, but it says "
             f"{stored.optimum.value}"
         )
-    fit = Fit.at(matrices.formula, criterion, stored.optimum)
     call = Call(lmer, stored.data, given, stored.response)
-    return LinearMixedModel(fit, call, (*matrices.notes, *verdict(fit, control)))
+    return LinearMixedModel.at(criterion, stored.optimum, call)
 
 
 def _reporter(verbose: int) -> Any:
