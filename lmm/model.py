@@ -620,7 +620,7 @@ class LinearMixedModel:
         new = self.formula
         if formula is not None:
             new = update_formula(self.formula, formula)
-            check_names(formula, changes["data"] if "data" in changes else self.data)
+            check_names(formula, changes.get("data", self.data))
         updated = self.call.again(new, changes)
         if self.call.response is None or "data" in changes or new.response != self.formula.response:
             return updated
