@@ -354,6 +354,7 @@ def per_term(
     average: Matrix,
     trace: Matrix,
     reml: bool,
+    exact: bool = False,
 ) -> Derivatives:
     """Derivatives of several groups, restricted to the blocks of their terms in the terms' order.
 
@@ -368,9 +369,11 @@ def per_term(
     effects : list of (t, k, l) arrays
         E = Z'V^-1 [X y] L^-T per group.
     average, trace : (K, K) arrays
-        Over the directions (a, b) of all groups, K = sum of k^2; `trace` need not be exact.
+        Over the directions (a, b) of all groups, K = sum of k^2.
     reml : bool
         Whether the log determinant includes that of X'V^-1 X.
+    exact : bool
+        Whether `trace` is exact.
     """
     logdet, quadratic, chosen = {}, {}, {}
     start = 0
@@ -392,5 +395,5 @@ def per_term(
         tuple(quadratic[i] for i in order),
         average[np.ix_(pick, pick)],
         trace[np.ix_(pick, pick)],
-        exact=False,
+        exact,
     )

@@ -15,7 +15,6 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
@@ -59,6 +58,22 @@ class _State:
     H: list[Matrix]
     logdet: float
     L: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """Per factor: diagonal blocks of Z'V^-1 Z and of the inverse, and N_i C_i onto the parent."""
+
+    F: Matrix  # (k, k, l)
+    Y: Matrix  # (k, k, l)
+    reach: Matrix | None  # (k_parent, k, l); None for the last factor
+
+
+def _square(left: Matrix, right: Matrix) -> Matrix:
+    """Sum over levels of left[b, c] right[a, d], rows (a, b) and columns (c, d)."""
+    a, c, n_levels = left.shape
+    product = left.reshape(a * c, n_levels) @ right.reshape(a * c, n_levels).T
+    return product.reshape(a, c, a, c).transpose(2, 0, 1, 3).reshape(a * a, c * c)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,58 +219,110 @@ class NestedSolver:
             E[c] = np.einsum("abm,tbm->tam", N[c], R)
         return E
 
-    def _diagonal_blocks(self, state: _State, N: list[Matrix]) -> list[Matrix]:
-        """Diagonal blocks of Z_c'V^-1 Z_c, (k_c, k_c, l_c) per factor.
+    def _blocks(self, state: _State, N: list[Matrix]) -> list[_Blocks]:
+        """Blocks of Z'V^-1 Z and of the inverse of the penalized cross-products, per factor.
 
-        `selected` is the inverse of the penalized cross-products over a level and its ancestors.
+        `selected` is that inverse over a level and its ancestors.
         """
-        F: list[Matrix] = [np.empty(0)] * len(N)
+        blocks: list[_Blocks] = []
         selected: Matrix = np.empty((0, 0, 0))
         for c in reversed(range(len(N))):
-            F[c] = np.einsum("abm,bcm->acm", N[c], state.A[c])
+            F = np.einsum("abm,bcm->acm", N[c], state.A[c])
             if not self.ancestors[c]:
                 selected = state.H[c]
+                blocks.insert(0, _Blocks(F, selected, None))
                 continue
             width = self._columns[c][-1].stop
             above = selected[:, :, self.ancestors[c][0]]
             C = state.D[c][:width]
             NC = np.einsum("abm,xbm->xam", N[c], C)
-            F[c] = F[c] - np.einsum("xam,xym,ybm->abm", NC, above, NC, optimize=True)
+            F = F - np.einsum("xam,xym,ybm->abm", NC, above, NC, optimize=True)
             HC = np.einsum("abm,xbm->xam", state.H[c], C)
             side = -np.einsum("xam,xym->aym", HC, above)
             own = state.H[c] - np.einsum("aym,ybm->abm", side, HC)
+            blocks.insert(0, _Blocks(F, own, NC[self._columns[c][0]]))
             top = np.concatenate([own, side], axis=1)
             bottom = np.concatenate([side.transpose(1, 0, 2), above], axis=1)
             selected = np.concatenate([top, bottom])
-        return F
+        return blocks
 
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
-        """Values with exact first derivatives, and second ones by the average information."""
+        """Values with first and second derivatives; the latter exact for up to two factors."""
         state = self._state(factors)
         N = [identity_minus(a, h) for a, h in zip(state.A, state.H, strict=True)]
         E = self._effects(state, np.linalg.inv(state.L), N)
-        F = self._diagonal_blocks(state, N)
-        traces = []
-        for f in F:
-            k = len(f)
-            flat = f.reshape(k * k, -1)
-            square = (flat @ flat.T).reshape(k, k, k, k)
-            traces.append(np.einsum("bcda->abcd", square).reshape(k * k, k * k))
+        blocks = self._blocks(state, N)
+        forms, fixed = self._quadratic_forms(state, [e[-1] for e in E])
         return per_term(
             terms_of(state.logdet, state.L),
             self.groups,
-            [f.sum(axis=2) for f in F],
+            [block.F.sum(axis=2) for block in blocks],
             E,
-            self._average(state, [e[-1] for e in E]),
-            np.asarray(block_diag(*traces)),
+            forms - fixed @ fixed.T,
+            self._trace(state, N, E, blocks, reml),
             reml,
+            exact=len(self.groups) <= 2,
         )
 
-    def _average(self, state: _State, v: list[Matrix]) -> Matrix:
-        """``w'Z'PZ w`` for w = E_ab v over all factors' directions, (K, K).
+    def _trace(
+        self,
+        state: _State,
+        N: list[Matrix],
+        E: list[Matrix],
+        blocks: list[_Blocks],
+        reml: bool,
+    ) -> Matrix:
+        """``tr(F E_ab F E_cd)`` over all factors' directions, (K, K).
+
+        Levels of one factor are coupled through their common parent, and levels of a factor with
+        those of the next; couplings over two generations are left out.
+        """
+        starts = list(accumulate((group.size**2 for group in self.groups), initial=0))
+        trace = np.zeros((starts[-1], starts[-1]))
+        for c, block in enumerate(blocks):
+            own = slice(starts[c], starts[c + 1])
+            trace[own, own] = _square(block.F, block.F)
+            if block.reach is None:
+                continue
+            parents, n_parents = self.ancestors[c][0], self.groups[c + 1].n_levels
+            Y, reach = blocks[c + 1].Y, block.reach
+            coupled = np.einsum("xam,xym,ybm->abm", reach, Y[:, :, parents], reach, optimize=True)
+            K = sum_by(np.einsum("xam,ybm->abxym", reach, reach), parents, n_parents)
+            KY = np.einsum("abxyu,yzu->abxzu", K, Y)
+            siblings = np.einsum("abxzu,cdzxu->abcd", KY, KY).reshape(len(trace[own]), -1)
+            trace[own, own] += siblings - _square(coupled, coupled)
+            up = slice(starts[c + 1], starts[c + 2])
+            across = np.einsum("xam,yxm->aym", reach, N[c + 1][:, :, parents])
+            trace[own, up] = _square(across, across)
+            trace[up, own] = trace[own, up].T
+        if reml:
+            trace = trace + self._fixed_part_of_trace(state, E)
+        return trace
+
+    def _fixed_part_of_trace(self, state: _State, E: list[Matrix]) -> Matrix:
+        """What ``Z'PZ = F - sum_s e_s e_s'`` adds to the trace of F, e_s the columns of E in X."""
+        p = self.problem.p
+        flip = np.concatenate(
+            [
+                start + np.arange(g.size**2).reshape(g.size, g.size).T.ravel()
+                for start, g in zip(
+                    accumulate((g.size**2 for g in self.groups), initial=0),
+                    self.groups,
+                    strict=False,
+                )
+            ]
+        )
+        forms = np.zeros((len(flip), len(flip)))
+        for s in range(p):
+            forms += self._quadratic_forms(state, [e[s] for e in E])[0]
+        G = np.concatenate([np.einsum("sam,tbm->abst", e[:p], e[:p]).reshape(-1, p * p) for e in E])
+        return G @ G[flip].T - forms[flip] - forms[flip].T
+
+    def _quadratic_forms(self, state: _State, v: list[Matrix]) -> tuple[Matrix, Matrix]:
+        """``w'Fw`` (K, K) and ``RX^-T X'V^-1 Zw`` (K, p) for w = E_ab v over all directions.
 
         The columns Z w are swept like responses: what is left of their cross-products after all
-        factors and X are swept out is the result.
+        factors are swept out is the result.
         """
         R, RX, products = self._direction_products(v)
         t = self.problem.p + 1
@@ -267,9 +334,7 @@ class NestedSolver:
                 swept = np.einsum("xam,kam->kxm", state.D[c][part], HR)
                 R[h] -= sum_by(swept, parents, self.groups[h].n_levels)
             RX = RX - HR.reshape(K, -1) @ state.D[c][-t:-1].reshape(t - 1, HR[0].size).T
-        half = np.linalg.inv(state.L[:-1, :-1])
-        fixed = RX @ half.T
-        return np.asarray(products - fixed @ fixed.T)
+        return products, RX @ np.linalg.inv(state.L[:-1, :-1]).T
 
     def _direction_products(self, v: list[Matrix]) -> tuple[list[Matrix], Matrix, Matrix]:
         """Z_c'Zw (K, k_c, l_c) per factor, X'Zw (K, p) and w'Z'Zw (K, K), unswept."""
