@@ -1,14 +1,18 @@
-"""Satterthwaite's degrees of freedom, from exact derivatives (docs/theory/satterthwaite.md).
+"""Satterthwaite's degrees of freedom, from exact derivatives.
 
-With the variance parameters ``phi = (theta, sigma)``, H the Hessian in phi of the criterion with
-sigma not profiled out, and ``g_r`` the derivative of the variance ``L vcov L'`` in phi_r, a
-contrast has
+With phi the variance parameters, H the Hessian in phi of the criterion with sigma not profiled out,
+and ``g_r`` the derivative of the variance ``L vcov L'`` in phi_r, a contrast has
 
     df = 2 (L vcov L')^2 / (g' A g),    A = 2 H^-1                                             (1)
 
 (Giesbrecht & Burns, 1985, Biometrics 41, 477-486; Kuznetsova, Brockhoff & Christensen, 2017,
 J. Stat. Softw. 82(13)). Several contrasts at once: Fai & Cornelius (1996), J. Stat. Comput. Simul.
-54, 363-378.
+54, 363-378. See also docs/theory/satterthwaite.md.
+
+At an optimum (1) is the same for all parametrizations. Here phi holds the entries of the whitened
+factors lambda* and log sigma, so that units do not matter; on the boundary a column of lambda* is
+zero, its entries have no part in the first derivatives of V, and (1) is that of the model without
+them.
 """
 
 from __future__ import annotations
@@ -20,12 +24,12 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.fit import Fit
 from lmm.inference.base import FTest, orthogonal_rows
-from lmm.inference.sensitivity import Couplings, Curvature, entries_in_theta
+from lmm.inference.sensitivity import Couplings, Curvature, entries_in_x
 
 __all__ = ["Satterthwaite"]
 
-# Directions with an eigenvalue of H below this carry no information and are left out, as lmerTest.
-SINGULAR = 1e-8
+# Directions in which H has an eigenvalue below this fraction of the largest one are left out.
+SINGULAR = 1e-10
 # Degrees of freedom that differ by less than this count as equal.
 EQUAL = 1e-8
 
@@ -39,9 +43,9 @@ class Satterthwaite:
     fit : Fit
         The fit.
     varpar_vcov : (m + 1, m + 1) array
-        Asymptotic covariance A of (theta, sigma).
+        Asymptotic covariance A of phi.
     gradients : (m + 1, p, p) array
-        Derivatives of the covariance of beta in (theta, sigma).
+        Derivatives of the covariance of beta in phi.
 
     Examples
     --------
@@ -62,13 +66,11 @@ class Satterthwaite:
     def of(cls, fit: Fit) -> Satterthwaite:
         """Prepare the method."""
         curvature = Curvature.of(fit)
-        first, second = entries_in_theta(fit, curvature.slopes)
+        first, second = entries_in_x(fit, curvature.slopes)
         H = _hessian(fit, curvature, first, second)
         U = fit.fixed_root
-        in_theta = np.einsum("rt,rpq->tpq", first, Couplings(fit).first)
-        gradients = np.concatenate(
-            [fit.sigma**2 * (U @ in_theta @ U.T), 2.0 / fit.sigma * fit.vcov[None]]
-        )
+        in_x = np.einsum("rt,rpq->tpq", first, Couplings(fit).first)
+        gradients = np.concatenate([fit.sigma**2 * (U @ in_x @ U.T), 2.0 * fit.vcov[None]])
         return cls(fit, 2.0 * _positive_inverse(H), gradients)
 
     @property
@@ -100,17 +102,17 @@ def _pooled(df: Vector) -> float:
 
 
 def _hessian(fit: Fit, curvature: Curvature, first: Matrix, second: Matrix) -> Matrix:
-    """H in (theta, sigma) of ``logdet + nu log(2 pi sigma^2) + pwrss / sigma^2`` (3)."""
+    """H of ``logdet + nu log(2 pi sigma^2) + pwrss / sigma^2`` where sigma^2 = pwrss / nu."""
     m, nu = len(first), fit.criterion.degrees_of_freedom
     H = np.empty((m + 1, m + 1))
     H[:m, :m] = first.T @ (2.0 * nu * curvature.average - curvature.trace) @ first + second
-    H[m, :m] = H[:m, m] = 2.0 * nu / fit.sigma * (first.T @ curvature.quadratic)
-    H[m, m] = 4.0 * nu / fit.sigma**2
+    H[m, :m] = H[:m, m] = 2.0 * nu * (first.T @ curvature.quadratic)
+    H[m, m] = 4.0 * nu
     return H
 
 
 def _positive_inverse(H: Matrix) -> Matrix:
     """Inverse of the part of H with positive eigenvalues."""
     values, vectors = np.linalg.eigh(0.5 * (H + H.T))
-    kept = values > SINGULAR
+    kept = values > SINGULAR * values[-1]
     return np.asarray((vectors[:, kept] / values[kept]) @ vectors[:, kept].T)

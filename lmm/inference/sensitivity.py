@@ -28,7 +28,7 @@ from lmm.criterion import ProfiledCriterion, lower_triangular
 from lmm.fit import Fit
 from lmm.pls import Derivatives, Factors, PenalizedFactor
 
-__all__ = ["Couplings", "Curvature", "entries_in_theta"]
+__all__ = ["Couplings", "Curvature", "entries_in_x"]
 
 # Step in an entry of Gamma* for the derivative of the gradient, relative to FLOOR + its variance.
 STEP = 1e-3
@@ -113,10 +113,10 @@ def _semidefinite_directions(criterion: ProfiledCriterion) -> Iterator[tuple[int
             yield i, identity[row] if row == column else identity[row] + identity[column]
 
 
-def entries_in_theta(fit: Fit, slopes: tuple[Matrix, ...]) -> tuple[Matrix, Matrix]:
-    """Chain rule from the entries g to theta, lme4's scale.
+def entries_in_x(fit: Fit, slopes: tuple[Matrix, ...]) -> tuple[Matrix, Matrix]:
+    """Chain rule from the entries g to x, the entries of lambda* that theta fills.
 
-    ``Gamma* = R lambda lambda' R'`` is quadratic in theta.
+    ``Gamma* = lambda* lambda*'`` is quadratic in x.
 
     Parameters
     ----------
@@ -128,21 +128,20 @@ def entries_in_theta(fit: Fit, slopes: tuple[Matrix, ...]) -> tuple[Matrix, Matr
     Returns
     -------
     first : (m, m) array
-        dg/dtheta, a column per component of theta.
+        dg/dx, a column per component of x.
     second : (m, m) array
-        Second derivatives of g in theta, contracted with the slopes.
+        Second derivatives of g in x, contracted with the slopes.
     """
     firsts, seconds = [], []
-    problem = fit.criterion.problem
-    for term, R, factor, slope in zip(
-        fit.matrices.terms, problem.whitening, fit.factors, slopes, strict=True
-    ):
+    factors = fit.criterion.factors(fit.optimum.x)
+    for term, factor, slope in zip(fit.matrices.terms, factors, slopes, strict=True):
         rows, columns = term.covariance.positions
-        half = np.einsum("at,bt->tab", R[:, rows], (R @ factor)[:, columns])
+        # d(lambda lambda')/d lambda_rc = e_r lambda_c' + lambda_c e_r'
+        half = np.eye(term.size)[rows][:, :, None] * factor.T[columns][:, None, :]
         moved = half + half.transpose(0, 2, 1)
         firsts.append(moved[:, rows, columns].T)
-        inner = 2.0 * R.T @ slope @ R
-        seconds.append(np.where(columns[:, None] == columns, inner[rows[:, None], rows], 0.0))
+        same = columns[:, None] == columns
+        seconds.append(np.where(same, 2.0 * slope[rows[:, None], rows], 0.0))
     return np.asarray(block_diag(*firsts)), np.asarray(block_diag(*seconds))
 
 

@@ -1,0 +1,330 @@
+"""Satterthwaite's and Kenward-Roger's methods against R, and against their definitions."""
+
+import json
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.linalg import block_diag
+
+import lmm
+from lmm.inference import ddf as ddf_module
+from lmm.inference.ddf import Asymptotic, check_contrasts, ddf, ddf_method, vcov_beta
+from lmm.inference.kenward_roger import KenwardRoger
+from lmm.inference.satterthwaite import Satterthwaite
+from lmm.inference.sensitivity import Curvature
+from reference import FOLDER, fit_arguments, load_reference, load_table
+from reference.inference import fit, frame, load_inference
+from reference.inference import load_table as table_of
+
+# lme4 stops within about 1e-7 of its parameters' optimum; p-values amplify that.
+DF, STATISTIC, P_VALUE = 1e-3, 1e-5, 1e-4
+TESTED = [
+    path.stem
+    for path in sorted(FOLDER.glob("*.json"))
+    if "coef_satt" in json.loads(path.read_text())
+]
+METHODS = {"satt": "satterthwaite", "kr": "kenward-roger"}
+CASES = load_inference()["models"]
+IDS = [f"{case['formula']} in {case['data']} {case['contrasts'] or ''}" for case in CASES]
+
+
+def reference_frame(table):
+    rows = [table["rows"]] if isinstance(table["rows"], str) else table["rows"]
+    return frame({**table, "rows": rows, "values": np.reshape(table["values"], (len(rows), -1))})
+
+
+@pytest.fixture(params=TESTED, scope="module")
+def reference(request):
+    r = load_reference(request.param)
+    return r, lmm.lmer(r["formula"], load_table(r["data"]), **fit_arguments(r))
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_coefficients_are_those_of_lmertest(reference, key):
+    r, m = reference
+    expected = reference_frame(r[f"coef_{key}"])
+    assert_same_tests(
+        m.summary(ddf=METHODS[key]).coefficients, expected, "df", "t value", "Pr(>|t|)"
+    )
+
+
+@pytest.mark.parametrize("type_", [1, 2, 3])
+@pytest.mark.parametrize("key", METHODS)
+def test_anova_is_that_of_lmertest(reference, key, type_):
+    r, m = reference
+    expected = reference_frame(r[f"anova_{key}_{type_}"])
+    found = m.anova(type=type_, ddf=METHODS[key]).to_frame()
+    assert_same_tests(found, expected, "DenDF", "F value", "Pr(>F)")
+    assert_allclose(found["Mean Sq"], expected["Mean Sq"], rtol=STATISTIC)
+
+
+@pytest.fixture(params=CASES, ids=IDS, scope="module")
+def case(request):
+    return request.param, fit(request.param)
+
+
+def test_tests_of_unbalanced_and_singular_models_are_those_of_lmertest(case):
+    r, m = case
+    for name, expected in r["coefficients"].items():
+        found = m.summary(ddf=name).coefficients
+        assert_same_tests(found, frame(expected), "df", "t value", "Pr(>|t|)")
+    for name, tables in r["anova"].items():
+        for type_, expected in tables.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", lmm.MissingCellsWarning)
+                found = m.anova(type_, name).to_frame()
+            assert_same_tests(found, frame(expected), "DenDF", "F value", "Pr(>F)")
+
+
+def assert_same_tests(found, expected, df, statistic, p_value):
+    assert list(found.index) == list(expected.index)
+    assert list(found.columns) == list(expected.columns)
+    assert_allclose(found[df], expected[df], rtol=DF)
+    assert_allclose(found[statistic], expected[statistic], rtol=STATISTIC, atol=1e-9)
+    # In the far tail a change of 1e-6 in t already changes more than the fourth digit of p.
+    assert_allclose(found[p_value], expected[p_value], rtol=P_VALUE, atol=1e-17)
+
+
+def test_adjusted_covariance_is_that_of_pbkrtest():
+    m = lmm.lmer("y ~ A*B + x + (x|g) + (1|h)", table_of("unbalanced"))
+    expected = np.array(load_inference()["vcov_adjusted"])
+    scale = np.sqrt(np.diag(expected))
+    assert_allclose(
+        vcov_beta(m.fit, "kenward-roger") / np.outer(scale, scale),
+        expected / np.outer(scale, scale),
+        atol=1e-5,
+    )
+
+
+# Definitions -------------------------------------------------------------------------------------
+
+CROSSED = "y ~ A + x + (1 + x|g) + (1|h)"
+WEIGHTED = {"weights": "w"}
+MODELS = [
+    ("y ~ A*B + x + (1|g)", {}),
+    ("y ~ A + x + (1 + x|g)", {}),
+    ("y ~ A + x + (1 + x||g)", {}),
+    (CROSSED, {}),
+    (CROSSED, WEIGHTED),
+    ("y ~ A + (1|g) + (0 + x|g) + (z|h)", {"reml": False}),
+]
+
+
+@pytest.fixture(params=MODELS, ids=[f"{f} {k}" for f, k in MODELS], scope="module")
+def model(request):
+    formula, arguments = request.param
+    control = lmm.LmerControl(check_conv_singular="ignore")
+    return lmm.lmer(formula, table_of("unbalanced"), control=control, **arguments)
+
+
+def marginal_covariance(m, theta, sigma):
+    """Sigma (n, n) by its definition."""
+    blocks = [
+        np.kron(np.eye(term.n_levels), factor @ factor.T)
+        for term, factor in zip(m.fit.matrices.terms, m.fit.matrices.factors(theta), strict=True)
+    ]
+    Z = m.Z.toarray()
+    return sigma**2 * (Z @ block_diag(*blocks) @ Z.T + np.diag(1.0 / m.weights))
+
+
+def covariance_at(m, phi):
+    """Sigma at whitened coordinates and log sigma."""
+    return marginal_covariance(m, m.fit.criterion.to_theta(phi[:-1]), np.exp(phi[-1]))
+
+
+def minus_two_loglik(m, phi):
+    """Criterion with sigma not profiled out, up to a constant."""
+    V = covariance_at(m, phi)
+    inverse = np.linalg.inv(V)
+    information = m.X.T @ inverse @ m.X
+    residual = m.y - m.X @ np.linalg.solve(information, m.X.T @ inverse @ m.y)
+    value = np.linalg.slogdet(V)[1] + residual @ inverse @ residual
+    return value + (np.linalg.slogdet(information)[1] if m.reml else 0.0)
+
+
+def second_differences(f, x, step):
+    m = len(x)
+    H = np.empty((m, m))
+    E = step * np.eye(m)
+    for i in range(m):
+        for j in range(m):
+            H[i, j] = f(x + E[i] + E[j]) - f(x + E[i] - E[j]) - f(x - E[i] + E[j])
+            H[i, j] += f(x - E[i] - E[j])
+    return H / (4.0 * step**2)
+
+
+def test_satterthwaite_has_the_derivatives_of_the_likelihood(model):
+    phi = np.append(model.fit.optimum.x, np.log(model.sigma))
+    H = second_differences(lambda x: minus_two_loglik(model, x), phi, 1e-3)
+    method = Satterthwaite.of(model.fit)
+    assert_allclose(np.linalg.inv(method.varpar_vcov / 2.0), H, rtol=1e-4, atol=1e-4 * H.max())
+    for r, step in enumerate(1e-5 * np.eye(len(phi))):
+        slope = (vcov_at(model, phi + step) - vcov_at(model, phi - step)) / 2e-5
+        assert_allclose(method.gradients[r], slope, atol=1e-6 * np.abs(slope).max())
+
+
+def vcov_at(m, phi):
+    return np.linalg.inv(m.X.T @ np.linalg.inv(covariance_at(m, phi)) @ m.X)
+
+
+def test_kenward_roger_follows_its_definition(model):
+    """Kenward & Roger (1997) with n x n matrices and the residual variance as a parameter."""
+    if not model.reml:
+        with pytest.warns(lmm.RefitWarning):
+            method = KenwardRoger.of(model.fit)
+    else:
+        method = KenwardRoger.of(model.fit)
+    fit_ = method.fit
+    refitted = lmm.LinearMixedModel(fit_, model.call, ())
+    V = marginal_covariance(refitted, fit_.theta, fit_.sigma)
+    inverse = np.linalg.inv(V)
+    X = model.X
+    Phi = np.linalg.inv(X.T @ inverse @ X)
+    G = [*structures(refitted), np.diag(1.0 / model.weights)]
+    halves = [inverse @ g for g in G]
+    P = [-X.T @ half @ inverse @ X for half in halves]
+    Q = [[X.T @ a @ b @ inverse @ X for b in halves] for a in halves]
+    information = np.array(
+        [
+            [
+                np.trace(a @ b) - 2.0 * np.trace(Phi @ Q[i][j]) + np.trace(Phi @ P[i] @ Phi @ P[j])
+                for j, b in enumerate(halves)
+            ]
+            for i, a in enumerate(halves)
+        ]
+    )
+    W = 2.0 * np.linalg.inv(information)
+    U = sum(W[i, j] * (Q[i][j] - P[i] @ Phi @ P[j]) for i in range(len(G)) for j in range(len(G)))
+    expected = Phi + 2.0 * Phi @ U @ Phi
+    assert_allclose(method.vcov, expected, atol=1e-8 * np.abs(expected).max())
+    L = np.eye(len(Phi))[1:3]
+    theta = L.T @ np.linalg.solve(L @ Phi @ L.T, L)
+    traces = [np.trace(theta @ Phi @ p @ Phi) for p in P]
+    A1 = sum(W[i, j] * traces[i] * traces[j] for i in range(len(G)) for j in range(len(G)))
+    A2 = sum(
+        W[i, j] * np.trace(theta @ Phi @ P[i] @ Phi @ theta @ Phi @ P[j] @ Phi)
+        for i in range(len(G))
+        for j in range(len(G))
+    )
+    B, g = (A1 + 6 * A2) / 4, (3 * A1 - 6 * A2) / (4 * A2)
+    c1, c2, c3 = (c / (6 + 2 * (1 - g)) for c in (g, 2 - g, 4 - g))
+    E, variance = 1 / (1 - A2 / 2), (1 + c1 * B) / ((1 - c2 * B) ** 2 * (1 - c3 * B))
+    rho = variance / (2 * E**2)
+    m_df = 4 + 4 / (2 * rho - 1)
+    test = method.f_test(L)
+    assert_allclose(test.ddf, m_df, rtol=1e-7)
+    assert_allclose(test.scaling, m_df / (E * (m_df - 2)), rtol=1e-7)
+
+
+def structures(m):
+    """Derivatives of Sigma in the variances and covariances of each term."""
+    start = 0
+    Z = m.Z.toarray()
+    for term in m.fit.matrices.terms:
+        columns = Z[:, start : start + term.q]
+        start += term.q
+        for i, j in zip(*term.covariance.positions, strict=True):
+            S = np.zeros((term.size, term.size))
+            S[i, j] = S[j, i] = 1.0
+            yield columns @ np.kron(np.eye(term.n_levels), S) @ columns.T
+
+
+def test_differences_of_the_gradient_give_the_exact_trace(monkeypatch, model):
+    exact = Curvature.of(model.fit)
+    solver = model.fit.criterion.pls
+    derivatives = type(solver).derivatives
+
+    def inexact(self, factors, reml):
+        return replace(derivatives(self, factors, reml), exact=False)
+
+    monkeypatch.setattr(type(solver), "derivatives", inexact)
+    differenced = Curvature.of(model.fit)
+    scale = np.sqrt(np.diag(exact.trace))
+    error = (differenced.trace - exact.trace) / np.outer(scale, scale)
+    assert np.abs(error).max() < 1e-4
+
+
+# Behaviour ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+
+
+@pytest.mark.parametrize("name", METHODS.values())
+def test_origin_of_a_covariate_does_not_matter(sleep, name):
+    shifted = lmm.load_dataset("sleepstudy")
+    shifted["Days"] += 2000
+    m = lmm.lmer("Reaction ~ Days + (Days | Subject)", shifted)
+    row = m.summary(ddf=name).coefficients.loc["Days"]
+    assert_allclose(row["df"], 17.0, rtol=1e-4)
+    assert_allclose(row["t value"], 6.7714853, rtol=1e-6)
+
+
+def test_asymptotic_tests_are_normal(sleep):
+    method = ddf_method(sleep.fit, "asymptotic")
+    assert isinstance(method, Asymptotic)
+    test = method.f_test(np.eye(2))
+    assert test.ddf == np.inf
+    assert_allclose(test.p_value, np.exp(-test.statistic), rtol=1e-9)  # chi-square with 2 df
+
+
+def test_single_questions(sleep):
+    assert_allclose(ddf(sleep.fit, [0, 1], "Kenward-Roger"), 17.0)
+    assert_allclose(ddf(sleep.fit, np.eye(2), "kenward-roger"), 16.0)
+    assert_allclose(vcov_beta(sleep.fit, "satterthwaite"), sleep.fit.vcov)
+
+
+def test_maximum_likelihood_fits_are_refitted_for_kenward_roger(sleep):
+    ml = sleep.refit_ml()
+    with pytest.warns(lmm.RefitWarning, match="refitted by REML"):
+        summary = ml.summary(ddf="kenward-roger")
+    expected = sleep.summary(ddf="kenward-roger").coefficients
+    assert_allclose(summary.coefficients, expected, rtol=1e-5)
+    assert summary.fit.reml
+
+
+def test_satterthwaite_of_a_maximum_likelihood_fit(sleep):
+    row = sleep.refit_ml().anova().to_frame().loc["Days"]
+    assert_allclose([row["DenDF"], row["F value"]], [18.0, 48.551], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda m: m.summary(ddf="kenward"),
+        lambda m: m.anova(ddf="KR"),
+        lambda m: m.contest([0, 1], ddf="z"),
+    ],
+)
+def test_unknown_methods_are_listed(sleep, question):
+    with pytest.raises(ValueError, match=r"unknown ddf method .*satterthwaite, kenward-roger"):
+        question(sleep)
+
+
+@pytest.mark.parametrize("L", [[1], [[1, 0, 0]], np.zeros((1, 1, 2))])
+def test_contrasts_of_the_wrong_length_are_refused(sleep, L):
+    with pytest.raises(lmm.DataError, match=r"2 coefficients: .*\(Intercept\), Days"):
+        check_contrasts(sleep.fit, L)
+
+
+def test_contrasts_must_be_finite(sleep):
+    with pytest.raises(lmm.DataError, match="missing or infinite"):
+        check_contrasts(sleep.fit, [0, np.nan])
+
+
+@pytest.mark.slow
+def test_crossed_factors_are_quick():
+    m = lmm.lmer("y ~ service + (1|s) + (1|d) + (1|dept:service)", lmm.load_dataset("InstEval"))
+    satterthwaite = m.summary(ddf="satterthwaite").coefficients["df"]
+    kenward_roger = m.summary(ddf="kenward-roger").coefficients["df"]
+    assert_allclose(satterthwaite, [30.104843, 19.234970], rtol=1e-4)
+    assert_allclose(kenward_roger, [28.259434, 18.053313], rtol=1e-4)
+
+
+def test_methods_have_the_names_of_the_table():
+    assert list(ddf_module.METHODS) == ["satterthwaite", "kenward-roger", "asymptotic"]
