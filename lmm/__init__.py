@@ -29,23 +29,31 @@ from lmm.pipeline import lmer, lmer_arrays, load
 if TYPE_CHECKING:
     from lmm.by_level import lmlist
     from lmm.comparison import anova
+    from lmm.effect_sizes import get_variance, icc, model_performance, r2_nakagawa
     from lmm.getme import get_me
     from lmm.marginal import emmeans, emtrends, joint_tests
     from lmm.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
+    from lmm.robust import coef_test, vcov_cr
     from lmm.simulate import simulate_formula
 else:
     # What few scripts need is loaded when it is first used.
     _LATER = {
         "anova": "lmm.comparison",
+        "coef_test": "lmm.robust",
         "emmeans": "lmm.marginal",
         "emtrends": "lmm.marginal",
         "get_me": "lmm.getme",
+        "get_variance": "lmm.effect_sizes",
+        "icc": "lmm.effect_sizes",
         "joint_tests": "lmm.marginal",
         "kr_modcomp": "lmm.modcomp",
         "lmlist": "lmm.by_level",
+        "model_performance": "lmm.effect_sizes",
         "pb_modcomp": "lmm.modcomp",
+        "r2_nakagawa": "lmm.effect_sizes",
         "sat_modcomp": "lmm.modcomp",
         "simulate_formula": "lmm.simulate",
+        "vcov_cr": "lmm.robust",
     }
 
     def __getattr__(name):
@@ -79,10 +87,13 @@ __all__ = [
     "__version__",
     "anova",
     "build_matrices",
+    "coef_test",
     "dataset_names",
     "emmeans",
     "emtrends",
     "get_me",
+    "get_variance",
+    "icc",
     "joint_tests",
     "kr_modcomp",
     "lmer",
@@ -91,9 +102,12 @@ __all__ = [
     "load",
     "load_dataset",
     "minimize",
+    "model_performance",
     "parse_formula",
     "pb_modcomp",
+    "r2_nakagawa",
     "sat_modcomp",
     "show_versions",
     "simulate_formula",
+    "vcov_cr",
 ]
