@@ -31,6 +31,7 @@ exit status:
 _FIT_EXAMPLES = f"""\
 examples:
   lmm fit "Reaction ~ Days + (Days | Subject)" sleepstudy
+  lmm fit "yield ~ nitro + (1 | Block/Variety)" Oats --ddf satterthwaite
   lmm fit "Weight ~ Time + (Time || Pig)" pigs.csv --ml --tidy estimates.csv
 
 {_EXIT_STATUS}"""
@@ -105,6 +106,11 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default="omit",
         help="what to do with rows that have missing values (default: omit)",
     )
+    add(
+        "--ddf",
+        choices=["satterthwaite", "kenward-roger"],
+        help="add degrees of freedom by this method, and p-values, to the fixed effects",
+    )
     add("--solver", default="auto", help="penalized least squares solver (default: auto)")
     add("--optimizer", default="auto", help="optimizer of the criterion (default: auto)")
     add("--json", action="store_true", help="print the estimates as one JSON object instead")
@@ -121,6 +127,8 @@ def _add_datasets(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 def _run_fit(arguments: argparse.Namespace) -> int:
     from lmm.pipeline import lmer
 
+    if arguments.ml and arguments.ddf == "kenward-roger":
+        raise DataError("Kenward-Roger is a method for REML: leave out --ml or --ddf kenward-roger")
     table = read_table(arguments.file)
     # The summary repeats every warning at its foot, and the JSON object lists them.
     with warnings.catch_warnings():
@@ -137,8 +145,8 @@ def _run_fit(arguments: argparse.Namespace) -> int:
             optimizer=arguments.optimizer,
         )
     if arguments.tidy:
-        model.tidy().to_csv(arguments.tidy, index=False)
-    summary = model.summary()
+        model.tidy(ddf=arguments.ddf).to_csv(arguments.tidy, index=False)
+    summary = model.summary(arguments.ddf)
     print(_json_text(model, summary.coefficients) if arguments.json else summary)
     return CONVERGED if model.converged else NOT_CONVERGED
 

@@ -89,6 +89,22 @@ def test_tidy_writes_a_table_beside_the_summary(tmp_path):
     assert fixed.to_dict() == pytest.approx(load_reference("sleep_slope")["fixef"], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "ddf, title", [("satterthwaite", "Satterthwaite's"), ("kenward-roger", "Kenward-Roger's")]
+)
+def test_ddf_adds_degrees_of_freedom_everywhere(tmp_path, ddf, title):
+    file = tmp_path / "tidy.csv"
+    printed = run("fit", SLEEP, "sleepstudy", "--ddf", ddf, "--tidy", file).stdout
+    assert printed.startswith(f"Linear mixed model fit by REML. t-tests use {title} method")
+    assert "Days          10.467      1.546  17.000   6.771 3.26e-06 ***" in printed
+    days = pd.read_csv(file).set_index("term").loc["Days"]
+    done = run("fit", SLEEP, "sleepstudy", "--ddf", ddf, "--json")
+    row = json.loads(done.stdout)["coefficients"]["Days"]
+    # lmerTest 3.1-3 and pbkrtest 0.5.2: balanced data, so both methods agree.
+    assert [row["df"], days["df"]] == pytest.approx([17, 17], rel=1e-3)
+    assert [row["Pr(>|t|)"], days["p.value"]] == pytest.approx([3.264e-06] * 2, rel=1e-3)
+
+
 def test_weights_offset_and_subset(tmp_path, table):
     table = table.assign(w=np.tile([1.0, 2.0, 0.5], 60), off=2.0 * table["Days"], noise=1)
     table.to_csv(tmp_path / "sleep.csv", index=False)
@@ -141,6 +157,7 @@ BAD_INPUT = [
     (["fit", SLEEP, "sleepstudy", "--solver", "fast"], "dense"),
     (["fit", SLEEP, "sleepstudy", "--optimizer", "bobyqa"], "COBYQA"),
     (["fit", SLEEP, "sleepstudy", "--tidy", "no/such/folder.csv"], "no/such"),
+    (["fit", SLEEP, "sleepstudy", "--ml", "--ddf", "kenward-roger"], "leave out --ml"),
     (["datasets", "cak"], "Did you mean 'cake'?"),
 ]
 
