@@ -38,8 +38,10 @@ __all__ = [
 
 
 # Up to this many random effects a dense q x q block beats elimination, and its exact Hessian saves
-# evaluations.
+# evaluations ...
 FEW = 200
+# ... for crossed factors with many covariance parameters, such as maximal models, up to more.
+MANY_PARAMETERS, FEW_FOR_MANY = 6, 700
 
 
 def choose_solver(matrices: ModelMatrices, solver: str) -> PLSSolver:
@@ -64,6 +66,9 @@ def _block(problem: Problem) -> PLSSolver:
     nested = chain(problem.groups)
     if nested is not None:
         return NestedSolver.build(problem, nested)
+    matrices = problem.matrices
+    if len(matrices.lower) > MANY_PARAMETERS and matrices.q <= FEW_FOR_MANY:
+        return SmallSolver.build(problem)
     return CrossedSolver.build(problem)
 
 

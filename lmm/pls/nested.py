@@ -73,7 +73,7 @@ def _square(left: Matrix, right: Matrix) -> Matrix:
     """Sum over levels of left[b, c] right[a, d], rows (a, b) and columns (c, d)."""
     a, c, n_levels = left.shape
     product = left.reshape(a * c, n_levels) @ right.reshape(a * c, n_levels).T
-    return product.reshape(a, c, a, c).transpose(2, 0, 1, 3).reshape(a * a, c * c)
+    return np.asarray(product.reshape(a, c, a, c).transpose(2, 0, 1, 3).reshape(a * a, c * c))
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,7 +316,7 @@ class NestedSolver:
         for s in range(p):
             forms += self._quadratic_forms(state, [e[s] for e in E])[0]
         G = np.concatenate([np.einsum("sam,tbm->abst", e[:p], e[:p]).reshape(-1, p * p) for e in E])
-        return G @ G[flip].T - forms[flip] - forms[flip].T
+        return np.asarray(G @ G[flip].T - forms[flip] - forms[flip].T)
 
     def _quadratic_forms(self, state: _State, v: list[Matrix]) -> tuple[Matrix, Matrix]:
         """``w'Fw`` (K, K) and ``RX^-T X'V^-1 Zw`` (K, p) for w = E_ab v over all directions.
