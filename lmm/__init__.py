@@ -22,6 +22,7 @@ from lmm.errors import (
     SingularFitWarning,
 )
 from lmm.formula import parse_formula
+from lmm.inference.many import refit_many
 from lmm.model import LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import lmer, lmer_arrays, load
@@ -106,6 +107,7 @@ __all__ = [
     "parse_formula",
     "pb_modcomp",
     "r2_nakagawa",
+    "refit_many",
     "sat_modcomp",
     "show_versions",
     "simulate_formula",

@@ -13,6 +13,7 @@ import pandas as pd
 from lmm._types import Matrix, Vector
 from lmm.errors import ConvergenceWarning, nearest
 from lmm.fit import Fit
+from lmm.inference.bootstrap import Interval, bootstrap
 from lmm.inference.profile import (
     CriterionCurve,
     ProfileCurve,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["CriterionProfile", "Profile", "chosen", "confidence_table", "confint", "profile"]
 
 Which = Sequence[str | int] | str | int | None
-METHODS = ("profile", "wald")
+METHODS = ("profile", "wald", "boot")
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,14 +328,27 @@ def profile(fit: Fit, which: Which = None, level: float = 0.95, scale: Scale = "
     return Profile(curves, names, tuple(kinds), level, fit.reml)
 
 
-def confint(fit: Fit, parm: Which, level: float, method: str) -> PrintedTable:
-    """Profile or Wald intervals of a fit; see ``m.confint``."""
+def confint(
+    fit: Fit,
+    parm: Which,
+    level: float,
+    method: str,
+    *,
+    nsim: int = 500,
+    seed: int | None = None,
+    boot_type: Interval = "perc",
+) -> PrintedTable:
+    """Profile, Wald or bootstrap intervals of a fit; see ``m.confint``."""
     level = checked_level(level)
     if method not in METHODS:
         raise ValueError(f"Unknown method {method!r}.{nearest(method, METHODS)}")
     if method == "profile":
         return profile(fit, parm, level).confint()
     names = profile_names(fit)
-    limits = np.vstack([wald_limits(fit, level), fixed_wald_limits(fit, level)])
+    asked = list(chosen(parm, names))
+    if method == "boot":
+        limits = bootstrap(fit, nsim, seed).confint(level, boot_type).to_numpy()
+    else:
+        limits = np.vstack([wald_limits(fit, level), fixed_wald_limits(fit, level)])
     table = confidence_table(limits, names, level)
-    return replace(table, frame=table.frame.loc[list(chosen(parm, names))])
+    return replace(table, frame=table.frame.loc[asked])

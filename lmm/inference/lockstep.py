@@ -1,0 +1,781 @@
+"""One design, many responses: all fits advance together as one batched computation.
+
+The rows of a design fall into components, the connected parts of its grouping factors: levels of a
+single factor; a batch with its casks; everything, if the factors are fully crossed. In component i
+let Z_i (K columns) and X_i be the standardized columns, ``C_i = Z_i'[X y]`` (K x t, t = p + 1) and
+``A_i = Z_i'Z_i``. Components with equal A form a class. With Gamma block-diagonal over the levels,
+
+    H = (Gamma^-1 + A)^-1,   N = I - A H,   F = N A,   D_i = N C_i = Z_i'V^-1[X y]             (1)
+    [X y]'V^-1[X y] = [X y]'[X y] - sum_i C_i'H C_i = L L',   E_i = D_i L^-T                    (2)
+
+everything that the criterion and its first two derivatives need (`lmm.pls.base`) is linear in the
+sums over each class
+
+    W = sum_i vec(C_i) vec(C_i)',     sum_i vec(E_i) vec(E_i)' = (N (x) L^-1) W (N (x) L^-1)'   (3)
+
+which are sufficient for a response, and small: 6 x 6 for 18 subjects with the same days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.pls import Problem
+from lmm.pls.kernels import invert
+
+__all__ = ["Lockstep", "Replicates", "Rows", "rows_of"]
+
+# Numbers of 8 bytes that the sufficient statistics of a design may take per response.
+LARGEST = 200_000
+# ... and that one batch may take.
+BATCH = 4_000_000
+# Responses in one batch, at most: more would leave the cache.
+MOST = 1000
+MAX_STEPS = 60
+# A fit has converged when the quadratic model promises a smaller decrease of the criterion.
+TOLERANCE = 1e-10
+ROUNDING = 1e-12
+# Columns of lambda* shorter than this are zero, and fits with a singular value below the other one
+# (relative to the larger of 1 and the largest) singular, as in `lmm.optimize` and `Fit`.
+SNAP = 1e-5
+SINGULAR = 1e-4
+# A stationary point is a saddle if its Hessian has an eigenvalue below minus this fraction of the
+# largest, or if the criterion falls at more than this rate in some whitened variance.
+SADDLE = 1e-6
+DESCENT = 1e-3
+# Rows are compressed if that leaves fewer than one in so many.
+WORTHWHILE = 3
+# Restarts put vanished diagonal entries of lambda* back to this.
+LIFT = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Replicates:
+    """Fits of one design to many responses.
+
+    Attributes
+    ----------
+    theta : (r, m) array
+        Covariance parameters, lme4's scale.
+    sigma : (r,) array
+        Residual standard deviations.
+    beta, std_error : (r, p) arrays
+        Fixed effects and their standard errors.
+    df : (r, p) array
+        Satterthwaite's degrees of freedom of the fixed effects; empty where not asked for.
+    criterion : (r,) array
+        Criterion at the optimum.
+    converged, singular : (r,) bool arrays
+        Verdicts.
+    """
+
+    theta: Matrix
+    sigma: Vector
+    beta: Matrix
+    std_error: Matrix
+    df: Matrix
+    criterion: Vector
+    converged: NDArray[np.bool_]
+    singular: NDArray[np.bool_]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Replicates]) -> Replicates:
+        """Put batches together."""
+        return cls(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in cls.__dataclass_fields__
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self.sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Standardized rows of a design: what `Lockstep` is made of.
+
+    Attributes
+    ----------
+    X : (n, p) array
+        Fixed-effects columns, orthonormal.
+    Z : tuple of (n, k_i) arrays
+        Whitened columns of each term.
+    codes : tuple of (n,) int arrays
+        Level of each row, per term.
+    hidden : int
+        Degrees of freedom of residuals that no row shows (see `compressed`).
+    """
+
+    X: Matrix
+    Z: tuple[Matrix, ...]
+    codes: tuple[IntVector, ...]
+    hidden: int
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.X)
+
+    def Zt(self, n_levels: Sequence[int]) -> sparse.csr_array:
+        """Z' (q, n), term by term, level by level."""
+        blocks = []
+        for Z, codes, levels in zip(self.Z, self.codes, n_levels, strict=True):
+            n, k = Z.shape
+            places = (codes[:, None].astype(np.int64) * k + np.arange(k)).ravel()
+            starts = np.arange(0, n * k + 1, k)
+            blocks.append(sparse.csc_array((Z.ravel(), places, starts), shape=(levels * k, n)))
+        return sparse.csr_array(sparse.vstack(blocks, format="csr"))
+
+
+def rows_of(problem: Problem) -> Rows:
+    """All rows of a problem."""
+    terms = problem.matrices.terms
+    return Rows(problem.X, problem.term_columns, tuple(term.codes for term in terms), 0)
+
+
+def compressed(rows: Rows) -> Rows:
+    """Fewer rows with the same cross-products, if levels have many rows each.
+
+    Rows that share their levels in every term are turned by an orthogonal matrix so that
+    ``[Z_i X_i]`` is triangular: below K + p of them, only noise is left, which is counted in
+    `hidden`. Normal responses of the new rows and a chi-square for the hidden ones have the same
+    joint distribution of all sufficient statistics.
+    """
+    cells, cell = np.unique(np.stack(rows.codes, axis=1), axis=0, return_inverse=True)
+    widths = [Z.shape[1] for Z in rows.Z]
+    both = np.hstack([*rows.Z, rows.X])
+    members = np.split(
+        np.argsort(cell.ravel(), kind="stable"), np.cumsum(np.bincount(cell.ravel()))[:-1]
+    )
+    kept = sum(min(len(part), both.shape[1]) for part in members)
+    if WORTHWHILE * kept > rows.n:
+        return rows
+    turned = [np.linalg.qr(both[part], mode="r") for part in members]
+    owner = np.repeat(np.arange(len(cells)), [len(part) for part in turned])
+    *Z, X = np.split(np.vstack(turned), np.cumsum(widths), axis=1)
+    codes = tuple(cells[owner, i] for i in range(len(widths)))
+    return Rows(X, tuple(Z), codes, rows.n - len(owner))
+
+
+@dataclass(frozen=True, eq=False)
+class Stratum:
+    """Components with the same number of levels of every term.
+
+    Attributes
+    ----------
+    columns : (c, K) int array
+        Columns of Z (rows of Zt) of each component, components sorted by class.
+    slots : tuple of (l_i, k_i) int arrays
+        Per term, where its levels' columns stand among the K.
+    A : (d, K, K) array
+        Distinct blocks Z_i'Z_i.
+    starts : (d + 1,) int array
+        Where each class starts (and ends) among the components.
+    C : (c, K, p) array
+        Z_i'X.
+    """
+
+    columns: IntVector
+    slots: tuple[IntVector, ...]
+    A: Matrix
+    starts: IntVector
+    C: Matrix
+
+    @classmethod
+    def of(
+        cls, columns: IntVector, slots: tuple[IntVector, ...], ZtX: Matrix, ZtZ: sparse.coo_array
+    ) -> Stratum:
+        """Gather the cross-products of components and collapse equal ones into classes."""
+        c, K = columns.shape
+        owner, place = np.full(len(ZtX), -1), np.zeros(len(ZtX), dtype=int)
+        owner[columns], place[columns] = np.arange(c)[:, None], np.arange(K)
+        own = owner[ZtZ.row] >= 0
+        i, j = ZtZ.row[own], ZtZ.col[own]
+        A = np.zeros((c, K, K))
+        A[owner[i], place[i], place[j]] = ZtZ.data[own]
+        _, first, classes, counts = np.unique(
+            A.reshape(c, -1), axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
+        columns = columns[np.argsort(classes.ravel(), kind="stable")]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        return cls(columns, slots, A[first], starts, ZtX[columns])
+
+    @property
+    def counts(self) -> Vector:
+        """Components in each class, (d,)."""
+        return np.diff(self.starts).astype(float)
+
+    @property
+    def size(self) -> int:
+        """Numbers in W per response."""
+        _, K, p = self.C.shape
+        return int(len(self.A) * (K * (p + 1)) ** 2)
+
+    def sums(self, Zy: Matrix) -> Matrix:
+        """W of (3) for responses with Z'y (q, r): (r, d, K t, K t)."""
+        c, K, p = self.C.shape
+        C = np.empty((Zy.shape[1], c, K, p + 1))
+        C[..., :-1] = self.C
+        C[..., -1] = Zy[self.columns].transpose(2, 0, 1)
+        flat = C.reshape(len(C), c, K * (p + 1))
+        W = np.empty((len(C), len(self.A), flat.shape[2], flat.shape[2]))
+        for j, (start, end) in enumerate(pairwise(self.starts)):
+            part = flat[:, start:end]
+            W[:, j] = part.transpose(0, 2, 1) @ part
+        return W
+
+
+def component_columns(
+    codes: Sequence[IntVector], n_levels: Sequence[int], sizes: Sequence[int]
+) -> Iterator[tuple[IntVector, tuple[IntVector, ...]]]:
+    """Columns of Z by component, components with equal numbers of levels together.
+
+    Parameters
+    ----------
+    codes : sequence of (n,) int arrays
+        Level of each row, per term.
+    n_levels, sizes : sequence of int
+        Levels and columns of each term.
+
+    Yields
+    ------
+    columns : (c, K) int array
+        Columns of Z of each component.
+    slots : tuple of (l_i, k_i) int arrays
+        Places of each term's levels among the K.
+    """
+    labels = _components(codes, n_levels)
+    n_components = 1 + max(int(label.max()) for label in labels)
+    counts = np.stack([np.bincount(label, minlength=n_components) for label in labels], axis=1)
+    widths = [n * k for n, k in zip(n_levels, sizes, strict=True)]
+    offsets = np.cumsum([0, *widths])
+    for signature in np.unique(counts, axis=0):
+        members = (counts == signature).all(axis=1)
+        columns, slots, start = [], [], 0
+        for label, k, offset, number in zip(labels, sizes, offsets, signature, strict=False):
+            levels = np.argsort(label, kind="stable")
+            levels = levels[members[label[levels]]].reshape(members.sum(), number)
+            wide = offset + levels[:, :, None] * k + np.arange(k)
+            columns.append(wide.reshape(len(levels), number * k))
+            slots.append(start + np.arange(number * k).reshape(number, k))
+            start += number * k
+        yield np.hstack(columns), tuple(slots)
+
+
+def _components(codes: Sequence[IntVector], n_levels: Sequence[int]) -> list[IntVector]:
+    """Component of each level, per term."""
+    from scipy.sparse.csgraph import connected_components
+
+    offsets = np.cumsum([0, *n_levels])
+    first = np.tile(codes[0], len(codes))
+    other = np.concatenate([c + offset for c, offset in zip(codes, offsets, strict=False)])
+    shape = (int(offsets[-1]), int(offsets[-1]))
+    links = sparse.coo_array((np.ones(len(first)), (first, other)), shape=shape)
+    _, label = connected_components(links.tocsr(), directed=False)
+    return [label[start:end] for start, end in pairwise(offsets)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """What r fits at their points are made of; entries of Gamma stacked row by row over terms.
+
+    Attributes
+    ----------
+    logdet : (r,) array
+        log|V| (REML: + log|X'V^-1 X|).
+    pwrss : (r,) array
+        Penalized residual sums of squares.
+    half : (r, t, t) array
+        L^-1 of (2).
+    first, quadratic : (r, Q) arrays
+        Derivatives of the log determinants, and minus those of log pwrss.
+    average, trace : (r, Q, Q) arrays
+        Second derivatives, as in `lmm.pls.base.Derivatives`.
+    couplings : (r, Q, p, p) array
+        ``sum E_a E_b'`` over the fixed effects for each entry (a, b).
+    """
+
+    logdet: Vector
+    pwrss: Vector
+    half: Matrix
+    first: Matrix
+    quadratic: Matrix
+    average: Matrix
+    trace: Matrix
+    couplings: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class _Local:
+    """Criterion of r fits with its derivatives in x."""
+
+    value: Vector
+    gradient: Matrix
+    hessian: Matrix
+    slopes: Matrix
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> _Local:
+        return _Local(
+            self.value[chosen], self.gradient[chosen], self.hessian[chosen], self.slopes[chosen]
+        )
+
+    def where(self, better: NDArray[np.bool_], other: _Local) -> _Local:
+        """Take the other's where that is better."""
+        return _Local(
+            np.where(better, other.value, self.value),
+            np.where(better[:, None], other.gradient, self.gradient),
+            np.where(better[:, None, None], other.hessian, self.hessian),
+            np.where(better[:, None], other.slopes, self.slopes),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """Sufficient statistics of r responses.
+
+    Attributes
+    ----------
+    W : tuple of (r, d, K t, K t) arrays
+        (3) per stratum.
+    yy : (r,) array
+        Residual sums of squares of the least-squares fits (1 by standardization).
+    beta0 : (r, p) array
+        Least-squares coefficients.
+    scale : (r,) array
+        Units of the responses.
+    """
+
+    W: tuple[Matrix, ...]
+    yy: Vector
+    beta0: Matrix
+    scale: Vector
+
+    def __getitem__(self, chosen: NDArray[np.bool_] | IntVector) -> Responses:
+        return Responses(
+            tuple(W[chosen] for W in self.W),
+            self.yy[chosen],
+            self.beta0[chosen],
+            self.scale[chosen],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Lockstep:
+    """Fits one design to many responses at once.
+
+    Parameters
+    ----------
+    criterion : ProfiledCriterion
+        The design, with ML or REML; its response does not matter.
+    rows : Rows
+        Its rows, or fewer that say the same.
+    Zt : (q, n) sparse array
+        Their random-effects columns, transposed.
+    strata : tuple of Stratum
+        Their components.
+    """
+
+    criterion: ProfiledCriterion
+    rows: Rows
+    Zt: sparse.csr_array
+    strata: tuple[Stratum, ...]
+
+    @classmethod
+    def build(cls, criterion: ProfiledCriterion, rows: Rows) -> Lockstep | None:
+        """Accumulate the cross-products of a design; None if components are too large for it."""
+        terms = criterion.matrices.terms
+        n_levels, sizes = [t.n_levels for t in terms], [t.size for t in terms]
+        parts = list(component_columns(rows.codes, n_levels, sizes))
+        t = criterion.matrices.p + 1
+        if max((columns.shape[1] * t) ** 2 for columns, _ in parts) > LARGEST:
+            return None
+        Zt = rows.Zt(n_levels)
+        ZtX, ZtZ = Zt @ rows.X, sparse.coo_array(Zt @ Zt.T)
+        found = tuple(Stratum.of(columns, slots, ZtX, ZtZ) for columns, slots in parts)
+        if sum(stratum.size for stratum in found) > LARGEST:
+            return None
+        return cls(criterion, rows, Zt, found)
+
+    @property
+    def batch(self) -> int:
+        """Responses that are computed at once."""
+        each = 4 * sum(stratum.size for stratum in self.strata) + 2 * self.rows.n
+        return int(np.clip(BATCH // each, 1, MOST))
+
+    def responses(self, y: Matrix, hidden: Vector) -> Responses:
+        """Reduce responses to their sufficient statistics.
+
+        Parameters
+        ----------
+        y : (n, r) array
+            Responses in the standardized rows: weighted, offset subtracted.
+        hidden : (r,) array
+            Further residual sums of squares that no row shows.
+        """
+        X, T = self.rows.X, self.criterion.problem.T
+        coefficients = X.T @ y
+        residual = y - X @ coefficients
+        correction = X.T @ residual  # the first pass leaves rounding errors of X's size
+        residual -= X @ correction
+        yy = np.einsum("ij,ij->j", residual, residual) + hidden
+        nu = max(self.criterion.matrices.n - self.criterion.matrices.p, 1)
+        scale = np.sqrt(yy / nu)
+        beta0 = (
+            np.linalg.solve(T, coefficients + correction).T if T.size else np.empty((len(yy), 0))
+        )
+        Zy = self.Zt @ (residual / scale)
+        return Responses(tuple(s.sums(Zy) for s in self.strata), yy / scale**2, beta0, scale)
+
+    # Values ---------------------------------------------------------------------------------------
+
+    def _sums(self, factors: Sequence[Matrix], data: Responses) -> _Sums:
+        """Everything at given factors (r, k_i, k_i)."""
+        problem, reml = self.criterion.problem, self.criterion.reml
+        r, p = len(data.yy), problem.p
+        logdet = np.zeros(r)
+        reduced = np.tile(np.eye(p + 1), (r, 1, 1))
+        reduced[:, -1, -1] = data.yy
+        pieces = []
+        for stratum, W in zip(self.strata, data.W, strict=True):
+            H, N, part = _penalized(stratum, factors)
+            logdet += part @ stratum.counts
+            _, d, K, _ = H.shape
+            reduced -= np.einsum("rdab,rdasbt->rst", H, W.reshape(r, d, K, p + 1, K, p + 1))
+            pieces.append(N)
+        L = np.linalg.cholesky(0.5 * (reduced + reduced.transpose(0, 2, 1)))
+        diagonal = np.diagonal(L, axis1=1, axis2=2)
+        if reml:
+            logdet = logdet + 2.0 * np.log(diagonal[:, :-1]).sum(axis=1)
+        half = np.linalg.inv(L)
+        entries = _Entries([f.shape[1] for f in factors], r, p)
+        for stratum, W, N in zip(self.strata, data.W, pieces, strict=True):
+            entries.add(stratum, W, N, half, reml)
+        first, quadratic, average, trace = entries.total(reml)
+        return _Sums(
+            logdet, diagonal[:, -1] ** 2, half, first, quadratic, average, trace, entries.coupled
+        )
+
+    def _local(self, x: Matrix, data: Responses) -> _Local:
+        """Criterion with derivatives in x (r, m), as `ProfiledCriterion.evaluate`."""
+        factors = self._factors(x)
+        at, nu = self._sums(factors, data), self.criterion.degrees_of_freedom
+        pwrss = at.pwrss * data.scale**2
+        value = at.logdet + nu * (1.0 + np.log(2.0 * np.pi * pwrss / nu))
+        q = at.quadratic
+        G = at.first - nu * q
+        second = nu * (2.0 * at.average - q[:, :, None] * q[:, None, :]) - at.trace
+        J, bend = self._chain(factors, G)
+        gradient = np.einsum("rmk,rk->rm", J, G)
+        hessian = J @ second @ J.transpose(0, 2, 1) + bend
+        return _Local(value, gradient, 0.5 * (hessian + hessian.transpose(0, 2, 1)), G)
+
+    def _factors(self, x: Matrix) -> tuple[Matrix, ...]:
+        """Factors lambda* (r, k_i, k_i) of whitened coordinates (r, m)."""
+        matrices = self.criterion.matrices
+        factors = []
+        for term, part in zip(matrices.terms, matrices.theta_slices, strict=True):
+            factor = np.zeros((len(x), term.size, term.size))
+            factor[:, *term.covariance.positions] = x[:, part]
+            factors.append(factor)
+        return tuple(factors)
+
+    def _chain(self, factors: Sequence[Matrix], G: Matrix) -> tuple[Matrix, Matrix]:
+        """Derivative of Gamma's entries in x (r, m, Q), and second ones contracted with G."""
+        matrices = self.criterion.matrices
+        r, m = len(G), len(self.criterion.lower)
+        J, bend = np.zeros((r, m, G.shape[1])), np.zeros((r, m, m))
+        start = 0
+        for term, part, factor in zip(matrices.terms, matrices.theta_slices, factors, strict=True):
+            k = term.size
+            rows, columns = term.covariance.positions
+            each = np.arange(len(rows))
+            block = np.zeros((r, len(rows), k, k))
+            block[:, each, rows, :] = factor[:, :, columns].transpose(0, 2, 1)
+            block[:, each, :, rows] += factor[:, :, columns].transpose(2, 0, 1)
+            J[:, part, start : start + k * k] = block.reshape(r, len(rows), k * k)
+            slopes = G[:, start : start + k * k].reshape(r, k, k)
+            same = columns[:, None] == columns
+            bend[:, part, part] = np.where(same, 2.0 * slopes[:, rows[:, None], rows], 0.0)
+            start += k * k
+        return J, bend
+
+    # Fits -----------------------------------------------------------------------------------------
+
+    def fit(self, data: Responses, start: Vector, *, df: bool = False) -> Replicates:
+        """Fit all responses.
+
+        Parameters
+        ----------
+        data : Responses
+            Their sufficient statistics.
+        start : (m,) array
+            Whitened coordinates to start from.
+        df : bool
+            Whether to compute Satterthwaite's degrees of freedom.
+        """
+        x, converged = self._minimize(data, np.tile(start, (len(data.yy), 1)))
+        diagonal = self.criterion.lower == 0.0
+        for lift in (True, False):
+            again = np.flatnonzero(~converged)
+            if len(again) == 0:
+                break
+            # First from where it got stuck, with what vanished there put back; then from 1.
+            lifted = np.where(diagonal, np.maximum(np.abs(x[again]), LIFT), x[again])
+            begin = lifted if lift else np.tile(self.criterion.start, (len(again), 1))
+            x[again], converged[again] = self._minimize(data[again], begin)
+        return self._gather(self._tidied(x), converged, data, df)
+
+    def score(self, data: Responses, x: Vector) -> Matrix:
+        """Statistics that the score at x (m,) is linear in.
+
+        Returns
+        -------
+        (r, Q + 1 + p) array
+            ``sum v v'`` for each entry of Gamma, pwrss, and the GLS estimate, original units.
+        """
+        at = self._sums(self._factors(np.tile(x, (len(data.yy), 1))), data)
+        size = (at.pwrss * data.scale**2)[:, None]
+        return np.hstack([at.quadratic * size, size, self._beta(at, data)])
+
+    def _beta(self, at: _Sums, data: Responses) -> Matrix:
+        """Fixed effects (r, p) in original units."""
+        star = -at.half[:, -1, :-1] / at.half[:, -1:, -1]
+        if not star.size:
+            return data.beta0
+        back = np.linalg.solve(self.criterion.problem.T, star.T).T
+        return np.asarray(data.beta0 + data.scale[:, None] * back)
+
+    def _minimize(self, everything: Responses, x: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
+        """Damped Newton steps for all responses at once; those that have converged drop out."""
+        x, data = x.copy(), everything
+        active = np.arange(len(x))
+        damping = np.zeros(len(x))
+        here = self._local(x, data)
+        for _ in range(MAX_STEPS):
+            step, promise, scale = _newton_steps(here, damping)
+            close = promise < np.maximum(TOLERANCE, ROUNDING * np.abs(here.value))
+            moving = ~(close & (damping <= scale))
+            active, data, here = active[moving], data[moving], here[moving]
+            damping, step, scale = damping[moving], step[moving], scale[moving]
+            if len(active) == 0:
+                break
+            there = self._local(x[active] + step, data)
+            better = there.value <= here.value
+            gain = (here.value - there.value) / _predicted(here, step)
+            x[active[better]] += step[better]
+            here = here.where(better, there)
+            eased = np.where(damping < 1e-3 * scale, 0.0, 0.1 * damping)
+            tightened = np.maximum(4.0 * damping, 0.1 * scale)
+            damping = np.where(gain > 0.75, eased, np.where(gain < 0.25, tightened, damping))
+        converged = np.ones(len(x), dtype=bool)
+        converged[active] = False
+        return x, converged & self._is_minimum(self._local(x, everything))
+
+    def _is_minimum(self, here: _Local) -> NDArray[np.bool_]:
+        """Whether stationary points are minima: no saddles in x, none of the singular lambda.
+
+        At a singular lambda the criterion has zero slope in x whatever its derivative G in Gamma,
+        which has to be positive semi-definite there.
+        """
+        eigenvalues = np.linalg.eigvalsh(here.hessian)
+        minimum = np.asarray(eigenvalues[:, 0] > -SADDLE * np.maximum(eigenvalues[:, -1], 1.0))
+        start = 0
+        for term in self.criterion.matrices.terms:
+            k = term.size
+            G = here.slopes[:, start : start + k * k].reshape(-1, k, k)
+            start += k * k
+            if term.covariance.is_diagonal:
+                lowest = np.diagonal(G, axis1=1, axis2=2).min(axis=1)
+            else:
+                lowest = np.linalg.eigvalsh(G)[:, 0]
+            minimum &= lowest > -DESCENT
+        return minimum
+
+    def _tidied(self, x: Matrix) -> Matrix:
+        """Whitened coordinates with non-negative diagonals and tiny columns set to zero."""
+        x = x.copy()
+        matrices = self.criterion.matrices
+        parts = zip(matrices.terms, matrices.theta_slices, self._factors(x), strict=True)
+        for term, part, factor in parts:
+            _, columns = term.covariance.positions
+            signs = np.where(np.diagonal(factor, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
+            lengths = np.sqrt(np.einsum("rij,rij->rj", factor, factor))
+            signs[lengths < SNAP] = 0.0
+            x[:, part] *= signs[:, columns]
+        return x
+
+    def _gather(
+        self, x: Matrix, converged: NDArray[np.bool_], data: Responses, df: bool
+    ) -> Replicates:
+        """Estimates in original units at the optima."""
+        problem, nu = self.criterion.problem, self.criterion.degrees_of_freedom
+        factors = self._factors(x)
+        at = self._sums(factors, data)
+        p = problem.p
+        sigma = np.sqrt(at.pwrss / nu) * data.scale
+        back = np.linalg.inv(problem.T) if p else np.empty((0, 0))
+        loadings = at.half[:, :p, :p] @ back.T  # half T^-T: columns e_j' (X'V^-1 X)^(-1/2)
+        std_error = sigma[:, None] * np.sqrt(np.einsum("rsj,rsj->rj", loadings, loadings))
+        criterion = at.logdet + nu * (1.0 + np.log(2.0 * np.pi * at.pwrss * data.scale**2 / nu))
+        criterion -= problem.sum_log_weights
+        if self.criterion.reml:
+            criterion += problem.logdet_T
+        return Replicates(
+            self._theta(factors),
+            sigma,
+            self._beta(at, data),
+            std_error,
+            self._satterthwaite(factors, at, loadings) if df else np.empty((len(x), 0)),
+            criterion,
+            converged,
+            self._singular(factors),
+        )
+
+    def _theta(self, factors: Sequence[Matrix]) -> Matrix:
+        """lme4's theta (r, m) of whitened factors (r, k_i, k_i)."""
+        parts = []
+        for term, R, factor in zip(
+            self.criterion.matrices.terms, self.criterion.problem.whitening, factors, strict=True
+        ):
+            raw = np.linalg.solve(R, factor)
+            if term.size > 1 and not term.covariance.is_diagonal:
+                upper: Matrix = np.asarray(np.linalg.qr(raw.transpose(0, 2, 1), mode="r"))
+                raw = upper.transpose(0, 2, 1)
+                raw = raw * np.where(np.diagonal(raw, axis1=1, axis2=2) < 0.0, -1.0, 1.0)[:, None]
+            parts.append(raw[:, *term.covariance.positions])
+        return np.concatenate(parts, axis=1)
+
+    def _singular(self, factors: Sequence[Matrix]) -> NDArray[np.bool_]:
+        """As `Fit.is_singular`."""
+        singular = np.zeros(len(factors[0]), dtype=bool)
+        for factor in factors:
+            values = np.linalg.svd(factor, compute_uv=False)
+            singular |= values[:, -1] < SINGULAR * np.maximum(1.0, values[:, 0])
+        return singular
+
+    def _satterthwaite(self, factors: Sequence[Matrix], at: _Sums, loadings: Matrix) -> Matrix:
+        """Degrees of freedom (r, p) of the fixed effects.
+
+        ``df = 2 v^2 / (g'A g)`` with v the variance of a coefficient, g its derivative in
+        (x, log sigma) and A = 2 H^-1 for the criterion in which sigma is not profiled out
+        (Giesbrecht & Burns, 1985). With s the loadings, ``dv/dGamma_ab = sigma^2 s'P_ab s`` where
+        P are the couplings.
+        """
+        nu = self.criterion.degrees_of_freedom
+        r, m = len(loadings), len(self.criterion.lower)
+        G = at.first - nu * at.quadratic
+        J, bend = self._chain(factors, G)
+        H = np.empty((r, m + 1, m + 1))
+        H[:, :m, :m] = J @ (2.0 * nu * at.average - at.trace) @ J.transpose(0, 2, 1) + bend
+        H[:, -1, :m] = H[:, :m, -1] = 2.0 * nu * np.einsum("rmk,rk->rm", J, at.quadratic)
+        H[:, -1, -1] = 4.0 * nu
+        slope = np.einsum(
+            "rmk,rkst,rsj,rtj->rjm", J, at.couplings, loadings, loadings, optimize=True
+        )
+        variance = np.einsum("rsj,rsj->rj", loadings, loadings)
+        g = np.concatenate([slope, 2.0 * variance[:, :, None]], axis=2)
+        A = 2.0 * np.linalg.pinv(H, rcond=1e-10, hermitian=True)
+        return np.asarray(2.0 * variance**2 / np.einsum("rjm,rmn,rjn->rj", g, A, g, optimize=True))
+
+
+def _penalized(stratum: Stratum, factors: Sequence[Matrix]) -> tuple[Matrix, Matrix, Vector]:
+    """H and N (r, d, K, K) of (1), and log|lambda'A lambda + I| (r, d)."""
+    r, (d, K, _) = len(factors[0]), stratum.A.shape
+    lam = np.zeros((r, 1, K, K))
+    for slots, factor in zip(stratum.slots, factors, strict=True):
+        lam[:, 0, slots[:, :, None], slots[:, None, :]] = factor[:, None]
+    lamt = lam.transpose(0, 1, 3, 2)
+    omega = (lamt @ stratum.A @ lam).reshape(r * d, K, K)
+    diagonal = np.arange(K)
+    omega[:, diagonal, diagonal] += 1.0
+    inverse, logdet = invert(np.ascontiguousarray(omega.transpose(1, 2, 0)))
+    H = lam @ inverse.transpose(2, 0, 1).reshape(r, d, K, K) @ lamt
+    return H, np.eye(K) - stratum.A @ H, logdet.reshape(r, d)
+
+
+class _Entries:
+    """Sums over strata for the entries of Gamma, stacked row by row over terms."""
+
+    def __init__(self, sizes: Sequence[int], r: int, p: int):
+        stops = np.cumsum([0, *(k * k for k in sizes)])
+        self.parts = [slice(a, b) for a, b in pairwise(stops.tolist())]
+        Q = int(stops[-1])
+        self.first, self.quadratic = np.zeros((r, Q)), np.zeros((r, Q))
+        self.average, self.trace = np.zeros((r, Q, Q)), np.zeros((r, Q, Q))
+        self.coupled, self.mixed = np.zeros((r, Q, p, p)), np.zeros((r, Q, p))
+
+    def add(self, stratum: Stratum, W: Matrix, N: Matrix, half: Matrix, reml: bool) -> None:
+        """Add one stratum's part."""
+        r, d, K, _ = N.shape
+        t = half.shape[1]
+        F = N @ stratum.A
+        P = (N[:, :, :, None, :, None] * half[:, None, None, :, None, :]).reshape(
+            r, d, K * t, K * t
+        )
+        E = (P @ W @ P.transpose(0, 1, 3, 2)).reshape(r, d, K, t, K, t)  # (3)
+        E = E.transpose(0, 1, 2, 4, 3, 5)
+        XX, Xv, vv = E[..., :-1, :-1], E[..., :-1, -1], E[..., -1, -1]
+        counted = F * stratum.counts[:, None, None]
+        RR = np.einsum("rdabss->rdab", XX)
+        for i, part in zip(stratum.slots, self.parts, strict=True):
+            own = (slice(None), slice(None), i[:, :, None], i[:, None, :])
+            self.first[:, part] += counted[own].sum(axis=(1, 2)).reshape(r, -1)
+            self.quadratic[:, part] += vv[own].sum(axis=(1, 2)).reshape(r, -1)
+            self.coupled[:, part] += XX[own].sum(axis=(1, 2)).reshape(r, -1, t - 1, t - 1)
+            self.mixed[:, part] += Xv[own].sum(axis=(1, 2)).reshape(r, -1, t - 1)
+            for j, other in zip(stratum.slots, self.parts, strict=True):
+                pair = (slice(None), slice(None), i[:, :, None, None], j)
+                f, w = F[pair], counted[pair]
+                size = (r, part.stop - part.start, other.stop - other.start)
+                average = np.einsum("rdsauc,rdsbue->rabce", f, vv[pair])
+                trace = np.einsum("rdsbuc,rdsaue->rabce", w, f)
+                if reml:
+                    R = RR[pair]
+                    trace -= np.einsum("rdsbuc,rdsaue->rabce", f, R)
+                    trace -= np.einsum("rdsbuc,rdsaue->rabce", R, f)
+                self.average[:, part, other] += average.reshape(size)
+                self.trace[:, part, other] += trace.reshape(size)
+
+    def total(self, reml: bool) -> tuple[Matrix, Matrix, Matrix, Matrix]:
+        """First derivatives of the log determinants, quadratic, average, trace."""
+        average = self.average - self.mixed @ self.mixed.transpose(0, 2, 1)
+        if not reml:
+            return self.first, self.quadratic, average, self.trace
+        first = self.first - np.einsum("rkss->rk", self.coupled)
+        r, Q, p, _ = self.coupled.shape
+        flat, turned = (
+            part.reshape(r, Q, p * p) for part in (self.coupled, self.coupled.transpose(0, 1, 3, 2))
+        )
+        trace = self.trace + flat @ turned.transpose(0, 2, 1)
+        return first, self.quadratic, average, trace
+
+
+def _newton_steps(here: _Local, damping: Vector) -> tuple[Matrix, Vector, Vector]:
+    """Steps with |eigenvalues| + damping (r, m), promised decreases, largest |eigenvalues|."""
+    eigenvalues, vectors = np.linalg.eigh(here.hessian)
+    size = np.abs(eigenvalues)
+    scale = size.max(axis=1)
+    along = np.einsum("rij,ri->rj", vectors, here.gradient)
+    curvature = np.maximum(size, 1e-10 * scale[:, None]) + damping[:, None]
+    curvature[curvature == 0.0] = 1.0
+    coefficients = -along / curvature
+    step = np.einsum("rij,rj->ri", vectors, coefficients)
+    return step, -0.5 * np.einsum("rj,rj->r", along, coefficients), scale
+
+
+def _predicted(here: _Local, step: Matrix) -> Vector:
+    """Decreases that the quadratic model predicts; kept positive."""
+    linear = np.einsum("ri,ri->r", here.gradient, step)
+    quadratic = 0.5 * np.einsum("ri,rij,rj->r", step, here.hessian, step)
+    model = -(linear + np.maximum(quadratic, 0.0))
+    return np.asarray(np.maximum(np.maximum(model, -0.5 * linear), 1e-300))
