@@ -1,0 +1,61 @@
+"""Effect sizes against the prints of R's performance and insight."""
+
+import numpy as np
+import pytest
+
+import lmm
+
+
+@pytest.fixture(scope="module")
+def slopes():
+    return lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+
+
+def test_prints_are_those_of_performance(slopes):
+    assert str(lmm.icc(slopes)) == (
+        "# Intraclass Correlation Coefficient\n\n    Adjusted ICC: 0.722\n  Unadjusted ICC: 0.521"
+    )
+    assert str(lmm.r2_nakagawa(slopes)) == (
+        "# R2 for Mixed Models\n\n  Conditional R2: 0.799\n     Marginal R2: 0.279"
+    )
+    intercepts = lmm.lmer("Reaction ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+    assert str(lmm.icc(intercepts, by_group=True)) == (
+        "# ICC by Group\n\nGroup   |   ICC\n---------------\nSubject | 0.589"
+    )
+    assert str(lmm.model_performance(slopes)) == (
+        "# Indices of model performance\n\n"
+        "AIC      |     AICc |      BIC | R2 (cond.) | R2 (marg.) |   ICC |   RMSE |  Sigma\n"
+        f"{'-' * 82}\n"
+        "1755.628 | 1756.114 | 1774.786 |      0.799 |      0.279 | 0.722 | 23.438 | 25.592"
+    )
+
+
+def test_variance_is_decomposed_as_by_insight(slopes):
+    decomposition = lmm.get_variance(slopes)
+    assert decomposition.parts.fixed == pytest.approx(909, abs=0.5)
+    assert decomposition.parts.random == pytest.approx(1698, abs=0.5)
+    assert decomposition.parts.residual == pytest.approx(654.94, rel=1e-5)
+    assert decomposition.intercept == pytest.approx({"Subject": 612.1}, rel=1e-4)
+    assert decomposition.slope == pytest.approx({"Subject.Days": 35.07}, rel=1e-3)
+    assert decomposition.slope_intercept == pytest.approx({"Subject.Days": 0.06555}, rel=1e-3)
+    assert len(decomposition.to_frame()) == 6
+
+
+def test_random_part_is_the_mean_of_the_marginal_variance(slopes):
+    ZL = (slopes.Z @ slopes.Lambda).toarray()
+    mean = slopes.sigma**2 * np.mean(np.sum(ZL**2, axis=1))
+    assert lmm.get_variance(slopes).parts.random == pytest.approx(mean, rel=1e-10)
+
+
+def test_groups_add_up():
+    m = lmm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", lmm.load_dataset("Penicillin"))
+    frame = lmm.icc(m, by_group=True).to_frame()
+    assert frame["Group"].tolist() == ["plate", "sample"]
+    assert frame["ICC"].sum() == pytest.approx(lmm.icc(m).adjusted)
+    assert lmm.r2_nakagawa(m).marginal == 0.0
+
+
+def test_no_random_variance():
+    with pytest.warns(lmm.SingularFitWarning):
+        m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff2"))
+    assert lmm.icc(m).adjusted == pytest.approx(0.0, abs=1e-12)
