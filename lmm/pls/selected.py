@@ -87,12 +87,9 @@ class SelectedInverse:
     ----------
     batches : tuple
         Supernodes, parents before children.
-    widest : int
-        Columns of the largest supernode.
     """
 
     batches: tuple[_Batch, ...]
-    widest: int
 
     @classmethod
     def of(cls, indptr: IntVector, indices: IntVector) -> SelectedInverse:
@@ -107,10 +104,7 @@ class SelectedInverse:
         nodes = np.repeat(np.arange(len(first)), widths)
         after = below[first + widths - 1]
         parents = np.where(after < q, nodes[np.minimum(after, q - 1)], -1)
-        return cls(
-            tuple(_batches(indptr, indices, first, widths, counts[first], parents)),
-            int(widths.max()),
-        )
+        return cls(tuple(_batches(indptr, indices, first, widths, counts[first], parents)))
 
     def __call__(self, values: Vector) -> Vector:
         """Values of the inverse in the pattern of L, from the values of L: (1)."""

@@ -30,6 +30,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag
 
+from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
 from lmm.pls.grouped import cholesky, couplings, directions, gram, group_factor, per_term
@@ -131,7 +132,7 @@ class _System:
         return _backend(self.ordering.backend).Analysis(self._pattern)
 
     @cached_property
-    def selected(self) -> SelectedInverse:
+    def _selected(self) -> SelectedInverse:
         """Plan of the selected inverse."""
         return SelectedInverse.of(self._analysis.indptr, self._analysis.indices)
 
@@ -160,7 +161,7 @@ class _System:
 
     def inverse(self, L: Vector) -> Vector:
         """Entries of the inverse (m,) from the values of L."""
-        return self.selected(L)[self._where]
+        return self._selected(L)[self._where]
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +250,7 @@ class SparseSolver:
     @property
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
-        return self.system.selected.widest
+        return int(self.system.ordering.counts.max())
 
     @cached_property
     def _parts(self) -> tuple[slice, ...]:
@@ -290,11 +291,13 @@ class SparseSolver:
             entries.append(block.ravel())
         return np.concatenate(entries)
 
+    @limited
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
         state = self._state(factors)
         return terms_of(state.logdet, state.L)
 
+    @limited
     def solution(self, factors: Factors) -> PLSSolution:
         """Coefficients at given factors."""
         state = self._state(factors)
@@ -315,6 +318,7 @@ class SparseSolver:
 
     # Derivatives -----------------------------------------------------------------------------
 
+    @limited
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with exact first derivatives, and second ones by the average information."""
         state = self._state(factors)

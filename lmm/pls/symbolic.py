@@ -22,11 +22,17 @@ def factor_columns(matrix: sparse.csc_array) -> Iterator[IntVector]:
     """Rows below the diagonal of each column of L, for a symmetric matrix in its final order."""
     indptr, indices = matrix.indptr, matrix.indices
     children: dict[int, list[IntVector]] = {}
-    for j in range(matrix.shape[1]):
+    q = matrix.shape[1]
+    for j in range(q):
         own = indices[indptr[j] : indptr[j + 1]]
         below = own[np.searchsorted(own, j) + 1 :]
         if j in children:
-            below = np.unique(np.concatenate([below, *children.pop(j)]))
+            # Sorted runs: a stable sort merges them, where numpy.unique would hash.
+            rows = np.sort(np.concatenate([below, *children.pop(j)]), kind="stable")
+            below = rows[np.append(True, rows[1:] != rows[:-1])]
+        if len(below) == q - 1 - j:  # all that follows is dense
+            yield from (np.arange(i + 1, q) for i in range(j, q))
+            return
         if len(below) > 1:
             children.setdefault(int(below[0]), []).append(below[1:])
         yield below
