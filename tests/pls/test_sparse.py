@@ -1,4 +1,4 @@
-"""Sparse solvers agree with the dense oracle, with either library, and work without scikit-sparse."""
+"""Sparse solvers agree with the dense oracle, with either library, and without scikit-sparse."""
 
 import builtins
 import pickle
@@ -282,7 +282,7 @@ def test_fits_agree(backend):
     assert fit.optimum.value == pytest.approx(expected.optimum.value, rel=1e-12)
 
 
-# Without and with other versions of scikit-sparse --------------------------------------------------
+# Without and with other versions of scikit-sparse ------------------------------------------------
 
 
 @pytest.fixture
