@@ -32,6 +32,8 @@ __all__ = ["GroupedSolver"]
 
 # Levels per chunk: the working set of a chunk stays in the cache.
 CHUNK = 16384
+# Levels from which equal blocks are looked for.
+COLLAPSIBLE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +192,9 @@ def _chunks(A: Matrix, C: Matrix) -> Iterator[Levels]:
     """Cut into chunks; collapse levels with bitwise equal blocks where that pays."""
     k, _, n_levels = A.shape
     rows = A.reshape(k * k, n_levels).T
-    # A look at the first levels tells whether the full search can pay.
-    sample = _classes(rows[:256])
+    # A look at the first levels tells whether the full search can pay; for a few levels an
+    # evaluation costs its array calls, whatever their number.
+    sample = _classes(rows[:256]) if n_levels >= COLLAPSIBLE else np.arange(n_levels)
     if 4 * (sample.max() + 1) <= len(sample):
         classes = _classes(rows)
         counts = np.bincount(classes)
