@@ -205,12 +205,13 @@ def _quoted(term: str) -> str:
 
 def hypotheses(matrices: ModelMatrices, type_: AnovaType, fractions: bool) -> Hypotheses:
     """Contrast matrices of the terms that have columns in X."""
-    fixed = matrices.fixed
-    names = np.array(fixed.names)
-    found = {}
-    for j, (term, L) in enumerate(term_contrasts(matrices, type_).L.items(), start=1):
-        if len(L):
-            found[term] = pd.DataFrame(L, index=names[fixed.assign == j], columns=names)
+    contrasts = term_contrasts(matrices, type_)
+    columns = pd.Index(matrices.fixed.names)
+    found = {
+        term: pd.DataFrame(L, index=list(contrasts.rows[term]), columns=columns)
+        for term, L in contrasts.L.items()
+        if len(L)
+    }
     return Hypotheses(found, fractions)
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.linalg import null_space
 
 from lmm._types import Matrix, Vector
 from lmm.comparison import Comparable
@@ -20,6 +19,7 @@ from lmm.criterion import ProfiledCriterion
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.inference.base import DdfMethod, FTest
+from lmm.inference.contrasts import restriction
 from lmm.inference.ddf import check_contrasts, ddf_method
 from lmm.inference.lrt import check_comparable, chi_square_tail
 from lmm.optimize import minimize
@@ -40,8 +40,8 @@ __all__ = [
     "BootstrapComparison",
     "FComparison",
     "kr_modcomp",
+    "nested_contrasts",
     "pb_modcomp",
-    "restriction",
     "sat_modcomp",
 ]
 
@@ -150,7 +150,7 @@ def _f_comparison(
     method: DdfMethod, large: Comparable, small: Comparable | ArrayLike
 ) -> FComparison:
     if isinstance(getattr(small, "fit", None), Fit):
-        L = restriction(large.fit, small.fit)  # type: ignore[union-attr]
+        L = nested_contrasts(large.fit, small.fit)  # type: ignore[union-attr]
         text = f"small : {_line(small.formula)}"  # type: ignore[union-attr]
     else:
         L = check_contrasts(method.fit, small)  # type: ignore[arg-type]
@@ -159,7 +159,7 @@ def _f_comparison(
     return FComparison(_line(large.formula), text, method.name, method.f_test(L))
 
 
-def restriction(large: Fit, small: Fit) -> Matrix:
+def nested_contrasts(large: Fit, small: Fit) -> Matrix:
     """L (q, p) with ``L beta = 0`` in the larger model where the smaller one holds.
 
     Raises
@@ -174,15 +174,15 @@ def restriction(large: Fit, small: Fit) -> Matrix:
             f"the larger model comes first: it has {X.shape[1]} fixed effects, the second one "
             f"{X_small.shape[1]}"
         )
-    C = np.linalg.lstsq(X, X_small, rcond=None)[0]
-    left = np.linalg.norm(X_small - X @ C, axis=0)
+    Q = np.linalg.qr(X)[0]
+    left = np.linalg.norm(X_small - Q @ (Q.T @ X_small), axis=0)
     outside = np.flatnonzero(left > NESTED * np.linalg.norm(X_small, axis=0))
     if len(outside):
         raise DataError(
             f"the models are not nested: {small.matrices.fixed.names[outside[0]]!r} of the "
             "smaller one is not a combination of the larger one's fixed effects"
         )
-    return np.asarray(null_space(C.T).T)
+    return restriction(X, X_small)
 
 
 # Parametric bootstrap ----------------------------------------------------------------------------

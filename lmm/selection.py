@@ -15,6 +15,7 @@ from lmm.errors import DataError, nearest
 from lmm.fixed_tests import anova_frame
 from lmm.formula import RandomTerm, deparse, expand_terms, update_formula
 from lmm.inference.base import DdfMethod, FTest
+from lmm.inference.contrasts import deletion_contrasts
 from lmm.inference.ddf import ddf_method
 from lmm.inference.lrt import check_comparable, chi_square_tail
 from lmm.report.printed import AnovaTable
@@ -175,13 +176,11 @@ def drop1_f(model: Comparable, scope: Sequence[str] | None, ddf: str) -> AnovaTa
 
 
 def _marginal_tests(method: DdfMethod, labels: Sequence[str]) -> dict[str, FTest | None]:
-    """Joint tests of the terms' own coefficients."""
-    fixed = method.fit.matrices.fixed
-    identity = np.eye(len(fixed.assign))
+    """Test of each term against the model without it; None where that is the same model."""
     tests: dict[str, FTest | None] = {}
     for label in labels:
-        rows = identity[fixed.assign == fixed.term_labels.index(label) + 1]
-        tests[label] = method.f_test(rows) if len(rows) else None
+        L = deletion_contrasts(method.fit.matrices, label)
+        tests[label] = method.f_test(L) if len(L) else None
     return tests
 
 

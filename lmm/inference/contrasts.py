@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import qr, solve_triangular
+from scipy.linalg import null_space, qr, solve_triangular
 
 from lmm._types import IntVector, Matrix
 from lmm.design.fixed import (
@@ -47,6 +47,8 @@ __all__ = [
 AnovaType = Literal["I", "II", "III"]
 TYPES = {"I": "I", "II": "II", "III": "III", "1": "I", "2": "II", "3": "III"}
 
+# Singular values below this fraction of the largest count as zero.
+RANK = 1e-8
 # Entries of a contrast below this are rounding errors of zero.
 ZERO = 1e-9
 # Coding whose coefficients compare each level with one reference level.
@@ -64,6 +66,9 @@ class TermContrasts:
     L : dict of str to (d, p) array
         Contrast matrix by term label, in the model's order; d is 0 where all columns of the term
         were dropped.
+    rows : dict of str to tuple of str
+        Names of the rows: the coefficients that they begin with (in type III those of treatment
+        contrasts).
     missing_cells : tuple of str
         Combinations of levels that do not occur in the data (only looked for in type III, whose
         hypotheses then depend on which cells are missing).
@@ -71,6 +76,7 @@ class TermContrasts:
 
     type: AnovaType
     L: dict[str, Matrix]
+    rows: dict[str, tuple[str, ...]]
     missing_cells: tuple[str, ...] = ()
 
 
@@ -103,11 +109,47 @@ def term_contrasts(matrices: ModelMatrices, type_: AnovaType) -> TermContrasts:
     fixed = matrices.fixed
     if type_ == "I":
         rows = _sequential(matrices.X)
-        return TermContrasts(type_, _by_term(fixed, rows))
+        return TermContrasts(type_, _by_term(fixed, rows), _names_by_term(fixed))
     containing = containing_terms(fixed)
     if type_ == "II":
-        return TermContrasts(type_, _type_two(matrices, containing))
+        return TermContrasts(type_, _type_two(matrices, containing), _names_by_term(fixed))
     return _type_three(matrices, containing)
+
+
+def deletion_contrasts(matrices: ModelMatrices, label: str) -> Matrix:
+    """L (d, p) with ``L beta = 0`` in the model without a term that no other contains.
+
+    Its own coefficients; fewer where dropped columns of other terms could take their place.
+    """
+    fixed = matrices.fixed
+    term = fixed.term_labels.index(label) + 1
+    own = np.eye(matrices.p)[fixed.assign == term]
+    if not fixed.dropped:
+        return own
+    others = fixed.layout.assign != term
+    X_rest = fixed.layout.matrix(matrices.frame.columns, matrices.n)[:, others]
+    L = restriction(matrices.X, X_rest)
+    return np.asarray(own if len(L) == len(own) else L)
+
+
+def restriction(X: Matrix, smaller: Matrix) -> Matrix:
+    """L (d, p) with ``L beta = 0`` where ``X beta`` lies in the span of `smaller`'s columns.
+
+    Parameters
+    ----------
+    X : (n, p) array
+        Columns of a model.
+    smaller : (n, p0) array
+        Columns within their span.
+
+    Examples
+    --------
+    >>> X = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+    >>> np.abs(restriction(X, X[:, :1]))
+    array([[0., 1.]])
+    """
+    C = _coordinates(X, smaller)
+    return np.asarray(null_space(C.T, rcond=RANK).T)
 
 
 def containing_terms(fixed: FixedEffects) -> tuple[tuple[int, ...], ...]:
@@ -133,6 +175,13 @@ def containing_terms(fixed: FixedEffects) -> tuple[tuple[int, ...], ...]:
 
 def _by_term(fixed: FixedEffects, rows: Matrix) -> dict[str, Matrix]:
     return {label: rows[fixed.assign == j] for j, label in enumerate(fixed.term_labels, start=1)}
+
+
+def _names_by_term(fixed: FixedEffects) -> dict[str, tuple[str, ...]]:
+    names = np.array(fixed.names)
+    return {
+        label: tuple(names[fixed.assign == j]) for j, label in enumerate(fixed.term_labels, start=1)
+    }
 
 
 def _sequential(X: Matrix) -> Matrix:
@@ -164,44 +213,38 @@ def _type_three(matrices: ModelMatrices, containing: Sequence[tuple[int, ...]]) 
     columns = frame.columns
     indicators = lay_out_indicators(fixed.layout, columns)
     X_o = indicators.matrix(columns, frame.n)
-    X, assign = _reference_coded(matrices)
-    K = _inner_products(X, X_o)
-    back = _coordinates(X, matrices.X)
-    L = {}
+    X, assign, names = _reference_coded(matrices)
+    C = _coordinates(X, X_o)
+    K = C @ C.T
+    back = None if X is matrices.X else _coordinates(X, matrices.X)
+    L, row_names = {}, {}
     for j, (label, above) in enumerate(zip(fixed.term_labels, containing, strict=True), start=1):
         own, last = np.flatnonzero(assign == j), np.flatnonzero(np.isin(assign, above))
         rows = np.eye(len(assign))[own]
         if len(own) and len(last):
             rows[:, last] = -np.linalg.solve(K[np.ix_(last, last)], K[np.ix_(last, own)]).T
         L[label] = _cleared(rows if back is None else rows @ back)
-    return TermContrasts("III", L, _empty_cells(indicators, X_o))
+        row_names[label] = tuple(names[k] for k in own)
+    return TermContrasts("III", L, row_names, _empty_cells(indicators, X_o))
 
 
-def _reference_coded(matrices: ModelMatrices) -> tuple[Matrix, IntVector]:
-    """X with treatment contrasts, dependent columns dropped, and the terms of its columns."""
+def _reference_coded(matrices: ModelMatrices) -> tuple[Matrix, IntVector, tuple[str, ...]]:
+    """X with treatment contrasts, dependent columns dropped; terms and names of its columns."""
     fixed, columns = matrices.fixed, matrices.frame.columns
     codings = [c.contrasts for term in fixed.layout.codings for c in term.values()]
     if all(coding in REFERENCE_CODING for coding in codings):
-        return matrices.X, fixed.assign
+        return matrices.X, fixed.assign, fixed.names
     treatment = dict.fromkeys(fixed.levels, "contr.treatment")
     layout: Layout = lay_out(fixed.layout.predictor, columns, treatment)
     X = layout.matrix(columns, matrices.n)
     kept = independent_columns(X)
-    return X[:, kept], layout.assign[kept]
+    return X[:, kept], layout.assign[kept], tuple(layout.names[j] for j in kept)
 
 
-def _coordinates(X: Matrix, other: Matrix) -> Matrix | None:
-    """C with ``other = X C``; None where the two are the same array."""
-    if X is other:
-        return None
+def _coordinates(X: Matrix, other: Matrix) -> Matrix:
+    """C with ``other = X C``."""
     Q, R = qr(X, mode="economic")
     return np.asarray(solve_triangular(R, Q.T @ other))
-
-
-def _inner_products(X: Matrix, X_o: Matrix) -> Matrix:
-    """``K = C C'`` with ``X_o = X C``, (p, p)."""
-    C = _coordinates(X, X_o)
-    return np.eye(X.shape[1]) if C is None else C @ C.T
 
 
 def _empty_cells(indicators: Layout, X_o: Matrix) -> tuple[str, ...]:
