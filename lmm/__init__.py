@@ -22,7 +22,6 @@ from lmm.errors import (
     SingularFitWarning,
 )
 from lmm.formula import parse_formula
-from lmm.inference.many import refit_many
 from lmm.model import LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import lmer, lmer_arrays, load
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from lmm.comparison import anova
     from lmm.effect_sizes import get_variance, icc, model_performance, r2_nakagawa
     from lmm.getme import get_me
+    from lmm.inference.many import refit_many
     from lmm.marginal import emmeans, emtrends, joint_tests
     from lmm.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
     from lmm.robust import coef_test, vcov_cr
@@ -52,6 +52,7 @@ else:
         "model_performance": "lmm.effect_sizes",
         "pb_modcomp": "lmm.modcomp",
         "r2_nakagawa": "lmm.effect_sizes",
+        "refit_many": "lmm.inference.many",
         "sat_modcomp": "lmm.modcomp",
         "simulate_formula": "lmm.simulate",
         "vcov_cr": "lmm.robust",
