@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import pandas as pd
 from lmm._types import Matrix, Vector
 from lmm.errors import DataError, nearest
 from lmm.expression import Call, parse_tilde, variables
-from lmm.inference.base import TTests
+from lmm.inference.base import FTest, TTests
 from lmm.inference.ddf import ddf_method
 from lmm.inference.marginal import (
     ADJUSTMENTS,
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["EmmeansList", "Estimates", "JointTests", "emmeans", "emtrends", "joint_tests"]
+
+JointTest: TypeAlias = tuple[dict[str, Any], FTest | None, bool]
+"""Labels, the test if there is something to test, and whether something is not estimable."""
 
 # Responses on these scales are said to be, since means of them are not means of the response.
 SCALES = ("log", "log2", "log10", "log1p", "sqrt")
@@ -275,7 +278,8 @@ class Estimates:
     def _p_values(self, family: Family, t: Vector) -> Vector:
         return adjusted_p_values(self.adjustment, t, family)
 
-    def _by_group(self, tests: TTests, compute: Any) -> Vector:
+    def _by_group(self, tests: TTests, compute: Callable[[Family, Vector], Vector]) -> Vector:
+        """Values (r,) computed from the estimable tests of each group."""
         values = np.full(len(self.L), np.nan)
         for _, rows in self._groups():
             rows = rows[np.isfinite(tests.std_error[rows])]
@@ -400,7 +404,7 @@ class JointTests:
     by: tuple[str, ...]
 
     @classmethod
-    def of(cls, tests: Sequence[tuple[Any, ...]], by: tuple[str, ...]) -> JointTests:
+    def of(cls, tests: Sequence[JointTest], by: tuple[str, ...]) -> JointTests:
         """Make a table of (labels, F test or None, whether something is not estimable)."""
         rows = [
             {
@@ -594,7 +598,7 @@ def joint_tests(
         for term in combinations(tested, size)
         if any(set(term) <= source for source in sources)
     ]
-    tests: list[Any] = []
+    tests: list[JointTest] = []
     for labels, index in _cells(grid, by):
         for term in terms:
             L = _interaction(grid, rows, term, index)

@@ -24,6 +24,7 @@ from lmm.formula import Formula, update_formula
 from lmm.optimize import Optimum, Report, minimize, silent
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
     from scipy import sparse
 
@@ -1186,6 +1187,12 @@ class LinearMixedModel:
         from lmm.diagnostics import check_convergence
 
         return check_convergence(self.fit, gradient_tol, singular_tol, hessian_tol)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Pearson residuals against fitted values; `lmm.plots` has more."""
+        from lmm.plots import residuals_vs_fitted
+
+        return residuals_vs_fitted(self, ax)
 
     def all_fit(self, optimizers: Iterable[str | Optimizer] | None = None) -> AllFit:
         """Fit with every optimizer (or those given), from the default start, to compare them."""

@@ -200,6 +200,21 @@ def test_slope_of_a_bent_covariate_is_that_at_the_point(models):
     np.testing.assert_allclose(slopes["Days.trend"], expected, rtol=1e-6)
 
 
+def test_a_covariate_with_two_values_has_a_slope(models):
+    slope = lmm.emtrends(models["s1"], "~ 1", var="two").to_frame()
+    assert slope["two.trend"].item() == pytest.approx(models["s1"].fixef()["two"])
+    between = lmm.emmeans(models["s1"], "two", at={"two": [0.25, 0.5]}, weights="proportional")
+    difference = np.diff(between.to_frame()["emmean"]).item()
+    assert difference == pytest.approx(models["s1"].fixef()["two"] / 4)
+
+
+def test_a_number_made_a_factor_has_levels_only(models):
+    with pytest.raises(lmm.DataError, match="'two' is a factor"):
+        lmm.emtrends(models["s2"], "~ 1", var="two")
+    with pytest.raises(lmm.DataError, match=r"no level 0\.5"):
+        lmm.emmeans(models["s2"], "two", at={"two": 0.5})
+
+
 def test_joint_tests_are_type_iii(models):
     ours = lmm.joint_tests(models["f2"], ddf="satterthwaite").to_frame()
     np.testing.assert_allclose(ours["F.ratio"], [0.2488, 20.5199, 1.0062], rtol=2e-4)

@@ -61,11 +61,11 @@ class Axis:
         Column of the data.
     levels : tuple
         Labels of a factor (truth values: False, True), or numbers.
-    kind : {"factor", "logical", "number"}
-        What the levels are.
+    kind : {"factor", "logical", "numbered", "covariate"}
+        Numbered: numbers that the formula turns into a factor.
     codes : (n,) int array or None
-        Level of each row of the data, -1 for none; None for a covariate, whose rows all count for
-        each of its values.
+        Level of each row of the data, -1 for none; None for a covariate of which all rows count
+        for each of its values.
     """
 
     name: str
@@ -75,8 +75,8 @@ class Axis:
 
     def values(self) -> np.ndarray:
         """Levels as a column of data."""
-        types = {"factor": object, "logical": bool, "number": float}
-        return np.array(self.levels, dtype=types[self.kind])
+        types: dict[str, type] = {"factor": object, "logical": bool}
+        return np.array(self.levels, dtype=types.get(self.kind, float))
 
     def at(self, levels: Sequence[Any]) -> Axis:
         """The axis at other levels.
@@ -86,16 +86,16 @@ class Axis:
         DataError
             The factor has no such level.
         """
-        if self.kind == "number":
+        if self.kind in ("numbered", "covariate"):
             chosen: tuple[Level, ...] = tuple(float(level) for level in levels)
-            if self.codes is None:
-                return replace(self, levels=chosen)
         else:
             chosen = tuple(level if level in self.levels else str(level) for level in levels)
-            for level in chosen:
-                if level not in self.levels:
-                    hint = nearest(str(level), map(str, self.levels))
-                    raise DataError(f"{self.name!r} has no level {level!r}.{hint}")
+        unknown = [level for level in chosen if level not in self.levels]
+        if self.kind == "covariate" and (unknown or self.codes is None):
+            return replace(self, levels=chosen, codes=None)
+        if unknown:
+            hint = nearest(str(unknown[0]), map(str, self.levels))
+            raise DataError(f"{self.name!r} has no level {unknown[0]!r}.{hint}")
         assert self.codes is not None
         position = {level: i for i, level in enumerate(chosen)}
         new = np.array([*(position.get(level, -1) for level in self.levels), -1])
@@ -133,7 +133,7 @@ class ReferenceGrid:
     def rows(self, **shifts: float) -> Matrix:
         """Rows of the model matrix, dropped columns too, (*shape, P); covariates shifted."""
         values = [
-            axis.values() + shifts.get(axis.name, 0.0) if axis.kind == "number" else axis.values()
+            axis.values() + shifts[axis.name] if axis.name in shifts else axis.values()
             for axis in self.axes
         ]
         mesh = np.meshgrid(*values, indexing="ij") if values else []
@@ -152,7 +152,7 @@ class ReferenceGrid:
             The covariate is not a number of the fixed part.
         """
         axis = self.axis(name)
-        if axis.kind != "number" or axis.codes is not None:
+        if axis.kind != "covariate":
             raise DataError(f"{name!r} is a factor of the model: it has no slope")
         # Wide enough to round little, narrow enough that a spline or polynomial bends little.
         step = 1e-4 * max(1.0, float(np.max(np.abs(axis.values()))))
@@ -291,5 +291,5 @@ def _axis(
     assert isinstance(column, np.ndarray)
     found, codes = np.unique(column, return_inverse=True)
     if coerced or len(found) <= KEPT_VALUES:
-        return Axis(name, tuple(found.tolist()), "number", codes)
-    return Axis(name, tuple(reduce(column)), "number", None)
+        return Axis(name, tuple(found.tolist()), "numbered" if coerced else "covariate", codes)
+    return Axis(name, tuple(reduce(column)), "covariate", None)
