@@ -123,13 +123,13 @@ def deletion_contrasts(matrices: ModelMatrices, label: str) -> Matrix:
     """
     fixed = matrices.fixed
     term = fixed.term_labels.index(label) + 1
-    own = np.eye(matrices.p)[fixed.assign == term]
+    own: Matrix = np.eye(matrices.p)[fixed.assign == term]
     if not fixed.dropped:
         return own
     others = fixed.layout.assign != term
     X_rest = fixed.layout.matrix(matrices.frame.columns, matrices.n)[:, others]
     L = restriction(matrices.X, X_rest)
-    return np.asarray(own if len(L) == len(own) else L)
+    return own if len(L) == len(own) else L
 
 
 def restriction(X: Matrix, smaller: Matrix) -> Matrix:

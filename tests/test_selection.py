@@ -1,0 +1,125 @@
+"""Random and fixed terms left out, and backward selection, against lmerTest."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import lmm
+from fits import fitted
+from reference import MODEL_IDS, load_reference
+from reference import load_table as reference_table
+from reference.inference import frame, load_inference, load_table
+
+REFERENCE = load_inference()
+# Smaller models may be singular.
+pytestmark = pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
+
+
+def fit(case):
+    return lmm.lmer(case["formula"], load_table(case["data"]), reml=case.get("reml", True))
+
+
+def lines(text):
+    """Lines without the spaces that R leaves at their ends."""
+    return [line.rstrip() for line in (text.split("\n") if isinstance(text, str) else text)]
+
+
+@pytest.mark.parametrize("case", REFERENCE["ranovas"], ids=lambda case: case["formula"])
+def test_ranova_is_that_of_lmertest(case):
+    table = fit(case).ranova(case["reduce"])
+    expected = frame(case["table"])
+    assert list(table.to_frame().index) == list(expected.index)
+    assert_allclose(table.to_frame(), expected, rtol=1e-6)
+    assert lines(str(table)) == lines(case["text"])
+
+
+@pytest.mark.parametrize("model_id", [i for i in MODEL_IDS if load_reference(i).get("ranova")])
+def test_ranova_of_reference_models(model_id):
+    r = load_reference(model_id)
+    expected = frame(r["ranova"])
+    table = lmm.lmer(r["formula"], reference_table(r["data"])).ranova().to_frame()
+    assert list(table.index) == list(expected.index)
+    assert_allclose(table, expected, rtol=1e-5)
+
+
+def test_independent_effects_are_left_out_one_by_one():
+    table = fitted("independent").ranova().to_frame()
+    assert list(table.index) == ["<none>", "(1 | Subject)", "Days in (0 + Days | Subject)"]
+    assert_allclose(table["LRT"].iloc[1:], [22.856, 42.796], atol=5e-4)
+
+
+# The last random term stays where lmerTest goes on with lm(): see the next test.
+STEPS = [case for case in REFERENCE["steps"] if case["data"] != "flat"]
+
+
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case["formula"])
+def test_step_is_that_of_lmertest(case):
+    m = fit(case)
+    selection = m.step()
+    for found, expected in ((selection.random, case["random"]), (selection.fixed, case["fixed"])):
+        table, expected = found.to_frame(), frame(expected)
+        assert list(table.index) == list(expected.index)
+        assert_allclose(table, expected, rtol=1e-5)
+    if case["data"] != "carrots":  # a digit of F differs there, between the optima
+        assert lines(str(selection)) == lines(case["text"])
+    assert selection.get_model() is selection.model
+    assert isinstance(selection.model, lmm.LinearMixedModel)
+
+
+def test_one_random_term_stays():
+    control = lmm.LmerControl(check_conv_singular="ignore")
+    m = lmm.lmer("y ~ A + x + (1|g) + (1|h)", load_table("flat"), control=control)
+    selection = m.step(reduce_fixed=False)
+    assert selection.random.to_frame()["Eliminated"].tolist()[1:] == [1.0, 0.0]
+    assert str(selection.get_model().formula) == "y ~ A + x + (1 | h)"
+
+
+def test_independent_columns_of_a_factor_stay_independent():
+    table = load_table("unbalanced")
+    m = lmm.lmer("y ~ x + (A || g) + (1 | h)", table)
+    rows = m.ranova().to_frame()
+    assert list(rows.index) == ["<none>", "(1 | g)", "A in (0 + A || g)", "(1 | h)"]
+    smaller = lmm.lmer("y ~ x + (A || g)", table)
+    assert_allclose(rows["logLik"].iloc[3], smaller.loglik(), rtol=1e-9)
+
+
+def test_step_keeps_what_it_is_asked_to():
+    m = lmm.lmer("y ~ A*B + x + z + (1|g)", load_table("unbalanced"))
+    kept = m.step(keep=["z"], reduce_random=False).get_model()
+    assert "z" in kept.fit.matrices.fixed.term_labels
+    assert m.step(reduce_random=False, reduce_fixed=False).get_model() is m
+    with pytest.raises(lmm.DataError, match=r"no fixed term 'zz'.*'z'"):
+        m.step(keep=["zz"])
+
+
+def test_step_with_kenward_roger():
+    selection = lmm.lmer("y ~ A + z + (1|g)", load_table("unbalanced")).step("kenward-roger")
+    assert "Degrees of freedom method: Kenward-Roger" in str(selection)
+    assert "<table>" in selection._repr_html_()
+
+
+def test_drop1_with_f_names_its_method():
+    m = lmm.lmer("y ~ A*B + x + (1|g)", load_table("unbalanced"))
+    table = m.drop1(scope=["x"], test="F", ddf="kenward-roger")
+    assert str(table).startswith(
+        "Single term deletions using Kenward-Roger's method:\n\nModel:\ny ~ A * B + x + (1 | g)\n"
+    )
+    expected = m.anova(ddf="kenward-roger").to_frame().loc[["x"]]
+    assert_allclose(table.to_frame(), expected)
+
+
+def test_offsets_and_structures_stay_in_smaller_models():
+    table = load_table("unbalanced")
+    m = lmm.lmer("y ~ x + offset(z) + diag(1 + x | g) + (1 | h)", table)
+    rows = m.ranova().to_frame()
+    assert list(rows.index) == ["<none>", "x in diag(1 + x | g)", "(1 | h)"]
+    smaller = lmm.lmer("y ~ x + offset(z) + diag(1 | g) + (1 | h)", table)
+    assert_allclose(rows["logLik"].iloc[1], smaller.loglik(), rtol=1e-9)
+    assert_allclose(rows["npar"].iloc[1:], [5, 5])
+
+
+def test_without_random_terms_the_criterion_is_least_squares():
+    m = lmm.lmer("y ~ x + (1|g)", load_table("unbalanced"), reml=False)
+    rss = np.sum((m.y - m.X @ np.linalg.lstsq(m.X, m.y, rcond=None)[0]) ** 2)
+    expected = -0.5 * m.nobs * (1.0 + np.log(2.0 * np.pi * rss / m.nobs))
+    assert_allclose(m.ranova().to_frame().loc["(1 | g)", "logLik"], expected)
