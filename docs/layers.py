@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 ROOT = Path(__file__).parent.parent
-FILL, EDGE, WIDTH = "#e8f1f2", "#0a7d91", 9.2
+FILL, EDGE, WIDTH = "#e8f1f2", "#0a7d91", 10.6
 
 
 def layers() -> list[list[str]]:
