@@ -78,24 +78,19 @@ def boundary_weights(null: ModelMatrices, alternative: ModelMatrices) -> dict[in
         None where the fixed effects differ, or several random effects are added: the weights then
         depend on the information matrix.
     """
-    if null.fixed.names != alternative.fixed.names:
+    df = _added_parameters(null.terms, alternative.terms)
+    if df is None or null.fixed.names != alternative.fixed.names:
         return None
-    added = _added_effects(null.terms, alternative.terms)
-    if added is None or len(added) != 1:
-        return None
-    df = added[0]
     return {df - 1: 0.5, df: 0.5}
 
 
-def _added_effects(small: Sequence[ReTerm], large: Sequence[ReTerm]) -> list[int] | None:
-    """Parameters of each random effect that `large` has beyond `small`; None if not nested."""
+def _added_parameters(small: Sequence[ReTerm], large: Sequence[ReTerm]) -> int | None:
+    """Parameters of the one random effect that `large` has beyond `small`; None otherwise."""
     before, after = _effects(small), _effects(large)
-    if any(effect not in after for effect in before):
+    if not before < after or len(after) > len(before) + 1:
         return None
-    extra = [effect for effect in after if effect not in before]
-    gained = sum(term.covariance.n_theta for term in large)
-    gained -= sum(term.covariance.n_theta for term in small)
-    return [gained] if len(extra) == 1 else [0] * len(extra)
+    counts = [sum(term.covariance.n_theta for term in terms) for terms in (large, small)]
+    return counts[0] - counts[1]
 
 
 def _effects(terms: Sequence[ReTerm]) -> set[tuple[str, str]]:
