@@ -46,6 +46,8 @@ __all__ = [
 SNAP = 1e-5
 # A stationary point promises no larger decrease of the criterion than this ...
 STATIONARY = 1e-6
+# Nothing is to be gained where less than this fraction of the criterion is promised.
+ROUNDING = 1e-15
 # ... and has no Hessian eigenvalue below minus this fraction of the largest.
 SADDLE = 1e-6
 
@@ -130,14 +132,17 @@ def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Op
     free = ~at_zero(criterion, path.x)
     eigenvalues = np.linalg.eigvalsh(here.hessian[np.ix_(free, free)])
     status = _status(path, model, eigenvalues)
-    theta = criterion.to_theta(path.x)
-    message = "" if status is Status.CONVERGED else _advice(criterion, path, model, status)
+    x, value, n_evaluations = path.x, here.value, path.n_evaluations
+    if status is Status.CONVERGED and model.decrement > ROUNDING * abs(value):
+        x, value = _polished(criterion, path, model)
+        n_evaluations += 1
+    theta = criterion.to_theta(x)
     return Optimum(
         theta=theta,
-        x=path.x,
-        value=here.value,
+        x=x,
+        value=value,
         status=status,
-        n_evaluations=path.n_evaluations,
+        n_evaluations=n_evaluations,
         gradient=np.where(free, here.gradient, 0.0),
         decrement=model.decrement,
         hessian_eigenvalues=eigenvalues,
@@ -145,8 +150,18 @@ def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Op
         exact_hessian=here.exact,
         solver=criterion.pls.description,
         optimizer=optimizer.name,
-        message=message,
+        message="" if status is Status.CONVERGED else _advice(criterion, path, model, status),
     )
+
+
+def _polished(criterion: ProfiledCriterion, path: Path, model: LocalModel) -> tuple[Vector, float]:
+    """A last Newton step (x, value): it squares the distance to the optimum and costs a value.
+
+    The certificate stays that of the point before it.
+    """
+    x = _cleared(criterion, model.follow(model.newton_step())[0])
+    value = criterion.value(x)
+    return (x, value) if value <= path.here.value else (path.x, path.here.value)
 
 
 def _status(path: Path, model: LocalModel, eigenvalues: Vector) -> Status:

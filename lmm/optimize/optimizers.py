@@ -83,13 +83,13 @@ class FisherScoring:
     ----------
     max_evaluations : int, default 200
         Limit on evaluations of the criterion.
-    tolerance : float, default 1e-10
+    tolerance : float, default 1e-8
         Stop when the quadratic model promises less than this decrease of the criterion (times
         a thousandth of the criterion, where that is more than 1).
     """
 
     max_evaluations: int = 200
-    tolerance: float = 1e-10
+    tolerance: float = 1e-8
 
     name = "Fisher scoring"
 
@@ -137,7 +137,9 @@ def _score(walk: _Walk) -> bool:
     if walk.exhausted:
         return False
     target, taken = walk.model.score(walk.model.scoring_step())
-    return walk.model.promise(taken, walk.model.information) > NEAR and walk.descend(target)
+    promise = walk.model.promise(taken, walk.model.information)
+    # The first step is taken wherever it starts: for balanced data it is exact.
+    return promise > (NEAR if walk.n > 1 else STALLED) and walk.descend(target)
 
 
 def _leave_saddle(walk: _Walk) -> bool:
