@@ -61,7 +61,7 @@ def standardized_residuals(fit: Fit, hat: Vector) -> Vector:
 
     This is what lme4's ``rstudent`` gives; sigma is that of all rows.
     """
-    return fit.scaled_residuals / np.sqrt(1.0 - hat)
+    return np.asarray(fit.scaled_residuals / np.sqrt(1.0 - hat))
 
 
 def cooks_distance(fit: Fit, hat: Vector) -> Vector:
