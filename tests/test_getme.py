@@ -75,6 +75,17 @@ def test_factors_multiply_to_the_equations(name):
     assert part["devfun"](part["theta"]) == pytest.approx(m.optimum.value)
 
 
+def test_the_pattern_of_lambda_does_not_depend_on_theta():
+    matrices = fitted("slopes").fit.matrices
+    for theta in ([0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 2.0, 3.0]):
+        Lambdat = matrices.Lambdat(np.array(theta))
+        np.testing.assert_array_equal(
+            np.array(theta)[lmm.get_me(fitted("slopes"), "Lind")], Lambdat.data
+        )
+        factor = matrices.factors(np.array(theta))[0]
+        np.testing.assert_array_equal(Lambdat.toarray(), np.kron(np.eye(18), factor.T))
+
+
 def test_weights_enter_the_factors():
     data = lmm.load_dataset("sleepstudy").assign(w=np.linspace(1.0, 3.0, 180))
     m = lmm.lmer("Reaction ~ Days + (Days | Subject)", data, weights="w")

@@ -228,9 +228,17 @@ class ModelMatrices:
         return sparse.csc_array(sparse.vstack([term.Zt for term in self.terms], format="csc"))
 
     def Lambdat(self, theta: Vector) -> sparse.csc_array:
-        """Transposed relative covariance factor, (q, q) upper triangular, for theta."""
-        blocks = [
-            sparse.kron(sparse.eye_array(term.n_levels), factor.T, format="csc")
-            for term, factor in zip(self.terms, self.factors(theta), strict=True)
-        ]
-        return sparse.csc_array(sparse.block_diag(blocks, format="csc"))
+        """Transposed relative covariance factor, (q, q) upper triangular, for theta.
+
+        Its pattern is that of the structure: where theta is zero, zeros are stored.
+        """
+        rows, columns, values, start = [], [], [], 0
+        for term, part in zip(self.terms, self.theta_slices, strict=True):
+            first = start + term.size * np.arange(term.n_levels)[:, None]
+            i, j = term.covariance.positions
+            rows.append((first + j).ravel())
+            columns.append((first + i).ravel())
+            values.append(np.tile(theta[part], term.n_levels))
+            start += term.q
+        where = np.concatenate(rows), np.concatenate(columns)
+        return sparse.csc_array((np.concatenate(values), where), shape=(self.q, self.q))
