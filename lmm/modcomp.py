@@ -15,14 +15,13 @@ from numpy.typing import ArrayLike
 
 from lmm._types import Matrix, Vector
 from lmm.comparison import Comparable
-from lmm.criterion import ProfiledCriterion
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.inference.base import DdfMethod, FTest
 from lmm.inference.contrasts import restriction
 from lmm.inference.ddf import check_contrasts, ddf_method
 from lmm.inference.lrt import check_comparable, chi_square_tail
-from lmm.optimize import minimize
+from lmm.inference.many import refit_many
 from lmm.report.format import (
     SIGNIFICANCE_LEGEND,
     format_numbers,
@@ -320,28 +319,23 @@ def pb_modcomp(
     if nsim < 1:
         raise ValueError(f"nsim must be at least 1, not {nsim}.")
     check_comparable([large.fit, small.fit])
-    fits = [model.refit_ml().fit for model in (large, small)]
+    models = [model.refit_ml() for model in (large, small)]
+    fits = [model.fit for model in models]
     df = fits[0].n_parameters - fits[1].n_parameters
     if df < 1:
         raise DataError(
             f"the larger model comes first: it has {fits[0].n_parameters} parameters, the second "
             f"one {fits[1].n_parameters}"
         )
-    responses = simulate(fits[1], nsim, seed).to_numpy()
-    responses = np.array([fits[1].matrices.frame.response_values(y) for y in responses.T])
-    deviances = [_deviances(fit.criterion, fit.theta, responses) for fit in fits]
+    responses = simulate(fits[1], nsim, seed)
+    deviances = [refit_many(model, responses, df=False).criterion for model in models]
     return BootstrapComparison(
         _line(large.formula),
         _line(small.formula),
         max(0.0, 2.0 * (fits[0].loglik - fits[1].loglik)),
         df,
-        deviances[1] - deviances[0],
+        (deviances[1] - deviances[0]).to_numpy(),
     )
-
-
-def _deviances(criterion: ProfiledCriterion, start: Vector, responses: Matrix) -> Vector:
-    """Minimum of a criterion for each response (r, n)."""
-    return np.array([minimize(criterion.with_response(y), start=start).value for y in responses])
 
 
 # Texts -------------------------------------------------------------------------------------------
