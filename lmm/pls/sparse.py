@@ -14,7 +14,7 @@ lost against 1. With S = Omega^-1 Lambda'Z'[X y] this gives
     Z'V^-1[X y] = Lambda^-T S,   Z'V^-1 Z = Lambda^-T (I - Omega^-1) Lambda^-1                   (2)
 
 of which the gradient needs the diagonal blocks: entries of Omega^-1 where Z'Z has entries
-(`lmm.pls.selected`; docs/theory, "Sparse tails").
+(`lmm.pls.selected`). See docs/theory/sparse-tail.md, eqns. 1-5.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ __all__ = ["SparseSolver", "cholmod_solver", "sparse_or_none", "sparse_solver"]
 FLOOR = 1e-8
 # From this s on, diagonal blocks of (2) are (I - Omega^-1) / s^2; below, U'A Lambda Omega^-1 / s.
 REGULAR = 1e-2
-# Columns of a dense tail (`lmm.pls.crossed`) below which it is taken without looking further, and
-# from which its matrices would not fit the memory of most machines.
-SMALL_TAIL, LARGE_TAIL = 3000, 10_000
-# Seconds per operation of a sparse evaluation over those of a dense one.
-PENALTY = 5.0
+# Operations of a dense tail that the search for an order costs, per random effect.
+LOOK = 1e6
+# Columns from which the matrices of a dense tail do not fit the memory of most machines.
+LARGE_TAIL = 10_000
+# Time of an operation of a sparse evaluation over that of a dense one.
+PENALTY = {"cholmod": 2.0, "scipy": 5.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,7 +245,8 @@ class SparseSolver:
         return (
             f"{self.name}: sparse factor of all {len(self.B)} random effects by {library}, "
             f"{ordering.name} order, {ordering.counts.sum():.2g} entries, "
-            f"{ordering.flops / 1e9:.2g} Gflop"
+            f"{ordering.flops / 1e9:.2g} Gflop; a dense tail would have "
+            f"{_tail_size(self.problem)} columns"
         )
 
     @property
@@ -438,16 +440,21 @@ def sparse_or_none(problem: Problem) -> SparseSolver | None:
 
     The alternative is a dense tail for all groups but the largest, unless factors are nested. An
     evaluation with gradient takes about q_T^3 operations for a dense tail of q_T columns, and three
-    factorizations, slower by `PENALTY`, for a sparse factor (docs/decisions/solvers).
+    factorizations, slower by `PENALTY`, for a sparse factor (docs/decisions/solvers.md).
     """
-    sizes = [group.q for group in problem.groups]
-    tail = sum(sizes) - max(sizes)
-    if tail < SMALL_TAIL or chain(problem.groups) is not None:
+    tail, q = _tail_size(problem), sum(group.q for group in problem.groups)
+    if float(tail) ** 3 < LOOK * q or chain(problem.groups) is not None:
         return None
     solver = sparse_solver(problem)
-    if tail < LARGE_TAIL and 3.0 * PENALTY * solver.system.ordering.flops > float(tail) ** 3:
-        return None
-    return solver
+    ordering = solver.system.ordering
+    dense_is_cheaper = 3.0 * PENALTY[ordering.backend] * ordering.flops > float(tail) ** 3
+    return None if tail < LARGE_TAIL and dense_is_cheaper else solver
+
+
+def _tail_size(problem: Problem) -> int:
+    """Random effects of all groups but the largest."""
+    sizes = [group.q for group in problem.groups]
+    return sum(sizes) - max(sizes)
 
 
 def _solver(problem: Problem, backend: str) -> SparseSolver:

@@ -266,7 +266,7 @@ def test_auto_keeps_small_tails_dense(formula):
 
 
 def test_auto_keeps_a_tail_dense_that_fills_up(monkeypatch):
-    monkeypatch.setattr(solvers, "SMALL_TAIL", 100)
+    monkeypatch.setattr(solvers, "LOOK", 0.0)
     table = large_tail(n_levels=150, n=6000, spread=75)
     solver = choose_solver(lmm.build_matrices("y ~ 1 + (1 | a) + (1 | b)", table), "auto")
     assert solver.name == "block"
