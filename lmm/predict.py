@@ -150,7 +150,7 @@ def _margin(fit: Fit, query: _Query, interval: str, level: float) -> Vector:
     """Half-width of intervals that allow for the estimation of the covariance parameters.
 
     With C the covariance of the estimated x and the means' derivatives d in x, the mean squared
-    error is estimated by ``variance + 2 d'C d`` (Prasad & Rao, 1990, JASA 85, eqn. 3.6: estimates
+    error is estimated by ``variance + 2 d'C d`` (Prasad & Rao, 1990, JASA 85, 163-171: estimates
     at x-hat are too small by ``d'C d``, and leave out another one). The degrees of freedom of a
     variance v with derivatives g are ``2 v^2 / (g'C g + 2 v^2 / nu)`` (Satterthwaite, 1946), the
     second part for sigma given x.
