@@ -1,4 +1,4 @@
-"""The profiled deviance and REML criterion, with gradient and Hessian.
+"""The profiled deviance and REML criterion, with gradient and Hessian (docs/theory/criterion.md).
 
 With nu = n (ML) or n - p (REML) and the values of `lmm.pls.base`,
 

@@ -1,7 +1,9 @@
 """Local coordinates of the covariances, and the quadratic model of the criterion in them.
 
+Equations 1 to 5 of docs/theory/optimizer.md ("eqn." below).
+
 The covariance ``Gamma = V D V'`` of a term (over sigma^2, whitened) moves by a symmetric S in the
-frame of its eigenvectors: ``Gamma(S) = V (1 + S) D (1 + S) V'``. These are the geodesics of the
+frame of its eigenvectors: ``Gamma(S) = V (1 + S) D (1 + S) V'`` (eqn. 2). These are the geodesics of the
 Bures-Wasserstein metric (Bhatia, Jain & Lim 2019, Expo. Math. 37, 165-191): standard
 deviations change linearly, eigenvectors may turn freely even where an eigenvalue is zero, and no
 triangular factor distinguishes one column from another. On the boundary, where D has zeros, S only
@@ -234,11 +236,11 @@ class LocalModel:
         return values, self.metric @ vectors
 
     def scoring_step(self) -> Vector:
-        """Step (c,) to the minimum by the expected information."""
+        """Step (c,) to the minimum by the expected information, eqn. 1."""
         return np.asarray(-self.metric @ (self.metric.T @ self.gradient))
 
     def newton_step(self, damping: float = 0.0) -> Vector:
-        """Step (c,) to the minimum by the Hessian.
+        """Step (c,) to the minimum by the Hessian, eqn. 4.
 
         Its eigenvalues relative to the information enter by absolute value, plus `damping`.
         """

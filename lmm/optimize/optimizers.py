@@ -1,6 +1,6 @@
 """Optimizers of a criterion: frozen objects with their own validated options.
 
-The second-order one is derived in docs/theory/optimizer.md ("eqn." below).
+The second-order one is derived in docs/theory/optimizer.md.
 """
 
 from __future__ import annotations
