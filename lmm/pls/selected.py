@@ -3,12 +3,13 @@
 Columns of L with the same rows below form a supernode J with rows R below. By blocks, from the last
 supernode to the first (Takahashi, Fagan & Chin 1973; Erisman & Tinney 1975, Comm. ACM 18, 177),
 
-    S_RJ = -S_RR L_RJ L_JJ^-1,   S_JJ = L_JJ^-T L_JJ^-1 - (L_RJ L_JJ^-1)'S_RJ                    (1)
+    S_RJ = -S_RR L_RJ L_JJ^-1,   S_JJ = L_JJ^-T L_JJ^-1 - (L_RJ L_JJ^-1)'S_RJ                    (6)
 
-where S is the inverse. R lies within the rows of the parent supernode in the elimination tree, so
-that S_RR is a part of the parent's dense "front" S over its rows, and nothing is searched for.
-Supernodes of one shape with one parent are computed together: levels of a large grouping factor are
-many and alike, and array operations on single ones would cost more than the arithmetic.
+where S is the inverse (docs/theory/sparse-tail.md). R lies within the rows of the parent supernode in
+the elimination tree, so that S_RR is a part of the parent's dense "front" S over its rows, and
+nothing is searched for. Supernodes of one shape with one parent are computed together: levels of a
+large grouping factor are many and alike, and array operations on single ones would cost more than
+the arithmetic.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class SelectedInverse:
         return cls(tuple(_batches(indptr, indices, first, widths, counts[first], parents)))
 
     def __call__(self, values: Vector) -> Vector:
-        """Values of the inverse in the pattern of L, from the values of L: (1)."""
+        """Values of the inverse in the pattern of L, from the values of L: (6)."""
         inverse = np.empty_like(values)
         fronts: dict[int, Matrix] = {}
         waiting = [batch.children for batch in self.batches]

@@ -1,6 +1,6 @@
 """Any structure, by a sparse Cholesky factor of all random effects: CHOLMOD, or SciPy's SuperLU.
 
-    Omega = Lambda'Z'Z Lambda + I = P'L L'P                                                    (1)
+    Omega = Lambda'Z'Z Lambda + I = P'L L'P
 
 Its pattern is that of Z'Z: level pairs that occur together in some row. It is laid down once, from
 the codes (a product of sparse matrices would drop zeros that come and go with theta), ordered,
@@ -11,10 +11,10 @@ of Gamma will do, and this one can be inverted. Where an axis has no variance s 
 the rows of Omega^-1 scale with s, so that quotients by s keep their digits, and no more than s^2 is
 lost against 1. With S = Omega^-1 Lambda'Z'[X y] this gives
 
-    Z'V^-1[X y] = Lambda^-T S,   Z'V^-1 Z = Lambda^-T (I - Omega^-1) Lambda^-1                   (2)
+    Z'V^-1[X y] = Lambda^-T S,   Z'V^-1 Z = Lambda^-T (I - Omega^-1) Lambda^-1                   (4)
 
 of which the gradient needs the diagonal blocks: entries of Omega^-1 where Z'Z has entries
-(`lmm.pls.selected`). See docs/theory/sparse-tail.md, eqns. 1-5.
+(`lmm.pls.selected`). Equations: docs/theory/sparse-tail.md.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["SparseSolver", "cholmod_solver", "sparse_or_none", "sparse_solver"]
 
 # Standard deviation, in units of the noise of a level's own mean, that stands for none at all.
 FLOOR = 1e-8
-# From this s on, diagonal blocks of (2) are (I - Omega^-1) / s^2; below, U'A Lambda Omega^-1 / s.
+# From this s on, diagonal blocks of (4) are (I - Omega^-1) / s^2; below, U'A Lambda Omega^-1 / s.
 REGULAR = 1e-2
 # Operations of a dense tail that the search for an order costs, per random effect.
 LOOK = 1e6
@@ -217,10 +217,21 @@ class SparseSolver:
     system: _System
 
     @classmethod
-    def build(cls, problem: Problem, pairs: tuple[Pairs, ...], ordering: Ordering) -> SparseSolver:
-        """Accumulate what the pairs lack, for a given order of the random effects."""
-        B = [_flat(couplings(problem, group)) for group in problem.groups]
-        return cls(problem, pairs, np.concatenate(B), _System(*_entries(problem, pairs), ordering))
+    def build(cls, problem: Problem, backend: str) -> SparseSolver:
+        """Accumulate the cross-products of a problem and choose an order.
+
+        Parameters
+        ----------
+        problem : Problem
+            Standardized problem.
+        backend : str
+            ``"cholmod"`` or ``"scipy"``.
+        """
+        pairs = _level_pairs(problem)
+        rows, columns = _entries(problem, pairs)
+        B = np.concatenate([_flat(couplings(problem, group)) for group in problem.groups])
+        system = _System(rows, columns, _order(_symmetric(rows, columns, len(B)), backend))
+        return cls(problem, pairs, B, system)
 
     def with_response(self, y: Vector) -> SparseSolver:
         """The same design with another response (n,); the analysis is shared."""
@@ -348,7 +359,7 @@ class SparseSolver:
         )
 
     def _diagonal_blocks(self, state: _State) -> list[Matrix]:
-        """Diagonal blocks of Z'V^-1 Z by (2), (k, k, l) per group."""
+        """Diagonal blocks of Z'V^-1 Z by (4), (k, k, l) per group."""
         entries = self.system.inverse(state.factored.L)
         sizes = accumulate((pairs.A.size for pairs in self.pairs), initial=0)
         inverse = [
@@ -372,7 +383,7 @@ class SparseSolver:
         return F
 
     def _product_blocks(self, state: _State, inverse: list[Matrix], g: int) -> Matrix:
-        """Diagonal blocks of U'A Lambda Omega^-1 for one group, (k, k, l)."""
+        """Diagonal blocks of U'A Lambda Omega^-1 for one group, (k, k, l): (5)."""
         n_levels = self.problem.groups[g].n_levels
         total = np.zeros((len(state.s[g]), len(state.s[g]), n_levels))
         for pairs, block in zip(self.pairs, inverse, strict=True):
@@ -421,18 +432,18 @@ def cholmod_solver(problem: Problem) -> SparseSolver:
     ImportError
         scikit-sparse is not installed; the message says how to install it.
     """
-    if not has_cholmod():
+    if not _has_cholmod():
         raise ImportError(
             'solver="cholmod" needs scikit-sparse, which is not installed. Install the extra with '
             "pip install 'lmm[cholmod]' (it compiles against SuiteSparse: libsuitesparse-dev on "
             'Debian and Ubuntu), or use solver="auto" or "sparse", which work without it.'
         )
-    return _solver(problem, "cholmod")
+    return SparseSolver.build(problem, "cholmod")
 
 
 def sparse_solver(problem: Problem) -> SparseSolver:
     """The sparse solver with CHOLMOD where it is installed, else with SciPy's SuperLU."""
-    return _solver(problem, "cholmod" if has_cholmod() else "scipy")
+    return SparseSolver.build(problem, "cholmod" if _has_cholmod() else "scipy")
 
 
 def sparse_or_none(problem: Problem) -> SparseSolver | None:
@@ -457,12 +468,7 @@ def _tail_size(problem: Problem) -> int:
     return sum(sizes) - max(sizes)
 
 
-def _solver(problem: Problem, backend: str) -> SparseSolver:
-    pairs = _level_pairs(problem)
-    return SparseSolver.build(problem, pairs, _order(problem, pairs, backend))
-
-
-def has_cholmod() -> bool:
+def _has_cholmod() -> bool:
     """Whether scikit-sparse can be imported."""
     try:
         _backend("cholmod")
@@ -475,9 +481,8 @@ def _backend(name: str) -> Any:
     return import_module({"cholmod": "lmm.pls._sksparse", "scipy": "lmm.pls._superlu"}[name])
 
 
-def _order(problem: Problem, pairs: tuple[Pairs, ...], backend: str) -> Ordering:
-    """The library's order of the random effects with the fewest operations."""
-    pattern = _symmetric(*_entries(problem, pairs), _offsets(problem.groups)[-1])
+def _order(pattern: sparse.csc_array, backend: str) -> Ordering:
+    """The library's order of a symmetric pattern with the fewest operations."""
     found = []
     for name, permutation in _backend(backend).orderings(pattern):
         counts = column_counts(permuted(pattern, permutation))

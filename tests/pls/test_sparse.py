@@ -12,7 +12,7 @@ from scipy import sparse
 import lmm
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import NumericalError
-from lmm.pls import DenseSolver, choose_solver, standardize
+from lmm.pls import DenseSolver, SparseSolver, choose_solver, standardize
 from lmm.pls import sparse as solvers
 from lmm.pls.selected import SelectedInverse
 from lmm.pls.symbolic import column_counts, factor_columns, permuted
@@ -74,7 +74,7 @@ CROSSED = "y ~ x + (x | a) + (1 | b) + (0 + x || c)"
 def test_values_and_gradient_agree_with_the_oracle(model_id, backend):
     matrices = matrices_of(model_id)
     problem = standardize(matrices)
-    oracle, solver = DenseSolver(problem), solvers._solver(problem, backend)
+    oracle, solver = DenseSolver(problem), SparseSolver.build(problem, backend)
     rng = np.random.default_rng(7)
     for zero, reml in [(False, True), (False, False), (True, True)]:
         check_derivatives(oracle, solver, random_factors(matrices, rng, zero), reml)
@@ -100,14 +100,14 @@ def test_slopes_on_crossed_factors(backend, reml, zero):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
     factors = random_factors(matrices, np.random.default_rng(3), zero)
-    check_derivatives(DenseSolver(problem), solvers._solver(problem, backend), factors, reml)
+    check_derivatives(DenseSolver(problem), SparseSolver.build(problem, backend), factors, reml)
 
 
 def test_no_random_variation_at_all(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
     factors = tuple(np.zeros((term.size, term.size)) for term in matrices.terms)
-    check_derivatives(DenseSolver(problem), solvers._solver(problem, backend), factors, True)
+    check_derivatives(DenseSolver(problem), SparseSolver.build(problem, backend), factors, True)
 
 
 def test_coefficients_agree_with_the_oracle(backend):
@@ -115,7 +115,7 @@ def test_coefficients_agree_with_the_oracle(backend):
     problem = standardize(matrices)
     factors = random_factors(matrices, np.random.default_rng(5))
     expected = DenseSolver(problem).solution(factors)
-    actual = solvers._solver(problem, backend).solution(factors)
+    actual = SparseSolver.build(problem, backend).solution(factors)
     assert_close(actual.beta, expected.beta, 1e-10)
     for ours, theirs in zip(actual.effects, expected.effects, strict=True):
         assert_close(ours, theirs, 1e-10)
@@ -126,7 +126,9 @@ def test_coefficients_agree_with_the_oracle(backend):
 
 def test_gradient_agrees_with_central_differences(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
-    criterion = ProfiledCriterion(matrices, True, solvers._solver(standardize(matrices), backend))
+    criterion = ProfiledCriterion(
+        matrices, True, SparseSolver.build(standardize(matrices), backend)
+    )
     theta = np.array([0.8, -0.2, 0.5, 0.7, 0.3])
     _, gradient = criterion.value_and_gradient(theta)
     for i, step in enumerate(1e-5 * np.eye(len(theta))):
@@ -138,7 +140,7 @@ def test_gradient_agrees_with_central_differences(backend):
 def test_criterion_is_that_of_lme4(model_id, backend):
     reference = load_reference(model_id)
     matrices = matrices_of(model_id)
-    solver = solvers._solver(standardize(matrices), backend)
+    solver = SparseSolver.build(standardize(matrices), backend)
     criterion = ProfiledCriterion(matrices, reference["REML"], solver)
     for point in reference["criterion_at"]:
         assert criterion(point["theta"]) == pytest.approx(point["value"], rel=1e-9)
@@ -151,7 +153,7 @@ def test_pattern_survives_zeros(backend):
     """An analysis made for one theta serves where zeros come and go."""
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
-    solver = solvers._solver(problem, backend)
+    solver = SparseSolver.build(problem, backend)
     ones = tuple(np.eye(term.size) for term in matrices.terms)
     zeros = tuple(0.0 * factor for factor in ones)
     before = solver.derivatives(ones, True)
@@ -163,7 +165,7 @@ def test_pattern_survives_zeros(backend):
 
 def test_pickled_solver_analyses_again(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
-    solver = solvers._solver(standardize(matrices), backend)
+    solver = SparseSolver.build(standardize(matrices), backend)
     factors = random_factors(matrices, np.random.default_rng(11))
     expected = solver.terms(factors)
     assert pickle.loads(pickle.dumps(solver)).terms(factors) == expected
@@ -171,7 +173,7 @@ def test_pickled_solver_analyses_again(backend):
 
 def test_other_response_shares_the_analysis(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
-    solver = solvers._solver(standardize(matrices), backend)
+    solver = SparseSolver.build(standardize(matrices), backend)
     factors = random_factors(matrices, np.random.default_rng(13))
     y = np.random.default_rng(17).standard_normal(matrices.n)
     other = solver.with_response(y)
@@ -182,7 +184,7 @@ def test_other_response_shares_the_analysis(backend):
 
 def test_not_positive_definite_is_a_numerical_error(backend):
     matrices = lmm.build_matrices("y ~ 1 + (1 | a)", crossed_table())
-    solver = solvers._solver(standardize(matrices), backend)
+    solver = SparseSolver.build(standardize(matrices), backend)
     with pytest.raises(NumericalError, match="not positive definite"):
         solver.system.factor(-np.ones(len(solver.system.rows)))
 
@@ -255,7 +257,7 @@ def large_tail(n_levels=4000, n=20_000, spread=4, seed=31):
 def test_auto_takes_a_sparse_factor_for_a_large_sparse_tail():
     table = large_tail()
     solver = choose_solver(lmm.build_matrices("y ~ 1 + (1 | a) + (1 | b)", table), "auto")
-    assert isinstance(solver, solvers.SparseSolver)
+    assert isinstance(solver, SparseSolver)
     assert f"all {len(set(table['a'])) + len(set(table['b']))} random effects" in solver.description
 
 
@@ -276,7 +278,7 @@ def test_fits_agree(backend):
     table = lmm.load_dataset("Penicillin")
     formula = "diameter ~ 1 + (1 | plate) + (1 | sample)"
     matrices = lmm.build_matrices(formula, table)
-    solver = solvers._solver(standardize(matrices), backend)
+    solver = SparseSolver.build(standardize(matrices), backend)
     fit = lmm.lmer(formula, table, solver=solver)
     expected = lmm.lmer(formula, table)
     assert fit.optimum.value == pytest.approx(expected.optimum.value, rel=1e-12)
