@@ -123,8 +123,9 @@ def _approximate(q: int, A1: float, A2: float) -> tuple[float, float]:
     c1, c2, c3 = g / common, (q - g) / common, (q + 2 - g) / common
     V0, V1, V2 = (0.0 if abs(v) < ZERO else v for v in (1 + c1 * B, 1 - c2 * B, 1 - c3 * B))
     shrunk = 1.0 - A2 / q
-    rho = _ratio(shrunk, V1) ** 2 * V0 / (q * V2)
-    ddf = 4.0 + (q + 2) / (q * rho - 1.0)
+    # rho = above / below; below vanishes for balanced random slopes, where ddf is 4.
+    above, below = _ratio(shrunk, V1) ** 2 * V0, q * V2
+    ddf = 4.0 + (q + 2) * below / (q * above - below)
     # The mean of F is infinite at 2.
     scaling = 1.0 if abs(ddf - 2.0) < 1e-2 else ddf * shrunk / (ddf - 2.0)
     return ddf, scaling

@@ -279,6 +279,13 @@ def test_single_questions(sleep):
     assert_allclose(vcov_beta(sleep.fit, "satterthwaite"), sleep.fit.vcov)
 
 
+def test_kenward_roger_where_its_variance_has_a_pole():
+    m = lmm.lmer("score ~ Machine + (Machine | Worker)", lmm.load_dataset("Machines"))
+    found = m.anova(ddf="kenward-roger").to_frame().loc["Machine", ["F value", "DenDF", "Pr(>F)"]]
+    # lmerTest 3.1-3, lme4's bobyqa with rhoend 1e-10.
+    assert_allclose(found.to_numpy(dtype=float), [32.8030146, 4, 0.003302374], rtol=STATISTIC)
+
+
 def test_maximum_likelihood_fits_are_refitted_for_kenward_roger(sleep):
     ml = sleep.refit_ml()
     with pytest.warns(lmm.RefitWarning, match="refitted by REML"):
