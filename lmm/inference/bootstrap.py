@@ -562,8 +562,10 @@ def _results(
     if n_jobs == 1:
         yield from map(work, seeds, sizes)
         return
-    from joblib import Parallel, delayed
-
+    try:
+        from joblib import Parallel, delayed
+    except ImportError as error:
+        raise ImportError("Several workers need joblib: pip install 'lmm[parallel]'.") from error
     tasks = (delayed(work)(seed, size) for seed, size in zip(seeds, sizes, strict=True))
     yield from Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
 
@@ -582,7 +584,9 @@ def _bar(total: int, progress: bool | None) -> Any:
         from tqdm import tqdm
     except ImportError as error:
         if progress:
-            raise ImportError("The progress bar needs tqdm: pip install tqdm.") from error
+            raise ImportError(
+                "The progress bar needs tqdm: pip install 'lmm[parallel]'."
+            ) from error
         return _NoBar()
     # disable=None hides the bar where the output is no terminal.
     hidden = False if progress else None

@@ -33,8 +33,10 @@ from lmm.pls.kernels import invert
 
 __all__ = ["Lockstep", "Replicates", "Rows", "rows_of"]
 
+# Columns K t of a component up to which dense matrices, batched, beat a solver that knows more.
+LARGEST = 80
 # Numbers of 8 bytes that the sufficient statistics of a design may take per response.
-LARGEST = 200_000
+LONGEST = 200_000
 # ... and that one batch may take.
 BATCH = 4_000_000
 # Responses in one batch, at most: more would leave the cache.
@@ -397,12 +399,12 @@ class Lockstep:
         n_levels, sizes = [t.n_levels for t in terms], [t.size for t in terms]
         parts = list(component_columns(rows.codes, n_levels, sizes))
         t = criterion.matrices.p + 1
-        if max((columns.shape[1] * t) ** 2 for columns, _ in parts) > LARGEST:
+        if max(columns.shape[1] * t for columns, _ in parts) > LARGEST:
             return None
         Zt = rows.Zt(n_levels)
         ZtX, ZtZ = Zt @ rows.X, sparse.coo_array(Zt @ Zt.T)
         found = tuple(Stratum.of(columns, slots, ZtX, ZtZ) for columns, slots in parts)
-        if sum(stratum.size for stratum in found) > LARGEST:
+        if sum(stratum.size for stratum in found) > LONGEST:
             return None
         return cls(criterion, rows, Zt, found)
 
@@ -469,15 +471,22 @@ class Lockstep:
         """Criterion with derivatives in x (r, m), as `ProfiledCriterion.evaluate`."""
         factors = self._factors(x)
         at, nu = self._sums(factors, data), self.criterion.degrees_of_freedom
-        pwrss = at.pwrss * data.scale**2
-        value = at.logdet + nu * (1.0 + np.log(2.0 * np.pi * pwrss / nu))
         q = at.quadratic
         G = at.first - nu * q
         second = nu * (2.0 * at.average - q[:, :, None] * q[:, None, :]) - at.trace
         J, bend = self._chain(factors, G)
         gradient = np.einsum("rmk,rk->rm", J, G)
         hessian = J @ second @ J.transpose(0, 2, 1) + bend
+        value = self._criterion(at, data)
         return _Local(value, gradient, 0.5 * (hessian + hessian.transpose(0, 2, 1)), G)
+
+    def _criterion(self, at: _Sums, data: Responses) -> Vector:
+        """Values of the criterion, as `ProfiledCriterion.from_terms`."""
+        problem, nu = self.criterion.problem, self.criterion.degrees_of_freedom
+        value = at.logdet + nu * (1.0 + np.log(2.0 * np.pi * at.pwrss * data.scale**2 / nu))
+        if self.criterion.reml:
+            value = value + problem.logdet_T
+        return np.asarray(value - problem.sum_log_weights)
 
     def _factors(self, x: Matrix) -> tuple[Matrix, ...]:
         """Factors lambda* (r, k_i, k_i) of whitened coordinates (r, m)."""
@@ -626,17 +635,13 @@ class Lockstep:
         back = np.linalg.inv(problem.T) if p else np.empty((0, 0))
         loadings = at.half[:, :p, :p] @ back.T  # half T^-T: columns e_j' (X'V^-1 X)^(-1/2)
         std_error = sigma[:, None] * np.sqrt(np.einsum("rsj,rsj->rj", loadings, loadings))
-        criterion = at.logdet + nu * (1.0 + np.log(2.0 * np.pi * at.pwrss * data.scale**2 / nu))
-        criterion -= problem.sum_log_weights
-        if self.criterion.reml:
-            criterion += problem.logdet_T
         return Replicates(
             self._theta(factors),
             sigma,
             self._beta(at, data),
             std_error,
             self._satterthwaite(factors, at, loadings) if df else np.empty((len(x), 0)),
-            criterion,
+            self._criterion(at, data),
             converged,
             self._singular(factors),
         )
@@ -729,14 +734,15 @@ class _Entries:
         RR = np.einsum("rdabss->rdab", XX)
         for i, part in zip(stratum.slots, self.parts, strict=True):
             own = (slice(None), slice(None), i[:, :, None], i[:, None, :])
-            self.first[:, part] += counted[own].sum(axis=(1, 2)).reshape(r, -1)
-            self.quadratic[:, part] += vv[own].sum(axis=(1, 2)).reshape(r, -1)
-            self.coupled[:, part] += XX[own].sum(axis=(1, 2)).reshape(r, -1, t - 1, t - 1)
-            self.mixed[:, part] += Xv[own].sum(axis=(1, 2)).reshape(r, -1, t - 1)
+            n = part.stop - part.start
+            self.first[:, part] += counted[own].sum(axis=(1, 2)).reshape(r, n)
+            self.quadratic[:, part] += vv[own].sum(axis=(1, 2)).reshape(r, n)
+            self.coupled[:, part] += XX[own].sum(axis=(1, 2)).reshape(r, n, t - 1, t - 1)
+            self.mixed[:, part] += Xv[own].sum(axis=(1, 2)).reshape(r, n, t - 1)
             for j, other in zip(stratum.slots, self.parts, strict=True):
                 pair = (slice(None), slice(None), i[:, :, None, None], j)
                 f, w = F[pair], counted[pair]
-                size = (r, part.stop - part.start, other.stop - other.start)
+                size = (r, n, other.stop - other.start)
                 average = np.einsum("rdsauc,rdsbue->rabce", f, vv[pair])
                 trace = np.einsum("rdsbuc,rdsaue->rabce", w, f)
                 if reml:

@@ -20,6 +20,7 @@ from lmm.fit import Fit
 from lmm.inference.lockstep import Lockstep, Replicates, rows_of
 from lmm.inference.satterthwaite import Satterthwaite
 from lmm.optimize import minimize
+from lmm.pls.kernels import sum_by
 
 __all__ = ["Engine", "ManyFits", "OneByOne", "engine_for", "refit_many"]
 
@@ -138,17 +139,23 @@ class OneByOne:
 
     def score(self, y: Matrix, hidden: Vector) -> Matrix:
         """Statistics (r, d) that the score at the design's own estimates is linear in."""
-        rows = []
-        for column in y.T:
-            criterion = self._criterion(column)
-            problem, factors = criterion.problem, criterion.factors(self.fit.optimum.x)
-            at = criterion.pls.derivatives(factors, criterion.reml)
-            star = criterion.pls.solution(factors).beta
-            beta = problem.beta0 + problem.scale * np.linalg.solve(problem.T, star)
-            size = at.terms.pwrss * problem.scale**2
-            blocks = [size * block.ravel() for block in at.quadratic]
-            rows.append(np.concatenate([*blocks, [size], beta]))
-        return np.array(rows)
+        return np.array([self._score(self._criterion(column)) for column in y.T])
+
+    def _score(self, criterion: ProfiledCriterion) -> Vector:
+        problem = criterion.problem
+        solution = criterion.pls.solution(criterion.factors(self.fit.optimum.x))
+        terms = list(zip(problem.matrices.terms, problem.term_columns, strict=True))
+        residual = problem.y - problem.X @ solution.beta
+        for (term, Z), b in zip(terms, solution.effects, strict=True):
+            residual = residual - np.einsum("ij,ij->i", Z, b[term.codes])
+        blocks = []
+        for term, Z in terms:
+            v = sum_by(Z.T * residual, term.codes, term.n_levels)  # Z'V^-1(y - X beta)
+            blocks.append((v @ v.T).ravel())
+        scale = problem.scale
+        size = np.append(np.concatenate(blocks), solution.terms.pwrss) * scale**2
+        beta = problem.beta0 + scale * np.linalg.solve(problem.T, solution.beta)
+        return np.concatenate([size, beta])
 
 
 def engine_for(fit: Fit) -> Engine:
