@@ -3,8 +3,8 @@
 Equations 1 to 5 of docs/theory/optimizer.md ("eqn." below).
 
 The covariance ``Gamma = V D V'`` of a term (over sigma^2, whitened) moves by a symmetric S in the
-frame of its eigenvectors: ``Gamma(S) = V (1 + S) D (1 + S) V'`` (eqn. 2). These are the geodesics of the
-Bures-Wasserstein metric (Bhatia, Jain & Lim 2019, Expo. Math. 37, 165-191): standard
+frame of its eigenvectors: ``Gamma(S) = V (1 + S) D (1 + S) V'`` (eqn. 2). These are geodesics of
+the Bures-Wasserstein metric (Bhatia, Jain & Lim 2019, Expo. Math. 37, 165-191): standard
 deviations change linearly, eigenvectors may turn freely even where an eigenvalue is zero, and no
 triangular factor distinguishes one column from another. On the boundary, where D has zeros, S only
 reaches covariances of the same rank. So variances along null vectors w with a negative slope
