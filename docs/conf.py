@@ -20,6 +20,7 @@ myst_heading_anchors = 3
 
 templates_path = ["_templates"]
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autosummary_generate = True
 napoleon_google_docstring = False

@@ -103,7 +103,7 @@ class ProfiledCriterion:
 
     @cached_property
     def degrees_of_freedom(self) -> int:
-        """nu: n for ML, n - p for REML."""
+        """The number nu, n for ML and n - p for REML."""
         return self.matrices.n - (self.matrices.p if self.reml else 0)
 
     @cached_property
@@ -113,7 +113,7 @@ class ProfiledCriterion:
 
     @property
     def lower(self) -> Vector:
-        """Lower bounds of theta (and of x): 0 on the diagonals, -inf elsewhere."""
+        """Lower bounds of theta (and of x), 0 on the diagonals and -inf elsewhere."""
         return self.matrices.lower
 
     # Values ------------------------------------------------------------------------------------

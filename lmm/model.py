@@ -245,7 +245,7 @@ class LinearMixedModel:
 
     @property
     def b(self) -> Vector:
-        """Random effects (q,): term by term, level by level."""
+        """Random effects (q,), term by term and level by level."""
         return np.concatenate([effect.ravel() for effect in self.fit.b])
 
     @property
