@@ -5,8 +5,8 @@ supernode to the first (Takahashi, Fagan & Chin 1973; Erisman & Tinney 1975, Com
 
     S_RJ = -S_RR L_RJ L_JJ^-1,   S_JJ = L_JJ^-T L_JJ^-1 - (L_RJ L_JJ^-1)'S_RJ                    (6)
 
-where S is the inverse (docs/theory/sparse-tail.md). R lies within the rows of the parent supernode in
-the elimination tree, so that S_RR is a part of the parent's dense "front" S over its rows, and
+where S is the inverse (docs/theory/sparse-tail.md). R lies within the rows of the parent in the
+elimination tree, so that S_RR is a part of the parent's dense "front" S over its rows, and
 nothing is searched for. Supernodes of one shape with one parent are computed together: levels of a
 large grouping factor are many and alike, and array operations on single ones would cost more than
 the arithmetic.

@@ -316,8 +316,12 @@ class SparseSolver:
         state = self._state(factors)
         half = np.linalg.inv(state.L)
         beta = -half[-1, :-1] / half[-1, -1]
-        lams = [U * s for U, s in zip(state.axes, state.s, strict=True)]
-        b = self._each(lams, state.S @ np.append(-beta, 1.0)[:, None])
+        # b = Gamma Lambda^-T S (-beta, 1): with the Gamma given, axes without variance have none.
+        blocks = []
+        for group, U, s in zip(self.problem.groups, state.axes, state.s, strict=True):
+            lam = group_factor(group, factors)
+            blocks.append(lam @ (lam.T @ U / s))
+        b = self._each(blocks, state.S @ np.append(-beta, 1.0)[:, None])
         effects = {}
         for group, part in zip(self.problem.groups, self._parts, strict=True):
             levels = b[part].reshape(group.n_levels, group.size)
