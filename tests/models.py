@@ -1,0 +1,125 @@
+"""The table of models and solvers that the numerical tests share: one line adds either."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import lmm
+from lmm.design.matrices import ModelMatrices
+from lmm.pls import CrossedSolver, DenseSolver, GroupedSolver, NestedSolver, PLSSolver, SmallSolver
+from lmm.pls.base import Factors
+from lmm.pls.nested import chain
+from lmm.pls.problem import Problem, standardize
+from lmm.pls.sparse import SparseSolver, cholmod_solver
+from reference import MODEL_IDS, fit_arguments, load_reference, load_table
+
+
+def _nested(problem: Problem) -> PLSSolver | None:
+    groups = chain(problem.groups) if len(problem.groups) > 1 else None
+    return None if groups is None else NestedSolver.build(problem, groups)
+
+
+# Each makes its solver, or None where it does not apply.
+SOLVERS: dict[str, Callable[[Problem], PLSSolver | None]] = {
+    "grouped": lambda problem: GroupedSolver.build(problem) if len(problem.groups) == 1 else None,
+    "small": SmallSolver.build,
+    "nested": _nested,
+    "crossed": lambda problem: CrossedSolver.build(problem) if len(problem.groups) > 1 else None,
+    "sparse": lambda problem: SparseSolver.build(problem, "scipy"),
+}
+if importlib.util.find_spec("sksparse"):
+    SOLVERS["cholmod"] = cholmod_solver
+
+
+def _table(seed: int = 1, n: int = 160) -> dict[str, Any]:
+    """Crossed a (12) and b (7); c nested in a, d nested in c; covariates and a weight."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 12, n), rng.integers(0, 7, n)
+    c = 2 * a + rng.integers(0, 2, n)
+    d = 2 * c + rng.integers(0, 2, n)
+    codes = {"a": a, "b": b, "c": c, "d": d, "f": rng.integers(0, 3, n)}
+    table: dict[str, Any] = {k: np.char.add(k, v.astype(str)) for k, v in codes.items()}
+    table |= dict(zip("xzw", rng.standard_normal((3, n)), strict=True))
+    table |= {"weight": rng.uniform(0.2, 5.0, n), "u": rng.standard_normal(12)[a]}
+    effects = rng.standard_normal(12)[a] * (1 + table["x"]) + rng.standard_normal(7)[b]
+    return table | {"y": 3.0 + table["x"] + effects + rng.standard_normal(n)}
+
+
+# Structures beyond those of R's reference models.
+STRUCTURES: dict[str, str] = {
+    "no fixed effects": "y ~ 0 + (1 | a)",
+    "three columns": "y ~ x + (x + z | a)",
+    "four columns": "y ~ x + (x + z + w | a)",
+    "three independent columns": "y ~ x + (x + z || a)",
+    "two terms, one factor": "y ~ x + (x | a) + (0 + z | a)",
+    "factor as effects": "y ~ f + (0 + f | a)",
+    "between-level slope": "y ~ u + (u | a)",
+    "crossed": "y ~ x + (1 | a) + (1 | b)",
+    "crossed, one slope": "y ~ x + (x | a) + (1 | b)",
+    "crossed, all slopes": "y ~ x + (x + z | a) + (x | b)",
+    "crossed, independent": "y ~ x + (x || a) + (z || b)",
+    "three factors": "y ~ x + (1 | a) + (x | b) + (1 | f)",
+    "nested": "y ~ x + (1 | a / c)",
+    "nested with slopes": "y ~ x + (x | a / c)",
+    "nested thrice": "y ~ x + (1 | a) + (x | c) + (1 | d)",
+    "nested and crossed": "y ~ x + (1 | a / c) + (1 | b)",
+}
+
+# The dense oracle forms n x q matrices: the large tables are left to tests of the criterion.
+SMALL_REFERENCES = [i for i in MODEL_IDS if i not in {"insteval", "scotssec", "exam", "ham"}]
+MODELS = [*STRUCTURES, *SMALL_REFERENCES]
+
+
+@functools.cache
+def matrices(model: str) -> ModelMatrices:
+    """Matrices of a model of the table."""
+    if model in STRUCTURES:
+        return lmm.build_matrices(STRUCTURES[model], _table(), weights="weight")
+    reference = load_reference(model)
+    arguments = {k: v for k, v in fit_arguments(reference).items() if k != "reml"}
+    return lmm.build_matrices(reference["formula"], load_table(reference["data"]), **arguments)
+
+
+@functools.cache
+def problem(model: str) -> Problem:
+    """Standardized problem of a model of the table."""
+    return standardize(matrices(model))
+
+
+@functools.cache
+def solver(model: str, name: str) -> PLSSolver | None:
+    """Solver of a model of the table, None where it does not apply."""
+    return DenseSolver(problem(model)) if name == "dense" else SOLVERS[name](problem(model))
+
+
+@functools.cache
+def pairs() -> list[tuple[str, str]]:
+    """Every model with every solver that applies to it."""
+    return [(model, name) for model in MODELS for name in SOLVERS if solver(model, name)]
+
+
+def points(model: str) -> tuple[str, ...]:
+    """Kinds of points to look at: all for the small structures."""
+    return ("identity", "small", "large", "singular") if model in STRUCTURES else ("identity",)
+
+
+def factors_at(model: str, point: str) -> Factors:
+    """Covariance factors of a model at a kind of point."""
+    rng = np.random.default_rng(len(model))
+    factors = []
+    for term in matrices(model).terms:
+        factor = np.eye(term.size)
+        if point != "identity":
+            factor += 0.5 * np.tril(rng.standard_normal(factor.shape))
+            factor *= {"small": 0.05, "large": 30.0, "singular": 1.0}[point]
+        if term.covariance.is_diagonal:
+            factor = np.diag(np.diag(factor))
+        if point == "singular":
+            factor[:, -1] = 0.0
+        factors.append(factor)
+    return tuple(factors)

@@ -1,0 +1,117 @@
+"""Every solver agrees with the dense oracle on every model of the table, at every kind of point."""
+
+import functools
+import pickle
+
+import numpy as np
+import pytest
+
+from lmm.pls import DenseSolver, choose_solver
+from models import MODELS, factors_at, matrices, pairs, points, solver
+
+# Two routes to a log determinant or a sum of squares differ by rounding ...
+VALUE = 1e-10
+# ... which derivatives amplify by the size of Z'Z lambda lambda', up to 1e3 here.
+DERIVATIVE = 1e-8
+
+
+@functools.cache
+def dense_derivatives(model, point, reml):
+    return solver(model, "dense").derivatives(factors_at(model, point), reml)
+
+
+@functools.cache
+def dense_solution(model, point):
+    return solver(model, "dense").solution(factors_at(model, point))
+
+
+def assert_close(actual, expected, relative, size=0.0):
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    scale = np.abs(expected).max(initial=max(size, 1e-300))
+    np.testing.assert_allclose(actual, expected, rtol=0.0, atol=relative * scale)
+
+
+def assert_terms(actual, expected):
+    # A log determinant near zero is a difference of numbers of order one.
+    for name in ("logdet_L", "logdet_RX"):
+        value = getattr(expected, name)
+        assert getattr(actual, name) == pytest.approx(value, rel=VALUE, abs=VALUE * 10)
+    assert actual.pwrss == pytest.approx(expected.pwrss, rel=VALUE)
+
+
+@pytest.mark.parametrize("model, name", pairs())
+def test_values(model, name):
+    for point in points(model):
+        expected = dense_solution(model, point).terms
+        assert_terms(solver(model, name).terms(factors_at(model, point)), expected)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("model, name", pairs())
+def test_derivatives(model, name, reml):
+    for point in points(model):
+        expected = dense_derivatives(model, point, reml)
+        actual = solver(model, name).derivatives(factors_at(model, point), reml)
+        assert_terms(actual.terms, expected.terms)
+        for own, others in (
+            (actual.logdet, expected.logdet),
+            (actual.quadratic, expected.quadratic),
+        ):
+            for block, other in zip(own, others, strict=True):
+                assert_close(block, other, DERIVATIVE)
+        assert_close(actual.average, expected.average, DERIVATIVE)
+        if actual.exact:
+            assert_close(actual.trace, expected.trace, DERIVATIVE)
+        else:  # couplings between levels are left out, not the levels themselves
+            assert np.all(np.diag(actual.trace) >= 0.0)
+            assert np.trace(actual.trace) > 0.0
+
+
+@pytest.mark.parametrize("model, name", pairs())
+def test_solutions(model, name):
+    for point in points(model):
+        expected = dense_solution(model, point)
+        actual = solver(model, name).solution(factors_at(model, point))
+        covariance = expected.fixed_root @ expected.fixed_root.T
+        # Where GLS is OLS, as for balanced data, beta is zero: compare with its standard errors.
+        errors = np.sqrt(np.diag(covariance))
+        np.testing.assert_array_less(np.abs(actual.beta - expected.beta), DERIVATIVE * errors)
+        assert_close(actual.fixed_root @ actual.fixed_root.T, covariance, DERIVATIVE)
+        for own, other in zip(actual.effects, expected.effects, strict=True):
+            # The response has size 1; effects of a singular factor are zero.
+            assert_close(own, other, DERIVATIVE, size=1.0)
+
+
+@pytest.mark.parametrize("model, name", pairs())
+def test_another_response(model, name):
+    y = matrices(model).y
+    other = y[::-1] + np.linspace(0.0, np.std(y), len(y))
+    factors = factors_at(model, "identity")
+    actual = solver(model, name).with_response(other)
+    expected = DenseSolver(actual.problem)
+    assert_terms(actual.terms(factors), expected.terms(factors))
+    assert_close(
+        actual.derivatives(factors, True).quadratic[0],
+        expected.derivatives(factors, True).quadratic[0],
+        DERIVATIVE,
+    )
+
+
+@pytest.mark.parametrize("model", ["three columns", "nested thrice", "crossed, all slopes"])
+def test_solvers_survive_pickling(model):
+    factors = factors_at(model, "small")
+    for name in [name for other, name in pairs() if other == model]:
+        original = solver(model, name)
+        copy = pickle.loads(pickle.dumps(original))
+        assert copy.terms(factors) == original.terms(factors)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_automatic_choice_says_what_and_why(model):
+    chosen = choose_solver(matrices(model), "auto")
+    assert chosen.description.startswith(f"{chosen.name}: ")
+
+
+def test_an_unknown_solver_is_named_with_the_nearest():
+    with pytest.raises(ValueError, match=r"'blok'.*block"):
+        choose_solver(matrices("crossed"), "blok")
