@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lmm.effect_sizes import get_variance, icc, model_performance, r2_nakagawa
     from lmm.getme import get_me
     from lmm.inference.many import refit_many
+    from lmm.inference.power import StudyDesign, power
     from lmm.marginal import emmeans, emtrends, joint_tests
     from lmm.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
     from lmm.robust import coef_test, vcov_cr
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 else:
     # What few scripts need is loaded when it is first used.
     _LATER = {
+        "StudyDesign": "lmm.inference.power",
         "anova": "lmm.comparison",
         "coef_test": "lmm.robust",
         "emmeans": "lmm.marginal",
@@ -51,6 +53,7 @@ else:
         "lmlist": "lmm.by_level",
         "model_performance": "lmm.effect_sizes",
         "pb_modcomp": "lmm.modcomp",
+        "power": "lmm.inference.power",
         "r2_nakagawa": "lmm.effect_sizes",
         "refit_many": "lmm.inference.many",
         "sat_modcomp": "lmm.modcomp",
@@ -86,6 +89,7 @@ __all__ = [
     "RefitWarning",
     "ScaleWarning",
     "SingularFitWarning",
+    "StudyDesign",
     "__version__",
     "anova",
     "build_matrices",
@@ -107,6 +111,7 @@ __all__ = [
     "model_performance",
     "parse_formula",
     "pb_modcomp",
+    "power",
     "r2_nakagawa",
     "refit_many",
     "sat_modcomp",

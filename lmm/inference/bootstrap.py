@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -29,10 +29,11 @@ from scipy import sparse
 
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
+from lmm.criterion import ProfiledCriterion
 from lmm.errors import nearest
 from lmm.fit import Fit
-from lmm.inference.lockstep import Lockstep, Replicates, Rows, compressed, rows_of
-from lmm.inference.many import Batched, Engine, OneByOne, engine_for
+from lmm.inference.lockstep import Replicates, Rows, compressed, rows_of
+from lmm.inference.many import Batched, Engine, engine_for
 from lmm.inference.profile import checked_level
 from lmm.inference.variance_parameters import sdcor, variance_parameters
 
@@ -279,19 +280,27 @@ class Simulator:
     @classmethod
     def of(cls, fit: Fit, rows: Rows, kind: Kind, use_u: bool) -> Simulator:
         """Prepare the simulation of a fit."""
-        problem = fit.criterion.problem
-        terms = fit.matrices.terms
-        Zt = rows.Zt([term.n_levels for term in terms])
-        mean = rows.X @ (problem.T @ fit.beta)
-        if use_u:
-            whitened = [b @ R.T for R, b in zip(problem.whitening, fit.b, strict=True)]
-            mean = mean + np.asarray(Zt.T @ np.concatenate([b.ravel() for b in whitened]))
-        factors = fit.criterion.factors(fit.optimum.x)
-        spread = tuple(
-            (term.n_levels, fit.sigma * factor) for term, factor in zip(terms, factors, strict=True)
-        )
+        drawn = cls.parametric(fit.criterion, rows, fit.optimum.x, fit.beta, fit.sigma)
         residuals = fit.sigma * fit.scaled_residuals if kind == "semiparametric" else None
-        return cls(rows, Zt, mean, () if use_u else spread, fit.sigma, residuals)
+        if not use_u:
+            return drawn
+        whitening = fit.criterion.problem.whitening
+        whitened = [b @ R.T for R, b in zip(whitening, fit.b, strict=True)]
+        held = np.asarray(drawn.Zt.T @ np.concatenate([b.ravel() for b in whitened]))
+        return replace(drawn, mean=drawn.mean + held, spread=(), residuals=residuals)
+
+    @classmethod
+    def parametric(
+        cls, criterion: ProfiledCriterion, rows: Rows, x: Vector, beta: Vector, sigma: float
+    ) -> Simulator:
+        """Prepare the simulation of a model with given parameters, all random effects drawn."""
+        terms = criterion.matrices.terms
+        spread = tuple(
+            (term.n_levels, sigma * factor)
+            for term, factor in zip(terms, criterion.factors(x), strict=True)
+        )
+        Zt = rows.Zt([term.n_levels for term in terms])
+        return cls(rows, Zt, rows.X @ (criterion.problem.T @ beta), spread, sigma, None)
 
     def draw(self, rng: np.random.Generator, size: int) -> tuple[Matrix, Vector]:
         """Responses (n, size) of the rows, and residual sums of squares of the hidden ones."""
@@ -340,11 +349,9 @@ class _Parameters:
     def of(cls, fit: Fit, kind: Kind, use_u: bool) -> _Parameters:
         rows = rows_of(fit.criterion.problem)
         fewer = compressed(rows) if kind == "parametric" else rows
-        lockstep = Lockstep.build(fit.criterion, fewer)
-        if lockstep is None:
-            return cls(fit, Simulator.of(fit, rows, kind, use_u), OneByOne(fit))
-        engine = Batched(lockstep, fit.optimum.x)
-        return cls(fit, Simulator.of(fit, fewer, kind, use_u), engine)
+        engine = engine_for(fit.criterion, fit.optimum.x, fewer)
+        shown = fewer if isinstance(engine, Batched) else rows
+        return cls(fit, Simulator.of(fit, shown, kind, use_u), engine)
 
     @property
     def batch(self) -> int:
@@ -513,7 +520,9 @@ def bootstrap(
     else:
         names, estimate = _named(statistic(model))
         simulator = Simulator.of(fit, rows_of(fit.criterion.problem), kind, use_u)
-        work = _Statistic(fit, simulator, engine_for(fit), refit, statistic, names)
+        work = _Statistic(
+            fit, simulator, engine_for(fit.criterion, fit.optimum.x), refit, statistic, names
+        )
     chunks = _run(work, nsim, seed, n_jobs, progress)
     index = pd.Index(names)
     return Bootstrap(

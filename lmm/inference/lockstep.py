@@ -55,6 +55,8 @@ SADDLE = 1e-6
 DESCENT = 1e-3
 # Rows are compressed if that leaves fewer than one in so many.
 WORTHWHILE = 3
+# Steps are no longer than this times the larger of 1 and the largest entry of lambda*.
+FURTHEST = 2.0
 # Restarts put vanished diagonal entries of lambda* back to this.
 LIFT = 0.3
 
@@ -454,7 +456,7 @@ class Lockstep:
             _, d, K, _ = H.shape
             reduced -= np.einsum("rdab,rdasbt->rst", H, W.reshape(r, d, K, p + 1, K, p + 1))
             pieces.append(N)
-        L = np.linalg.cholesky(0.5 * (reduced + reduced.transpose(0, 2, 1)))
+        L = _cholesky(0.5 * (reduced + reduced.transpose(0, 2, 1)))
         diagonal = np.diagonal(L, axis1=1, axis2=2)
         if reml:
             logdet = logdet + 2.0 * np.log(diagonal[:, :-1]).sum(axis=1)
@@ -578,6 +580,8 @@ class Lockstep:
             damping, step, scale = damping[moving], step[moving], scale[moving]
             if len(active) == 0:
                 break
+            longest = FURTHEST * np.maximum(1.0, np.abs(x[active]).max(axis=1))
+            step *= (longest / np.maximum(longest, np.abs(step).max(axis=1)))[:, None]
             there = self._local(x[active] + step, data)
             better = there.value <= here.value
             gain = (here.value - there.value) / _predicted(here, step)
@@ -585,7 +589,7 @@ class Lockstep:
             here = here.where(better, there)
             eased = np.where(damping < 1e-3 * scale, 0.0, 0.1 * damping)
             tightened = np.maximum(4.0 * damping, 0.1 * scale)
-            damping = np.where(gain > 0.75, eased, np.where(gain < 0.25, tightened, damping))
+            damping = np.where(gain > 0.75, eased, np.where(gain >= 0.25, damping, tightened))
         converged = np.ones(len(x), dtype=bool)
         converged[active] = False
         return x, converged & self._is_minimum(self._local(x, everything))
@@ -691,6 +695,18 @@ class Lockstep:
         g = np.concatenate([slope, 2.0 * variance[:, :, None]], axis=2)
         A = 2.0 * np.linalg.pinv(H, rcond=1e-10, hermitian=True)
         return np.asarray(2.0 * variance**2 / np.einsum("rjm,rmn,rjn->rj", g, A, g, optimize=True))
+
+
+def _cholesky(blocks: Matrix) -> Matrix:
+    """Lower Cholesky factors (r, t, t); NaN where a step went so far that there is none."""
+    try:
+        return np.linalg.cholesky(blocks)
+    except np.linalg.LinAlgError:
+        lowest = np.linalg.eigvalsh(blocks)[:, 0]
+        positive = lowest > ROUNDING * np.trace(blocks, axis1=1, axis2=2)
+        factors = np.full_like(blocks, np.nan)
+        factors[positive] = np.linalg.cholesky(blocks[positive])
+        return factors
 
 
 def _penalized(stratum: Stratum, factors: Sequence[Matrix]) -> tuple[Matrix, Matrix, Vector]:

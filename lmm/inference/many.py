@@ -17,12 +17,12 @@ from lmm.design.frame import Frame, Table
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError
 from lmm.fit import Fit
-from lmm.inference.lockstep import Lockstep, Replicates, rows_of
+from lmm.inference.lockstep import Lockstep, Replicates, Rows, rows_of
 from lmm.inference.satterthwaite import Satterthwaite
 from lmm.optimize import minimize
 from lmm.pls.kernels import sum_by
 
-__all__ = ["Engine", "ManyFits", "OneByOne", "engine_for", "refit_many"]
+__all__ = ["Batched", "Engine", "ManyFits", "OneByOne", "engine_for", "refit_many"]
 
 # Fits that a worker makes one by one before it reports.
 FEW = 4
@@ -83,9 +83,7 @@ class Batched:
     def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
         """Fit standardized responses; see `Engine`."""
         data = self.lockstep.responses(y, hidden)
-        # A vanished random effect is a stationary point for every response: start off it.
-        lower = self.lockstep.criterion.lower
-        start = np.where(lower == 0.0, np.maximum(self.estimate, 0.1), self.estimate)
+        start = lifted(self.lockstep.criterion, self.estimate)
         return self.lockstep.fit(data, start, df=df)
 
     def score(self, y: Matrix, hidden: Vector) -> Matrix:
@@ -99,32 +97,34 @@ class OneByOne:
 
     Parameters
     ----------
-    fit : Fit
-        The design's own fit.
+    criterion : ProfiledCriterion
+        The design; its response does not matter.
+    estimate : (m,) array
+        Whitened coordinates of the design's own estimates.
     """
 
-    fit: Fit
+    criterion: ProfiledCriterion
+    estimate: Vector
 
     batch = FEW
 
     def _criterion(self, y: Vector) -> ProfiledCriterion:
         """The criterion of one standardized response (n,)."""
-        matrices = self.fit.matrices
+        matrices = self.criterion.matrices
         raw = y if matrices.weights is None else y / np.sqrt(matrices.weights)
-        return self.fit.criterion.with_response(
+        return self.criterion.with_response(
             raw if matrices.offset is None else raw + matrices.offset
         )
 
     def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
         """Fit standardized responses, which must show all rows; see `Engine`."""
-        floor = np.where(self.fit.criterion.lower == 0.0, 0.1, -np.inf)
-        start = self.fit.criterion.to_theta(np.maximum(self.fit.optimum.x, floor))
+        start = self.criterion.to_theta(lifted(self.criterion, self.estimate))
         return Replicates.concatenate([self._one(column, start, df) for column in y.T])
 
     def _one(self, y: Vector, start: Vector, df: bool) -> Replicates:
         criterion = self._criterion(y)
         optimum = minimize(criterion, start=start)
-        fit = Fit.at(self.fit.formula, criterion, optimum)
+        fit = Fit.at(criterion.matrices.formula, criterion, optimum)
         freedom = Satterthwaite.of(fit).df(np.eye(len(fit.beta))) if df else np.empty(0)
         return Replicates(
             fit.theta[None],
@@ -143,7 +143,7 @@ class OneByOne:
 
     def _score(self, criterion: ProfiledCriterion) -> Vector:
         problem = criterion.problem
-        solution = criterion.pls.solution(criterion.factors(self.fit.optimum.x))
+        solution = criterion.pls.solution(criterion.factors(self.estimate))
         terms = list(zip(problem.matrices.terms, problem.term_columns, strict=True))
         residual = problem.y - problem.X @ solution.beta
         for (term, Z), b in zip(terms, solution.effects, strict=True):
@@ -158,10 +158,26 @@ class OneByOne:
         return np.concatenate([size, beta])
 
 
-def engine_for(fit: Fit) -> Engine:
-    """The batched engine where the design's components are small, else one by one."""
-    lockstep = Lockstep.build(fit.criterion, rows_of(fit.criterion.problem))
-    return OneByOne(fit) if lockstep is None else Batched(lockstep, fit.optimum.x)
+def lifted(criterion: ProfiledCriterion, x: Vector) -> Vector:
+    """Whitened coordinates off the boundary, where every response would be stationary."""
+    return np.where(criterion.lower == 0.0, np.maximum(x, 0.1), x)
+
+
+def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None = None) -> Engine:
+    """The batched engine where the design's components are small, else one by one.
+
+    Parameters
+    ----------
+    criterion : ProfiledCriterion
+        The design.
+    estimate : (m,) array
+        Whitened coordinates to start from.
+    rows : Rows, optional
+        Its rows compressed; all rows by default. One by one, all rows are needed.
+    """
+    everything = rows_of(criterion.problem)
+    lockstep = Lockstep.build(criterion, everything if rows is None else rows)
+    return OneByOne(criterion, estimate) if lockstep is None else Batched(lockstep, estimate)
 
 
 # Many responses -----------------------------------------------------------------------------------
@@ -274,7 +290,14 @@ def refit_many(m: HasFit, Y: Any, *, df: bool = True) -> ManyFits:
     parts, order = [], []
     for kept, columns in patterns:
         part = fit if kept.all() else _without(fit, kept)
-        parts.append(_fitted(engine_for(part), part.matrices, values[np.ix_(kept, columns)], df))
+        parts.append(
+            _fitted(
+                engine_for(part.criterion, part.optimum.x),
+                part.matrices,
+                values[np.ix_(kept, columns)],
+                df,
+            )
+        )
         order.append(columns)
     back = np.argsort(np.concatenate(order))
     return _labelled(fit.matrices, names, Replicates.concatenate(parts), back)

@@ -115,7 +115,7 @@ def test_seeds(dyestuff):
 
 
 def test_more_replicates_start_with_the_same_ones(dyestuff):
-    batch = engine_for(dyestuff.fit).batch
+    batch = engine_for(dyestuff.fit.criterion, dyestuff.optimum.x).batch
     few, many = dyestuff.bootstrap(batch, seed=1), dyestuff.bootstrap(batch + 5, seed=1)
     assert many.replicates[:batch].equals(few.replicates)
 

@@ -48,7 +48,7 @@ def quiet_refit(m, y):
 @pytest.mark.parametrize("reml", [True, False])
 def test_batched_fits_are_single_fits(model, reml):
     m = fitted(model, reml=reml)
-    assert isinstance(engine_for(m.fit), Batched)
+    assert isinstance(engine_for(m.fit.criterion, m.optimum.x), Batched)
     Y = m.simulate(12, seed=1)
     fits = lmm.refit_many(m, Y)
     single = [quiet_refit(m, Y[name]) for name in Y]
@@ -82,7 +82,7 @@ def test_derivatives_are_the_criterions(model):
 def test_degrees_of_freedom_are_satterthwaites(model):
     m = fitted(model)
     fits = lmm.refit_many(m, m.simulate(4, seed=3))
-    engine = OneByOne(m.fit)
+    engine = OneByOne(m.fit.criterion, m.optimum.x)
     y = m.simulate(4, seed=3).to_numpy()
     one = engine.replicates(y, np.zeros(4), df=True)
     np.testing.assert_allclose(fits.df, one.df, rtol=1e-3)
@@ -92,14 +92,17 @@ def test_degrees_of_freedom_are_satterthwaites(model):
 def test_both_engines_agree_on_the_score(model):
     m = fitted(model)
     y = m.simulate(3, seed=3).to_numpy()
-    batched, single = engine_for(m.fit), OneByOne(m.fit)
+    batched, single = (
+        engine_for(m.fit.criterion, m.optimum.x),
+        OneByOne(m.fit.criterion, m.optimum.x),
+    )
     expected = single.score(y, np.zeros(3))
     np.testing.assert_allclose(batched.score(y, np.zeros(3)), expected, rtol=1e-9)
 
 
 def test_large_components_are_fitted_one_by_one():
     m = lmm.lmer("attain ~ 1 + (1 | primary) + (1 | second)", lmm.load_dataset("ScotsSec"))
-    assert isinstance(engine_for(m.fit), OneByOne)
+    assert isinstance(engine_for(m.fit.criterion, m.optimum.x), OneByOne)
     Y = m.simulate(2, seed=1)
     fits = lmm.refit_many(m, Y)
     expected = [m.refit(Y[name]).reml_criterion() for name in Y]

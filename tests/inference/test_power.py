@@ -1,0 +1,114 @@
+"""Power by simulation, against what is known of balanced designs."""
+
+import numpy as np
+import pytest
+
+import lmm
+from lmm.inference.power import StudyDesign, extended
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+
+
+@pytest.fixture(scope="module")
+def oats():
+    return lmm.lmer("yield ~ nitro + Variety + (1 | Block/Variety)", lmm.load_dataset("Oats"))
+
+
+def study(n=20, slope=0.3):
+    rows = {"id": np.repeat(np.arange(n), 5).astype(str), "x": np.tile(np.arange(5.0), n)}
+    return StudyDesign("y ~ x + (1 | id)", rows, beta={"x": slope}, theta=[1.0], sigma=1.0)
+
+
+def test_power_of_a_within_subject_effect_is_that_of_its_t_test():
+    """With random intercepts the slope is tested within subjects: a t test with n l - l - 1 df."""
+    from scipy.stats import nct, t
+
+    p = lmm.power(study(10, 0.25), "x", 4000, seed=1)
+    df = 10 * 5 - 10 - 1
+    noncentrality = 0.25 * np.sqrt(10 * 10.0)
+    exact = nct.sf(t.ppf(0.975, df), df, noncentrality) + nct.cdf(
+        -t.ppf(0.975, df), df, noncentrality
+    )
+    row = p.table.iloc[0]
+    assert row["power"] == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 4000))
+    assert row["lower"] < row["power"] < row["upper"]
+
+
+def test_the_level_is_kept(sleep, oats):
+    for m, effect, value in ((sleep, "Days", 0.0), (oats, "Variety", [0.0, 0.0])):
+        for alpha in (0.05, 0.2):
+            p = lmm.power(m, effect, 2000, value=value, alpha=alpha, seed=3)
+            noise = 4 * np.sqrt(2 * alpha * (1 - alpha) / 2000)
+            assert p.table["power"].iloc[0] == pytest.approx(alpha, abs=noise)
+
+
+def test_power_rises_with_the_study(sleep):
+    p = lmm.power(sleep, "Days", 400, value=5.0, along={"Subject": [6, 12, 24]}, seed=1)
+    assert list(p.table.index) == [6, 12, 24]
+    assert p.table.index.name == "Subject"
+    assert p.table["power"].is_monotonic_increasing
+    assert p.table["power"].iloc[0] < 0.5 < p.table["power"].iloc[-1]
+    assert "Power for Days = 5 (t, Satterthwaite, alpha = 0.05)" in repr(p)
+    again = lmm.power(sleep, "Days", 400, value=5.0, along={"Subject": [6, 12, 24]}, seed=1)
+    assert p.to_frame().equals(again.to_frame())
+
+
+def test_terms_with_several_coefficients(oats):
+    p = lmm.power(oats, "Variety", 200, along={"Block": [6, 24]}, seed=1)
+    assert p.test == "likelihood ratio, simulated null"
+    assert p.value == pytest.approx(tuple(oats.beta[2:]))
+    assert p.table["power"].is_monotonic_increasing
+
+
+def test_the_fit_stays_as_it_is(sleep):
+    before = sleep.beta.copy()
+    lmm.power(sleep, "Days", 10, value=0.0, seed=1)
+    np.testing.assert_array_equal(sleep.beta, before)
+
+
+def test_more_levels(oats):
+    design = extended(oats.fit.matrices, "Block", 9)
+    assert design.n == 72 * 9 // 6
+    inner, outer = design.terms
+    assert outer.n_levels == 9
+    assert inner.n_levels == 27  # varieties are nested in blocks
+    assert np.array_equal(np.unique(np.bincount(inner.codes)), [4])
+    crossed = lmm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", lmm.load_dataset("Penicillin"))
+    plates, samples = extended(crossed.fit.matrices, "plate", 30).terms
+    assert (plates.n_levels, samples.n_levels) == (30, 6)
+
+
+def test_fewer_levels(sleep):
+    design = extended(sleep.fit.matrices, "Subject", 4)
+    assert design.n == 40
+    np.testing.assert_array_equal(design.X, sleep.X[:40])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"effect": "Dais"}, "Did you mean 'Days'"),
+        ({"effect": "Days", "nsim": 0}, "nsim must be at least 1"),
+        ({"effect": "Days", "alpha": 5}, "alpha must be between 0 and 1"),
+        ({"effect": "Days", "along": {"Subjct": [3]}}, "Did you mean 'Subject'"),
+        ({"effect": "Days", "along": {"Subject": [1]}}, "at least 2 levels, not 1"),
+        ({"effect": "Days", "along": {}}, "must name one grouping factor, not 0"),
+        ({"effect": "Days", "value": [1.0, 2.0]}, r"value has shape \(2,\)"),
+    ],
+)
+def test_bad_input(sleep, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        lmm.power(sleep, **arguments)
+
+
+def test_bad_designs():
+    rows = {"id": ["a", "a", "b", "b"], "x": [0.0, 1.0, 0.0, 1.0]}
+    with pytest.raises(ValueError, match="theta has shape"):
+        StudyDesign("y ~ x + (1 | id)", rows, beta=[0, 1], theta=[1, 2], sigma=1)
+    with pytest.raises(ValueError, match="beta has no place for 'z'"):
+        StudyDesign("y ~ x + (1 | id)", rows, beta={"z": 1}, theta=[1], sigma=1)
+    with pytest.raises(ValueError, match="sigma must be positive"):
+        StudyDesign("y ~ x + (1 | id)", rows, beta=[0, 1], theta=[1], sigma=0)
