@@ -36,18 +36,18 @@ if importlib.util.find_spec("sksparse"):
     SOLVERS["cholmod"] = cholmod_solver
 
 
-def _table(seed: int = 1, n: int = 160) -> dict[str, Any]:
+def table(seed: int = 1, n: int = 160) -> dict[str, Any]:
     """Crossed a (12) and b (7); c nested in a, d nested in c; covariates and a weight."""
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 12, n), rng.integers(0, 7, n)
     c = 2 * a + rng.integers(0, 2, n)
     d = 2 * c + rng.integers(0, 2, n)
     codes = {"a": a, "b": b, "c": c, "d": d, "f": rng.integers(0, 3, n)}
-    table: dict[str, Any] = {k: np.char.add(k, v.astype(str)) for k, v in codes.items()}
-    table |= dict(zip("xzw", rng.standard_normal((3, n)), strict=True))
-    table |= {"weight": rng.uniform(0.2, 5.0, n), "u": rng.standard_normal(12)[a]}
-    effects = rng.standard_normal(12)[a] * (1 + table["x"]) + rng.standard_normal(7)[b]
-    return table | {"y": 3.0 + table["x"] + effects + rng.standard_normal(n)}
+    columns: dict[str, Any] = {k: np.char.add(k, v.astype(str)) for k, v in codes.items()}
+    columns |= dict(zip("xzw", rng.standard_normal((3, n)), strict=True))
+    columns |= {"weight": rng.uniform(0.2, 5.0, n), "u": rng.standard_normal(12)[a]}
+    effects = rng.standard_normal(12)[a] * (1 + columns["x"]) + rng.standard_normal(7)[b]
+    return columns | {"y": 3.0 + columns["x"] + effects + rng.standard_normal(n)}
 
 
 # Structures beyond those of R's reference models.
@@ -79,7 +79,7 @@ MODELS = [*STRUCTURES, *SMALL_REFERENCES]
 def matrices(model: str) -> ModelMatrices:
     """Matrices of a model of the table."""
     if model in STRUCTURES:
-        return lmm.build_matrices(STRUCTURES[model], _table(), weights="weight")
+        return lmm.build_matrices(STRUCTURES[model], table(), weights="weight")
     reference = load_reference(model)
     arguments = {k: v for k, v in fit_arguments(reference).items() if k != "reml"}
     return lmm.build_matrices(reference["formula"], load_table(reference["data"]), **arguments)
