@@ -208,7 +208,7 @@ def drop1(
         `test` is another word.
     """
     if test not in (None, "Chisq"):
-        raise ValueError(f"test must be None or 'Chisq', not {test!r}.")
+        raise ValueError(f"test must be None, 'Chisq' or 'F', not {test!r}.")
     full = model.refit_ml()
     labels = checked_scope(full, scope)
     smaller = [full.update(f". ~ . - {label}").fit for label in labels]

@@ -127,6 +127,15 @@ def test_without_degrees_of_freedom_sums_are_sequential():
     ]
 
 
+@pytest.mark.filterwarnings("ignore::lmm.RefitWarning")
+@pytest.mark.parametrize("ddf", ["satterthwaite", "kenward-roger", "asymptotic"])
+def test_models_without_fixed_effects_have_empty_tables(ddf):
+    m = lmm.lmer("y ~ 0 + (1|g)", load_table("unbalanced"))
+    assert m.summary(ddf=ddf).coefficients.empty
+    assert m.anova(ddf=ddf).to_frame().empty
+    assert "Fixed effects" not in str(m.summary(ddf=ddf))
+
+
 def test_models_without_fixed_terms_have_empty_tables():
     table = fitted("dyestuff").anova()
     assert table.to_frame().empty

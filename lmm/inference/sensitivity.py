@@ -201,15 +201,17 @@ class Couplings:
         """Z' times rows (n, r), per group (l, k, r)."""
         groups = self.fit.criterion.problem.groups
         return tuple(
-            (Z.T @ rows).reshape(group.n_levels, group.size, -1)
+            (Z.T @ rows).reshape(group.n_levels, group.size, rows.shape[1])
             for Z, group in zip(self._columns, groups, strict=True)
         )
 
     def _solve(self, rows: Matrix) -> Matrix:
         """V^-1 times rows (n, r)."""
         solved = rows
+        if not rows.shape[1]:
+            return solved
         for Z, b in zip(self._columns, self._factor.product(self._by_level(rows)), strict=True):
-            solved = solved - Z @ b.reshape(-1, rows.shape[1])
+            solved = solved - Z @ _flat(b)
         return solved
 
     @cached_property
@@ -237,14 +239,19 @@ class Couplings:
         m, p = len(self._directions), self.fit.matrices.p
         Q = np.empty((m, m, p, p))
         for s, direction in enumerate(self._directions):
-            rows = self._columns[direction.group] @ self._turned(direction).reshape(-1, p)
+            rows = self._columns[direction.group] @ _flat(self._turned(direction))
             coupled = self._by_level(self._solve(rows))
             for r, other in enumerate(self._directions):
                 Q[r, s] = _inner(self._turned(other), coupled[other.group])
         return Q
 
 
+def _flat(blocks: Matrix) -> Matrix:
+    """Blocks (l, k, p) as (l k, p)."""
+    n_levels, size, p = blocks.shape
+    return blocks.reshape(n_levels * size, p)
+
+
 def _inner(left: Matrix, right: Matrix) -> Matrix:
     """Sum over levels and columns of left right', (p, p)."""
-    p = left.shape[-1]
-    return np.asarray(left.reshape(-1, p).T @ right.reshape(-1, p))
+    return np.asarray(_flat(left).T @ _flat(right))
