@@ -60,7 +60,7 @@ def lmer(
     start : (m,) array, optional
         Starting theta, lme4's scale.
     solver : str or PLSSolver, default "auto"
-        ``"auto"``, ``"block"``, ``"cholmod"``, ``"dense"``, or a solver object.
+        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"dense"``, or a solver object.
     optimizer : str or Optimizer, default "auto"
         ``"auto"`` (second-order), ``"L-BFGS-B"``, ``"COBYQA"``, ``"Nelder-Mead"``, or an object.
     control : LmerControl, optional
