@@ -4,7 +4,7 @@ For a parameter t with estimate t^ and f the -2 log-likelihood minimized over al
 
     zeta(t) = sign(t - t^) sqrt(f(t) - f(t^))                                                  (1)
 
-(Bates et al. 2015, section 5.1). Its slope is exact,
+(Bates et al. 2015, section 5.1; docs/theory/profile.md). Its slope is exact,
 
     zeta' = f' / (2 zeta)                                                                      (2)
 
