@@ -1,8 +1,11 @@
-"""The ``lmm`` command, run as a user runs it."""
+"""The ``lmm`` command: what it prints, and its exit status."""
 
 import json
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,9 +19,14 @@ from reference import load_reference
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 
 
-def run(*arguments, cwd=None):
-    command = [sys.executable, "-m", "lmm", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+def run(*arguments, cwd="."):
+    """Call the command in this process, which saves the start of one for each test."""
+    with chdir(cwd), redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as exit_:
+            status = exit_.code
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 def summary_lines(model_id, data):
@@ -201,7 +209,16 @@ def test_datasets_lists_and_describes():
     assert "Source: R package lme4; Belenky" in run("datasets", "sleepstudy").stdout
 
 
-def test_versions_and_console_script():
+def test_versions_and_the_ways_to_start_it():
     done = run("versions")
     assert done.stdout.splitlines()[0].split() == ["lmm", "0.1.0"]
     assert run("--version").stdout == "lmm 0.1.0\n"
+    for command in ([sys.executable, "-m", "lmm"], [Path(sys.executable).with_name("lmm")]):
+        done = subprocess.run(
+            [*command, "fit", "no formula", "sleepstudy"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("lmm: error: ")
