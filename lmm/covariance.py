@@ -47,6 +47,15 @@ class Covariance(ABC):
         """Whether the columns are independent by construction."""
         return isinstance(self, Diagonal)
 
+    @cached_property
+    def symmetric_units(self) -> Matrix:
+        """Symmetric matrices (n_theta, k, k), each with 1 where an entry of theta stands."""
+        units = np.zeros((self.n_theta, self.size, self.size))
+        rows, columns = self.positions
+        each = np.arange(self.n_theta)
+        units[each, rows, columns] = units[each, columns, rows] = 1.0
+        return units
+
     @property
     def n_theta(self) -> int:
         """Number of parameters."""

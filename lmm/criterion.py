@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import block_diag
+from scipy.linalg import block_diag, lapack
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices
@@ -231,13 +231,8 @@ class ProfiledCriterion:
     @cached_property
     def symmetric_entries(self) -> Matrix:
         """Derivative of the stacked Gamma entries w.r.t. those that theta fills, (m, K)."""
-        blocks = []
-        for term in self.matrices.terms:
-            k = term.size
-            block = np.zeros((term.covariance.n_theta, k, k))
-            for matrix, i, j in zip(block, *term.covariance.positions, strict=True):
-                matrix[i, j] = matrix[j, i] = 1.0
-            blocks.append(block.reshape(-1, k * k))
+        covariances = [term.covariance for term in self.matrices.terms]
+        blocks = [c.symmetric_units.reshape(c.n_theta, -1) for c in covariances]
         return np.asarray(block_diag(*blocks))
 
     @cached_property
@@ -269,7 +264,11 @@ class ProfiledCriterion:
     def _bend(self, slopes: tuple[Matrix, ...]) -> Matrix:
         """Half of what the curvature of Gamma in x adds to the Hessian (4), (m, m)."""
         rows, columns = self._entries
-        G = block_diag(*slopes)
+        G, start = np.zeros((rows[-1] + 1, rows[-1] + 1)), 0
+        for slope in slopes:
+            stop = start + len(slope)
+            G[start:stop, start:stop] = slope
+            start = stop
         return np.where(columns[:, None] == columns, G[rows[:, None], rows], 0.0)
 
     # Other criteria on the same problem ----------------------------------------------------------
@@ -285,6 +284,11 @@ def lower_triangular(factor: Matrix) -> Matrix:
 
     By a QR decomposition of factor', so that no digits are lost by forming the product.
     """
-    L = np.asarray(np.linalg.qr(factor.T, mode="r")).T
+    k, c = factor.shape
+    if not factor.size:
+        return factor.copy()
+    # LAPACK directly: this is called several times per fit, with k of 1 to 4.
+    packed, *_ = lapack.dgeqrf(factor.T)
+    L = packed[: min(k, c)].T * np.tri(k, min(k, c))
     signs = np.where(np.diag(L) < 0.0, -1.0, 1.0)
     return np.asarray(L * signs)

@@ -124,11 +124,11 @@ def _snapped(criterion: ProfiledCriterion, path: Path) -> Path:
     n = path.n_evaluations + 1
     if here.value > path.here.value + 1e-8:
         return dataclasses.replace(path, n_evaluations=n)
-    return Path(x, here, n, path.exhausted)
+    return Path(x, here, LocalModel.at(criterion, x, here), n, path.exhausted)
 
 
 def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Optimum:
-    here, model = path.here, LocalModel.at(criterion, path.x, path.here)
+    here, model = path.here, path.model
     free = ~at_zero(criterion, path.x)
     eigenvalues = np.linalg.eigvalsh(here.hessian[np.ix_(free, free)])
     status = _status(path, model, eigenvalues)

@@ -108,8 +108,7 @@ class Full:
         self.off = _descending(self.V[:, rank:], G)
         inside = columns < rank
         self.i, self.j = rows[inside], columns[inside]
-        units = np.array([self._symmetric(unit) for unit in np.eye(len(self.i))])
-        units = units.reshape(-1, *factor.shape)
+        units = covariance.symmetric_units[inside]
         variances = values**2
         tangents = self.V @ (units * (variances + variances[:, None])) @ self.V.T
         self.jacobian = np.hstack(

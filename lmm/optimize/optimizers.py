@@ -31,6 +31,8 @@ class Path:
         Best point, whitened coordinates.
     here : Evaluation
         Value and derivatives there.
+    model : LocalModel
+        Quadratic model there.
     n_evaluations : int
         Evaluations used.
     exhausted : bool
@@ -39,6 +41,7 @@ class Path:
 
     x: Vector
     here: Evaluation
+    model: LocalModel
     n_evaluations: int
     exhausted: bool
 
@@ -104,7 +107,7 @@ class FisherScoring:
             pass
         while self._settle(walk) and _leave_saddle(walk):
             pass
-        return Path(walk.x, walk.here, walk.n, walk.exhausted)
+        return Path(walk.x, walk.here, walk.model, walk.n, walk.exhausted)
 
     def _settle(self, walk: _Walk) -> bool:
         """Damped Newton steps until stationary; False when evaluations ran out."""
@@ -322,7 +325,8 @@ def _scipy(
     )
     x = np.maximum(result.x, criterion.lower)
     exhausted = count >= options.get("maxfev", options.get("maxfun", np.inf))
-    return Path(x, criterion.evaluate(x), count + 1, exhausted)
+    here = criterion.evaluate(x)
+    return Path(x, here, LocalModel.at(criterion, x, here), count + 1, exhausted)
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
