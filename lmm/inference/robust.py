@@ -145,7 +145,7 @@ def _weights(X: Matrix, Phi: Matrix, M: Matrix, kind: str, m: int) -> Matrix:
     if kind == "CR0":
         return G
     if kind == "CR1":
-        return G * np.sqrt(m / (m - 1.0))
+        return np.asarray(np.sqrt(m / (m - 1.0)) * G)
     DX = D @ X
     B = D @ Phi @ D.T - DX @ M @ DX.T
     values, vectors = np.linalg.eigh(0.5 * (B + B.T))
