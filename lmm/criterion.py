@@ -80,6 +80,15 @@ class ProfiledCriterion:
     Calling it with lme4's theta evaluates (1). The optimizer moves ``x``, the same entries of
     ``lambda* = R lambda`` made lower triangular, in which units and origins of the covariates
     have no effect (see `lmm.pls.problem`).
+
+    Examples
+    --------
+    >>> import lmm
+    >>> sleepstudy = lmm.load_dataset("sleepstudy")
+    >>> matrices = lmm.build_matrices("Reaction ~ Days + (Days | Subject)", sleepstudy)
+    >>> criterion = lmm.ProfiledCriterion(matrices)
+    >>> round(criterion([1.0, 0.0, 1.0]), 4)
+    1773.6803
     """
 
     matrices: ModelMatrices

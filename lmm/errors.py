@@ -21,7 +21,16 @@ __all__ = [
 
 
 class DataError(ValueError):
-    """The data, or an argument that describes them, cannot be used as given."""
+    """The data, or an argument that describes them, cannot be used as given.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> lmm.lmer("Yield ~ 1 + (1 | Batsch)", lmm.load_dataset("Dyestuff"))
+    Traceback (most recent call last):
+        ...
+    lmm.errors.DataError: the formula uses 'Batsch', but the data have no such column. Did you ...
+    """
 
 
 class FormulaError(ValueError):
@@ -36,6 +45,16 @@ class FormulaError(ValueError):
     position : int, optional
         Offset in `source` of the offending character; the message then shows the text with a
         caret under it.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> lmm.parse_formula("y ~ x - (1 | g)")
+    Traceback (most recent call last):
+        ...
+    lmm.errors.FormulaError: (1 | g) cannot be subtracted: leave it out instead.
+        y ~ x - (1 | g)
+                 ^
     """
 
     def __init__(self, message: str, source: str | None = None, position: int | None = None):
@@ -69,6 +88,15 @@ class LmmWarning(UserWarning):
     ----------
     section : str
         Heading on the page Messages.
+
+    Examples
+    --------
+    >>> import lmm, warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", lmm.SingularFitWarning)
+    ...     m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff2"))
+    >>> m.warnings[0].text
+    "boundary (singular) fit: see help('isSingular')"
     """
 
     section = "Checks of the grouping factors"

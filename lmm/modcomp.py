@@ -141,7 +141,18 @@ def kr_modcomp(large: Comparable, small: Comparable | ArrayLike) -> FComparison:
 
 
 def sat_modcomp(large: Comparable, small: Comparable | ArrayLike) -> FComparison:
-    """Satterthwaite F test of the fixed effects by which two models differ; as `kr_modcomp`."""
+    """Satterthwaite F test of the fixed effects by which two models differ; as `kr_modcomp`.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> sleepstudy = lmm.load_dataset("sleepstudy")
+    >>> large = lmm.lmer("Reaction ~ Days + (Days | Subject)", sleepstudy)
+    >>> small = lmm.lmer("Reaction ~ 1 + (Days | Subject)", sleepstudy)
+    >>> lmm.sat_modcomp(large, small).to_frame().round(3)
+             stat  ndf   ddf  F.scaling  p.value
+    Ftest  45.853    1  17.0        1.0      0.0
+    """
     return _f_comparison(ddf_method(large.fit, "satterthwaite"), large, small)
 
 

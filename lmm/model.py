@@ -331,7 +331,15 @@ class LinearMixedModel:
     # Labelled estimates ---------------------------------------------------------------------------
 
     def fixef(self) -> pd.Series[float]:
-        """Fixed-effects estimates by name, (p,)."""
+        """Fixed-effects estimates by name, (p,).
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.fixef().round(3).to_dict()
+        {'(Intercept)': 251.405, 'Days': 10.467}
+        """
         return pd.Series(self.beta, index=pd.Index(self.fit.matrices.fixed.names), dtype=float)
 
     def vcov(self, full: bool = False) -> pd.DataFrame:
@@ -343,6 +351,15 @@ class LinearMixedModel:
             Whether to return the joint covariance of the errors of fixed and random effects
             instead, (p + q, p + q): the random effects follow, named ``Subject.308.(Intercept)``,
             by grouping factor and level. It is dense; ``m.joint`` gives blocks of it.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.vcov().round(3)
+                     (Intercept)   Days
+        (Intercept)       46.575 -1.451
+        Days              -1.451  2.389
         """
         names = list(self.fit.matrices.fixed.names)
         if not full:
@@ -352,7 +369,18 @@ class LinearMixedModel:
         return pd.DataFrame(self.joint.matrix(), index=names, columns=names)
 
     def varcorr(self) -> VarCorr:
-        """Variance components: standard deviations and correlations, printed as R does."""
+        """Variance components: standard deviations and correlations, printed as R does.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> print(m.varcorr())
+         Groups   Name        Std.Dev. Corr
+         Subject  (Intercept) 24.7405
+                  Days         5.9221  0.066
+         Residual             25.5918
+        """
         from lmm.report import variance_components
 
         terms = self.fit.matrices.terms
@@ -401,6 +429,15 @@ class LinearMixedModel:
         """Coefficients by level, fixed plus random effects: a table per grouping factor.
 
         Random effects without a fixed effect of their name stand first, as in lme4.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.coef()["Subject"].head(2).round(3)
+             (Intercept)    Days
+        308      253.664  19.666
+        309      211.007   1.848
         """
         from lmm.report import Coefficients
 
@@ -413,7 +450,17 @@ class LinearMixedModel:
         return Coefficients(tables)
 
     def re_pca(self) -> PrincipalComponents:
-        """Principal components of each grouping factor's random effects (lme4's ``rePCA``)."""
+        """Principal components of each grouping factor's random effects (lme4's ``rePCA``).
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.re_pca().to_frame().round(3)
+             group  component     sd  proportion  cumulative
+        0  Subject          1  0.967       0.946       0.946
+        1  Subject          2  0.231       0.054       1.000
+        """
         from lmm.report import PrincipalComponents
 
         factors: dict[str, list[Matrix]] = {}
@@ -583,13 +630,28 @@ class LinearMixedModel:
         ------
         DataError
             The length is another one, or a value is missing.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.refit(2.0 * m.y).sigma / m.sigma, 6)
+        2.0
         """
         y = self.fit.matrices.frame.response_values(y)
         call = replace(self.call, response=y)
         return LinearMixedModel.estimate(self.fit.criterion.with_response(y), call)
 
     def refit_ml(self) -> LinearMixedModel:
-        """The same model fitted by maximum likelihood; itself, if it was."""
+        """The same model fitted by maximum likelihood; itself, if it was.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.refit_ml().deviance(), 4)
+        327.3271
+        """
         if not self.reml:
             return self
         call = replace(self.call, arguments={**self.call.arguments, "reml": False})
@@ -652,6 +714,15 @@ class LinearMixedModel:
             tests of the model as it is, as lmerTest.
         ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
             Method for the denominator degrees of freedom of F.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.drop1(test="Chisq").to_frame().round(2)
+                npar      AIC    LRT  Pr(Chi)
+        <none>   NaN  1763.94    NaN      NaN
+        Days     1.0  1785.48  23.54      0.0
         """
         from lmm.comparison import drop1
         from lmm.selection import drop1_f
@@ -755,6 +826,16 @@ class LinearMixedModel:
         -----
         ConvergenceWarning
             A profile finds a better fit, or is not monotone; also in its `notes`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.profile().confint().to_frame().round(3)
+                                 2.5 %    97.5 %
+        sd_(Intercept)|Batch    12.197    84.063
+        sigma                   38.230    67.658
+        (Intercept)           1486.451  1568.549
         """
         from lmm.profiles import profile
 
@@ -789,6 +870,16 @@ class LinearMixedModel:
         ------
         ValueError
             The name is unknown, or the range is not one of the parameter's.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.profile_criterion("sigma", 40.0, 60.0, points=3).to_frame().round(3)
+           sigma  difference
+        0   40.0       2.530
+        1   50.0       0.005
+        2   60.0       1.566
         """
         from lmm.inference.profile import criterion_curve
         from lmm.profiles import CriterionProfile
@@ -961,6 +1052,13 @@ class LinearMixedModel:
         -------
         Selection
             With tables ``random`` and ``fixed``, and ``get_model()``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.step().get_model().formula
+        Formula('Reaction ~ Days + (Days | Subject)')
         """
         from lmm.selection import step
 
@@ -987,6 +1085,16 @@ class LinearMixedModel:
         ------
         DataError
             `term` is not a term of factors alone.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+        >>> m.ls_means("recipe").to_frame()[["Estimate", "df"]].round(3)
+                 Estimate    df
+        recipeA    33.122  42.0
+        recipeB    31.644  42.0
+        recipeC    31.600  42.0
         """
         from lmm.fixed_tests import ls_means
         from lmm.inference.ddf import ddf_method
@@ -996,7 +1104,18 @@ class LinearMixedModel:
     def difflsmeans(
         self, term: str | None = None, ddf: str = "satterthwaite", level: float = 0.95
     ) -> LeastSquaresMeans:
-        """Differences of all pairs of least-squares means; parameters as for `ls_means`."""
+        """Differences of all pairs of least-squares means; parameters as for `ls_means`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+        >>> m.difflsmeans("recipe").to_frame()[["Estimate", "df"]].round(3)
+                           Estimate    df
+        recipeA - recipeB     1.478  42.0
+        recipeA - recipeC     1.522  42.0
+        recipeB - recipeC     0.044  42.0
+        """
         from lmm.fixed_tests import ls_means
         from lmm.inference.ddf import ddf_method
 
@@ -1076,25 +1195,64 @@ class LinearMixedModel:
         ------
         ValueError
             The model was fitted by maximum likelihood.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.reml_criterion(), 4)
+        319.6543
         """
         if not self.reml:
             raise ValueError("The model was fitted by maximum likelihood: use deviance().")
         return self.optimum.value
 
     def deviance(self) -> float:
-        """Deviance, -2 log-likelihood; for a REML fit, that of its theta."""
+        """Deviance, -2 log-likelihood; for a REML fit, that of its theta.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.deviance(), 4)
+        327.4039
+        """
         return self.fit.deviance if self.reml else self.optimum.value
 
     def loglik(self) -> float:
-        """Log-likelihood; for a REML fit the restricted one, as R's logLik."""
+        """Log-likelihood; for a REML fit the restricted one, as R's logLik.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.loglik(), 4)
+        -159.8271
+        """
         return self.fit.loglik
 
     def aic(self) -> float:
-        """Akaike's criterion, from `loglik` and all parameters."""
+        """Akaike's criterion, from `loglik` and all parameters.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.aic(), 4)
+        325.6543
+        """
         return -2.0 * self.loglik() + 2.0 * self.fit.n_parameters
 
     def bic(self) -> float:
-        """Bayesian information criterion, with log(n) per parameter."""
+        """Bayesian information criterion, with log(n) per parameter.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.bic(), 4)
+        329.8579
+        """
         return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.fit.n_parameters
 
     @property
@@ -1110,13 +1268,28 @@ class LinearMixedModel:
         tol : float
             A term is singular if the smallest singular value of its whitened factor lambda* is
             below `tol` times the larger of 1 and the largest.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.is_singular()
+        False
         """
         return self.fit.is_singular(tol)
 
     # Residuals ------------------------------------------------------------------------------------
 
     def fitted(self) -> pd.Series[float]:
-        """Conditional means ``X beta + offset + Z b`` by row; padded after na_action="exclude"."""
+        """Conditional means ``X beta + offset + Z b`` by row; padded after na_action="exclude".
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.fitted().head(2).round(2).to_list()
+        [1509.89, 1509.89]
+        """
         return self._by_row(self.fit.fitted)
 
     def residuals(self, kind: str = "response", scaled: bool = False) -> pd.Series[float]:
@@ -1128,6 +1301,13 @@ class LinearMixedModel:
             Response minus fitted values, for the last two times the square root of the weight.
         scaled : bool
             Whether to divide by sigma.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.residuals("pearson", scaled=True).head(2).round(3).to_list()
+        [0.709, -1.412]
         """
         from lmm.diagnostics import residuals
 
@@ -1140,19 +1320,43 @@ class LinearMixedModel:
     # Diagnostics ----------------------------------------------------------------------------------
 
     def hatvalues(self) -> pd.Series[float]:
-        """Leverages by row: the diagonal of the matrix that turns y into fitted values."""
+        """Leverages by row: the diagonal of the matrix that turns y into fitted values.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.hatvalues().head(2).round(4).to_list()
+        [0.1638, 0.1638]
+        """
         from lmm.diagnostics import leverages
 
         return self._by_row(leverages(self.joint))
 
     def rstudent(self) -> pd.Series[float]:
-        """Standardized residuals by row, ``r / (sigma sqrt(1 - h))``, as lme4's ``rstudent``."""
+        """Standardized residuals by row, ``r / (sigma sqrt(1 - h))``, as lme4's ``rstudent``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.rstudent().head(2).round(4).to_list()
+        [0.7754, -1.5437]
+        """
         from lmm.diagnostics import leverages, standardized_residuals
 
         return self._by_row(standardized_residuals(self.fit, leverages(self.joint)))
 
     def cooks_distance(self) -> pd.Series[float]:
-        """Cook's distance by row at the estimated theta; `influence` refits instead."""
+        """Cook's distance by row at the estimated theta; `influence` refits instead.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.cooks_distance().head(2).round(4).to_list()
+        [0.1177, 0.4667]
+        """
         from lmm.diagnostics import cooks_distance, leverages
 
         return self._by_row(cooks_distance(self.fit, leverages(self.joint)))
@@ -1184,7 +1388,15 @@ class LinearMixedModel:
     def check_convergence(
         self, gradient_tol: float = 2e-3, singular_tol: float = 1e-4, hessian_tol: float = 1e-6
     ) -> ConvergenceCheck:
-        """Check gradient, Hessian and singularity; true if converged, with lme4's messages."""
+        """Check gradient, Hessian and singularity; true if converged, with lme4's messages.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> print(m.check_convergence())
+        converged
+        """
         from lmm.diagnostics import check_convergence
 
         return check_convergence(self.fit, gradient_tol, singular_tol, hessian_tol)
@@ -1196,7 +1408,15 @@ class LinearMixedModel:
         return residuals_vs_fitted(self, ax)
 
     def all_fit(self, optimizers: Iterable[str | Optimizer] | None = None) -> AllFit:
-        """Fit with every optimizer (or those given), from the default start, to compare them."""
+        """Fit with every optimizer (or those given), from the default start, to compare them.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> list(m.all_fit().fits)
+        ['Fisher scoring', 'L-BFGS-B', 'COBYQA', 'Nelder-Mead']
+        """
         from lmm.diagnostics import fit_with_each
         from lmm.report.all_fit import AllFit
 
@@ -1350,7 +1570,16 @@ class LinearMixedModel:
         )
 
     def glance(self) -> pd.DataFrame:
-        """One row: ``nobs sigma logLik AIC BIC REMLcrit|deviance df.residual``."""
+        """One row: ``nobs sigma logLik AIC BIC REMLcrit|deviance df.residual``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.glance()[["nobs", "sigma", "REMLcrit"]].round(3)
+           nobs  sigma  REMLcrit
+        0    30  49.51   319.654
+        """
         from lmm.broom import glance
 
         return glance(self.fit)
@@ -1363,6 +1592,15 @@ class LinearMixedModel:
         DataFrame
             The data's columns, then ``.fitted .resid .hat .cooksd .fixed .mu .offset .sqrtXwt
             .sqrtrwt .weights .wtres``; rows as in `fitted`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.augment()[["Yield", ".fitted", ".resid"]].head(2).round(2)
+           Yield  .fitted  .resid
+        0   1545  1509.89   35.11
+        1   1440  1509.89  -69.89
         """
         from lmm.broom import augment
         from lmm.diagnostics import cooks_distance, leverages
@@ -1404,6 +1642,17 @@ class LinearMixedModel:
         ------
         DataError
             A column or an argument is of a kind that the format does not hold.
+
+        Examples
+        --------
+        >>> import lmm, pathlib, tempfile
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "dyestuff.lmm"
+        ...     m.save(path)
+        ...     again = lmm.load(path)
+        >>> again.sigma == m.sigma
+        True
         """
         from lmm.storage import write
 
@@ -1452,10 +1701,29 @@ class LinearMixedModel:
         return self.fitted()
 
     def cov_params(self) -> pd.DataFrame:
-        """Covariance of the fixed effects; statsmodels' name of `vcov`."""
+        """Covariance of the fixed effects; statsmodels' name of `vcov`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.cov_params().round(2)
+                     (Intercept)
+        (Intercept)       375.72
+        """
         return self.vcov()
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Wald intervals of the fixed effects, with coverage ``1 - alpha``: columns 0 and 1."""
+        """Wald intervals of the fixed effects, with coverage ``1 - alpha``: columns 0 and 1.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.conf_int().round(3)
+                           0        1
+        (Intercept)  238.029  264.781
+        Days           7.438   13.497
+        """
         limits = self.confint("beta_", 1.0 - alpha, "wald").to_frame()
         return limits.set_axis([0, 1], axis=1)

@@ -197,6 +197,16 @@ def load(path: str | Path) -> LinearMixedModel:
     ------
     DataError
         It is no such file, one of another version, or its contents do not agree.
+
+    Examples
+    --------
+    >>> import lmm, pathlib, tempfile
+    >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "dyestuff.lmm"
+    ...     m.save(path)
+    ...     print(lmm.load(path).formula)
+    Yield ~ 1 + (1 | Batch)
     """
     from lmm.storage import read
 

@@ -89,6 +89,15 @@ class FisherScoring:
     tolerance : float, default 1e-8
         Stop when the quadratic model promises less than this decrease of the criterion (times
         a thousandth of the criterion, where that is more than 1).
+
+    Examples
+    --------
+    >>> import lmm
+    >>> dyestuff = lmm.load_dataset("Dyestuff")
+    >>> optimizer = lmm.FisherScoring(max_evaluations=50)
+    >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", dyestuff, optimizer=optimizer)
+    >>> round(m.reml_criterion(), 4)
+    319.6543
     """
 
     max_evaluations: int = 200
@@ -204,6 +213,15 @@ class LBFGSB:
         Limit on evaluations of the criterion.
     tolerance : float, default 1e-8
         Largest projected gradient (whitened coordinates) at which to stop.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> dyestuff = lmm.load_dataset("Dyestuff")
+    >>> optimizer = lmm.LBFGSB(tolerance=1e-6)
+    >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", dyestuff, optimizer=optimizer)
+    >>> round(m.reml_criterion(), 4)
+    319.6543
     """
 
     max_evaluations: int = 1000
@@ -241,6 +259,15 @@ class COBYQA:
         Limit on evaluations of the criterion.
     tolerance : float, default 1e-7
         Final radius of the trust region (whitened coordinates).
+
+    Examples
+    --------
+    >>> import lmm
+    >>> dyestuff = lmm.load_dataset("Dyestuff")
+    >>> optimizer = lmm.COBYQA(max_evaluations=500)
+    >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", dyestuff, optimizer=optimizer)
+    >>> round(m.reml_criterion(), 4)
+    319.6543
     """
 
     max_evaluations: int = 5000
@@ -268,6 +295,15 @@ class NelderMead:
         Limit on evaluations of the criterion.
     tolerance : float, default 1e-8
         Size of the simplex (whitened coordinates) and spread of values at which to stop.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> dyestuff = lmm.load_dataset("Dyestuff")
+    >>> optimizer = lmm.NelderMead(max_evaluations=500)
+    >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", dyestuff, optimizer=optimizer)
+    >>> round(m.reml_criterion(), 4)
+    319.6543
     """
 
     max_evaluations: int = 20000
