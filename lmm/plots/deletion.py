@@ -26,6 +26,14 @@ def influence(deletion: Influence, label: int = 3, ax: Axes | None = None) -> Ax
         How many to name.
     ax : Axes, optional
         Where to draw.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> ax = lmm.plots.influence(m.influence("Subject"))
+    >>> ax.get_ylabel()
+    "Cook's distance"
     """
     ax = axes(ax)
     distance = deletion.cooks_distance()

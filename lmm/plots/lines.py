@@ -37,6 +37,14 @@ def fitted_lines(m: Model, x: str, group: str | None = None, ax: Axes | None = N
     ------
     DataError
         The formula has no such covariate, or the model no such grouping factor.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> ax = lmm.plots.fitted_lines(m, "Days")
+    >>> ax.get_ylabel()
+    'Reaction'
     """
     group = group_of(m, group)
     matrices = m.fit.matrices

@@ -43,6 +43,14 @@ def caterpillar(
     ------
     DataError
         The model has no such grouping factor or effect.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> ax = lmm.plots.caterpillar(m, effect="Days")
+    >>> ax.get_ylabel()
+    'Subject'
     """
     group = group_of(m, group)
     chosen, effect = _effects(m, group, effect)
@@ -74,6 +82,14 @@ def qq_random_effects(
         The model.
     group, effect, level, ax
         As for `caterpillar`.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> ax = lmm.plots.qq_random_effects(m)
+    >>> ax.get_ylabel()
+    '(Intercept) | Subject'
     """
     group = group_of(m, group)
     chosen, effect = _effects(m, group, effect)
@@ -109,6 +125,14 @@ def shrinkage(
     ------
     DataError
         The model has no such grouping factor or effects.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> ax = lmm.plots.shrinkage(m)
+    >>> ax.get_ylabel()
+    'Days'
     """
     group = group_of(m, group)
     pooled, alone = _coefficients(m, group)

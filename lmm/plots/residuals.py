@@ -22,6 +22,14 @@ def residuals_vs_fitted(m: Model, ax: Axes | None = None) -> Axes:
         The model.
     ax : Axes, optional
         Where to draw.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> ax = lmm.plots.residuals_vs_fitted(m)
+    >>> ax.get_ylabel()
+    'Pearson residuals'
     """
     ax = axes(ax)
     values = residuals(m.fit, "pearson")
@@ -42,6 +50,14 @@ def qq_residuals(m: Model, ax: Axes | None = None) -> Axes:
         The model.
     ax : Axes, optional
         Where to draw.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> ax = lmm.plots.qq_residuals(m)
+    >>> ax.get_ylabel()
+    'Scaled residuals'
     """
     ax = qq(axes(ax), residuals(m.fit, "pearson", scaled=True))
     ax.set_ylabel("Scaled residuals")
