@@ -168,6 +168,8 @@ def _status(path: Path, model: LocalModel, eigenvalues: Vector) -> Status:
     # Rounding of the criterion itself bounds how small a promised decrease can get.
     if not model.decrement <= max(STATIONARY, 1e-11 * abs(path.here.value)):
         return Status.MAX_EVALUATIONS if path.exhausted else Status.NOT_STATIONARY
+    if not model.is_identified.all():
+        return Status.NOT_IDENTIFIED
     if eigenvalues.size and eigenvalues[0] < -SADDLE * max(float(eigenvalues[-1]), 1.0):
         return Status.SADDLE
     return Status.CONVERGED
@@ -175,7 +177,10 @@ def _status(path: Path, model: LocalModel, eigenvalues: Vector) -> Status:
 
 def _advice(criterion: ProfiledCriterion, path: Path, model: LocalModel, status: Status) -> str:
     """What to do, and the parameter that is farthest from where it should be."""
-    step = model.spectrum[1][:, 0] if status is Status.SADDLE else model.newton_step()
+    if status is Status.NOT_IDENTIFIED:
+        step = np.where(model.is_identified, 0.0, 1.0)
+    else:
+        step = model.spectrum[1][:, 0] if status is Status.SADDLE else model.newton_step()
     change = np.abs(model.follow(step)[0] - path.x)
     return f"{status.value} Parameter: {criterion.matrices.theta_names[int(np.argmax(change))]}."
 

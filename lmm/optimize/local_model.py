@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmm._types import Matrix, Vector
 from lmm.covariance import Covariance
@@ -37,6 +38,8 @@ NEGLIGIBLE = 1e-13
 KEPT = 0.05
 # Directions in which the information vanishes are cut off at this fraction of the largest.
 FLAT = 1e-10
+# Information (of a relative change of a standard deviation) that is but rounding error.
+UNIDENTIFIED = 1e-16
 
 
 class Chart(Protocol):
@@ -218,12 +221,24 @@ class LocalModel:
         return cls(charts, tuple(parts), gradient, hessian, information, log_variance)
 
     @cached_property
+    def is_identified(self) -> NDArray[np.bool_]:
+        """Whether the data say anything about each coordinate, (c,)."""
+        return np.asarray(np.diag(self.information) > UNIDENTIFIED)
+
+    @cached_property
     def metric(self) -> Matrix:
-        """Columns W (c, c) that are orthonormal in the information: ``W'I W = 1``."""
-        scale = np.sqrt(np.maximum(np.diag(self.information), np.finfo(float).tiny))
-        values, vectors = np.linalg.eigh(self.information / scale / scale[:, None])
+        """Columns W (c, c) that are orthonormal in the information: ``W'I W = 1``.
+
+        Zero in coordinates that are not identified: no step changes them.
+        """
+        known = self.is_identified
+        inner = np.ix_(known, known)
+        scale = np.sqrt(np.diag(self.information)[known])
+        values, vectors = np.linalg.eigh(self.information[inner] / scale / scale[:, None])
         size = np.sqrt(np.maximum(values, FLAT * values[-1])) if len(values) else values
-        return np.asarray(vectors / size / scale[:, None])
+        W = np.zeros_like(self.information)
+        W[inner] = vectors / size / scale[:, None]
+        return W
 
     @cached_property
     def spectrum(self) -> tuple[Vector, Matrix]:

@@ -22,6 +22,10 @@ class Status(Enum):
         "The optimizer stopped where the gradient does not vanish. Use optimizer='auto', or "
         "tighten the tolerances of the optimizer object."
     )
+    NOT_IDENTIFIED = (
+        "The criterion does not depend on a random effect: the fixed effects contain it, or "
+        "nothing in the data tells it from the residuals. Leave out one of the two."
+    )
     SADDLE = (
         "The optimizer stopped at a saddle point: the Hessian has a negative eigenvalue. Use "
         "optimizer='auto', or start from another point."
