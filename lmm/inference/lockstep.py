@@ -100,6 +100,15 @@ class Replicates:
             )
         )
 
+    def updated(self, chosen: IntVector, others: Replicates) -> Replicates:
+        """These fits, with others in chosen places."""
+        values = {}
+        for name in self.__dataclass_fields__:
+            column = getattr(self, name).copy()
+            column[chosen] = getattr(others, name)
+            values[name] = column
+        return Replicates(**values)
+
     def __len__(self) -> int:
         return len(self.sigma)
 

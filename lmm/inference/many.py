@@ -84,7 +84,13 @@ class Batched:
         """Fit standardized responses; see `Engine`."""
         data = self.lockstep.responses(y, hidden)
         start = lifted(self.lockstep.criterion, self.estimate)
-        return self.lockstep.fit(data, start, df=df)
+        fits = self.lockstep.fit(data, start, df=df)
+        stuck = np.flatnonzero(~fits.converged)
+        if len(stuck) == 0 or self.lockstep.rows.hidden:
+            return fits
+        # The optimizer of single fits knows more ways out of a corner.
+        single = OneByOne(self.lockstep.criterion, self.estimate)
+        return fits.updated(stuck, single.replicates(y[:, stuck], hidden[stuck], df=df))
 
     def score(self, y: Matrix, hidden: Vector) -> Matrix:
         """Statistics (r, d) that the score at the design's own estimates is linear in."""

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import lmm
+import simulated
 from lmm.inference.lockstep import Lockstep, compressed, rows_of
 from lmm.inference.many import Batched, OneByOne, engine_for
 
@@ -61,6 +62,18 @@ def test_batched_fits_are_single_fits(model, reml):
         assert np.all(np.abs(fits.fixef.iloc[i] - one.beta) <= ESTIMATES * errors)
         np.testing.assert_allclose(fits.std_error.iloc[i], errors, rtol=1e-3)
     np.testing.assert_array_equal(fits.singular, [one.is_singular() for one in single])
+
+
+@pytest.mark.parametrize("design", list(simulated.well_posed(26)), ids=lambda design: design.name)
+@pytest.mark.filterwarnings("ignore::lmm.LmmWarning")
+def test_simulated_designs(design):
+    m = lmm.lmer(design.formula, design.data, reml=design.reml)
+    Y = m.simulate(3, seed=1)
+    fits = lmm.refit_many(m, Y)
+    single = [m.refit(Y[name]).optimum.value for name in Y]
+    assert fits.converged.all()
+    # Of two local minima a batched fit may have found the lower one.
+    assert np.all(fits.criterion <= np.array(single) + CRITERION)
 
 
 @pytest.mark.parametrize("model", ["slopes", "nested", "crossed", "factors"])

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import lmm
+import simulated
 from lmm.inference.profile import criterion_curve, profile_curves
+from lmm.inference.profile.curves import _targets
 from lmm.inference.profile.path import first_point, settle
 from lmm.inference.profile.targets import VarianceTarget
 from lmm.inference.variance_parameters import Likelihood, variance_parameters
@@ -167,6 +169,35 @@ def test_units_do_not_matter(sleep):
     days = sleep.confint().to_frame()
     scale = np.array([1.0, 1.0, 24.0, 1.0, 1.0, 24.0])
     np.testing.assert_allclose(hours.to_numpy() * scale[:, None], days.to_numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("design", list(simulated.well_posed(26)), ids=lambda design: design.name)
+@pytest.mark.filterwarnings("ignore::lmm.LmmWarning")
+def test_simulated_designs(design):
+    m = lmm.lmer(design.formula, design.data, reml=design.reml)
+    profile = m.profile()
+    for curve in profile.curves:
+        low, high = curve.limits(0.95)
+        assert low <= float(curve.value(curve.t[curve.estimate])) <= high
+    assert not any("lower than the fit's" in note for note in profile.notes)
+
+
+def test_a_profile_with_two_valleys():
+    """Maxima of the likelihood at two values of another parameter make the profile bend back."""
+    designs = {design.name: design for design in simulated.stressful(40)}
+    design = designs["between_slope-39"]
+    with pytest.warns(lmm.LmmWarning):
+        m = lmm.lmer(design.formula, design.data, reml=design.reml)
+    with pytest.warns(lmm.ConvergenceWarning, match="not monotone"):
+        curve = m.profile("x")["x"]
+    assert np.any(np.diff(curve.zeta) < 0.0)
+    target = _targets(m.fit, "sdcor")["x"][1]
+    first = first_point(target)
+    rng = np.random.default_rng(1)
+    for t, zeta in zip(curve.t[4:-3], curve.zeta[4:-3], strict=True):
+        starts = first.w * rng.normal(1.0, 0.8, (20, len(first.w)))
+        lowest = min(settle(target, float(t), w, first.w).value for w in starts)
+        assert zeta**2 <= lowest - first.value + 1e-4
 
 
 def test_three_random_effects():

@@ -330,7 +330,8 @@ def _with_crossings(target: Target, grid: _Grid, quantile: float) -> list[Point]
         for t in grid.spline.solve(zeta, extrapolate=False):
             near = sorted(grid.points, key=lambda point: abs(point.t - t))
             if abs(near[0].t - t) > 1e-6 * abs(near[1].t - near[0].t):
-                points = [*points, settle(target, float(t), predicted(near[2::-1], float(t)))]
+                start = predicted(near[2::-1], float(t))
+                points = [*points, settle(target, float(t), start, near[0].w)]
     return sorted(points, key=lambda point: point.t)
 
 

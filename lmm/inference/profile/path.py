@@ -94,12 +94,14 @@ class _Spectrum:
         along = np.where(flat, 0.0, along / np.where(flat, 1.0, size))
         return self._spread(self.scale * (self.vectors @ along))
 
-    def escape(self) -> Vector | None:
-        """A step along negative curvature, or None at a minimum."""
+    def escape(self, room: Vector) -> Vector | None:
+        """A step along negative curvature to the side with more room, or None at a minimum."""
         if not self.eigenvalues.size or self.eigenvalues[0] > -SADDLE:
             return None
         length = np.sqrt(2.0 * LEAP / -self.eigenvalues[0])
-        return self._spread(length * self.scale * self.vectors[:, 0])
+        step = self._spread(length * self.scale * self.vectors[:, 0])
+        lost = [np.sum(np.minimum(room + side, 0.0)) for side in (step, -step)]
+        return step if lost[0] >= lost[1] else -step
 
     def _spread(self, values: Vector) -> Vector:
         full = np.zeros(len(self.free))
@@ -107,8 +109,19 @@ class _Spectrum:
         return full
 
 
-def settle(target: Target, t: float, w: Vector) -> Point:
+def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) -> Point:
     """Minimize over w at fixed t by damped Newton steps from a start.
+
+    Parameters
+    ----------
+    target : Target
+        The parameter.
+    t : float
+        Its value.
+    w : (d,) array
+        Start.
+    fallback : (d,) array, optional
+        Start where the likelihood cannot be evaluated at the first one.
 
     Raises
     ------
@@ -117,13 +130,16 @@ def settle(target: Target, t: float, w: Vector) -> Point:
     """
     section, floor = target.at(t), target.floor
     w = np.maximum(w, floor)
-    here, n = section(w), 1
+    here, n = _tried(section, w), 1
+    if here is None:
+        w = w if fallback is None else np.maximum(fallback, floor)
+        here, n = section(w), 2
     for _ in range(MAX_STEPS):
         spectrum = _Spectrum.of(here, (w > floor) | (here.gradient <= 0.0))
         step = -spectrum.solve(here.gradient)
         promise = -0.5 * float(here.gradient @ step)
         if promise < (SETTLED if here.exact else SETTLED_INEXACT):
-            leap = spectrum.escape()
+            leap = spectrum.escape(w - floor)
             if leap is None:
                 return _settled(target, t, w, here, spectrum, step, promise, n)
             step = leap
@@ -203,7 +219,7 @@ def walk(target: Target, first: Point, sign: float, cutoff: float) -> list[Point
         if abs(points[-1].zeta(first.value, sign)) >= cutoff:
             break
         t = float(np.clip(points[-1].t + sign * _distance(target, points), lower, upper))
-        points.append(settle(target, t, predicted(points, t)))
+        points.append(settle(target, t, predicted(points, t), points[-1].w))
     return _retraced(target, points)[1:]
 
 
