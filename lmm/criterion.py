@@ -162,13 +162,18 @@ class ProfiledCriterion:
         Raises
         ------
         ValueError
-            The length is not the number of covariance parameters.
+            The length is not the number of covariance parameters, or a value is not finite.
         """
         theta = np.atleast_1d(np.asarray(theta, dtype=float))
         if theta.shape != self.lower.shape:
             raise ValueError(
                 f"theta has shape {theta.shape}, but the model has {len(self.lower)} covariance "
                 f"parameters: {', '.join(self.matrices.theta_names)}."
+            )
+        if not np.isfinite(theta).all():
+            name = self.matrices.theta_names[int(np.argmin(np.isfinite(theta)))]
+            raise ValueError(
+                f"theta must be finite, but {name} is {theta[~np.isfinite(theta)][0]}."
             )
         return theta
 
@@ -300,4 +305,4 @@ def lower_triangular(factor: Matrix) -> Matrix:
     packed, *_ = lapack.dgeqrf(factor.T)
     L = packed[: min(k, c)].T * np.tri(k, min(k, c))
     signs = np.where(np.diag(L) < 0.0, -1.0, 1.0)
-    return np.asarray(L * signs)
+    return np.asarray(L * signs + 0.0)  # no zeros with a sign

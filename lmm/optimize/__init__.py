@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lmm._threads import blas_threads
 from lmm._types import Vector
 from lmm.criterion import ProfiledCriterion
+from lmm.errors import NumericalError
 from lmm.optimize.local_model import LocalModel
 from lmm.optimize.optimizers import (
     COBYQA,
@@ -85,7 +86,9 @@ def minimize(
     Raises
     ------
     ValueError
-        `optimizer` is unknown or `start` has the wrong length.
+        `optimizer` is unknown, or `start` has the wrong length or values that are not finite.
+    NumericalError
+        The criterion cannot be computed at the start.
 
     Examples
     --------
@@ -97,10 +100,15 @@ def minimize(
     319.654277
     """
     optimizer = named(optimizer)
-    with blas_threads(criterion.pls.dense_size):
+    # Trial points may overflow: what is not a smaller number is not accepted.
+    with blas_threads(criterion.pls.dense_size), np.errstate(all="ignore"):
         x = moment_start(criterion) if start is None else criterion.to_x(criterion.checked(start))
-        path = _snapped(criterion, optimizer.run(criterion, x, report))
-        return _judge(criterion, optimizer, path)
+        path = optimizer.run(criterion, x, report)
+        if not np.isfinite(path.here.value):
+            raise NumericalError(
+                f"The criterion is {path.here.value} from the start: start from a smaller theta."
+            )
+        return _judge(criterion, optimizer, _snapped(criterion, path))
 
 
 def _cleared(criterion: ProfiledCriterion, x: Vector) -> Vector:

@@ -38,7 +38,7 @@ NEGLIGIBLE = 1e-13
 KEPT = 0.05
 # Directions in which the information vanishes are cut off at this fraction of the largest.
 FLAT = 1e-10
-# Information (of a relative change of a standard deviation) that is but rounding error.
+# Information (of a variance, or of its relative change if that is larger) that is rounding error.
 UNIDENTIFIED = 1e-16
 
 
@@ -188,6 +188,8 @@ class LocalModel:
         Derivatives of the criterion, and the expected Hessian.
     log_variance : (c,) array
         Derivative of ``-log(sigma^2)``.
+    is_identified : (c,) array of bool
+        Whether the data say anything about each coordinate.
     """
 
     charts: tuple[Chart, ...]
@@ -196,6 +198,7 @@ class LocalModel:
     hessian: Matrix
     information: Matrix
     log_variance: Vector
+    is_identified: NDArray[np.bool_]
 
     @classmethod
     def at(cls, criterion: ProfiledCriterion, x: Vector, here: Evaluation) -> LocalModel:
@@ -218,12 +221,10 @@ class LocalModel:
         stretch = gradient[:, None] * log_variance
         hessian = J.T @ here.curvature @ J + bend + stretch + stretch.T
         information = J.T @ here.information @ J
-        return cls(charts, tuple(parts), gradient, hessian, information, log_variance)
-
-    @cached_property
-    def is_identified(self) -> NDArray[np.bool_]:
-        """Whether the data say anything about each coordinate, (c,)."""
-        return np.asarray(np.diag(self.information) > UNIDENTIFIED)
+        # A relative change of a tiny variance says little, a change of the variance itself much.
+        floor = UNIDENTIFIED * np.minimum(np.einsum("ij,ij->j", J, J), 1.0)
+        known = np.diag(information) > floor
+        return cls(charts, tuple(parts), gradient, hessian, information, log_variance, known)
 
     @cached_property
     def metric(self) -> Matrix:

@@ -66,6 +66,8 @@ def _positive(name: str, value: float) -> None:
 NEAR = 0.5
 # A step that promised less than this and did not deliver was lost in rounding errors.
 STALLED = 1e-7
+# Damping that leaves nothing of a step.
+HOPELESS = 1e12
 # A stationary point is a saddle if an eigenvalue of the Hessian, relative to the information, is
 # below this.
 SADDLE = -1e-6
@@ -121,7 +123,7 @@ class FisherScoring:
     def _settle(self, walk: _Walk) -> bool:
         """Damped Newton steps until stationary; False when evaluations ran out."""
         damping = 0.0
-        while not walk.exhausted:
+        while not walk.exhausted and damping < HOPELESS:
             model, unit = walk.model, max(1.0, 1e-3 * abs(walk.here.value))
             step = model.newton_step(damping)
             promise = model.promise(step, model.hessian)
