@@ -98,9 +98,10 @@ def test_each_evaluation_is_reported():
 # The boundary ------------------------------------------------------------------------------------
 
 
-def test_variance_of_zero_is_exactly_zero():
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_variance_of_zero_is_exactly_zero(name):
     criterion = one_way(balanced(0.3))
-    optimum = minimize(criterion)
+    optimum = minimize(criterion, name)
     assert optimum.converged
     assert optimum.theta[0] == 0.0
     assert optimum.boundary == ("g.(Intercept)",)
