@@ -66,6 +66,8 @@ def _positive(name: str, value: float) -> None:
 NEAR = 0.5
 # A step that promised less than this and did not deliver was lost in rounding errors.
 STALLED = 1e-7
+# Where the second search starts, in units of the noise of a level's own mean.
+SECOND = 3.0
 # Damping that leaves nothing of a step.
 HOPELESS = 1e12
 # A stationary point is a saddle if an eigenvalue of the Hessian, relative to the information, is
@@ -82,7 +84,9 @@ class FisherScoring:
     Damping in the manner of Levenberg and Marquardt, in the metric of the information, reacts to
     how well the quadratic model predicted. Steps follow paths that suit covariances (see
     `lmm.optimize.local_model`), end on the boundary where a variance vanishes, and leave it where
-    the criterion descends. A saddle is left along its direction of negative curvature.
+    the criterion descends. A saddle is left along its direction of negative curvature. What ends
+    on the boundary is searched for once more from large variances, for there may be another
+    minimum inside; the lower one is kept.
 
     Parameters
     ----------
@@ -113,12 +117,23 @@ class FisherScoring:
 
     def run(self, criterion: ProfiledCriterion, start: Vector, report: Report) -> Path:
         """Minimize from `start`; see `Optimizer`."""
-        walk = _Walk(criterion, start, report, self.max_evaluations)
+        walk = self._search(_Walk(criterion, start, report, self.max_evaluations))
+        n = walk.n
+        if walk.is_singular and not walk.exhausted:
+            elsewhere = SECOND * criterion.start
+            other = self._search(_Walk(criterion, elsewhere, report, self.max_evaluations, n))
+            n = other.n
+            if other.here.value < walk.here.value - STALLED:
+                walk = other
+        return Path(walk.x, walk.here, walk.model, n, n >= self.max_evaluations)
+
+    def _search(self, walk: _Walk) -> _Walk:
+        """Walk to a minimum."""
         while _score(walk):
             pass
         while self._settle(walk) and _leave_saddle(walk):
             pass
-        return Path(walk.x, walk.here, walk.model, walk.n, walk.exhausted)
+        return walk
 
     def _settle(self, walk: _Walk) -> bool:
         """Damped Newton steps until stationary; False when evaluations ran out."""
@@ -153,7 +168,8 @@ def _score(walk: _Walk) -> bool:
     target, taken = walk.model.score(walk.model.scoring_step())
     promise = walk.model.promise(taken, walk.model.information)
     # The first step is taken wherever it starts: for balanced data it is exact.
-    return promise > (NEAR if walk.n > 1 else STALLED) and walk.descend(target)
+    enough = STALLED if walk.n == walk.first else NEAR
+    return promise > enough and walk.descend(target)
 
 
 def _leave_saddle(walk: _Walk) -> bool:
@@ -172,7 +188,9 @@ def _leave_saddle(walk: _Walk) -> bool:
 class _Walk:
     """The current point of a descent; every trial is counted and reported."""
 
-    def __init__(self, criterion: ProfiledCriterion, start: Vector, report: Report, limit: int):
+    def __init__(
+        self, criterion: ProfiledCriterion, start: Vector, report: Report, limit: int, n: int = 0
+    ):
         self.criterion = criterion
         self.report = report
         self.limit = limit
@@ -180,13 +198,18 @@ class _Walk:
         self.here = criterion.evaluate(start)
         self.model = LocalModel.at(criterion, start, self.here)
         self.tried = self.here.value
-        self.n = 1
-        report(1, self.here.value, start)
+        self.first = self.n = n + 1
+        report(self.n, self.here.value, start)
 
     @property
     def exhausted(self) -> bool:
         """Whether the limit on evaluations is reached."""
         return self.n >= self.limit
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a diagonal entry of lambda is zero."""
+        return bool(np.any(self.x[self.criterion.lower == 0.0] == 0.0))
 
     def descend(self, target: Vector) -> bool:
         """Evaluate `target`; move there if the criterion does not increase."""

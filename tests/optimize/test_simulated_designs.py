@@ -41,7 +41,8 @@ def test_well_posed_designs(kind):
         m = fit(design)
         optimum = m.optimum
         assert optimum.converged, design.name
-        assert optimum.n_evaluations <= 12, design.name
+        # A singular fit is searched for twice.
+        assert optimum.n_evaluations <= (24 if optimum.boundary else 12), design.name
         searches = ("COBYQA", "Nelder-Mead") if i % EVERY == 0 else ()
         assert optimum.value <= best_of_others(m, searches) + WORSE, design.name
         # Called singular if and only if a variance is exactly zero in some direction.
@@ -54,7 +55,7 @@ def test_hard_designs(kind):
         if design.name.startswith(f"{kind}-"):
             m = fit(design)
             assert m.optimum.converged, design.name
-            assert m.optimum.n_evaluations <= 15, design.name
+            assert m.optimum.n_evaluations <= 24, design.name
             assert m.optimum.value <= best_of_others(m, ()) + WORSE, design.name
 
 
