@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from lmm._threads import blas_threads
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSSolver, PLSTerms
-from lmm.pls.crossed import CrossedSolver
-from lmm.pls.dense import DenseSolver
-from lmm.pls.factor import PenalizedFactor
 from lmm.pls.grouped import GroupedSolver
-from lmm.pls.nested import NestedSolver, chain
 from lmm.pls.problem import Problem, standardize
-from lmm.pls.small import SmallSolver
-from lmm.pls.sparse import SparseSolver, cholmod_solver, sparse_or_none, sparse_solver
+
+if TYPE_CHECKING:
+    from lmm.pls.crossed import CrossedSolver
+    from lmm.pls.dense import DenseSolver
+    from lmm.pls.factor import PenalizedFactor
+    from lmm.pls.nested import NestedSolver
+    from lmm.pls.small import SmallSolver
+    from lmm.pls.sparse import SparseSolver
+else:
+    # Most models need one of these or none: they are loaded when first used.
+    _LATER = {
+        "CrossedSolver": "lmm.pls.crossed",
+        "DenseSolver": "lmm.pls.dense",
+        "NestedSolver": "lmm.pls.nested",
+        "PenalizedFactor": "lmm.pls.factor",
+        "SmallSolver": "lmm.pls.small",
+        "SparseSolver": "lmm.pls.sparse",
+    }
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(_LATER[name]), name)
+        return value
+
 
 __all__ = [
     "SOLVERS",
@@ -59,27 +80,53 @@ def choose_solver(matrices: ModelMatrices, solver: str) -> PLSSolver:
 
 
 def _block(problem: Problem) -> PLSSolver:
+    from lmm.pls.crossed import CrossedSolver
+    from lmm.pls.nested import NestedSolver, chain
+    from lmm.pls.small import SmallSolver
+
     if len(problem.groups) == 1:
         return GroupedSolver.build(problem)
-    if problem.matrices.q <= FEW:
+    matrices = problem.matrices
+    if matrices.q <= FEW:
         return SmallSolver.build(problem)
     nested = chain(problem.groups)
     if nested is not None:
         return NestedSolver.build(problem, nested)
-    matrices = problem.matrices
     if len(matrices.lower) > MANY_PARAMETERS and matrices.q <= FEW_FOR_MANY:
         return SmallSolver.build(problem)
     return CrossedSolver.build(problem)
 
 
 def _auto(problem: Problem) -> PLSSolver:
+    if len(problem.groups) == 1:
+        return GroupedSolver.build(problem)
+    from lmm.pls.sparse import sparse_or_none
+
     return sparse_or_none(problem) or _block(problem)
+
+
+def _dense(problem: Problem) -> PLSSolver:
+    from lmm.pls.dense import DenseSolver
+
+    return DenseSolver(problem)
+
+
+def _cholmod(problem: Problem) -> PLSSolver:
+    from lmm.pls.sparse import cholmod_solver
+
+    return cholmod_solver(problem)
+
+
+def _sparse(problem: Problem) -> PLSSolver:
+    from lmm.pls.sparse import sparse_solver
+
+    return sparse_solver(problem)
 
 
 SOLVERS: dict[str, Callable[[Problem], PLSSolver]] = {
     "auto": _auto,
     "block": _block,
-    "cholmod": cholmod_solver,
-    "sparse": sparse_solver,
-    "dense": DenseSolver,
+    "cholmod": _cholmod,
+    "sparse": _sparse,
+    "dense": _dense,
 }
