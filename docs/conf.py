@@ -8,7 +8,7 @@ copyright = "2026, the lmm developers"
 version = release = lmm.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "jupyter_execute"]
+exclude_patterns = ["_build", "jupyter_execute", "benchmarks/*.md"]
 
 # A page whose code fails must fail the build, and outputs are never stored in the sources.
 nb_execution_mode = "force"
