@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -121,6 +121,8 @@ class CrossedSolver:
         Z_T'Z_T.
     border : (q_T, t) array
         Z_T'[X y].
+    latest : dict
+        State at the latest factors, by their bytes.
     """
 
     problem: Problem
@@ -131,6 +133,7 @@ class CrossedSolver:
     links: tuple[Links, ...]
     tail: Matrix
     border: Matrix
+    latest: dict[bytes, _State] = field(default_factory=dict, repr=False, compare=False)
 
     name = "block"
 
@@ -195,6 +198,15 @@ class CrossedSolver:
     # Forward ---------------------------------------------------------------------------------
 
     def _state(self, factors: Factors) -> _State:
+        """State at given factors; the latest is kept, for a fit asks twice for its last point."""
+        key = b"".join(factor.tobytes() for factor in factors)
+        if key not in self.latest:
+            state = self._eliminated(factors)
+            self.latest.clear()
+            self.latest[key] = state
+        return self.latest[key]
+
+    def _eliminated(self, factors: Factors) -> _State:
         lam = group_factor(self.leading, factors)
         H, logdets = penalized_inverse(self.A, lam)
         logdet = float(logdets.sum())
