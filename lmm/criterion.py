@@ -141,7 +141,28 @@ class ProfiledCriterion:
         return value - problem.sum_log_weights
 
     def value_and_gradient(self, theta: Vector) -> tuple[float, Vector]:
-        """The criterion and its gradient at theta, lme4's scale."""
+        """The criterion and its gradient at theta, lme4's scale.
+
+        Parameters
+        ----------
+        theta : (m,) array
+            Covariance parameters.
+
+        Returns
+        -------
+        value : float
+            Deviance or REML criterion.
+        gradient : (m,) array
+            Its derivatives in theta.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> matrices = lmm.build_matrices("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> value, gradient = lmm.ProfiledCriterion(matrices).value_and_gradient([1.0])
+        >>> round(value, 4), gradient.round(4)
+        (319.7924, array([1.6788]))
+        """
         theta = self.checked(theta)
         derivatives = self.pls.derivatives(self.whitened(theta), self.reml)
         gradient = []

@@ -154,6 +154,23 @@ class LinearMixedModel:
         Data and arguments as given.
     warnings : tuple of LmmWarning
         What was warned of while fitting.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> lmm.lmer("Reaction ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+    Linear mixed model fit by REML ['lmerMod']
+    Formula: Reaction ~ Days + (1 | Subject)
+       Data: sleepstudy
+    REML criterion at convergence: 1786.465
+    Random effects:
+     Groups   Name        Std.Dev.
+     Subject  (Intercept) 37.12
+     Residual             30.99
+    Number of obs: 180, groups:  Subject, 18
+    Fixed Effects:
+    (Intercept)         Days
+         251.41        10.47
     """
 
     fit: Fit
@@ -736,6 +753,18 @@ class LinearMixedModel:
 
         The model needs one scalar random effect and a fit by REML. See
         `lmm.inference.lrt.exact_restricted_lrt`.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of values drawn from the null distribution.
+        seed : int or numpy.random.Generator, optional
+            Where the random numbers come from.
+
+        Raises
+        ------
+        ValueError
+            The model has another random part, or was fitted by maximum likelihood.
 
         Examples
         --------
@@ -1390,6 +1419,15 @@ class LinearMixedModel:
     ) -> ConvergenceCheck:
         """Check gradient, Hessian and singularity; true if converged, with lme4's messages.
 
+        Parameters
+        ----------
+        gradient_tol : float
+            Largest scaled gradient that passes.
+        singular_tol : float
+            As `tol` of `is_singular`.
+        hessian_tol : float
+            Smallest eigenvalue of the Hessian, relative to the largest, that passes.
+
         Examples
         --------
         >>> import lmm
@@ -1402,13 +1440,31 @@ class LinearMixedModel:
         return check_convergence(self.fit, gradient_tol, singular_tol, hessian_tol)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Pearson residuals against fitted values; `lmm.plots` has more."""
+        """Pearson residuals against fitted values; `lmm.plots` has more.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; new axes by default.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.plot().get_xlabel()
+        'Fitted values'
+        """
         from lmm.plots import residuals_vs_fitted
 
         return residuals_vs_fitted(self, ax)
 
     def all_fit(self, optimizers: Iterable[str | Optimizer] | None = None) -> AllFit:
         """Fit with every optimizer (or those given), from the default start, to compare them.
+
+        Parameters
+        ----------
+        optimizers : iterable of str or Optimizer, optional
+            Names or objects, as for `lmm.lmer`.
 
         Examples
         --------
