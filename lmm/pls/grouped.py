@@ -33,7 +33,7 @@ __all__ = ["GroupedSolver"]
 # Levels per chunk: the working set of a chunk stays in the cache.
 CHUNK = 16384
 # Levels from which equal blocks are looked for.
-COLLAPSIBLE = 64
+COLLAPSIBLE = 256
 
 
 @dataclass(frozen=True, eq=False)
