@@ -1,6 +1,13 @@
 """Sphinx configuration: Markdown pages and notebooks, executed at every build."""
 
+import os
+import sys
+from pathlib import Path
+
 import lmm
+
+# Pages run the `lmm` command, also where the environment is not activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 project = "lmm"
 author = "The lmm developers"
