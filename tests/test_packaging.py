@@ -44,6 +44,20 @@ def test_readme_example_runs():
     assert "Number of obs: 180, groups:  Subject, 18" in run_python(blocks("python")[0])
 
 
+def test_readme_names_files_that_exist():
+    root = Path(__file__).parents[1]
+    linked = re.findall(r"\]\((?!http)([^)]+)\)", README)
+    named = re.findall(r"`((?:docs|notebooks|tests|\.ci)/[\w./-]*)`", README)
+    paths = [root / path for path in {*linked, *named}]
+    assert len(paths) >= 5
+    assert [path for path in paths if not path.exists()] == []
+
+
+def test_citation_is_of_this_version():
+    citation = (Path(__file__).parents[1] / "docs" / "CITATION.cff").read_text()
+    assert f"version: {lmm.__version__}\n" in citation
+
+
 OPTIONAL = ["sksparse", "matplotlib", "polars", "pyarrow", "joblib"]
 MODELS = [
     ("Reaction ~ Days + (Days | Subject)", "sleepstudy", 1743.628272),
