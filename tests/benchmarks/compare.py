@@ -225,6 +225,20 @@ def peak_memory(case: Case, data: pd.DataFrame) -> float:
     return peak / 1e6
 
 
+def short(x: float) -> str:
+    """Two digits, or all before the point."""
+    return f"{x:.0f}" if x >= 10.0 else f"{x:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or milliseconds below one second, to two or three digits."""
+    return f"{seconds:.2g} s" if seconds >= 1.0 else f"{seconds * 1e3:.3g} ms"
+
+
+# Version and BLAS of R's engine, as R told them.
+ABOUT: dict[str, str] = {}
+
+
 def rows(cases: tuple[Case, ...]) -> Iterator[dict[str, str]]:
     """Table rows, one per case."""
     available = installed()
@@ -233,22 +247,21 @@ def rows(cases: tuple[Case, ...]) -> Iterator[dict[str, str]]:
         engines = [e for e in available if e in PYTHON_ENGINES and e in ("lmm", *case.engines)]
         timings = time_python(case, data, engines)
         if "lme4" in available and "lme4" in case.engines:
-            timings["lme4"], label = time_r(case, data)
-            print(f"  {label}", file=sys.stderr)
+            timings["lme4"], ABOUT["lme4"] = time_r(case, data)
         model = lmm.lmer(case.formula, data)
         ours = timings["lmm"]
         row = {
             "model": case.name,
-            "lmm": f"{ours.seconds * 1e3:.3g} ms",
-            "evaluations": str(model.optimum.n_evaluations),
-            "peak memory": f"{peak_memory(case, data):.3g} MB",
+            "lmm": duration(ours.seconds),
+            "steps": str(model.optimum.n_evaluations),
+            "MB": short(peak_memory(case, data)),
         }
         for name, timing in timings.items():
             if name != "lmm":
                 worse = timing.criterion - ours.criterion > AGREE * max(
                     1.0, abs(ours.criterion) * 1e-3
                 )
-                text = f"{timing.seconds * 1e3:.3g} ms ({timing.seconds / ours.seconds:.2g} x)"
+                text = f"{duration(timing.seconds)}, {short(timing.seconds / ours.seconds)}×"
                 row[name] = "other optimum" if worse else text
         print(row, file=sys.stderr)
         yield row
@@ -261,7 +274,7 @@ def markdown(table: pd.DataFrame) -> str:
         for p in ("lmm", "numpy", "scipy", "pandas", "glmm", "mixedlm", "lme-python")
         if importlib.util.find_spec(p.replace("-", "_"))
     ]
-    about = ", ".join(f"{p} {version(p)}" for p in packages)
+    about = ", ".join([*(f"{p} {version(p)}" for p in packages), *ABOUT.values()])
     lines = [
         f"{platform.machine()}, Python {platform.python_version()}; {about}.",
         "",
