@@ -14,7 +14,7 @@ from lmm.design import LmerControl
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning
 from lmm.formula import Formula
-from lmm.optimize import Optimum
+from lmm.optimize import Optimum, Status
 from lmm.pls import PLSTerms
 
 __all__ = ["Fit", "verdict"]
@@ -174,10 +174,12 @@ def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:
         A check at level ``"stop"`` fails.
     """
     notes: list[LmmWarning] = []
-    if not fit.optimum.converged and control.check_conv_grad != "ignore":
+    about_hessian = fit.optimum.status in (Status.SADDLE, Status.NOT_IDENTIFIED)
+    level = control.check_conv_hess if about_hessian else control.check_conv_grad
+    if not fit.optimum.converged and level != "ignore":
         text = f"Model failed to converge: {fit.optimum.message}"
         notes.append(ConvergenceWarning(text))
-        _stop_if(control.check_conv_grad, text)
+        _stop_if(level, text)
     singular = control.check_conv_singular
     if singular != "ignore" and fit.is_singular(control.check_conv_singular_tol):
         text = "boundary (singular) fit: see help('isSingular')"

@@ -148,3 +148,13 @@ def test_singular_means_zero_in_units_of_the_noise():
     assert fit.optimum.boundary == ("Batch.(Intercept)",)
     assert not fitted("sleep_slope").is_singular()
     assert fitted("sleep_slope").is_singular(tol=100.0)
+
+
+def test_hessian_check_is_obeyed():
+    rng = np.random.default_rng(0)
+    data = {"y": rng.standard_normal(60), "g": np.repeat(list("abcdef"), 10)}
+    with pytest.raises(lmm.DataError, match="does not depend on a random effect"):
+        lmm.lmer("y ~ g + (1 | g)", data, control=lmm.LmerControl(check_conv_hess="stop"))
+    quiet = lmm.lmer("y ~ g + (1 | g)", data, control=lmm.LmerControl(check_conv_hess="ignore"))
+    assert not quiet.converged
+    assert not any(isinstance(note, lmm.ConvergenceWarning) for note in quiet.warnings)

@@ -54,8 +54,8 @@ class LmerControl:
         Are the columns of X on similar scales?
     check_conv_grad, check_conv_singular, check_conv_hess : str
         Is the gradient zero, the covariance regular, the Hessian positive definite at the optimum?
-    check_conv_grad_tol, check_conv_singular_tol, check_conv_hess_tol : float
-        Their tolerances.
+    check_conv_singular_tol : float
+        Tolerance of the check for singular covariances; the others are certified exactly.
 
     Raises
     ------
@@ -76,11 +76,9 @@ class LmerControl:
     check_rankX: str = "message+drop.cols"
     check_scaleX: str = "warning"
     check_conv_grad: str = "warning"
-    check_conv_grad_tol: float = 2e-3
     check_conv_singular: str = "message"
     check_conv_singular_tol: float = 1e-4
     check_conv_hess: str = "warning"
-    check_conv_hess_tol: float = 1e-6
 
     def __post_init__(self) -> None:
         for option in fields(self):

@@ -96,8 +96,8 @@ def test_invalid_levels_list_the_valid_ones(check):
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, np.nan])
 def test_tolerances_are_positive(tolerance):
-    with pytest.raises(DataError, match="check_conv_grad_tol must be a positive number"):
-        LmerControl(check_conv_grad_tol=tolerance)
+    with pytest.raises(DataError, match="check_conv_singular_tol must be a positive number"):
+        LmerControl(check_conv_singular_tol=tolerance)
 
 
 @pytest.mark.parametrize(
