@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, wraps
+from functools import wraps
+from threading import Lock
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 __all__ = ["blas_threads", "limited"]
@@ -17,22 +18,49 @@ __all__ = ["blas_threads", "limited"]
 WORTHWHILE = 5000
 
 
-@cache
-def _controller() -> Any:
-    from threadpoolctl import ThreadpoolController
+class _OneThread:
+    """Context in which every BLAS has one thread.
 
-    return ThreadpoolController().select(user_api="blas")
+    The numbers of threads belong to the process: the first to enter sets them, and the last to
+    leave, of nested uses and of all Python threads, restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._depth = 0
+        self._libraries: list[Any] | None = None
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._depth += 1
+            if self._depth > 1:
+                return
+            if self._libraries is None:
+                from threadpoolctl import ThreadpoolController
+
+                self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            self._before = [library.get_num_threads() for library in self._libraries]
+            for library in self._libraries:
+                library.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                for library, threads in zip(self._libraries or (), self._before, strict=True):
+                    library.set_num_threads(threads)
 
 
-def blas_threads(size: int) -> AbstractContextManager[Any]:
+_one_thread = _OneThread()
+
+
+def blas_threads(size: int) -> AbstractContextManager[None]:
     """Context in which the BLAS uses one thread, unless matrices have `size` >= 5000 columns.
 
     The former number of threads is restored on leaving.
     """
-    if size >= WORTHWHILE:
-        return nullcontext()
-    limit: AbstractContextManager[Any] = _controller().limit(limits=1)
-    return limit
+    return _one_thread if size < WORTHWHILE else nullcontext()
 
 
 class _Sized(Protocol):

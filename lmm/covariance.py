@@ -9,14 +9,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from lmm._types import IntVector, Matrix, Vector
 
-__all__ = ["Covariance", "Diagonal", "Unstructured"]
+__all__ = [
+    "Covariance",
+    "Diagonal",
+    "ThetaMap",
+    "Unstructured",
+    "diagonal",
+    "theta_map",
+    "unstructured",
+]
 
 
 @dataclass(frozen=True)
@@ -121,3 +130,132 @@ class Diagonal(Covariance):
         """Rows and columns of the diagonal."""
         index = np.arange(self.size)
         return index, index
+
+
+# The same objects for all models: they remember their arrays of indices.
+unstructured = cache(Unstructured)
+diagonal = cache(Diagonal)
+
+
+@dataclass(frozen=True)
+class ThetaMap:
+    """How the theta of a whole model fills the factors of its terms; see `theta_map`.
+
+    Parameters
+    ----------
+    covariances : tuple of Covariance
+        Structure of each term.
+    """
+
+    covariances: tuple[Covariance, ...]
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Which part of theta belongs to each term."""
+        stops = np.cumsum([covariance.n_theta for covariance in self.covariances]).tolist()
+        return tuple(
+            slice(stop - covariance.n_theta, stop)
+            for stop, covariance in zip(stops, self.covariances, strict=True)
+        )
+
+    @cached_property
+    def start(self) -> Vector:
+        """Theta of the identity, (m,)."""
+        return np.concatenate([covariance.start for covariance in self.covariances])
+
+    @cached_property
+    def lower(self) -> Vector:
+        """Lower bounds of theta, (m,)."""
+        return np.concatenate([covariance.lower for covariance in self.covariances])
+
+    @cached_property
+    def on_diagonal(self) -> NDArray[np.bool_]:
+        """Which components of theta stand on the diagonal of a factor, (m,)."""
+        return np.concatenate([covariance.on_diagonal for covariance in self.covariances])
+
+    @cached_property
+    def positions(self) -> tuple[IntVector, IntVector]:
+        """Rows and columns of theta's entries in one block-diagonal lambda of all terms, (m,)."""
+        sizes = np.array([covariance.size for covariance in self.covariances])
+        counts = [covariance.n_theta for covariance in self.covariances]
+        starts = np.repeat(np.cumsum(sizes) - sizes, counts)
+        positions = [covariance.positions for covariance in self.covariances]
+        rows, columns = map(np.concatenate, zip(*positions, strict=True))
+        return starts + rows, starts + columns
+
+    @cached_property
+    def symmetric_units(self) -> Matrix:
+        """Derivative of the stacked Gamma entries w.r.t. those that theta fills, (m, K)."""
+        blocks = [c.symmetric_units.reshape(c.n_theta, -1) for c in self.covariances]
+        return np.asarray(block_diag(*blocks))
+
+    def factors(self, theta: Vector) -> tuple[Matrix, ...]:
+        """Relative covariance factors lambda, one (k, k) per term, for theta (m,)."""
+        return tuple(
+            covariance.factor(theta[part])
+            for covariance, part in zip(self.covariances, self.slices, strict=True)
+        )
+
+    def column_lengths(self, theta: Vector) -> Vector:
+        """Length of the column of lambda in which each component stands, (m,)."""
+        _, columns = self.positions
+        return np.asarray(np.sqrt(np.bincount(columns, theta * theta))[columns])
+
+    def row_lengths(self, theta: Vector) -> Vector:
+        """Length of the row of lambda in which each component stands, (m,)."""
+        rows, _ = self.positions
+        return np.asarray(np.sqrt(np.bincount(rows, theta * theta))[rows])
+
+    @cached_property
+    def _products(self) -> tuple[IntVector, IntVector]:
+        """Index in theta of ``[i = r] lambda_jc`` and ``[j = r] lambda_ic``, (m, m) each.
+
+        For the rows (i, j) and columns (r, c) of `jacobian`; m, where there is no such entry.
+        """
+        rows, columns = self.positions
+        m = len(rows)
+        index = np.full((rows[-1] + 1, rows[-1] + 1), m)
+        index[rows, columns] = np.arange(m)
+        first = np.where(rows[:, None] == rows, index[columns[:, None], columns], m)
+        second = np.where(columns[:, None] == rows, index[rows[:, None], columns], m)
+        return first, second
+
+    def jacobian(self, theta: Vector) -> Matrix:
+        """Derivative of the entries of ``Gamma = lambda lambda'`` by those of lambda, (m, m).
+
+        ``dGamma_ij / dlambda_rc = [i = r] lambda_jc + [j = r] lambda_ic``.
+        """
+        first, second = self._products
+        padded = np.append(theta, 0.0)
+        return np.asarray(padded[first] + padded[second])
+
+    @cached_property
+    def _same_column(self) -> tuple[IntVector, Vector]:
+        """Index in theta of Gamma's entry (r, s), for lambda's (r, c) and (s, c), (m, m).
+
+        It is m where there is none. With how often each entry of theta stands in 2 Gamma, (m,):
+        twice on the diagonal.
+        """
+        rows, columns = self.positions
+        m = len(rows)
+        index = np.full((rows[-1] + 1, rows[-1] + 1), m)
+        index[rows, columns] = index[columns, rows] = np.arange(m)
+        where = np.where(columns[:, None] == columns, index[rows[:, None], rows], m)
+        return where, np.where(self.on_diagonal, 2.0, 1.0)
+
+    def bend(self, score: Vector) -> Matrix:
+        """What the curvature of Gamma in lambda adds to a Hessian, (m, m).
+
+        Parameters
+        ----------
+        score : (m,) array
+            Derivatives by the entries of the symmetric Gamma that theta fills.
+        """
+        where, twice = self._same_column
+        return np.asarray(np.append(twice * score, 0.0)[where])
+
+
+@lru_cache(maxsize=256)
+def theta_map(covariances: tuple[Covariance, ...]) -> ThetaMap:
+    """The map of a model's terms: made once, for it depends on their structures alone."""
+    return ThetaMap(covariances)

@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import block_diag, lapack
+from scipy.linalg import lapack
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.pls import Derivatives, Factors, PLSSolver, PLSTerms, Problem, choose_solver
 
-__all__ = ["Evaluation", "ProfiledCriterion"]
+__all__ = ["Evaluation", "ProfiledCriterion", "lower_triangular", "stacked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +115,10 @@ class ProfiledCriterion:
         """The number nu, n for ML and n - p for REML."""
         return self.matrices.n - (self.matrices.p if self.reml else 0)
 
-    @cached_property
+    @property
     def start(self) -> Vector:
         """lme4's default start, the identity."""
-        return np.concatenate([term.covariance.start for term in self.matrices.terms])
+        return self.matrices.theta_map.start
 
     @property
     def lower(self) -> Vector:
@@ -240,44 +240,28 @@ class ProfiledCriterion:
     def evaluate(self, x: Vector) -> Evaluation:
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
         derivatives = self.pls.derivatives(self.factors(x), self.reml)
-        nu, S = self.degrees_of_freedom, self.symmetric_entries
+        theta_map, nu = self.matrices.theta_map, self.degrees_of_freedom
+        S = theta_map.symmetric_units
         average = S @ derivatives.average @ S.T
         trace = S @ derivatives.trace @ S.T
-        logdet = S @ np.concatenate([block.ravel() for block in derivatives.logdet])
-        quadratic = S @ np.concatenate([block.ravel() for block in derivatives.quadratic])
+        logdet = S @ stacked(derivatives.logdet)
+        quadratic = S @ stacked(derivatives.quadratic)
         score = logdet - nu * quadratic
         # Without the exact trace, the average information: nu * average has the same expectation.
         known = trace if derivatives.exact else nu * average
         curvature = nu * (2.0 * average - quadratic[:, None] * quadratic) - known  # (3)
-        J = self._jacobian(x)
-        slopes = self._slopes(derivatives)
+        J = theta_map.jacobian(x)
         return Evaluation(
             self.from_terms(derivatives.terms),
             score @ J,
-            J.T @ curvature @ J + 2.0 * self._bend(slopes),
+            J.T @ curvature @ J + theta_map.bend(score),  # (4)
             score,
             curvature,
             trace - logdet[:, None] * logdet / nu,
             logdet,
-            slopes,
+            self._slopes(derivatives),
             derivatives.exact,
         )
-
-    @cached_property
-    def symmetric_entries(self) -> Matrix:
-        """Derivative of the stacked Gamma entries w.r.t. those that theta fills, (m, K)."""
-        covariances = [term.covariance for term in self.matrices.terms]
-        blocks = [c.symmetric_units.reshape(c.n_theta, -1) for c in covariances]
-        return np.asarray(block_diag(*blocks))
-
-    @cached_property
-    def _entries(self) -> tuple[IntVector, IntVector]:
-        """Rows and columns of theta's entries in one block-diagonal lambda of all terms, (m,)."""
-        sizes = np.array([term.size for term in self.matrices.terms])
-        positions = [term.covariance.positions for term in self.matrices.terms]
-        starts = np.repeat(np.cumsum(sizes) - sizes, [len(rows) for rows, _ in positions])
-        rows, columns = map(np.concatenate, zip(*positions, strict=True))
-        return starts + rows, starts + columns
 
     def _slopes(self, derivatives: Derivatives) -> tuple[Matrix, ...]:
         nu = self.degrees_of_freedom
@@ -286,32 +270,17 @@ class ProfiledCriterion:
             for logdet, quadratic in zip(derivatives.logdet, derivatives.quadratic, strict=True)
         )
 
-    def _jacobian(self, x: Vector) -> Matrix:
-        """Derivative of Gamma's entries (rows) with respect to x (columns), (m, m)."""
-        rows, columns = self._entries
-        lam = np.zeros((rows[-1] + 1, rows[-1] + 1))
-        lam[rows, columns] = x
-        # dGamma_ij / dlambda_rc = [i = r] lambda_jc + [j = r] lambda_ic
-        J: Matrix = (rows[:, None] == rows) * lam[columns[:, None], columns]
-        J += (columns[:, None] == rows) * lam[rows[:, None], columns]
-        return J
-
-    def _bend(self, slopes: tuple[Matrix, ...]) -> Matrix:
-        """Half of what the curvature of Gamma in x adds to the Hessian (4), (m, m)."""
-        rows, columns = self._entries
-        G, start = np.zeros((rows[-1] + 1, rows[-1] + 1)), 0
-        for slope in slopes:
-            stop = start + len(slope)
-            G[start:stop, start:stop] = slope
-            start = stop
-        return np.where(columns[:, None] == columns, G[rows[:, None], rows], 0.0)
-
     # Other criteria on the same problem ----------------------------------------------------------
 
     def with_response(self, y: Vector) -> ProfiledCriterion:
         """The criterion for another response (n,) on the same design."""
         solver = self.pls.with_response(y)
         return replace(self, matrices=solver.problem.matrices, solver=solver)
+
+
+def stacked(blocks: tuple[Matrix, ...]) -> Vector:
+    """Entries of matrices row by row, one after the other."""
+    return blocks[0].ravel() if len(blocks) == 1 else np.concatenate([b.ravel() for b in blocks])
 
 
 def lower_triangular(factor: Matrix) -> Matrix:

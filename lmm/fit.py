@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lmm._lapack import singular_values, solve_upper
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
@@ -64,13 +65,13 @@ class Fit:
             solution.terms.logdet_RX + problem.logdet_T,
             solution.terms.pwrss * problem.scale**2,
         )
-        beta = problem.beta0 + problem.scale * _solve(problem.T, solution.beta)
+        beta = problem.beta0 + problem.scale * solve_upper(problem.T, solution.beta)
         b = tuple(
-            problem.scale * _solve(R, effect.T).T
+            problem.scale * solve_upper(R, effect.T).T
             for R, effect in zip(problem.whitening, solution.effects, strict=True)
         )
         # (X'V^-1 X)^-1 = T^-1 RX^-1 RX^-T T^-T
-        root = _solve(problem.T, solution.fixed_root)
+        root = solve_upper(problem.T, solution.fixed_root)
         return cls(formula, criterion, optimum, optimum.theta, terms, beta, b, root)
 
     @property
@@ -142,7 +143,7 @@ class Fit:
         units and origins of the covariates.
         """
         factors = self.criterion.factors(self.optimum.x)
-        return any(np.linalg.svd(factor, compute_uv=False)[-1] < tol for factor in factors)
+        return any(singular_values(factor)[-1] < tol for factor in factors)
 
     @cached_property
     def vcov(self) -> Matrix:
@@ -191,8 +192,3 @@ def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:
 def _stop_if(level: str, text: str) -> None:
     if level == "stop":
         raise DataError(text)
-
-
-def _solve(R: Matrix, right: Matrix) -> Matrix:
-    """R^-1 right for upper-triangular R; empty systems pass through."""
-    return np.linalg.solve(R, right) if R.size else right

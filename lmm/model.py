@@ -15,7 +15,7 @@ from scipy.linalg import block_diag
 
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.design import LmerControl
+from lmm.design import DEFAULT_CONTROL
 from lmm.design.frame import Table, column_names, row_numbers
 from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning, nearest
 from lmm.expression import Name, parse_tilde, variables
@@ -230,7 +230,7 @@ class LinearMixedModel:
         49.51
         """
         fit = Fit.at(criterion.matrices.formula, criterion, optimum)
-        control = call.arguments.get("control") or LmerControl()
+        control = call.arguments.get("control") or DEFAULT_CONTROL
         return cls(fit, call, (*criterion.matrices.notes, *verdict(fit, control)))
 
     # Estimates as arrays --------------------------------------------------------------------------

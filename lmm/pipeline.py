@@ -106,7 +106,6 @@ def lmer(
         "optimizer": optimizer,
         "control": control,
     }
-    control = control or LmerControl()
     parsed = parse_formula(formula)
     matrices = build_matrices(
         parsed,
@@ -212,10 +211,9 @@ def load(path: str | Path) -> LinearMixedModel:
 
     stored = read(path)
     given = stored.arguments
-    control = given["control"] or LmerControl()
-    names = ("weights", "offset", "subset", "na_action", "contrasts")
+    names = ("weights", "offset", "subset", "na_action", "contrasts", "control")
     kept = {name: given[name] for name in names}
-    matrices = build_matrices(stored.formula, stored.data, control=control, **kept)
+    matrices = build_matrices(stored.formula, stored.data, **kept)
     reml = given["reml"] and matrices.p > 0
     criterion = ProfiledCriterion(matrices, reml=reml, solver=given["solver"])
     if stored.response is not None:

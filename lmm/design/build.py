@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lmm._types import Vector
-from lmm.design.checks import LmerControl, check_groups, check_rank, check_scale
+from lmm.design.checks import DEFAULT_CONTROL, LmerControl, check_groups, check_rank, check_scale
 from lmm.design.columns import Basis, Factor
 from lmm.design.fixed import (
     FixedEffects,
@@ -143,7 +143,7 @@ def build_matrices(
     >>> matrices.fixed.names, matrices.theta_names
     (('(Intercept)', 'x'), ('g.(Intercept)',))
     """
-    control = control or LmerControl()
+    control = control or DEFAULT_CONTROL
     table = Table.of(data)
     plan = _plan_for(parse_formula(formula), table)
     observed = build_frame(

@@ -101,6 +101,9 @@ def _allowed_levels(name: str) -> tuple[str, ...]:
     return _SIZED_LEVELS
 
 
+DEFAULT_CONTROL = LmerControl()
+
+
 def _verdict(
     level: str, text: str, kind: type[LmmWarning] = LmmWarning, size: int = 0
 ) -> tuple[LmmWarning, ...]:
@@ -233,9 +236,12 @@ def check_scale(X: Matrix, control: LmerControl, tol: float = 1e3) -> tuple[LmmW
     if control.check_scaleX == "ignore" or len(X) < 2:
         return ()
     continuous = X[:, ((X != 0) & (X != 1)).any(axis=0)]
-    deviations = continuous.std(axis=0, ddof=1)
-    if not deviations.size:
+    if not continuous.size:
         return ()
+    # From the first row, so that an origin far away costs no digits.
+    moved = continuous - continuous[0]
+    squares = np.einsum("ij,ij->j", moved, moved) - moved.sum(axis=0) ** 2 / len(X)
+    deviations = np.sqrt(squares / (len(X) - 1))
     smallest, largest = min(deviations.min(), 1.0), max(deviations.max(), 1.0)
     if largest <= tol * smallest:
         return ()

@@ -30,6 +30,8 @@ __all__ = [
 LOGICAL_LEVELS = ("FALSE", "TRUE")
 # Whole doubles below this print in full: they have at most 15 digits.
 _EXACT = 1e15
+# Strings in shorter columns are handled one by one, those in longer ones by Arrow.
+_FEW_ROWS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,10 +214,15 @@ def read_column(values: pd.Series, name: str) -> Column:
     if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
         return _read_numbers(values.to_numpy())
     if isinstance(dtype, pd.StringDtype):
-        return replace(factor_from_values(values.array), is_text=True)
+        return replace(factor_from_values(_text(values)), is_text=True)
     if isinstance(dtype, np.dtype) and dtype.kind == "b":
         return Factor.of_booleans(values.to_numpy())
     return _read_by_content(values, name)
+
+
+def _text(values: pd.Series) -> Any:
+    """Strings in the form that pandas factorizes fastest: Arrow's takes 0.1 ms to get going."""
+    return values.to_numpy(dtype=object) if len(values) < _FEW_ROWS else values.array
 
 
 def _read_numbers(values: np.ndarray) -> Column:

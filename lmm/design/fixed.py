@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lapack
 
+from lmm._lapack import qr_factor
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.coding import Coding, contrast_coding, dummy_coding
 from lmm.design.columns import Basis, Column, Factor, as_factor
@@ -54,27 +55,27 @@ class Predictor:
         terms = tuple(tuple(deparse(node) for node in term.factors) for term in expanded.terms)
         return cls(expanded.intercept, terms, tuple(":".join(term) for term in terms))
 
-    @property
+    @cached_property
     def variables(self) -> tuple[str, ...]:
         """Distinct variables, in order of appearance."""
         return tuple(dict.fromkeys(variable for term in self.terms for variable in term))
 
+    @cached_property
+    def contrast_rule(self) -> np.ndarray:
+        """R's ``attr(terms, "factors")``, (variables, terms).
 
-def contrast_rule(predictor: Predictor) -> np.ndarray:
-    """R's ``attr(terms, "factors")``, (variables, terms).
-
-    0: the variable is not in the term; 1: it is, and is coded by contrasts, because the term
-    without it lies within an earlier term; 2: it is, and is coded by indicators of all levels.
-    """
-    sets = [frozenset(term) for term in predictor.terms]
-    rule = np.zeros((len(predictor.variables), len(sets)), dtype=int)
-    for j, term in enumerate(sets):
-        for i, variable in enumerate(predictor.variables):
-            if variable in term:
-                rest = term - {variable}
-                within = not rest or any(rest <= earlier for earlier in sets[:j])
-                rule[i, j] = 1 if within else 2
-    return rule
+        0: the variable is not in the term; 1: it is, and is coded by contrasts, because the term
+        without it lies within an earlier term; 2: it is, and is coded by indicators of all levels.
+        """
+        sets = [frozenset(term) for term in self.terms]
+        rule = np.zeros((len(self.variables), len(sets)), dtype=int)
+        for j, term in enumerate(sets):
+            for i, variable in enumerate(self.variables):
+                if variable in term:
+                    rest = term - {variable}
+                    within = not rest or any(rest <= earlier for earlier in sets[:j])
+                    rule[i, j] = 1 if within else 2
+        return rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ class Layout:
     predictor : Predictor
         The terms.
     factors : (v, t) int array
-        R's ``attr(terms, "factors")`` without the response: see `contrast_rule`.
+        R's ``attr(terms, "factors")`` without the response: see `Predictor.contrast_rule`.
     codings : tuple of dict of str to Coding
         For each term, the coding of each of its factors.
     names : tuple of str
@@ -176,7 +177,7 @@ def lay_out(
     """
     chosen = contrasts or {}
     _check_contrasts(chosen, predictor, columns)
-    factors = contrast_rule(predictor)
+    factors = predictor.contrast_rule
     row = {variable: i for i, variable in enumerate(predictor.variables)}
     in_full = None if predictor.has_intercept else _first_factor(predictor, columns)
     codings: list[dict[str, Coding]] = []
@@ -335,7 +336,7 @@ class FixedEffects:
 
     @property
     def factors(self) -> np.ndarray:
-        """R's ``attr(terms, "factors")``, (variables, terms): see `contrast_rule`."""
+        """R's ``attr(terms, "factors")``, (variables, terms): see `Predictor.contrast_rule`."""
         return self.layout.factors
 
     @property
@@ -395,9 +396,9 @@ def independent_columns(X: Matrix, tol: float = 1e-7) -> IntVector:
     n, p = X.shape
     if n >= p and p > 0:
         # Without dependence no column moves, and one LAPACK call shows it.
-        R = np.triu(lapack.dgeqrf(X)[0][:p])
+        R = qr_factor(X)
         norms = np.sqrt(np.einsum("ij,ij->j", R, R))
-        if (np.abs(np.diagonal(R)) >= tol * np.where(norms > 0, norms, 1.0)).all():
+        if (np.abs(R.diagonal()) >= tol * np.where(norms > 0, norms, 1.0)).all():
             return np.arange(p)
     kept: list[int] = []
     work = X.astype(np.float64, order="F")

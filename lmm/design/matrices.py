@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance import Covariance
+from lmm.covariance import Covariance, ThetaMap, theta_map
 from lmm.design.fixed import independent_columns
 from lmm.errors import LmmWarning
 from lmm.formula import Formula
@@ -173,23 +173,24 @@ class ModelMatrices:
         return sum(term.q for term in self.terms)
 
     @cached_property
+    def theta_map(self) -> ThetaMap:
+        """How theta fills the factors of the terms."""
+        return theta_map(tuple(term.covariance for term in self.terms))
+
+    @property
     def theta_slices(self) -> tuple[slice, ...]:
         """Which part of theta belongs to each term."""
-        stops = np.cumsum([term.covariance.n_theta for term in self.terms])
-        return tuple(
-            slice(int(stop) - term.covariance.n_theta, int(stop))
-            for stop, term in zip(stops, self.terms, strict=True)
-        )
+        return self.theta_map.slices
 
     @cached_property
     def theta_names(self) -> tuple[str, ...]:
         """lme4's names of theta."""
         return tuple(name for term in self.terms for name in term.theta_names)
 
-    @cached_property
+    @property
     def lower(self) -> Vector:
         """Lower bounds of theta."""
-        return np.concatenate([term.covariance.lower for term in self.terms])
+        return self.theta_map.lower
 
     def at_rows(self, rows: IntVector) -> ModelMatrices:
         """The model on some of its rows, without levels and columns that it cannot estimate there.
@@ -217,10 +218,7 @@ class ModelMatrices:
 
     def factors(self, theta: Vector) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k, k) per term, for theta."""
-        return tuple(
-            term.covariance.factor(theta[part])
-            for term, part in zip(self.terms, self.theta_slices, strict=True)
-        )
+        return self.theta_map.factors(theta)
 
     @cached_property
     def Zt(self) -> sparse.csc_array:

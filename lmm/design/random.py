@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntVector, Matrix
-from lmm.covariance import Covariance, Diagonal, Unstructured
+from lmm.covariance import diagonal, unstructured
 from lmm.design.columns import Factor, as_factor, drop_unused_levels
 from lmm.design.fixed import Layout, Predictor, lay_out
 from lmm.design.frame import Frame, Variables
@@ -147,9 +147,7 @@ def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -
     size = len(layout.names)
     if size == 0:
         raise FormulaError(f"the random term ({bar.term}) has no columns: write 1 for intercepts")
-    covariance: Covariance = Unstructured(size)
-    if bar.term.structure == "diag":
-        covariance = Diagonal(size)
+    covariance = diagonal(size) if bar.term.structure == "diag" else unstructured(size)
     recipe = ReRecipe(layout, np.arange(size), bar.group, frame.variables)
     return ReTerm(
         group=bar.term.group_text,
@@ -175,7 +173,7 @@ def _one_column(term: ReTerm, j: int, column: str) -> ReTerm:
         term,
         columns=(column,),
         Z=term.Z[:, [j]],
-        covariance=Unstructured(1),
+        covariance=unstructured(1),
         label=f"{effects} | {term.group}",
         recipe=term.recipe and replace(term.recipe, kept=np.array([j])),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from lmm._types import Vector
 from lmm.fit import Fit
-from lmm.optimize import at_zero
+from lmm.optimize import Point
 
 __all__ = ["ConvergenceCheck", "check_convergence"]
 
@@ -79,13 +79,13 @@ def check_convergence(
         Smallest harmless eigenvalue of the Hessian, relative to the largest.
     """
     criterion, x = fit.criterion, fit.optimum.x
-    here = criterion.evaluate(x)
-    free = np.flatnonzero(~at_zero(criterion, x))
+    point = Point.at(criterion, x)
+    free = np.flatnonzero(point.free)
     names = fit.matrices.theta_names
     free_names = [names[j] for j in free]
-    eigenvalues, vectors = np.linalg.eigh(here.hessian[np.ix_(free, free)])
+    eigenvalues, vectors = point.spectrum
     gradient, scaled = np.zeros(len(x)), np.zeros(len(x))
-    gradient[free] = here.gradient[free]
+    gradient[free] = point.here.gradient[free]
     curvature = np.sqrt(np.maximum(np.abs(eigenvalues), np.finfo(float).tiny))
     scaled[free] = vectors @ (vectors.T @ gradient[free] / curvature)
     messages = _gradient_messages(gradient, scaled, names, gradient_tol)

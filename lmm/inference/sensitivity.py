@@ -24,7 +24,7 @@ from scipy.linalg import block_diag
 
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
-from lmm.criterion import ProfiledCriterion, lower_triangular
+from lmm.criterion import ProfiledCriterion, lower_triangular, stacked
 from lmm.fit import Fit
 from lmm.pls import Derivatives, Factors, PenalizedFactor
 
@@ -66,17 +66,13 @@ class Curvature:
         factors = criterion.factors(fit.optimum.x)
         with blas_threads(criterion.pls.dense_size):
             at = criterion.pls.derivatives(factors, criterion.reml)
-            S = criterion.symmetric_entries
+            S = criterion.matrices.theta_map.symmetric_units
             trace = S @ at.trace @ S.T if at.exact else _differenced_trace(criterion, factors, at)
         nu = criterion.degrees_of_freedom
         slopes = tuple(t - nu * q for t, q in zip(at.logdet, at.quadratic, strict=True))
         return cls(
-            S @ _stacked(at.logdet), S @ _stacked(at.quadratic), S @ at.average @ S.T, trace, slopes
+            S @ stacked(at.logdet), S @ stacked(at.quadratic), S @ at.average @ S.T, trace, slopes
         )
-
-
-def _stacked(blocks: tuple[Matrix, ...]) -> Vector:
-    return np.concatenate([block.ravel() for block in blocks])
 
 
 def _differenced_trace(criterion: ProfiledCriterion, factors: Factors, at: Derivatives) -> Matrix:
@@ -85,7 +81,7 @@ def _differenced_trace(criterion: ProfiledCriterion, factors: Factors, at: Deriv
     Gamma* is moved by multiples of positive semidefinite matrices only, so that the steps exist
     on the boundary too; the off-diagonal directions follow from them by linearity.
     """
-    S = criterion.symmetric_entries
+    S = criterion.matrices.theta_map.symmetric_units
     moves, slopes = [], []
     for i, direction in _semidefinite_directions(criterion):
         size = float(direction @ np.diag(factors[i] @ factors[i].T))
@@ -94,11 +90,11 @@ def _differenced_trace(criterion: ProfiledCriterion, factors: Factors, at: Deriv
         for distance in (step, 2.0 * step):
             moved = np.column_stack([factors[i], np.sqrt(distance) * direction])
             there = (*factors[:i], lower_triangular(moved), *factors[i + 1 :])
-            ahead.append(_stacked(criterion.pls.derivatives(there, criterion.reml).logdet))
-        slopes.append((4.0 * ahead[0] - ahead[1] - 3.0 * _stacked(at.logdet)) / (2.0 * step))
+            ahead.append(stacked(criterion.pls.derivatives(there, criterion.reml).logdet))
+        slopes.append((4.0 * ahead[0] - ahead[1] - 3.0 * stacked(at.logdet)) / (2.0 * step))
         blocks = [np.zeros_like(factor) for factor in factors]
         blocks[i] = np.outer(direction, direction)
-        moves.append(_stacked(tuple(blocks)))
+        moves.append(stacked(tuple(blocks)))
     # moves = mixing @ S in the space of symmetric matrices
     mixing = np.array(moves) @ np.linalg.pinv(S)
     trace = -np.linalg.solve(mixing, np.array(slopes) @ S.T)

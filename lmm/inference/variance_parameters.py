@@ -384,7 +384,7 @@ def maximum_likelihood(fit: Fit) -> tuple[ProfiledCriterion, Vector, float]:
     x = fit.optimum.x
     if fit.reml:
         criterion = dataclasses.replace(criterion, reml=False)
-        x = FisherScoring().run(criterion, x, _silent).x
+        x = FisherScoring().run(criterion, x, _silent).point.x
     terms = criterion.pls.terms(criterion.factors(x))
     return (
         criterion,

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lmm._threads import blas_threads
 from lmm._types import Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import NumericalError
-from lmm.optimize.local_model import LocalModel
 from lmm.optimize.optimizers import (
     COBYQA,
     LBFGSB,
@@ -23,6 +21,7 @@ from lmm.optimize.optimizers import (
     Report,
     named,
 )
+from lmm.optimize.point import Point
 from lmm.optimize.start import moment_start
 from lmm.optimize.status import Optimum, Status
 
@@ -34,9 +33,9 @@ __all__ = [
     "NelderMead",
     "Optimizer",
     "Optimum",
+    "Point",
     "Report",
     "Status",
-    "at_zero",
     "minimize",
     "named",
     "silent",
@@ -104,45 +103,36 @@ def minimize(
     with blas_threads(criterion.pls.dense_size), np.errstate(all="ignore"):
         x = moment_start(criterion) if start is None else criterion.to_x(criterion.checked(start))
         path = optimizer.run(criterion, x, report)
-        if not np.isfinite(path.here.value):
+        if not np.isfinite(path.point.value):
             raise NumericalError(
-                f"The criterion is {path.here.value} from the start: start from a smaller theta."
+                f"The criterion is {path.point.value} from the start: start from a smaller theta."
             )
-        return _judge(criterion, optimizer, _snapped(criterion, path))
+        return _judge(optimizer, _snapped(path))
 
 
 def _cleared(criterion: ProfiledCriterion, x: Vector) -> Vector:
     """The point x (m,) with tiny columns of lambda* set to zero."""
-    cleared = x.copy()
-    for term, part, factor in zip(
-        criterion.matrices.terms, criterion.matrices.theta_slices, criterion.factors(x), strict=True
-    ):
-        lengths = np.sqrt(np.einsum("ij,ij->j", factor, factor))
-        _, columns = term.covariance.positions
-        cleared[part] = np.where(lengths[columns] < SNAP, 0.0, x[part])
-    return cleared
+    return np.where(criterion.matrices.theta_map.column_lengths(x) < SNAP, 0.0, x)
 
 
-def _snapped(criterion: ProfiledCriterion, path: Path) -> Path:
+def _snapped(path: Path) -> Path:
     """Set tiny columns of lambda* to zero, if the criterion stays as low."""
-    x = _cleared(criterion, path.x)
-    if np.array_equal(x, path.x):
+    point = path.point
+    x = _cleared(point.criterion, point.x)
+    if np.array_equal(x, point.x):
         return path
-    here = criterion.evaluate(x)
-    n = path.n_evaluations + 1
-    if here.value > path.here.value + 1e-8:
-        return dataclasses.replace(path, n_evaluations=n)
-    return Path(x, here, LocalModel.at(criterion, x, here), n, path.exhausted)
+    cleared = Point.at(point.criterion, x)
+    if cleared.value > point.value + 1e-8:
+        cleared = point
+    return dataclasses.replace(path, point=cleared, n_evaluations=path.n_evaluations + 1)
 
 
-def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Optimum:
-    here, model = path.here, path.model
-    free = ~at_zero(criterion, path.x)
-    eigenvalues = np.linalg.eigvalsh(here.hessian[np.ix_(free, free)])
-    status = _status(path, model, eigenvalues)
-    x, value, n_evaluations = path.x, here.value, path.n_evaluations
-    if status is Status.CONVERGED and model.decrement > ROUNDING * abs(value):
-        x, value = _polished(criterion, path, model)
+def _judge(optimizer: Optimizer, path: Path) -> Optimum:
+    point, n_evaluations = path.point, path.n_evaluations
+    criterion, x, value = point.criterion, point.x, point.value
+    status = _status(path)
+    if status is Status.CONVERGED and point.decrement > ROUNDING * abs(value):
+        x, value = _polished(point)
         n_evaluations += 1
     theta = criterion.to_theta(x)
     return Optimum(
@@ -151,69 +141,57 @@ def _judge(criterion: ProfiledCriterion, optimizer: Optimizer, path: Path) -> Op
         value=value,
         status=status,
         n_evaluations=n_evaluations,
-        gradient=np.where(free, here.gradient, 0.0),
-        decrement=model.decrement,
-        hessian_eigenvalues=eigenvalues,
+        gradient=np.where(point.free, point.here.gradient, 0.0),
+        decrement=point.decrement,
+        hessian_eigenvalues=point.spectrum[0],
         boundary=_boundary(criterion, theta),
-        exact_hessian=here.exact,
+        exact_hessian=point.here.exact,
         solver=criterion.pls.description,
         optimizer=optimizer.name,
-        message="" if status is Status.CONVERGED else _advice(criterion, path, model, status),
+        message="" if status is Status.CONVERGED else _advice(point, status),
     )
 
 
-def _polished(criterion: ProfiledCriterion, path: Path, model: LocalModel) -> tuple[Vector, float]:
+def _polished(point: Point) -> tuple[Vector, float]:
     """A last Newton step (x, value): it squares the distance to the optimum and costs a value.
 
     The certificate stays that of the point before it.
     """
-    x = _cleared(criterion, model.follow(model.newton_step())[0])
-    value = criterion.value(x)
-    return (x, value) if value <= path.here.value else (path.x, path.here.value)
+    x = _cleared(point.criterion, point.newton_target)
+    value = point.criterion.value(x)
+    return (x, value) if value <= point.value else (point.x, point.value)
 
 
-def _status(path: Path, model: LocalModel, eigenvalues: Vector) -> Status:
+def _status(path: Path) -> Status:
+    point = path.point
     # Rounding of the criterion itself bounds how small a promised decrease can get.
-    if not model.decrement <= max(STATIONARY, 1e-11 * abs(path.here.value)):
+    if not point.decrement <= max(STATIONARY, 1e-11 * abs(point.value)):
         return Status.MAX_EVALUATIONS if path.exhausted else Status.NOT_STATIONARY
-    if not model.is_identified.all():
+    if point.is_regular:
+        return Status.CONVERGED
+    if not point.model.is_identified.all():
         return Status.NOT_IDENTIFIED
+    eigenvalues, _ = point.spectrum
     if eigenvalues.size and eigenvalues[0] < -SADDLE * max(float(eigenvalues[-1]), 1.0):
         return Status.SADDLE
     return Status.CONVERGED
 
 
-def _advice(criterion: ProfiledCriterion, path: Path, model: LocalModel, status: Status) -> str:
+def _advice(point: Point, status: Status) -> str:
     """What to do, and the parameter that is farthest from where it should be."""
+    model = point.model
     if status is Status.NOT_IDENTIFIED:
         step = np.where(model.is_identified, 0.0, 1.0)
     else:
         step = model.spectrum[1][:, 0] if status is Status.SADDLE else model.newton_step()
-    change = np.abs(model.follow(step)[0] - path.x)
-    return f"{status.value} Parameter: {criterion.matrices.theta_names[int(np.argmax(change))]}."
-
-
-def at_zero(criterion: ProfiledCriterion, x: Vector) -> NDArray[np.bool_]:
-    """Components of x in columns of lambda* that are zero altogether, (m,)."""
-    zero = np.zeros(len(x), dtype=bool)
-    for term, part, factor in zip(
-        criterion.matrices.terms,
-        criterion.matrices.theta_slices,
-        criterion.factors(x),
-        strict=True,
-    ):
-        _, columns = term.covariance.positions
-        zero[part] = np.all(factor == 0.0, axis=0)[columns]
-    return zero
+    change = np.abs(model.follow(step)[0] - point.x)
+    names = point.criterion.matrices.theta_names
+    return f"{status.value} Parameter: {names[int(np.argmax(change))]}."
 
 
 def _boundary(criterion: ProfiledCriterion, theta: Vector) -> tuple[str, ...]:
     """Names of the diagonal components of theta that vanish against their row of lambda."""
-    names: list[str] = []
-    for term, part in zip(criterion.matrices.terms, criterion.matrices.theta_slices, strict=True):
-        factor = term.covariance.factor(theta[part])
-        lengths = np.sqrt(np.einsum("ij,ij->i", factor, factor))
-        for name, i, j in zip(term.theta_names, *term.covariance.positions, strict=True):
-            if i == j and abs(factor[i, j]) <= 1e-6 * lengths[i]:
-                names.append(name)
-    return tuple(names)
+    theta_map = criterion.matrices.theta_map
+    vanishes = np.abs(theta) <= 1e-6 * theta_map.row_lengths(theta)
+    where = np.flatnonzero(vanishes & theta_map.on_diagonal)
+    return tuple(criterion.matrices.theta_names[i] for i in where)

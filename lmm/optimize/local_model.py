@@ -25,6 +25,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lmm._lapack import eigh, svd
 from lmm._types import Matrix, Vector
 from lmm.covariance import Covariance
 from lmm.criterion import Evaluation, ProfiledCriterion, lower_triangular
@@ -104,7 +105,7 @@ class Full:
     def __init__(self, covariance: Covariance, factor: Matrix, G: Matrix):
         rows, columns = covariance.positions
         self.covariance = covariance
-        self.V, values, _ = np.linalg.svd(factor)
+        self.V, values, _ = svd(factor)
         rank = int((values > NEGLIGIBLE * values[0]).sum())
         values[rank:] = 0.0
         self.values, self.is_regular = values, rank == len(values)
@@ -135,7 +136,7 @@ class Full:
         # The tangent D S + S D, relative to D.
         ratio = self.values / self.values[:, None]
         ratio = ratio + ratio.T
-        w, U = np.linalg.eigh(ratio * self._symmetric(step))
+        w, U = eigh(ratio * self._symmetric(step))
         w = np.maximum(w, KEPT - 1.0)
         S = (U * w) @ U.T / ratio
         lam = self.V @ (self.values[:, None] * U * np.sqrt(1.0 + w))
@@ -164,7 +165,7 @@ def _descending(null: Matrix, G: Matrix) -> Matrix:
     """Orthonormal null vectors (k, d) along which the criterion descends."""
     if not null.size:
         return null
-    slopes, turn = np.linalg.eigh(null.T @ G @ null)
+    slopes, turn = eigh(null.T @ G @ null)
     return np.asarray((null @ turn)[:, slopes < 0.0])
 
 
@@ -223,7 +224,7 @@ class LocalModel:
         information = J.T @ here.information @ J
         # A relative change of a tiny variance says little, a change of the variance itself much.
         floor = UNIDENTIFIED * np.minimum(np.einsum("ij,ij->j", J, J), 1.0)
-        known = np.diag(information) > floor
+        known = information.diagonal() > floor
         return cls(charts, tuple(parts), gradient, hessian, information, log_variance, known)
 
     @cached_property
@@ -232,14 +233,11 @@ class LocalModel:
 
         Zero in coordinates that are not identified: no step changes them.
         """
-        known = self.is_identified
-        inner = np.ix_(known, known)
-        scale = np.sqrt(np.diag(self.information)[known])
-        values, vectors = np.linalg.eigh(self.information[inner] / scale / scale[:, None])
-        size = np.sqrt(np.maximum(values, FLAT * values[-1])) if len(values) else values
-        W = np.zeros_like(self.information)
-        W[inner] = vectors / size / scale[:, None]
-        return W
+        scale = np.sqrt(np.where(self.is_identified, self.information.diagonal(), np.inf))
+        values, vectors = eigh(self.information / (scale * scale[:, None]))
+        # The largest eigenvalue of a correlation matrix is 1 or more.
+        size = np.sqrt(np.maximum(values, FLAT * values.max(initial=1.0)))
+        return np.asarray(vectors / (size * scale[:, None]))
 
     @cached_property
     def spectrum(self) -> tuple[Vector, Matrix]:
@@ -247,7 +245,7 @@ class LocalModel:
 
         With their directions, columns (c, c).
         """
-        values, vectors = np.linalg.eigh(self.metric.T @ self.hessian @ self.metric)
+        values, vectors = eigh(self.metric.T @ self.hessian @ self.metric)
         return values, self.metric @ vectors
 
     def scoring_step(self) -> Vector:

@@ -12,9 +12,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from lmm._types import Vector
-from lmm.criterion import Evaluation, ProfiledCriterion
+from lmm.criterion import ProfiledCriterion
 from lmm.errors import NumericalError, nearest
-from lmm.optimize.local_model import LocalModel
+from lmm.optimize.point import Point
 
 __all__ = ["COBYQA", "LBFGSB", "FisherScoring", "NelderMead", "Optimizer", "Path", "named"]
 
@@ -27,21 +27,15 @@ class Path:
 
     Attributes
     ----------
-    x : (m,) array
-        Best point, whitened coordinates.
-    here : Evaluation
-        Value and derivatives there.
-    model : LocalModel
-        Quadratic model there.
+    point : Point
+        The best point.
     n_evaluations : int
         Evaluations used.
     exhausted : bool
         Whether the limit on evaluations ended it.
     """
 
-    x: Vector
-    here: Evaluation
-    model: LocalModel
+    point: Point
     n_evaluations: int
     exhausted: bool
 
@@ -123,23 +117,27 @@ class FisherScoring:
             elsewhere = SECOND * criterion.start
             other = self._search(_Walk(criterion, elsewhere, report, self.max_evaluations, n))
             n = other.n
-            if other.here.value < walk.here.value - STALLED:
+            if other.point.value < walk.point.value - STALLED:
                 walk = other
-        return Path(walk.x, walk.here, walk.model, n, n >= self.max_evaluations)
+        return Path(walk.point, n, n >= self.max_evaluations)
 
     def _search(self, walk: _Walk) -> _Walk:
         """Walk to a minimum."""
-        while _score(walk):
+        while _score(walk) and not self._is_minimum(walk.point):
             pass
-        while self._settle(walk) and _leave_saddle(walk):
+        while not self._is_minimum(walk.point) and self._settle(walk) and _leave_saddle(walk):
             pass
         return walk
+
+    def _is_minimum(self, point: Point) -> bool:
+        """Whether the Hessian alone shows that there is no more to gain."""
+        return point.is_regular and point.decrement < self.tolerance * _unit(point)
 
     def _settle(self, walk: _Walk) -> bool:
         """Damped Newton steps until stationary; False when evaluations ran out."""
         damping = 0.0
         while not walk.exhausted and damping < HOPELESS:
-            model, unit = walk.model, max(1.0, 1e-3 * abs(walk.here.value))
+            model, unit = walk.point.model, _unit(walk.point)
             step = model.newton_step(damping)
             promise = model.promise(step, model.hessian)
             if damping <= 1.0 and promise < self.tolerance * unit:
@@ -149,7 +147,7 @@ class FisherScoring:
             gain = 0.0
             # A step that the boundary has cut short may no longer point downwards.
             if kept > 0.1 * promise:
-                before = walk.here.value
+                before = walk.point.value
                 walk.descend(target)
                 gain = (before - walk.tried) / kept
                 if gain < 0.25 and kept < STALLED * unit:
@@ -161,12 +159,18 @@ class FisherScoring:
         return False
 
 
+def _unit(point: Point) -> float:
+    """What counts as a small difference of the criterion, relative to the tolerances."""
+    return max(1.0, 1e-3 * abs(point.value))
+
+
 def _score(walk: _Walk) -> bool:
     """One scoring step; True when it moved and the next one may still gain much."""
     if walk.exhausted:
         return False
-    target, taken = walk.model.score(walk.model.scoring_step())
-    promise = walk.model.promise(taken, walk.model.information)
+    model = walk.point.model
+    target, taken = model.score(model.scoring_step())
+    promise = model.promise(taken, model.information)
     # The first step is taken wherever it starts: for balanced data it is exact.
     enough = STALLED if walk.n == walk.first else NEAR
     return promise > enough and walk.descend(target)
@@ -174,10 +178,10 @@ def _score(walk: _Walk) -> bool:
 
 def _leave_saddle(walk: _Walk) -> bool:
     """From a stationary point down a direction of negative curvature; False when there is none."""
-    values, directions = walk.model.spectrum
+    values, directions = walk.point.model.spectrum
     if not values.size or values[0] > SADDLE:
         return False
-    model, size = walk.model, 1.0
+    model, size = walk.point.model, 1.0
     while size > 1e-4 and not walk.exhausted:
         if walk.descend(model.follow(size * directions[:, 0])[0]):
             return True
@@ -194,12 +198,10 @@ class _Walk:
         self.criterion = criterion
         self.report = report
         self.limit = limit
-        self.x = start
-        self.here = criterion.evaluate(start)
-        self.model = LocalModel.at(criterion, start, self.here)
-        self.tried = self.here.value
+        self.point = Point.at(criterion, start)
+        self.tried = self.point.value
         self.first = self.n = n + 1
-        report(self.n, self.here.value, start)
+        report(self.n, self.tried, start)
 
     @property
     def exhausted(self) -> bool:
@@ -209,22 +211,21 @@ class _Walk:
     @property
     def is_singular(self) -> bool:
         """Whether a diagonal entry of lambda is zero."""
-        return bool(np.any(self.x[self.criterion.lower == 0.0] == 0.0))
+        return bool(np.any(self.point.x[self.criterion.lower == 0.0] == 0.0))
 
     def descend(self, target: Vector) -> bool:
         """Evaluate `target`; move there if the criterion does not increase."""
         self.n += 1
         try:
-            there = self.criterion.evaluate(target)
+            there = Point.at(self.criterion, target)
         except NumericalError:  # a step gone too far: the factorization breaks down
             self.tried = np.inf
             return False
         self.tried = there.value
         self.report(self.n, there.value, target)
-        if not there.value <= self.here.value:
+        if not there.value <= self.point.value:
             return False
-        self.x, self.here = target, there
-        self.model = LocalModel.at(self.criterion, target, there)
+        self.point = there
         return True
 
 
@@ -386,8 +387,7 @@ def _scipy(
     )
     x = np.maximum(result.x, criterion.lower)
     exhausted = count >= options.get("maxfev", options.get("maxfun", np.inf))
-    here = criterion.evaluate(x)
-    return Path(x, here, LocalModel.at(criterion, x, here), count + 1, exhausted)
+    return Path(Point.at(criterion, x), count + 1, exhausted)
 
 
 OPTIMIZERS: dict[str, Optimizer] = {

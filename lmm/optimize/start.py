@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmm._lapack import eigh, solve_positive
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion, lower_triangular
 from lmm.pls.grouped import gram
@@ -58,10 +59,12 @@ def _moments(problem: Problem, group: Group) -> tuple[Matrix, float]:
     between = float(np.einsum("am,abm,bm->", c, inverse, c))
     within = max(total - between, 1e-3 * total) / max(problem.n - group.q, 1)
     right = c @ c.T - within * A.sum(axis=2)
+    # Likewise here, for what no level tells.
     flat = A.reshape(k * k, -1)
     # sum_i A_i (x) A_i, from the products of its entries
     products = (flat @ flat.T).reshape(k, k, k, k).transpose(0, 2, 1, 3).reshape(k * k, k * k)
-    psi = np.linalg.lstsq(products, right.ravel())[0].reshape(k, k)
+    products.flat[:: k * k + 1] += 1e-9 * products.trace()
+    psi = solve_positive(products, right.ravel()).reshape(k, k)
     return 0.5 * (psi + psi.T), min(within, total / problem.n)
 
 
@@ -79,6 +82,6 @@ def _residual_variance(problem: Problem, estimates: list[tuple[Matrix, float]]) 
 
 def _root(gamma: Matrix) -> Matrix:
     """Lower-triangular root of gamma (k, k), its eigenvalues kept clear of zero."""
-    eigenvalues, vectors = np.linalg.eigh(gamma)
+    eigenvalues, vectors = eigh(gamma)
     floor = CLEAR * max(float(eigenvalues[-1]), 0.1)
     return lower_triangular(vectors * np.sqrt(np.maximum(eigenvalues, floor)))

@@ -22,6 +22,7 @@ from operator import add
 
 import numpy as np
 
+from lmm import _lapack as lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
@@ -50,12 +51,15 @@ class Levels:
         Rows of [X y]'Z_i, t = p + 1.
     classes : (r,) int array or None
         Block of each row of C; None when rows and blocks correspond one to one.
+    members : (l,) int array or None
+        Block of each level; None when they correspond one to one.
     """
 
     A: Matrix
     counts: Vector
     C: Matrix
-    classes: IntVector | None
+    classes: IntVector | None = None
+    members: IntVector | None = None
 
     def spread(self, blocks: Matrix) -> Matrix:
         """Blocks (k, k, m) repeated for the rows of C, (k, k, r)."""
@@ -110,21 +114,23 @@ class GroupedSolver:
 
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
-        logdet, reduced = self._reduced(group_factor(self.problem.groups[0], factors))
+        logdet, reduced = 0.0, self.base.copy()
+        for levels, H, part in self._eliminated(factors):
+            logdet += part
+            reduced -= _swept(levels, H)
         return terms_of(logdet, cholesky(reduced))
 
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with exact first and second derivatives."""
         lam = group_factor(self.problem.groups[0], factors)
         logdet, reduced, sweeps = 0.0, self.base.copy(), []
-        for levels in self.chunks:
-            H, part = penalized_inverse(levels.A, lam)
-            logdet += float(levels.counts @ part)
+        for levels, H, part in self._eliminated(factors):
+            logdet += part
             reduced -= _swept(levels, H)
             if len(self.chunks) == 1:  # keep it: many chunks are recomputed to save memory
                 sweeps.append(H)
         L = cholesky(reduced)
-        half = np.linalg.inv(L)
+        half = lapack.invert_lower(L)
         parts = (
             _Sums.of(levels, sweeps[j] if sweeps else penalized_inverse(levels.A, lam)[0], half)
             for j, levels in enumerate(self.chunks)
@@ -139,27 +145,27 @@ class GroupedSolver:
 
     def solution(self, factors: Factors) -> PLSSolution:
         """Coefficients at given factors."""
-        lam = group_factor(self.problem.groups[0], factors)
         group, p = self.problem.groups[0], self.problem.p
-        logdet, reduced = self._reduced(lam)
+        logdet, reduced, blocks = 0.0, self.base.copy(), []
+        for levels, H, part in self._eliminated(factors):
+            logdet += part
+            reduced -= _swept(levels, H)
+            blocks.append(H if levels.members is None else H[:, :, levels.members])
         L = cholesky(reduced)
-        half = np.linalg.inv(L)
+        half = lapack.invert_lower(L)
         beta = -half[-1, :-1] / half[-1, -1]
-        H, _ = penalized_inverse(gram(group), lam)
         residual = self.problem.y - self.problem.X @ beta
         right = sum_products(group.Z, residual, group.codes, group.n_levels)
-        b = np.einsum("abm,bm->ma", H, right)
+        b = np.einsum("abm,bm->ma", np.concatenate(blocks, axis=2), right)
         effects = tuple(b[:, part] for part in self._members)
         return PLSSolution(terms_of(logdet, L), beta, effects, half[:p, :p].T)
 
-    def _reduced(self, lam: Matrix) -> tuple[float, Matrix]:
-        """``log|V|`` and ``[X y]'V^-1[X y]``."""
-        logdet, reduced = 0.0, self.base.copy()
+    def _eliminated(self, factors: Factors) -> Iterator[tuple[Levels, Matrix, float]]:
+        """Each chunk with H of its blocks and its part of ``log|V|``."""
+        lam = group_factor(self.problem.groups[0], factors)
         for levels in self.chunks:
-            H, part = penalized_inverse(levels.A, lam)
-            logdet += float(levels.counts @ part)
-            reduced -= _swept(levels, H)
-        return logdet, reduced
+            H, logdets = penalized_inverse(levels.A, lam)
+            yield levels, H, float(levels.counts @ logdets)
 
 
 def group_factor(group: Group, factors: Factors) -> Matrix:
@@ -205,7 +211,7 @@ def _chunks(A: Matrix, C: Matrix) -> Iterator[Levels]:
     for start in range(0, n_levels, CHUNK):
         part = slice(start, start + CHUNK)
         piece = np.ascontiguousarray(A[:, :, part])
-        yield Levels(piece, np.ones(piece.shape[2]), np.ascontiguousarray(C[:, :, part]), None)
+        yield Levels(piece, np.ones(piece.shape[2]), np.ascontiguousarray(C[:, :, part]))
 
 
 def _classes(rows: Matrix) -> IntVector:
@@ -226,7 +232,9 @@ def _collapse(A: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Le
         pieces.append(block)
         owners.append(np.full(block.shape[1], c))
     stacked = np.ascontiguousarray(np.hstack(pieces).reshape(t, k, -1))
-    return Levels(np.ascontiguousarray(A), counts.astype(float), stacked, np.concatenate(owners))
+    return Levels(
+        np.ascontiguousarray(A), counts.astype(float), stacked, np.concatenate(owners), classes
+    )
 
 
 def penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
@@ -263,7 +271,7 @@ def cholesky(reduced: Matrix) -> Matrix:
         The fixed effects are not identified at this covariance.
     """
     try:
-        return np.linalg.cholesky(0.5 * (reduced + reduced.T))
+        return lapack.cholesky(reduced)
     except np.linalg.LinAlgError as error:
         raise NumericalError(
             "X'V^-1 X is not positive definite: the fixed effects are not identified."

@@ -40,13 +40,13 @@ def _log(pivots: Vector) -> Vector:
 
 def _invert_2(blocks: Matrix) -> tuple[Matrix, Vector]:
     a, b, d = blocks[0, 0], blocks[1, 0], blocks[1, 1]
-    ratio = b / a
-    schur = d - b * ratio
+    determinant = a * d - b * b
+    logdet = _log(determinant)
     inverse = np.empty_like(blocks)
-    inverse[1, 1] = 1.0 / schur
-    inverse[1, 0] = inverse[0, 1] = -ratio * inverse[1, 1]
-    inverse[0, 0] = 1.0 / a - ratio * inverse[1, 0]
-    return inverse, _log(a) + _log(schur)
+    inverse[0, 0] = d / determinant
+    inverse[1, 1] = a / determinant
+    inverse[1, 0] = inverse[0, 1] = -b / determinant
+    return inverse, logdet
 
 
 def _invert_3(blocks: Matrix) -> tuple[Matrix, Vector]:

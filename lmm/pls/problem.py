@@ -13,12 +13,13 @@ Every solver works on it, so that no result depends on the unit or the origin of
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
+from lmm import _lapack as lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import NumericalError
@@ -29,6 +30,7 @@ __all__ = ["Group", "Problem", "standardize"]
 # A column of Z that adds less than this fraction of its norm to the columns before it is not
 # whitened against them: dividing by what is left would only blow up rounding errors.
 DEPENDENT = 1e-10
+EPSILON = float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +165,7 @@ def standardize(matrices: ModelMatrices) -> Problem:
     """Standardize a model's matrices (see the module's text)."""
     root = None if matrices.weights is None else np.sqrt(matrices.weights)
     X = matrices.X if root is None else matrices.X * root[:, None]
-    Q, T = np.linalg.qr(X)
+    Q, T = lapack.qr(X)
     y, beta0, scale = _standardize_response(matrices, matrices.y, Q, T)
     whitened, whitening = [], []
     for term in matrices.terms:
@@ -186,15 +188,15 @@ def _standardize_response(
     residual = target - Q @ coefficients
     correction = Q.T @ residual
     residual -= Q @ correction
-    beta0 = solve_triangular(T, coefficients + correction) if T.size else np.empty(0)
-    scale = float(np.linalg.norm(residual))
-    floor = float(np.finfo(float).eps * np.linalg.norm(target))
+    beta0 = lapack.solve_upper(T, coefficients + correction)
+    scale = math.sqrt(residual @ residual)
+    floor = EPSILON * math.sqrt(target @ target)
     if not scale > floor:
         raise NumericalError(
             "The fixed effects fit the response exactly: no variation is left for random effects "
             "or residuals. Check the response, or drop fixed effects."
         )
-    scale /= np.sqrt(max(len(y) - len(T), 1))
+    scale /= math.sqrt(max(len(y) - len(T), 1))
     return residual / scale, beta0, scale
 
 
@@ -205,7 +207,7 @@ def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
         lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z)) / norm
         lengths[lengths == 0.0] = 1.0
         return np.diag(lengths)
-    R: Matrix = np.asarray(np.linalg.qr(Z, mode="r")) / norm
+    R = lapack.qr_factor(Z) / norm
     pivots = np.abs(np.diag(R))
     lengths = np.sqrt(np.einsum("ij,ij->j", R, R))
     dependent = pivots <= DEPENDENT * lengths
@@ -217,8 +219,8 @@ def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
 def _divide(Z: Matrix, R: Matrix) -> Matrix:
     """Z R^-1, (n, k)."""
     if R.shape == (1, 1):
-        return np.asarray(Z / R[0, 0])
-    return np.asarray(solve_triangular(R, Z.T, trans="T").T)
+        return Z / R.item()
+    return lapack.divide_upper(Z, R)
 
 
 def _merge(terms: tuple[ReTerm, ...], whitened: list[Matrix]) -> tuple[Group, ...]:

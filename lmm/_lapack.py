@@ -1,0 +1,149 @@
+"""LAPACK for the small matrices of a fit, without the wrappers around it.
+
+For a 2 x 2 matrix the checks and conversions of `numpy.linalg` and `scipy.linalg` cost several
+times what LAPACK itself does, and a fit of a small model makes dozens of such calls. Arguments here
+are arrays of doubles, and not checked.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from lmm._types import Matrix, Vector
+
+__all__ = [
+    "cholesky",
+    "divide_upper",
+    "eigh",
+    "eigvalsh",
+    "invert_lower",
+    "qr",
+    "qr_factor",
+    "singular_values",
+    "solve_positive",
+    "solve_upper",
+    "svd",
+]
+
+
+# Columns that a blocked QR decomposition works on at a time.
+BLOCK = 32
+
+
+def _checked(info: int, what: str) -> None:
+    if info > 0:
+        raise np.linalg.LinAlgError(what)
+
+
+def cholesky(matrix: Matrix) -> Matrix:
+    """Lower Cholesky factor (n, n), by rows, of a symmetric matrix; the upper triangle is not read.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        The matrix is not positive definite.
+    """
+    if not matrix.size:
+        return matrix.copy()
+    upper, info = lapack.dpotrf(matrix.T, lower=0, clean=1)
+    _checked(info, "Matrix is not positive definite")
+    return np.asarray(upper.T)
+
+
+def eigh(matrix: Matrix) -> tuple[Vector, Matrix]:
+    """Eigenvalues (n,), ascending, and eigenvectors (n, n) of a symmetric matrix."""
+    if not matrix.size:
+        return np.empty(0), matrix.copy()
+    values, vectors, info = lapack.dsyevd(matrix, lower=1)
+    _checked(info, "Eigenvalues did not converge")
+    return values, vectors
+
+
+def eigvalsh(matrix: Matrix) -> Vector:
+    """Eigenvalues (n,), ascending, of a symmetric matrix."""
+    if not matrix.size:
+        return np.empty(0)
+    values, _, info = lapack.dsyevd(matrix, compute_v=0, lower=1)
+    _checked(info, "Eigenvalues did not converge")
+    return np.asarray(values)
+
+
+def svd(matrix: Matrix) -> tuple[Matrix, Vector, Matrix]:
+    """Singular value decomposition U (m, m), s (min(m, n),), V' (n, n)."""
+    U, values, Vt, info = lapack.dgesdd(matrix)
+    _checked(info, "SVD did not converge")
+    return U, values, Vt
+
+
+def singular_values(matrix: Matrix) -> Vector:
+    """Singular values, descending."""
+    _, values, _, info = lapack.dgesdd(matrix, compute_uv=0)
+    _checked(info, "SVD did not converge")
+    return np.asarray(values)
+
+
+def qr(matrix: Matrix) -> tuple[Matrix, Matrix]:
+    """Orthonormal Q (m, min(m, n)) and upper-triangular R of a matrix (m, n)."""
+    m, n = matrix.shape
+    if not matrix.size:
+        return np.empty((m, min(m, n))), np.empty((min(m, n), n))
+    packed, tau, *_ = lapack.dgeqrf(matrix, lwork=BLOCK * n)
+    R = _triangle(packed)
+    Q, *_ = lapack.dorgqr(packed[:, : min(m, n)], tau, lwork=BLOCK * n, overwrite_a=1)
+    return Q, R
+
+
+def qr_factor(matrix: Matrix) -> Matrix:
+    """R (min(m, n), n), upper triangular, with ``R'R = matrix'matrix``."""
+    if not matrix.size:
+        return np.empty((min(matrix.shape), matrix.shape[1]))
+    return _triangle(lapack.dgeqrf(matrix, lwork=BLOCK * matrix.shape[1])[0])
+
+
+def _triangle(packed: Matrix) -> Matrix:
+    k = min(packed.shape)
+    R: Matrix = packed[:k]
+    return R * (np.arange(k)[:, None] <= np.arange(R.shape[1]))
+
+
+def solve_upper(R: Matrix, right: Matrix) -> Matrix:
+    """R^-1 right for upper-triangular R (n, n) and right (n,) or (n, r), which may be empty.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        R is singular.
+    """
+    if not right.size:
+        return right
+    solution, info = lapack.dtrtrs(R, right)
+    _checked(info, "Singular matrix")
+    return np.asarray(solution)
+
+
+def solve_positive(matrix: Matrix, right: Matrix) -> Matrix:
+    """Solve a system with a positive-definite matrix (n, n), right (n,) or (n, r).
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        The matrix is not positive definite.
+    """
+    _, solution, info = lapack.dposv(matrix, right, lower=1)
+    _checked(info, "Matrix is not positive definite")
+    return np.asarray(solution)
+
+
+def divide_upper(left: Matrix, R: Matrix) -> Matrix:
+    """Left R^-1, (m, n), for upper-triangular R (n, n)."""
+    return np.asarray(blas.dtrsm(1.0, R, left, side=1))
+
+
+def invert_lower(L: Matrix) -> Matrix:
+    """L^-1 for lower-triangular L (n, n)."""
+    if not L.size:
+        return L.copy()
+    inverse, info = lapack.dtrtri(L, lower=1)
+    _checked(info, "Singular matrix")
+    return np.asarray(inverse)

@@ -1,0 +1,91 @@
+"""A point of a search, and what tells whether it is a minimum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm._lapack import eigh
+from lmm._types import Matrix, Vector
+from lmm.criterion import Evaluation, ProfiledCriterion
+from lmm.optimize.local_model import LocalModel
+
+__all__ = ["Point"]
+
+# Inside the bounds a Hessian tells all, if its eigenvalues are above this fraction of the largest
+# (or of 1, where that is more: near zero they are rounding errors).
+REGULAR = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Whitened coordinates with the criterion and its derivatives there.
+
+    Attributes
+    ----------
+    criterion : ProfiledCriterion
+        The criterion.
+    x : (m,) array
+        Whitened coordinates.
+    here : Evaluation
+        Value and derivatives.
+    """
+
+    criterion: ProfiledCriterion
+    x: Vector
+    here: Evaluation
+
+    @classmethod
+    def at(cls, criterion: ProfiledCriterion, x: Vector) -> Point:
+        """Evaluate the criterion at whitened coordinates x (m,)."""
+        return cls(criterion, x, criterion.evaluate(x))
+
+    @property
+    def value(self) -> float:
+        """The criterion."""
+        return self.here.value
+
+    @cached_property
+    def model(self) -> LocalModel:
+        """Quadratic model in the local coordinates of the covariances."""
+        return LocalModel.at(self.criterion, self.x, self.here)
+
+    @cached_property
+    def free(self) -> NDArray[np.bool_]:
+        """Components that are not in a column of lambda* that is zero altogether, (m,)."""
+        return np.asarray(self.criterion.matrices.theta_map.column_lengths(self.x) > 0.0)
+
+    @cached_property
+    def spectrum(self) -> tuple[Vector, Matrix]:
+        """Eigenvalues, ascending, and eigenvectors of the Hessian in the free components."""
+        return eigh(self.here.hessian[self.free][:, self.free])
+
+    @cached_property
+    def is_regular(self) -> bool:
+        """Whether all components are free, and the criterion is clearly convex in them.
+
+        Then Newton's step in x itself will do; elsewhere x has directions that say nothing.
+        """
+        values, _ = self.spectrum
+        return bool(self.free.all() and values[0] > REGULAR * max(values[-1], 1.0))
+
+    @cached_property
+    def newton_target(self) -> Vector:
+        """Where a full Newton step ends, (m,)."""
+        if not self.is_regular:
+            return self.model.follow(self.model.newton_step())[0]
+        values, directions = self.spectrum
+        target = self.x - directions @ ((directions.T @ self.here.gradient) / values)
+        return np.maximum(target, self.criterion.lower)
+
+    @cached_property
+    def decrement(self) -> float:
+        """Decrease of the criterion that a full Newton step promises, g'H^-1 g / 2."""
+        if not self.is_regular:
+            return self.model.decrement
+        values, directions = self.spectrum
+        along = directions.T @ self.here.gradient
+        return 0.5 * float(along @ (along / values))
