@@ -16,11 +16,11 @@ __all__ = [
     "cholesky",
     "divide_upper",
     "eigh",
-    "eigvalsh",
     "invert_lower",
     "qr",
     "qr_factor",
     "singular_values",
+    "solve_lower",
     "solve_positive",
     "solve_upper",
     "svd",
@@ -58,15 +58,6 @@ def eigh(matrix: Matrix) -> tuple[Vector, Matrix]:
     values, vectors, info = lapack.dsyevd(matrix, lower=1)
     _checked(info, "Eigenvalues did not converge")
     return values, vectors
-
-
-def eigvalsh(matrix: Matrix) -> Vector:
-    """Eigenvalues (n,), ascending, of a symmetric matrix."""
-    if not matrix.size:
-        return np.empty(0)
-    values, _, info = lapack.dsyevd(matrix, compute_v=0, lower=1)
-    _checked(info, "Eigenvalues did not converge")
-    return np.asarray(values)
 
 
 def svd(matrix: Matrix) -> tuple[Matrix, Vector, Matrix]:
@@ -122,6 +113,19 @@ def solve_upper(R: Matrix, right: Matrix) -> Matrix:
     return np.asarray(solution)
 
 
+def solve_lower(L: Matrix, right: Matrix) -> Matrix:
+    """L^-1 right for lower-triangular L (n, n), by rows, and right (n,) or (n, r).
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        L is singular.
+    """
+    solution, info = lapack.dtrtrs(L.T, right, trans=1)
+    _checked(info, "Singular matrix")
+    return np.asarray(solution)
+
+
 def solve_positive(matrix: Matrix, right: Matrix) -> Matrix:
     """Solve a system with a positive-definite matrix (n, n), right (n,) or (n, r).
 
@@ -144,6 +148,7 @@ def invert_lower(L: Matrix) -> Matrix:
     """L^-1 for lower-triangular L (n, n)."""
     if not L.size:
         return L.copy()
-    inverse, info = lapack.dtrtri(L, lower=1)
+    # L by rows is L' by columns, which LAPACK reads without a copy.
+    inverse, info = lapack.dtrtri(L.T)
     _checked(info, "Singular matrix")
-    return np.asarray(inverse)
+    return np.asarray(inverse.T)

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import lapack
 
+from lmm._lapack import qr_factor, solve_upper
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.pls import Derivatives, Factors, PLSSolver, PLSTerms, Problem, choose_solver
@@ -224,7 +224,7 @@ class ProfiledCriterion:
         """lme4's theta of whitened coordinates."""
         return np.concatenate(
             [
-                term.covariance.theta(lower_triangular(np.linalg.solve(R, factor)))
+                term.covariance.theta(lower_triangular(solve_upper(R, factor)))
                 for term, R, factor in zip(
                     self.matrices.terms, self.problem.whitening, self.factors(x), strict=True
                 )
@@ -289,10 +289,8 @@ def lower_triangular(factor: Matrix) -> Matrix:
     By a QR decomposition of factor', so that no digits are lost by forming the product.
     """
     k, c = factor.shape
-    if not factor.size:
-        return factor.copy()
-    # LAPACK directly: this is called several times per fit, with k of 1 to 4.
-    packed, *_ = lapack.dgeqrf(factor.T)
-    L = packed[: min(k, c)].T * np.tri(k, min(k, c))
-    signs = np.where(np.diag(L) < 0.0, -1.0, 1.0)
+    if k == c == 1:
+        return np.abs(factor)
+    L = qr_factor(factor.T).T
+    signs = np.where(L.diagonal() < 0.0, -1.0, 1.0)
     return np.asarray(L * signs + 0.0)  # no zeros with a sign

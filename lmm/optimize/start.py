@@ -74,7 +74,7 @@ def _residual_variance(problem: Problem, estimates: list[tuple[Matrix, float]]) 
         return estimates[0][1]
     total = float(problem.y @ problem.y) / problem.n
     explained = sum(
-        float(np.einsum("ij,ik,jk->", group.Z, group.Z, psi, optimize=True))
+        float(np.vdot(group.Z.T @ group.Z, psi))
         for group, (psi, _) in zip(problem.groups, estimates, strict=True)
     )
     return max(total - explained / problem.n, RESIDUAL * total)

@@ -56,7 +56,7 @@ def terms_of(logdet: float, L: Matrix) -> PLSTerms:
 
     Its leading part is RX', its last pivot the root of pwrss.
     """
-    diagonal = np.diag(L)
+    diagonal = L.diagonal()
     return PLSTerms(logdet, 2.0 * float(np.log(diagonal[:-1]).sum()), float(diagonal[-1]) ** 2)
 
 

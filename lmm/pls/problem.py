@@ -207,7 +207,7 @@ def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
         lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z)) / norm
         lengths[lengths == 0.0] = 1.0
         return np.diag(lengths)
-    R = lapack.qr_factor(Z) / norm
+    R: Matrix = lapack.qr_factor(Z) / norm
     pivots = np.abs(np.diag(R))
     lengths = np.sqrt(np.einsum("ij,ij->j", R, R))
     dependent = pivots <= DEPENDENT * lengths
@@ -219,7 +219,8 @@ def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
 def _divide(Z: Matrix, R: Matrix) -> Matrix:
     """Z R^-1, (n, k)."""
     if R.shape == (1, 1):
-        return Z / R.item()
+        scaled: Matrix = Z / R[0, 0]
+        return scaled
     return lapack.divide_upper(Z, R)
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lmm import _lapack as lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
@@ -95,12 +96,12 @@ class SmallSolver:
         omega = Lambdat @ self.A @ Lambdat.T
         omega.flat[:: len(omega) + 1] += 1.0
         try:
-            L = np.linalg.cholesky(omega)
+            L = lapack.cholesky(omega)
         except np.linalg.LinAlgError as error:
             raise NumericalError("Lambda'Z'Z Lambda + I is not positive definite.") from error
-        half = np.linalg.solve(L, Lambdat)
+        half = lapack.solve_lower(L, Lambdat)
         HB = half @ self.B
-        logdet = 2.0 * float(np.log(np.diag(L)).sum())
+        logdet = 2.0 * float(np.log(L.diagonal()).sum())
         return _State(half, HB, logdet, cholesky(self.base - HB.T @ HB))
 
     @property
@@ -118,7 +119,7 @@ class SmallSolver:
         state = self._state(factors)
         HA = state.half @ self.A
         ZVZ = self.A - HA.T @ HA
-        E = (self.B - HA.T @ state.HB) @ np.linalg.inv(state.L).T
+        E = (self.B - HA.T @ state.HB) @ lapack.invert_lower(state.L).T
         ZPZ = ZVZ - E[:, :-1] @ E[:, :-1].T
         F, v = (ZPZ if reml else ZVZ), E[:, -1]
         directions = [(a, b) for term in self._components for a in term for b in term]
@@ -145,7 +146,7 @@ class SmallSolver:
     def solution(self, factors: Factors) -> PLSSolution:
         """Coefficients at given factors."""
         state = self._state(factors)
-        half = np.linalg.inv(state.L)
+        half = lapack.invert_lower(state.L)
         beta = -half[-1, :-1] / half[-1, -1]
         b = state.half.T @ (state.HB @ np.append(-beta, 1.0))
         effects = tuple(b[np.array(columns).T] for columns in self._components)

@@ -1,0 +1,81 @@
+"""The bare LAPACK calls against `numpy.linalg`."""
+
+import numpy as np
+import pytest
+
+from lmm import _lapack as lapack
+
+SHAPES = [(1, 1), (2, 2), (5, 3), (3, 5), (40, 40), (200, 70)]
+
+
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape)
+
+
+def positive(n: int) -> np.ndarray:
+    root = random(n, n + 2)
+    return root @ root.T
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 40])
+def test_symmetric_matrices(n):
+    A = positive(n)
+    values, vectors = lapack.eigh(A)
+    np.testing.assert_allclose((vectors * values) @ vectors.T, A, atol=1e-10)
+    L = lapack.cholesky(A)
+    np.testing.assert_allclose(L, np.linalg.cholesky(A), rtol=1e-8)
+    np.testing.assert_allclose(lapack.invert_lower(L) @ L, np.eye(n), atol=1e-9)
+    right = random(n, 3)
+    np.testing.assert_allclose(L @ lapack.solve_lower(L, right), right, atol=1e-9)
+    np.testing.assert_allclose(A @ lapack.solve_positive(A, right[:, 0]), right[:, 0], atol=1e-8)
+
+
+def test_cholesky_reads_the_lower_triangle():
+    A = positive(3)
+    spoiled = A + np.triu(np.ones((3, 3)), 1)
+    np.testing.assert_array_equal(lapack.cholesky(spoiled), lapack.cholesky(A))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_decompositions(shape, order):
+    A = np.asarray(random(*shape), order=order)
+    before = A.copy()
+    Q, R = lapack.qr(A)
+    np.testing.assert_allclose(Q @ R, A, atol=1e-12)
+    np.testing.assert_allclose(Q.T @ Q, np.eye(min(shape)), atol=1e-12)
+    np.testing.assert_array_equal(np.tril(R, -1), np.zeros(R.shape))
+    np.testing.assert_array_equal(lapack.qr_factor(A), R)
+    U, values, Vt = lapack.svd(A)
+    np.testing.assert_allclose(U[:, : len(values)] * values @ Vt[: len(values)], A, atol=1e-11)
+    np.testing.assert_allclose(lapack.singular_values(A), values, rtol=1e-10)
+    np.testing.assert_array_equal(A, before)
+
+
+@pytest.mark.parametrize("n", [1, 2, 6])
+def test_triangular_systems(n):
+    R, right = np.triu(random(n, n)) + 3.0 * np.eye(n), random(n, 4)
+    np.testing.assert_allclose(R @ lapack.solve_upper(R, right), right, atol=1e-11)
+    np.testing.assert_allclose(R @ lapack.solve_upper(R, right[:, 0]), right[:, 0], atol=1e-11)
+    np.testing.assert_allclose(lapack.divide_upper(right.T, R) @ R, right.T, atol=1e-11)
+
+
+def test_empty_matrices():
+    assert lapack.cholesky(np.empty((0, 0))).shape == (0, 0)
+    assert lapack.eigh(np.empty((0, 0)))[0].shape == (0,)
+    assert lapack.invert_lower(np.empty((0, 0))).shape == (0, 0)
+    assert [part.shape for part in lapack.qr(np.empty((5, 0)))] == [(5, 0), (0, 0)]
+    assert lapack.solve_upper(np.empty((0, 0)), np.empty(0)).shape == (0,)
+
+
+def test_what_cannot_be_factored_is_an_error():
+    singular = np.diag([1.0, 0.0])
+    for attempt in (
+        lambda: lapack.cholesky(-np.eye(2)),
+        lambda: lapack.solve_positive(-np.eye(2), np.ones(2)),
+        lambda: lapack.solve_upper(singular, np.ones(2)),
+        lambda: lapack.solve_lower(singular, np.ones(2)),
+        lambda: lapack.invert_lower(singular),
+    ):
+        with pytest.raises(np.linalg.LinAlgError):
+            attempt()
