@@ -12,7 +12,9 @@ A term's hypothesis is ``L beta = 0`` with one row of L (d, p) per degree of fre
   1978, SAS Technical Report R-101; "The four types of estimable functions", SAS/STAT User's Guide).
 
 A term contains another if it has all its factors and more, and the same numeric variables. A term
-that none contains is tested by its own coefficients in types II and III.
+that none contains is tested by its own coefficients in types II and III. In type II a matrix, such
+as ``poly(x, 2)`` or ``scale(x)``, counts as a factor, as in lmerTest: what it interacts with is
+tested without the interaction.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import numpy as np
 from scipy.linalg import null_space, qr, solve_triangular
 
 from lmm._types import IntVector, Matrix
+from lmm.design.columns import Basis
 from lmm.design.fixed import (
     FixedEffects,
     Layout,
@@ -110,10 +113,10 @@ def term_contrasts(matrices: ModelMatrices, type_: AnovaType) -> TermContrasts:
     if type_ == "I":
         rows = _sequential(matrices.X)
         return TermContrasts(type_, _by_term(fixed, rows), _names_by_term(fixed))
-    containing = containing_terms(fixed)
     if type_ == "II":
+        containing = containing_terms(fixed, _matrix_variables(matrices))
         return TermContrasts(type_, _type_two(matrices, containing), _names_by_term(fixed))
-    return _type_three(matrices, containing)
+    return _type_three(matrices, containing_terms(fixed))
 
 
 def deletion_contrasts(matrices: ModelMatrices, label: str) -> Matrix:
@@ -152,15 +155,34 @@ def restriction(X: Matrix, smaller: Matrix) -> Matrix:
     return np.asarray(null_space(C.T, rcond=RANK).T)
 
 
-def containing_terms(fixed: FixedEffects) -> tuple[tuple[int, ...], ...]:
+def _matrix_variables(matrices: ModelMatrices) -> frozenset[str]:
+    """Predictors that are matrices in R; ``scale(x)`` is one of a single column."""
+    columns = matrices.frame.columns
+    return frozenset(
+        variable
+        for variable in matrices.fixed.term_factors
+        if isinstance(columns[variable], Basis) or variable.startswith("scale(")
+    )
+
+
+def containing_terms(
+    fixed: FixedEffects, like_factors: frozenset[str] = frozenset()
+) -> tuple[tuple[int, ...], ...]:
     """For each term, the terms that contain it, counted from 1 as in ``assign``.
 
     Marginal terms only: in ``a + a:b`` the coefficients of ``a:b`` are differences within each
     level of a (`a` is coded by all its levels there), and those of a stand for themselves.
+
+    Parameters
+    ----------
+    fixed : FixedEffects
+        The terms.
+    like_factors : frozenset of str
+        Numeric variables that count as factors.
     """
     terms = [frozenset(term) for term in fixed.term_variables]
     row = {variable: i for i, variable in enumerate(fixed.layout.predictor.variables)}
-    numeric = [term - set(fixed.levels) for term in terms]
+    numeric = [term - set(fixed.levels) - like_factors for term in terms]
     return tuple(
         tuple(
             j + 1

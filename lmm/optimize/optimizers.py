@@ -62,6 +62,8 @@ NEAR = 0.5
 STALLED = 1e-7
 # Where the second search starts, in units of the noise of a level's own mean.
 SECOND = 3.0
+# Fraction of the tolerance to which a stationary point is refined that looks like a saddle.
+FINE = 1e-5
 # Damping that leaves nothing of a step.
 HOPELESS = 1e12
 # A stationary point is a saddle if an eigenvalue of the Hessian, relative to the information, is
@@ -125,22 +127,29 @@ class FisherScoring:
         """Walk to a minimum."""
         while _score(walk) and not self._is_minimum(walk.point):
             pass
-        while not self._is_minimum(walk.point) and self._settle(walk) and _leave_saddle(walk):
-            pass
+        while (
+            not self._is_minimum(walk.point)
+            and self._settle(walk, self.tolerance)
+            and _is_saddle(walk.point)
+        ):
+            # A flat valley looks like a saddle from its slope: down to its floor before judging.
+            self._settle(walk, FINE * self.tolerance)
+            if not (_is_saddle(walk.point) and _leave_saddle(walk)):
+                break
         return walk
 
     def _is_minimum(self, point: Point) -> bool:
         """Whether the Hessian alone shows that there is no more to gain."""
         return point.is_regular and point.decrement < self.tolerance * _unit(point)
 
-    def _settle(self, walk: _Walk) -> bool:
+    def _settle(self, walk: _Walk, tolerance: float) -> bool:
         """Damped Newton steps until stationary; False when evaluations ran out."""
         damping = 0.0
         while not walk.exhausted and damping < HOPELESS:
             model, unit = walk.point.model, _unit(walk.point)
             step = model.newton_step(damping)
             promise = model.promise(step, model.hessian)
-            if damping <= 1.0 and promise < self.tolerance * unit:
+            if damping <= 1.0 and promise < tolerance * unit:
                 return True
             target, taken = model.follow(step)
             kept = model.promise(taken, model.hessian)
@@ -176,11 +185,14 @@ def _score(walk: _Walk) -> bool:
     return promise > enough and walk.descend(target)
 
 
+def _is_saddle(point: Point) -> bool:
+    values, _ = point.model.spectrum
+    return bool(values.size and values[0] <= SADDLE)
+
+
 def _leave_saddle(walk: _Walk) -> bool:
-    """From a stationary point down a direction of negative curvature; False when there is none."""
-    values, directions = walk.point.model.spectrum
-    if not values.size or values[0] > SADDLE:
-        return False
+    """From a saddle down a direction of negative curvature; False when that does not descend."""
+    _, directions = walk.point.model.spectrum
     model, size = walk.point.model, 1.0
     while size > 1e-4 and not walk.exhausted:
         if walk.descend(model.follow(size * directions[:, 0])[0]):

@@ -15,6 +15,7 @@ from lmm._types import Vector
 __all__ = [
     "SIGNIFICANCE_LEGEND",
     "abbreviate",
+    "fill",
     "format_number",
     "format_numbers",
     "format_p_values",
@@ -236,3 +237,26 @@ def _strip_from_right(text: str, length: int, removable: re.Pattern[str]) -> str
             text = text[:i] + text[i + 1 :]
             excess -= 1
     return text
+
+
+def fill(pieces: Sequence[str], width: int = 80) -> list[str]:
+    """Lines of pieces in a row, as R's ``cat(..., fill = TRUE)`` breaks them.
+
+    Each piece counts one more for the space after it, the last one too, so that lines have at most
+    ``width - 1`` characters; a piece that is longer has a line of its own.
+
+    Examples
+    --------
+    >>> fill(["Formula:", "a + b"])
+    ['Formula: a + b']
+    >>> fill(["Formula:", "a + b"], width=15)
+    ['Formula: ', 'a + b']
+    """
+    lines, used = [""], 0
+    for i, piece in enumerate(pieces):
+        if i and used + len(piece) + 1 > width:
+            lines.append("")
+            used = 0
+        lines[-1] += piece + (" " if i < len(pieces) - 1 else "")
+        used += len(piece) + 1
+    return lines

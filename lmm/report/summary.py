@@ -15,6 +15,7 @@ import pandas as pd
 from lmm._types import Matrix, Vector
 from lmm.report.format import (
     abbreviate,
+    fill,
     format_number,
     format_numbers,
     round_decimals,
@@ -245,13 +246,16 @@ class Summary:
 
 def _heading(fit: FitReport, ddf: str | None) -> list[str]:
     call = {
-        "Formula": fit.formula,
         "   Data": fit.data,
         "Weights": fit.weights,
         " Offset": fit.offset,
         " Subset": fit.subset,
     }
-    return [*_title(fit.reml, ddf), *(f"{key}: {text}" for key, text in call.items() if text)]
+    return [
+        *_title(fit.reml, ddf),
+        *fill(["Formula:", *fit.formula.split(" \n")]),
+        *(f"{key}: {text}" for key, text in call.items() if text),
+    ]
 
 
 def _title(reml: bool, ddf: str | None) -> list[str]:
