@@ -90,6 +90,21 @@ def test_type_three_of_carrots_is_that_of_sas():
     assert_allclose(m.anova(ddf="satterthwaite").to_frame(), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "formula, expected",
+    [
+        ("Weight ~ Time * Evit + (1 | Pig)", [43863.96973, 0.30092, 6.71358]),
+        ("Weight ~ scale(Time) * Evit + (1 | Pig)", [43863.96973, 1.56806, 6.71358]),
+        ("Weight ~ poly(Time, 2) * Cu + (1 | Pig)", [24426.79042, 1.05109, 2.06486]),
+        ("Weight ~ ns(Time, 2) * Cu + (1 | Pig)", [24496.06261, 1.05078, 2.05326]),
+    ],
+)
+def test_matrices_count_as_factors_in_type_two(formula, expected):
+    """F values of lmerTest 3.1-3."""
+    table = lmm.lmer(formula, lmm.load_dataset("dietox")).anova(type="II").to_frame()
+    assert_allclose(table["F value"], expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("coding", ["contr.treatment", "contr.sum", "contr.helmert", "contr.SAS"])
 def test_type_three_does_not_depend_on_contrasts(coding):
     formula, table = "y ~ A*B*C + (1|g)", load_table("missing_cell")

@@ -46,10 +46,12 @@ __all__ = [
 SNAP = 1e-5
 # A stationary point promises no larger decrease of the criterion than this ...
 STATIONARY = 1e-6
-# Nothing is to be gained where less than this fraction of the criterion is promised.
-ROUNDING = 1e-15
 # ... and has no Hessian eigenvalue below minus this fraction of the largest.
 SADDLE = 1e-6
+# Nothing is to be gained where less than this fraction of the criterion is promised.
+ROUNDING = 1e-15
+# Random effects this many times as large as the noise of their level's mean leave no noise.
+VAST = 1e6
 
 
 def silent(_count: int, _value: float, _x: Vector) -> None:
@@ -166,6 +168,8 @@ def _status(path: Path) -> Status:
     point = path.point
     # Rounding of the criterion itself bounds how small a promised decrease can get.
     if not point.decrement <= max(STATIONARY, 1e-11 * abs(point.value)):
+        if np.abs(point.x).max(initial=0.0) > VAST:
+            return Status.UNBOUNDED
         return Status.MAX_EVALUATIONS if path.exhausted else Status.NOT_STATIONARY
     if point.is_regular:
         return Status.CONVERGED

@@ -22,6 +22,11 @@ class Status(Enum):
         "The optimizer stopped where the gradient does not vanish. Use optimizer='auto', or "
         "tighten the tolerances of the optimizer object."
     )
+    UNBOUNDED = (
+        "The residual variance goes to zero, and the criterion falls without bound: within the "
+        "levels of a grouping factor the response, given the fixed effects, does not vary. Average "
+        "it over these levels, or leave the factor out."
+    )
     NOT_IDENTIFIED = (
         "The criterion does not depend on a random effect: the fixed effects contain it, or "
         "nothing in the data tells it from the residuals. Leave out one of the two."

@@ -193,6 +193,27 @@ def test_stopping_early_is_told():
     assert optimum.status is Status.NOT_STATIONARY
 
 
+def test_a_redundant_term_is_a_valley_and_no_saddle():
+    """(1 | g) adds nothing to a full covariance of two indicators: the optimum is a curve."""
+    m = lmm.lmer(
+        "normexam ~ standLRT + (1 | school) + (0 + sex | school)", lmm.load_dataset("Exam")
+    )
+    full = lmm.lmer("normexam ~ standLRT + (0 + sex | school)", lmm.load_dataset("Exam"))
+    assert m.optimum.converged
+    assert m.optimum.value == pytest.approx(full.optimum.value, abs=1e-6)
+    assert m.optimum.n_evaluations <= 12
+
+
+@pytest.mark.parametrize("effects", ["1", "x"])
+def test_a_response_that_varies_only_between_levels_is_told(effects):
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(20), 5)
+    data = {"g": g, "x": rng.standard_normal(100), "y": rng.standard_normal(20)[g]}
+    with pytest.warns(lmm.ConvergenceWarning, match="residual variance goes to zero"):
+        m = lmm.lmer(f"y ~ x + ({effects} | g)", data)
+    assert m.optimum.status is Status.UNBOUNDED
+
+
 def test_an_optimizer_object_has_validated_options():
     for kind in (FisherScoring, LBFGSB, COBYQA, NelderMead):
         for option in ("max_evaluations", "tolerance"):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import lmm
 from lmm.report.summary import ConvergenceReport, FitReport, Summary
 from lmm.report.varcorr import variance_components
 from reference.printing import array, frame, load_printing
@@ -95,3 +96,18 @@ def test_html_escapes_names_and_shows_estimates():
         assert "&lt;b&gt;" in html
         assert "Number of obs: 180, groups: Subject, 18" in html
         assert "251.4" in html
+
+
+@pytest.mark.parametrize(
+    "response, lines",
+    [
+        (45, ["Formula: {} ~ Days + (1 | Subject)"]),
+        (67, ["Formula: {} ~  ", "    Days + (1 | Subject)"]),
+        (68, ["Formula: ", "{} ~  ", "    Days + (1 | Subject)"]),
+    ],
+)
+def test_long_formulas_are_wrapped_as_in_r(response, lines):
+    name = response * "v"
+    data = lmm.load_dataset("sleepstudy").rename(columns={"Reaction": name})
+    text = repr(lmm.lmer(f"{name} ~ Days + (1 | Subject)", data)).split("\n")
+    assert text[1 : 1 + len(lines)] == [line.format(name) for line in lines]
