@@ -1,13 +1,16 @@
 """One grouping factor: every level is eliminated in closed form, second derivatives are exact.
 
-For level i with ``A_i = Z_i'Z_i`` and ``C_i = Z_i'[X y]``, and ``Gamma = lambda lambda'``:
+For level i with ``A_i = Z_i'Z_i`` and ``C_i = Z_i'[X y]`` let ``R_i'R_i = A_i`` with R_i upper
+triangular, and ``R_i'S_i = C_i``: S_i is the part of [X y] that the columns of Z_i explain. With
+``Gamma = lambda lambda'``, everything follows from ``M_i = (I + R_i Gamma R_i')^-1``:
 
-* ``H_i = lambda (lambda'A_i lambda + I)^-1 lambda'``, ``N_i = (I + A_i Gamma)^-1 = I - A_i H_i``
-* ``[X y]'V^-1[X y] = [X y]'[X y] - sum_i C_i'H_i C_i``, whose Cholesky factor has ``RX`` in its
-  leading part and ``sqrt(pwrss)`` as its last pivot;
-* ``F_i = Z_i'V_i^-1 Z_i = N_i A_i`` and ``D_i = Z_i'V_i^-1 [X y] = N_i C_i``.
+* ``log|V| = -sum_i log|M_i|``;
+* ``[X y]'V^-1[X y] = W + sum_i S_i'M_i S_i``, where W is what is left within levels. Its Cholesky
+  factor has ``RX`` in its leading part and ``sqrt(pwrss)`` as its last pivot. Nothing cancels,
+  however large Gamma is;
+* ``F_i = Z_i'V_i^-1 Z_i = R_i'M_i R_i`` and ``D_i = Z_i'V_i^-1 [X y] = R_i'M_i S_i``.
 
-Levels that share A_i share H_i, N_i and F_i: they are computed once per distinct A_i, and the C_i
+Levels that share A_i share R_i, M_i and F_i: they are computed once per distinct A_i, and the C_i
 of such a class are replaced by as few rows as span the same sum of C_i C_i'. These are equations
 1-5 of docs/theory/blocks.md. After construction nothing depends on the number of rows.
 """
@@ -35,6 +38,11 @@ __all__ = ["GroupedSolver"]
 CHUNK = 16384
 # Levels from which equal blocks are looked for.
 COLLAPSIBLE = 256
+# A column of Z_i with less than this share of its square left, after the columns before it, depends
+# on them.
+DEPENDENT = 1e-13
+# Where less than this share of y'y is left within levels, the difference W has lost digits.
+CANCELLED = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,27 +51,31 @@ class Levels:
 
     Attributes
     ----------
-    A : (k, k, m) array
-        Distinct blocks Z_i'Z_i.
+    R : (k, k, m) array
+        Upper-triangular roots of the distinct blocks Z_i'Z_i.
     counts : (m,) array
         How many levels share each.
-    C : (t, k, r) array
-        Rows of [X y]'Z_i, t = p + 1.
+    S : (t, k, r) array
+        Rows of [X y]'Z_i R_i^-1, t = p + 1.
     classes : (r,) int array or None
-        Block of each row of C; None when rows and blocks correspond one to one.
+        Block of each row of S; None when rows and blocks correspond one to one.
     members : (l,) int array or None
         Block of each level; None when they correspond one to one.
     """
 
-    A: Matrix
+    R: Matrix
     counts: Vector
-    C: Matrix
+    S: Matrix
     classes: IntVector | None = None
     members: IntVector | None = None
 
     def spread(self, blocks: Matrix) -> Matrix:
-        """Blocks (k, k, m) repeated for the rows of C, (k, k, r)."""
+        """Blocks (k, k, m) repeated for the rows of S, (k, k, r)."""
         return blocks if self.classes is None else blocks[:, :, self.classes]
+
+    def by_level(self, blocks: Matrix) -> Matrix:
+        """Blocks (k, k, m) repeated for the levels, (k, k, l)."""
+        return blocks if self.members is None else blocks[:, :, self.members]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +88,13 @@ class GroupedSolver:
         Standardized problem with one group.
     chunks : tuple of Levels
         Cross-products, in pieces that fit the cache.
-    base : (t, t) array
-        [X y]'[X y].
+    within : (t, t) array
+        The part W of [X y]'[X y] that Z does not explain.
     """
 
     problem: Problem
     chunks: tuple[Levels, ...]
-    base: Matrix
+    within: Matrix
 
     name = "block"
 
@@ -90,8 +102,12 @@ class GroupedSolver:
     def build(cls, problem: Problem) -> GroupedSolver:
         """Accumulate the cross-products of a problem."""
         group = problem.groups[0]
-        A = gram(group)
-        return cls(problem, tuple(_chunks(A, couplings(problem, group))), problem.base)
+        A, C = gram(group), couplings(problem, group)
+        chunks = tuple(_chunks(A, C))
+        within = problem.base - sum(_quadratic(levels, levels.S) for levels in chunks)
+        if within[-1, -1] < CANCELLED * problem.base[-1, -1]:
+            within = _residuals_within(problem, A, C)
+        return cls(problem, chunks, within)
 
     def with_response(self, y: Vector) -> GroupedSolver:
         """The same design with another response (n,)."""
@@ -101,7 +117,7 @@ class GroupedSolver:
     def description(self) -> str:
         """What was chosen and why."""
         group = self.problem.groups[0]
-        distinct = sum(chunk.A.shape[2] for chunk in self.chunks)
+        distinct = sum(chunk.R.shape[2] for chunk in self.chunks)
         return (
             f"block: one grouping factor, {group.n_levels} levels of {group.name} "
             f"({distinct} distinct {group.size} x {group.size} blocks) eliminated in closed form"
@@ -110,29 +126,32 @@ class GroupedSolver:
     @property
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
-        return len(self.base)
+        return len(self.within)
 
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
-        logdet, reduced = 0.0, self.base.copy()
-        for levels, H, part in self._eliminated(factors):
+        lam = group_factor(self.problem.groups[0], factors)
+        logdet, reduced = 0.0, self.within.copy()
+        for levels in self.chunks:
+            _, MS, part = _sweep(levels, lam)
             logdet += part
-            reduced -= _swept(levels, H)
+            reduced += _quadratic(levels, MS)
         return terms_of(logdet, cholesky(reduced))
 
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with exact first and second derivatives."""
         lam = group_factor(self.problem.groups[0], factors)
-        logdet, reduced, sweeps = 0.0, self.base.copy(), []
-        for levels, H, part in self._eliminated(factors):
+        logdet, reduced, kept = 0.0, self.within.copy(), []
+        for levels in self.chunks:
+            M, MS, part = _sweep(levels, lam)
             logdet += part
-            reduced -= _swept(levels, H)
+            reduced += _quadratic(levels, MS)
             if len(self.chunks) == 1:  # keep it: many chunks are recomputed to save memory
-                sweeps.append(H)
+                kept.append((M, MS))
         L = cholesky(reduced)
         half = lapack.invert_lower(L)
         parts = (
-            _Sums.of(levels, sweeps[j] if sweeps else penalized_inverse(levels.A, lam)[0], half)
+            _Sums.of(levels, *(kept[j] if kept else _sweep(levels, lam)[:2]), half)
             for j, levels in enumerate(self.chunks)
         )
         return reduce(add, parts).derivatives(terms_of(logdet, L), reml, self._members)
@@ -146,26 +165,28 @@ class GroupedSolver:
     def solution(self, factors: Factors) -> PLSSolution:
         """Coefficients at given factors."""
         group, p = self.problem.groups[0], self.problem.p
-        logdet, reduced, blocks = 0.0, self.base.copy(), []
-        for levels, H, part in self._eliminated(factors):
+        lam = group_factor(group, factors)
+        logdet, reduced, inverses = 0.0, self.within.copy(), []
+        for levels in self.chunks:
+            M, MS, part = _sweep(levels, lam)
             logdet += part
-            reduced -= _swept(levels, H)
-            blocks.append(H if levels.members is None else H[:, :, levels.members])
+            reduced += _quadratic(levels, MS)
+            inverses.append(M)
         L = cholesky(reduced)
         half = lapack.invert_lower(L)
         beta = -half[-1, :-1] / half[-1, -1]
+        # b = Gamma Z'V^-1 (y - X beta)
         residual = self.problem.y - self.problem.X @ beta
         right = sum_products(group.Z, residual, group.codes, group.n_levels)
-        b = np.einsum("abm,bm->ma", np.concatenate(blocks, axis=2), right)
+        b = np.empty((group.n_levels, group.size))
+        stop = 0
+        for levels, M in zip(self.chunks, inverses, strict=True):
+            R, M = levels.by_level(levels.R), levels.by_level(M)
+            start, stop = stop, stop + R.shape[2]
+            explained = np.einsum("abm,bm->am", M, forward(R, right[None, :, start:stop])[0])
+            b[start:stop] = np.einsum("bam,bm->ma", R, explained) @ (lam @ lam.T)
         effects = tuple(b[:, part] for part in self._members)
         return PLSSolution(terms_of(logdet, L), beta, effects, half[:p, :p].T)
-
-    def _eliminated(self, factors: Factors) -> Iterator[tuple[Levels, Matrix, float]]:
-        """Each chunk with H of its blocks and its part of ``log|V|``."""
-        lam = group_factor(self.problem.groups[0], factors)
-        for levels in self.chunks:
-            H, logdets = penalized_inverse(levels.A, lam)
-            yield levels, H, float(levels.counts @ logdets)
 
 
 def group_factor(group: Group, factors: Factors) -> Matrix:
@@ -206,12 +227,12 @@ def _chunks(A: Matrix, C: Matrix) -> Iterator[Levels]:
         counts = np.bincount(classes)
         if 4 * len(counts) <= n_levels:
             _, first = np.unique(classes, return_index=True)
-            yield _collapse(A[:, :, first], classes, counts, C)
+            yield _collapse(root(A[:, :, first]), classes, counts, C)
             return
     for start in range(0, n_levels, CHUNK):
         part = slice(start, start + CHUNK)
-        piece = np.ascontiguousarray(A[:, :, part])
-        yield Levels(piece, np.ones(piece.shape[2]), np.ascontiguousarray(C[:, :, part]))
+        R = root(A[:, :, part])
+        yield Levels(R, np.ones(R.shape[2]), forward(R, C[:, :, part]))
 
 
 def _classes(rows: Matrix) -> IntVector:
@@ -220,7 +241,7 @@ def _classes(rows: Matrix) -> IntVector:
     return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows])
 
 
-def _collapse(A: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Levels:
+def _collapse(R: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Levels:
     """Replace each class's C_i by at most t k rows with the same sum of outer products."""
     t, k, _ = C.shape
     pieces, owners = [], []
@@ -231,10 +252,66 @@ def _collapse(A: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Le
             block = np.asarray(np.linalg.qr(block.T, mode="r")).T
         pieces.append(block)
         owners.append(np.full(block.shape[1], c))
-    stacked = np.ascontiguousarray(np.hstack(pieces).reshape(t, k, -1))
-    return Levels(
-        np.ascontiguousarray(A), counts.astype(float), stacked, np.concatenate(owners), classes
-    )
+    owner = np.concatenate(owners)
+    S = forward(R[:, :, owner], np.hstack(pieces).reshape(t, k, -1))
+    return Levels(R, counts.astype(float), S, owner, classes)
+
+
+def root(A: Matrix) -> Matrix:
+    """Upper-triangular R (k, k, m) with R'R = A; rows of dependent columns are zero."""
+    R = np.zeros(A.shape)
+    for j in range(len(A)):
+        row = A[j, j:] - np.einsum("im,ibm->bm", R[:j, j], R[:j, j:])
+        known = row[0] > DEPENDENT * A[j, j]
+        R[j, j:] = row * np.where(known, 1.0 / np.sqrt(np.where(known, row[0], 1.0)), 0.0)
+    return R
+
+
+def forward(R: Matrix, C: Matrix) -> Matrix:
+    """S (t, k, m) with R'S = C, for C (t, k, m); zero where R has a row of zeros."""
+    S = np.empty(C.shape)
+    for j in range(len(R)):
+        pivot = R[j, j]
+        rest = C[:, j] - np.einsum("im,tim->tm", R[:j, j], S[:, :j])
+        S[:, j] = rest * np.where(pivot > 0.0, 1.0 / np.where(pivot > 0.0, pivot, 1.0), 0.0)
+    return S
+
+
+def backward(R: Matrix, S: Matrix) -> Matrix:
+    """B (t, k, m) with R B = S, for S (t, k, m); zero where R has a row of zeros."""
+    B = np.empty(S.shape)
+    for j in reversed(range(len(R))):
+        pivot = R[j, j]
+        rest = S[:, j] - np.einsum("im,tim->tm", R[j, j + 1 :], B[:, j + 1 :])
+        B[:, j] = rest * np.where(pivot > 0.0, 1.0 / np.where(pivot > 0.0, pivot, 1.0), 0.0)
+    return B
+
+
+def _residuals_within(problem: Problem, A: Matrix, C: Matrix) -> Matrix:
+    """W (t, t) from the residuals of [X y], regressed on Z level by level."""
+    group, R = problem.groups[0], root(A)
+    coefficients = backward(R, forward(R, C))
+    left = np.column_stack([problem.X, problem.y])
+    for a in range(group.size):
+        left -= group.Z[:, a, None] * coefficients[:, a, group.codes].T
+    return np.asarray(left.T @ left)
+
+
+def _sweep(levels: Levels, lam: Matrix) -> tuple[Matrix, Matrix, float]:
+    """M (k, k, m), M S (t, k, r), and the part of ``log|V|``."""
+    half = np.einsum("abm,bc->acm", levels.R, lam)
+    omega = np.einsum("acm,bcm->abm", half, half)
+    for a in range(len(lam)):
+        omega[a, a] += 1.0
+    M, logdets = invert(omega)
+    MS = np.einsum("abm,tbm->tam", levels.spread(M), levels.S)
+    return M, MS, float(levels.counts @ logdets)
+
+
+def _quadratic(levels: Levels, MS: Matrix) -> Matrix:
+    """Sum over levels of S_i'M_i S_i, (t, t)."""
+    t = len(MS)
+    return np.asarray(levels.S.reshape(t, -1) @ MS.reshape(t, -1).T)
 
 
 def penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
@@ -253,13 +330,6 @@ def identity_minus(A: Matrix, H: Matrix) -> Matrix:
     for a in range(len(N)):
         N[a, a] += 1.0
     return N
-
-
-def _swept(levels: Levels, H: Matrix) -> Matrix:
-    """Sum over levels of C_i'H_i C_i, (t, t)."""
-    t = len(levels.C)
-    HC = np.einsum("abm,tbm->tam", levels.spread(H), levels.C)
-    return np.asarray(levels.C.reshape(t, -1) @ HC.reshape(t, -1).T)
 
 
 def cholesky(reduced: Matrix) -> Matrix:
@@ -289,12 +359,11 @@ class _Sums:
     Fv: Matrix  # (k, k, k, k)    sum F (x) v v'
 
     @classmethod
-    def of(cls, levels: Levels, H: Matrix, half: Matrix) -> _Sums:
-        """Sums over one chunk, given H and L^-1."""
-        t, k, rows = levels.C.shape
-        N = identity_minus(levels.A, H)
-        F = np.einsum("abm,bcm->acm", N, levels.A)
-        D = np.einsum("abm,tbm->tam", levels.spread(N), levels.C)
+    def of(cls, levels: Levels, M: Matrix, MS: Matrix, half: Matrix) -> _Sums:
+        """Sums over one chunk, given M, M S and L^-1."""
+        t, k, rows = MS.shape
+        F = np.einsum("bam,bcm->acm", levels.R, np.einsum("abm,bcm->acm", M, levels.R))
+        D = np.einsum("bam,tbm->tam", levels.spread(levels.R), MS)
         E = half @ D.reshape(t, -1)
         flat = E.reshape(t * k, rows)
         E = E.reshape(t, k, rows)

@@ -31,7 +31,7 @@ def unbalanced():
 
 
 def distinct_blocks(solver):
-    return sum(levels.A.shape[2] for levels in solver.chunks)
+    return sum(levels.R.shape[2] for levels in solver.chunks)
 
 
 def assert_agrees(solver, oracle, reml):
@@ -50,7 +50,7 @@ def test_equal_blocks_are_computed_once(reml):
     problem = standardize(balanced())
     solver = GroupedSolver.build(problem)
     assert distinct_blocks(solver) == 1
-    assert solver.chunks[0].C.shape[2] <= 2 * (problem.p + 1)
+    assert solver.chunks[0].S.shape[2] <= 2 * (problem.p + 1)
     assert_agrees(solver, DenseSolver(problem), reml)
 
 
@@ -110,3 +110,39 @@ def test_sums_by_level():
     np.testing.assert_allclose(sum_by(Z.T, codes, 7), Z.T @ indicators, atol=1e-12)
     expected = (Z * x[:, None]).T @ indicators
     np.testing.assert_allclose(sum_products(Z, x, codes, 7), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("noise", [1.0, 1e-4, 1e-8])
+def test_large_variances_cost_no_digits(noise):
+    """Balanced one-way data in closed form: pwrss = SSW + SSB / (1 + n lambda^2)."""
+    rng = np.random.default_rng(4)
+    within = noise * rng.integers(-8, 9, (10, 6))
+    within -= within.mean(axis=1, keepdims=True)
+    between = rng.standard_normal(10)
+    y = (between[:, None] + within).ravel()
+    matrices = lmm.build_matrices("y ~ 1 + (1 | g)", {"y": y, "g": np.repeat(np.arange(10), 6)})
+    criterion = lmm.ProfiledCriterion(matrices, reml=False)
+    ssb, ssw = 6.0 * ((between - between.mean()) ** 2).sum(), (within**2).sum()
+    for theta in (0.1, 1.0, 1e3, 1e6):
+        shrink = 1.0 + 6.0 * theta**2
+        expected = 10 * np.log(shrink)
+        expected += 60 * (1.0 + np.log(2.0 * np.pi * (ssw + ssb / shrink) / 60))
+        # 1e-16 in y are 1e-8 of the smallest noise.
+        assert criterion([theta]) == pytest.approx(expected, abs=1e-15 / noise * 60 + 1e-10)
+
+
+def test_roots_of_blocks_of_any_rank():
+    rng = np.random.default_rng(6)
+    Z = rng.standard_normal((3, 5, 3))  # 3 levels of 5 rows, 3 columns
+    Z[1, :, 2] = 2.0 * Z[1, :, 0]
+    Z[2, :, 0] = 0.0
+    Xy = rng.standard_normal((3, 5, 2))
+    A = np.einsum("lra,lrb->abl", Z, Z)
+    C = np.einsum("lrt,lra->tal", Xy, Z)
+    R = grouped.root(A)
+    S = grouped.forward(R, C)
+    np.testing.assert_allclose(np.einsum("bam,bcm->acm", R, R), A, atol=1e-12)
+    np.testing.assert_allclose(np.einsum("bam,tbm->tam", R, S), C, atol=1e-12)
+    B = grouped.backward(R, S)
+    residuals = Xy - np.einsum("lra,tal->lrt", Z, B)
+    np.testing.assert_allclose(np.einsum("lra,lrt->alt", Z, residuals), 0.0, atol=1e-12)
