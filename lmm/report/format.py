@@ -249,7 +249,7 @@ def fill(pieces: Sequence[str], width: int = 80) -> list[str]:
     --------
     >>> fill(["Formula:", "a + b"])
     ['Formula: a + b']
-    >>> fill(["Formula:", "a + b"], width=15)
+    >>> fill(["Formula:", "a + b"], width=14)
     ['Formula: ', 'a + b']
     """
     lines, used = [""], 0
