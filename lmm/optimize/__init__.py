@@ -48,6 +48,8 @@ SNAP = 1e-5
 STATIONARY = 1e-6
 # ... and has no Hessian eigenvalue below minus this fraction of the largest.
 SADDLE = 1e-6
+# Powers of such coordinates overflow in the derivatives.
+OVERFLOWING = 1e50
 # Nothing is to be gained where less than this fraction of the criterion is promised.
 ROUNDING = 1e-15
 # Random effects this many times as large as the noise of their level's mean leave no noise.
@@ -104,6 +106,10 @@ def minimize(
     # Trial points may overflow: what is not a smaller number is not accepted.
     with blas_threads(criterion.pls.dense_size), np.errstate(all="ignore"):
         x = moment_start(criterion) if start is None else criterion.to_x(criterion.checked(start))
+        if not np.abs(x).max() < OVERFLOWING:
+            raise NumericalError(
+                f"No derivatives exist at theta = {start}: start from a smaller one."
+            )
         path = optimizer.run(criterion, x, report)
         if not np.isfinite(path.point.value):
             raise NumericalError(

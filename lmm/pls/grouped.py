@@ -41,8 +41,9 @@ COLLAPSIBLE = 256
 # A column of Z_i with less than this share of its square left, after the columns before it, depends
 # on them.
 DEPENDENT = 1e-13
-# Where less than this share of y'y is left within levels, the difference W has lost digits.
-CANCELLED = 1e-3
+# Random effects this many times as large as the noise of their level's mean let W show the digits
+# that it lost as a difference.
+LARGE = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ class GroupedSolver:
     chunks : tuple of Levels
         Cross-products, in pieces that fit the cache.
     within : (t, t) array
-        The part W of [X y]'[X y] that Z does not explain.
+        The part W of [X y]'[X y] that Z does not explain, as a difference.
     """
 
     problem: Problem
@@ -102,11 +103,8 @@ class GroupedSolver:
     def build(cls, problem: Problem) -> GroupedSolver:
         """Accumulate the cross-products of a problem."""
         group = problem.groups[0]
-        A, C = gram(group), couplings(problem, group)
-        chunks = tuple(_chunks(A, C))
+        chunks = tuple(_chunks(gram(group), couplings(problem, group)))
         within = problem.base - sum(_quadratic(levels, levels.S) for levels in chunks)
-        if within[-1, -1] < CANCELLED * problem.base[-1, -1]:
-            within = _residuals_within(problem, A, C)
         return cls(problem, chunks, within)
 
     def with_response(self, y: Vector) -> GroupedSolver:
@@ -131,7 +129,7 @@ class GroupedSolver:
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
         lam = group_factor(self.problem.groups[0], factors)
-        logdet, reduced = 0.0, self.within.copy()
+        logdet, reduced = 0.0, self._left(lam).copy()
         for levels in self.chunks:
             _, MS, part = _sweep(levels, lam)
             logdet += part
@@ -141,7 +139,7 @@ class GroupedSolver:
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with exact first and second derivatives."""
         lam = group_factor(self.problem.groups[0], factors)
-        logdet, reduced, kept = 0.0, self.within.copy(), []
+        logdet, reduced, kept = 0.0, self._left(lam).copy(), []
         for levels in self.chunks:
             M, MS, part = _sweep(levels, lam)
             logdet += part
@@ -156,6 +154,23 @@ class GroupedSolver:
         )
         return reduce(add, parts).derivatives(terms_of(logdet, L), reml, self._members)
 
+    def _left(self, lam: Matrix) -> Matrix:
+        """W (t, t), with all the digits that count at this factor (k, k)."""
+        return self._residuals_within if np.abs(lam).max() > LARGE else self.within
+
+    @cached_property
+    def _residuals_within(self) -> Matrix:
+        """W (t, t) from the residuals of [X y], regressed on Z level by level: O(n), once."""
+        problem, group = self.problem, self.problem.groups[0]
+        R = root(gram(group))
+        coefficients = backward(R, forward(R, couplings(problem, group)))
+        left = np.array([*problem.X.T, problem.y])
+        # Entry by entry: temporaries as large as Z would dominate the memory of a fit.
+        for column, effects in zip(left, coefficients, strict=True):
+            for Z, effect in zip(group.Z.T, effects, strict=True):
+                column -= Z * effect[group.codes]
+        return np.asarray(left @ left.T)
+
     @cached_property
     def _members(self) -> tuple[slice, ...]:
         """Columns of each term."""
@@ -166,7 +181,7 @@ class GroupedSolver:
         """Coefficients at given factors."""
         group, p = self.problem.groups[0], self.problem.p
         lam = group_factor(group, factors)
-        logdet, reduced, inverses = 0.0, self.within.copy(), []
+        logdet, reduced, inverses = 0.0, self._left(lam).copy(), []
         for levels in self.chunks:
             M, MS, part = _sweep(levels, lam)
             logdet += part
@@ -285,16 +300,6 @@ def backward(R: Matrix, S: Matrix) -> Matrix:
         rest = S[:, j] - np.einsum("im,tim->tm", R[j, j + 1 :], B[:, j + 1 :])
         B[:, j] = rest * np.where(pivot > 0.0, 1.0 / np.where(pivot > 0.0, pivot, 1.0), 0.0)
     return B
-
-
-def _residuals_within(problem: Problem, A: Matrix, C: Matrix) -> Matrix:
-    """W (t, t) from the residuals of [X y], regressed on Z level by level."""
-    group, R = problem.groups[0], root(A)
-    coefficients = backward(R, forward(R, C))
-    left = np.column_stack([problem.X, problem.y])
-    for a in range(group.size):
-        left -= group.Z[:, a, None] * coefficients[:, a, group.codes].T
-    return np.asarray(left.T @ left)
 
 
 def _sweep(levels: Levels, lam: Matrix) -> tuple[Matrix, Matrix, float]:
