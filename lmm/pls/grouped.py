@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
+from typing import TypeAlias
 
 import numpy as np
 
@@ -79,6 +80,10 @@ class Levels:
         return blocks if self.members is None else blocks[:, :, self.members]
 
 
+# What a sweep over a set of levels gives: M (k, k, m), M S (t, k, r), and the part of log|V|.
+Sweep: TypeAlias = tuple[Matrix, Matrix, float]
+
+
 @dataclass(frozen=True, eq=False)
 class GroupedSolver:
     """Block solver for models with a single grouping factor.
@@ -128,31 +133,52 @@ class GroupedSolver:
 
     def terms(self, factors: Factors) -> PLSTerms:
         """Values only."""
-        lam = group_factor(self.problem.groups[0], factors)
-        logdet, reduced = 0.0, self._left(lam).copy()
-        for levels in self.chunks:
-            _, MS, part = _sweep(levels, lam)
-            logdet += part
-            reduced += _quadratic(levels, MS)
-        return terms_of(logdet, cholesky(reduced))
+        return self._eliminate(group_factor(self.problem.groups[0], factors))[0]
 
     def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
         """Values with exact first and second derivatives."""
         lam = group_factor(self.problem.groups[0], factors)
+        # Many chunks are swept once more, to save memory.
+        terms, L, kept = self._eliminate(lam, keep=len(self.chunks) == 1)
+        half = lapack.invert_lower(L)
+        sweeps = kept or (_sweep(levels, lam) for levels in self.chunks)
+        parts = (
+            _Sums.of(levels, M, MS, half)
+            for levels, (M, MS, _) in zip(self.chunks, sweeps, strict=True)
+        )
+        return reduce(add, parts).derivatives(terms, reml, self._members)
+
+    def solution(self, factors: Factors) -> PLSSolution:
+        """Coefficients at given factors."""
+        group, p = self.problem.groups[0], self.problem.p
+        lam = group_factor(group, factors)
+        terms, L, sweeps = self._eliminate(lam, keep=True)
+        half = lapack.invert_lower(L)
+        beta = -half[-1, :-1] / half[-1, -1]
+        # b = Gamma Z'V^-1 (y - X beta)
+        residual = self.problem.y - self.problem.X @ beta
+        right = sum_products(group.Z, residual, group.codes, group.n_levels)
+        b = np.empty((group.n_levels, group.size))
+        stop = 0
+        for levels, (M, _, _) in zip(self.chunks, sweeps, strict=True):
+            R, M = levels.by_level(levels.R), levels.by_level(M)
+            start, stop = stop, stop + R.shape[2]
+            explained = np.einsum("abm,bm->am", M, forward(R, right[None, :, start:stop])[0])
+            b[start:stop] = np.einsum("bam,bm->ma", R, explained) @ (lam @ lam.T)
+        effects = tuple(b[:, part] for part in self._members)
+        return PLSSolution(terms, beta, effects, half[:p, :p].T)
+
+    def _eliminate(self, lam: Matrix, keep: bool = False) -> tuple[PLSTerms, Matrix, list[Sweep]]:
+        """The three numbers, the factor L (t, t) of [X y]'V^-1[X y], and the sweeps if kept."""
         logdet, reduced, kept = 0.0, self._left(lam).copy(), []
         for levels in self.chunks:
-            M, MS, part = _sweep(levels, lam)
-            logdet += part
-            reduced += _quadratic(levels, MS)
-            if len(self.chunks) == 1:  # keep it: many chunks are recomputed to save memory
-                kept.append((M, MS))
+            sweep = _sweep(levels, lam)
+            logdet += sweep[2]
+            reduced += _quadratic(levels, sweep[1])
+            if keep:
+                kept.append(sweep)
         L = cholesky(reduced)
-        half = lapack.invert_lower(L)
-        parts = (
-            _Sums.of(levels, *(kept[j] if kept else _sweep(levels, lam)[:2]), half)
-            for j, levels in enumerate(self.chunks)
-        )
-        return reduce(add, parts).derivatives(terms_of(logdet, L), reml, self._members)
+        return terms_of(logdet, L), L, kept
 
     def _left(self, lam: Matrix) -> Matrix:
         """W (t, t), with all the digits that count at this factor (k, k)."""
@@ -176,32 +202,6 @@ class GroupedSolver:
         """Columns of each term."""
         by_term = dict(self.problem.groups[0].members)
         return tuple(by_term[i] for i in range(len(by_term)))
-
-    def solution(self, factors: Factors) -> PLSSolution:
-        """Coefficients at given factors."""
-        group, p = self.problem.groups[0], self.problem.p
-        lam = group_factor(group, factors)
-        logdet, reduced, inverses = 0.0, self._left(lam).copy(), []
-        for levels in self.chunks:
-            M, MS, part = _sweep(levels, lam)
-            logdet += part
-            reduced += _quadratic(levels, MS)
-            inverses.append(M)
-        L = cholesky(reduced)
-        half = lapack.invert_lower(L)
-        beta = -half[-1, :-1] / half[-1, -1]
-        # b = Gamma Z'V^-1 (y - X beta)
-        residual = self.problem.y - self.problem.X @ beta
-        right = sum_products(group.Z, residual, group.codes, group.n_levels)
-        b = np.empty((group.n_levels, group.size))
-        stop = 0
-        for levels, M in zip(self.chunks, inverses, strict=True):
-            R, M = levels.by_level(levels.R), levels.by_level(M)
-            start, stop = stop, stop + R.shape[2]
-            explained = np.einsum("abm,bm->am", M, forward(R, right[None, :, start:stop])[0])
-            b[start:stop] = np.einsum("bam,bm->ma", R, explained) @ (lam @ lam.T)
-        effects = tuple(b[:, part] for part in self._members)
-        return PLSSolution(terms_of(logdet, L), beta, effects, half[:p, :p].T)
 
 
 def group_factor(group: Group, factors: Factors) -> Matrix:
@@ -302,8 +302,7 @@ def backward(R: Matrix, S: Matrix) -> Matrix:
     return B
 
 
-def _sweep(levels: Levels, lam: Matrix) -> tuple[Matrix, Matrix, float]:
-    """M (k, k, m), M S (t, k, r), and the part of ``log|V|``."""
+def _sweep(levels: Levels, lam: Matrix) -> Sweep:
     half = np.einsum("abm,bc->acm", levels.R, lam)
     omega = np.einsum("acm,bcm->abm", half, half)
     for a in range(len(lam)):
