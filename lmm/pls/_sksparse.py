@@ -74,15 +74,18 @@ class Analysis:
 
 
 class Factor:
-    """Numeric factor."""
+    """Numeric factor.
+
+    Attributes
+    ----------
+    lower : (q, q) sparse array
+        L, in the pattern of the analysis.
+    """
 
     def __init__(self, numeric: Any) -> None:
         self._numeric = numeric
-
-    @property
-    def lower(self) -> Any:
-        """L, in the pattern of the analysis."""
-        return self._numeric.factor if RENAMED else self._numeric.L()
+        # Where CHOLMOD factored into L D L', only this shows that D is positive.
+        self.lower: Any = numeric.factor if RENAMED else numeric.L()
 
     @property
     def values(self) -> Vector:
@@ -95,6 +98,8 @@ class Factor:
 
 
 def _analyze(matrix: sparse.csc_array, ordering: str) -> Any:
+    # With "auto", CHOLMOD goes column by column through factors that are nearly empty: merging
+    # their columns into dense blocks takes twenty times as long.
     if RENAMED:
         return cholmod.CholeskyFactor(matrix, order=ordering, supernodal_mode="supernodal")
-    return cholmod.analyze(sparse.csc_matrix(matrix), mode="supernodal", ordering_method=ordering)
+    return cholmod.analyze(sparse.csc_matrix(matrix), mode="auto", ordering_method=ordering)
