@@ -61,23 +61,20 @@ class _Batch:
         return np.asarray(np.arange(self.size) >= np.arange(self.width)[:, None])
 
     @property
-    def packed(self) -> int:
-        """Number of values of L that a supernode has."""
-        return self.width * self.size - self.width * (self.width - 1) // 2
+    def index(self) -> IntVector:
+        """Where the values of L of each supernode stand, (b, packed)."""
+        packed = self.width * self.size - self.width * (self.width - 1) // 2
+        return np.asarray(self.starts)[:, None] + np.arange(packed)
 
     def panels(self, values: Vector) -> Matrix:
         """Columns of L, transposed: (b, w, m)."""
         panels = np.zeros((len(self.starts), self.width, self.size))
-        mask = self.mask
-        for panel, start in zip(panels, self.starts, strict=True):
-            panel[mask] = values[start : start + self.packed]
+        panels[:, self.mask] = values[self.index]
         return panels
 
     def store(self, panels: Matrix, values: Vector) -> None:
         """Write transposed columns (b, w, m) to values in L's pattern."""
-        mask = self.mask
-        for panel, start in zip(panels, self.starts, strict=True):
-            values[start : start + self.packed] = panel[mask]
+        values[self.index] = panels[:, self.mask]
 
 
 @dataclass(frozen=True, eq=False)
