@@ -12,7 +12,7 @@ import pandas as pd
 
 from lmm._types import Matrix, Vector
 from lmm.errors import DataError, nearest
-from lmm.expression import Call, parse_tilde, variables
+from lmm.expression import parse_tilde, variables
 from lmm.inference.base import FTest, TTests
 from lmm.inference.ddf import ddf_method
 from lmm.inference.marginal import (
@@ -21,10 +21,12 @@ from lmm.inference.marginal import (
     Family,
     ReferenceGrid,
     Source,
+    Transformation,
     adjusted_p_values,
     contrasts_of,
     critical_values,
     reference_grid,
+    transformation,
 )
 from lmm.report.estimates import estimates_text
 from lmm.report.html import text_html
@@ -37,8 +39,9 @@ __all__ = ["EmmeansList", "Estimates", "JointTests", "emmeans", "emtrends", "joi
 JointTest: TypeAlias = tuple[dict[str, Any], FTest | None, bool]
 """Labels, the test if there is something to test, and whether something is not estimable."""
 
-# Responses on these scales are said to be, since means of them are not means of the response.
-SCALES = ("log", "log2", "log10", "log1p", "sqrt")
+# Scales on which means of a transformed response are shown.
+TYPES = ("link", "response")
+IDENTITY = Transformation("identity", np.array, np.ones_like)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +68,8 @@ class Estimates:
         Method for the degrees of freedom.
     notes : tuple of str
         What is said below the table before the method.
-    scale : str or None
-        Transformation of the response.
+    scale : Transformation or None
+        How the response is transformed.
     heading : str
         What is said above the table.
     adjustment : str
@@ -79,6 +82,8 @@ class Estimates:
         Coverage of the intervals.
     null : float
         Value under the hypothesis.
+    on_response : bool
+        Whether estimates are shown on the response's own scale.
     """
 
     quantity: str
@@ -89,7 +94,7 @@ class Estimates:
     estimator: Estimator
     ddf: str
     notes: tuple[str, ...] = ()
-    scale: str | None = None
+    scale: Transformation | None = None
     heading: str = ""
     adjustment: str = "none"
     means: int = 0
@@ -97,6 +102,7 @@ class Estimates:
     tests: bool = False
     level: float = 0.95
     null: float = 0.0
+    on_response: bool = False
 
     # What is shown -------------------------------------------------------------------------------
 
@@ -146,6 +152,30 @@ class Estimates:
 
     def _showing(self, adjust: str | None, **changes: Any) -> Estimates:
         return replace(self, **changes, adjustment=self.adjustment if adjust is None else adjust)
+
+    def response(self) -> Estimates:
+        """The same on the scale of the response, for a transformed one.
+
+        Means are transformed back from ``log log2 log10 log1p sqrt`` and ``log(y + c)`` with their
+        limits, their standard errors by the delta method; differences of logarithms become ratios.
+        Tests remain those on the scale of the model. Without a transformation nothing changes.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> dietox = lmm.load_dataset("dietox")
+        >>> m = lmm.lmer("log(Weight) ~ Time + Cu + (1 | Pig)", dietox)
+        >>> lmm.emmeans(m, "Cu", ddf="satterthwaite").response()
+         Cu    response   SE df lower.CL upper.CL
+         Cu000     55.0 1.37 69     52.3     57.8
+         Cu035     54.1 1.29 69     51.6     56.8
+         Cu175     56.5 1.38 69     53.9     59.3
+        <BLANKLINE>
+        Degrees-of-freedom method: satterthwaite
+        Confidence level used: 0.95
+        Intervals are back-transformed from the log scale
+        """
+        return replace(self, on_response=True)
 
     def joint(self) -> JointTests:
         """F test that all estimates of a group equal the null."""
@@ -203,7 +233,7 @@ class Estimates:
             adjustment=first.adjustment if adjust is None else adjust,
             means=first.coefficients.shape[1] if first.is_pairwise else 0,
             notes=(*self.notes, *self._contrast_note()),
-            scale=self.scale if self.scale and self.scale.startswith("log") else None,
+            scale=self.scale and self.scale.contrasts,
             intervals=False,
             tests=True,
         )
@@ -218,9 +248,9 @@ class Estimates:
         return self.contrast("revpairwise" if reverse else "pairwise", by, adjust)
 
     def _contrast_note(self) -> tuple[str, ...]:
-        if self.scale is None or self.scale.startswith("log"):
+        if self.scale is None or self.scale.contrasts is not None or self.quantity == "estimate":
             return ()
-        return (f"Note: contrasts are still on the {self.scale} scale",)
+        return (f"Note: contrasts are still on the {self.scale.name} scale",)
 
     def _checked_by(self, by: str | Sequence[str]) -> tuple[str, ...]:
         names = (by,) if isinstance(by, str) else tuple(by)
@@ -247,6 +277,18 @@ class Estimates:
 
     # Tables --------------------------------------------------------------------------------------
 
+    @property
+    def _back(self) -> Transformation | None:
+        """The transformation that the table takes back."""
+        return self.scale if self.on_response else None
+
+    @property
+    def _column(self) -> str:
+        """Name of the estimates' column."""
+        if self._back is None:
+            return self.quantity
+        return "ratio" if self.quantity == "estimate" else "response"
+
     def to_frame(self) -> pd.DataFrame:
         """The table as a DataFrame with R's column names; NaN where nothing can be estimated.
 
@@ -257,17 +299,22 @@ class Estimates:
             ``null t.ratio p.value``; ``asymp.LCL asymp.UCL z.ratio`` with infinite df.
         """
         tests = self.estimator.t_tests(self.L, self.offset, self.null)
+        back = self._back or IDENTITY
         frame = self.labels.copy()
-        frame[self.quantity] = tests.estimate
-        frame["SE"], frame["df"] = tests.std_error, tests.df
+        if self._column == "ratio":
+            frame["contrast"] = frame["contrast"].str.replace(" - ", " / ")
+        frame[self._column] = back.inverse(tests.estimate)
+        frame["SE"], frame["df"] = tests.std_error * np.abs(back.slope(tests.estimate)), tests.df
         normal = self.ddf == "asymptotic"
         if self.intervals:
             half = tests.std_error * self._by_group(tests, self._critical)
             names = ("asymp.LCL", "asymp.UCL") if normal else ("lower.CL", "upper.CL")
-            frame[names[0]], frame[names[1]] = tests.estimate - half, tests.estimate + half
+            frame[names[0]] = back.inverse(tests.estimate - half)
+            frame[names[1]] = back.inverse(tests.estimate + half)
         if self.tests:
-            if self.null:
-                frame["null"] = self.null
+            null = float(back.inverse(np.array([self.null]))[0])
+            if null:
+                frame["null"] = null
             frame["z.ratio" if normal else "t.ratio"] = tests.statistic
             frame["p.value"] = self._by_group(tests, self._p_values)
         return frame
@@ -300,8 +347,8 @@ class Estimates:
         frame = self.to_frame()
         tests = self.estimator.t_tests(self.L, self.offset)
         plain = self if self.intervals else replace(self, adjustment="none")
-        half = tests.std_error * plain._by_group(tests, plain._critical)
-        text = estimates_text(frame, self.quantity, self.by, half)
+        half = frame["SE"].to_numpy() * plain._by_group(tests, plain._critical)
+        text = estimates_text(frame, self._column, self.by, half)
         heading = [self.heading] if self.heading else []
         return "\n".join([*heading, text, "", *(f"{line} " for line in self._annotations())])
 
@@ -314,21 +361,25 @@ class Estimates:
     def _annotations(self) -> Iterator[str]:
         yield from self.notes
         yield f"Degrees-of-freedom method: {self.ddf}"
-        if self.scale is not None:
-            yield f"Results are given on the {self.scale} (not the response) scale."
-        if self.intervals:
-            yield f"Confidence level used: {self.level:g}"
+        if self.scale is not None and not self.on_response:
+            yield f"Results are given on the {self.scale.name} (not the response) scale."
         size = max(len(rows) for _, rows in self._groups())
-        if self.adjustment == "none" or size == 1:
-            return
+        is_adjusted = self.adjustment != "none" and size > 1
         family = f"for comparing a family of {self.means} estimates"
         if self.intervals:
-            name = ADJUSTMENTS[self.adjustment].interval_name or self.adjustment
-            of = family if name == "tukey" else f"for {size} estimates"
-            yield f"Conf-level adjustment: {name} method {of}"
+            yield f"Confidence level used: {self.level:g}"
+            if is_adjusted:
+                name = ADJUSTMENTS[self.adjustment].interval_name or self.adjustment
+                of = family if name == "tukey" else f"for {size} estimates"
+                yield f"Conf-level adjustment: {name} method {of}"
+            if self._back is not None:
+                yield f"Intervals are back-transformed from the {self._back.name} scale"
         if self.tests:
-            of = family if self.adjustment == "tukey" else f"for {size} tests"
-            yield f"P value adjustment: {self.adjustment} method {of}"
+            if is_adjusted:
+                of = family if self.adjustment == "tukey" else f"for {size} tests"
+                yield f"P value adjustment: {self.adjustment} method {of}"
+            if self._back is not None:
+                yield f"Tests are performed on the {self._back.name} scale"
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Estimates with their confidence intervals, row by row.
@@ -340,10 +391,11 @@ class Estimates:
         """
         from lmm.plots.estimates import estimates
 
-        frame = self.confint(self.level).to_frame()
-        names = [" ".join(map(str, row)) for row in self.labels.itertuples(index=False, name=None)]
+        frame, column = self.confint(self.level).to_frame(), self._column
+        rows = frame[list(self.labels.columns)].itertuples(index=False, name=None)
+        names = [" ".join(map(str, row)) for row in rows]
         lower, upper = (frame.iloc[:, j].to_numpy() for j in (-2, -1))
-        return estimates(names, frame[self.quantity].to_numpy(), lower, upper, self.quantity, ax)
+        return estimates(names, frame[column].to_numpy(), lower, upper, column, ax)
 
 
 def _level_names(name: str, levels: pd.Series[Any]) -> list[str]:
@@ -449,6 +501,7 @@ def emmeans(
     *,
     ddf: str = "kenward-roger",
     weights: str = "equal",
+    type: str = "link",
 ) -> Estimates | EmmeansList:
     """Estimated marginal means: predictions at the reference grid, averaged over the rest.
 
@@ -469,6 +522,8 @@ def emmeans(
         How the predictors that are averaged over count: all combinations the same; by frequency
         of their combinations; by the product of their own frequencies; by frequency within each
         mean's cell.
+    type : {"link", "response"}
+        Scale on which the means of a transformed response are shown: see `Estimates.response`.
 
     Returns
     -------
@@ -481,7 +536,7 @@ def emmeans(
     DataError
         A name is no predictor, or a level is not one of its factor's.
     ValueError
-        The name of a method, of weights or of a family of contrasts is unknown.
+        The name of a method, of weights, of a type or of a family of contrasts is unknown.
 
     Examples
     --------
@@ -498,7 +553,10 @@ def emmeans(
     """
     grid = reference_grid(m, at)
     contrast, means = _estimates(m, grid, grid.rows(), "emmean", specs, by, ddf, weights)
-    means = replace(means, offset=np.full(len(means), grid.offset))
+    if type not in TYPES:
+        raise ValueError(f"unknown type {type!r}.{nearest(type, TYPES)}")
+    offset = np.full(len(means), grid.offset)
+    means = replace(means, offset=offset, on_response=type == "response")
     return means if contrast is None else EmmeansList(means, means.contrast(contrast))
 
 
@@ -667,7 +725,7 @@ def _estimates(
         estimator,
         ddf.lower(),
         tuple(notes),
-        _scale(m),
+        transformation(parse_tilde(m.fit.formula.source)[0]),
         _interaction_note(m, grid, keep, quantity),
     )
 
@@ -690,14 +748,6 @@ def _parse(specs: str | Sequence[str]) -> tuple[str | None, tuple[str, ...], tup
 def _names(grid: ReferenceGrid, names: str | Sequence[str] | None) -> tuple[str, ...]:
     chosen = () if names is None else (names,) if isinstance(names, str) else tuple(names)
     return tuple(grid.axis(name).name for name in chosen)
-
-
-def _scale(m: Source) -> str | None:
-    """Name of the transformation of the response, if it is one that the print mentions."""
-    node = parse_tilde(m.fit.formula.source)[0]
-    if isinstance(node, Call) and node.function in SCALES:
-        return node.function
-    return None
 
 
 def _predictors(fixed: Any, term: Sequence[str]) -> tuple[str, ...]:

@@ -48,6 +48,9 @@ def models():
         "s4": lmm.lmer("sqrt(Reaction) ~ half + (1 | Subject)", d),
         "s5": lmm.lmer("Reaction ~ half * lg + (1 | Subject)", hole),
         "s6": lmm.lmer("Reaction ~ half + (1 | Subject)", d, offset="off"),
+        "s7": lmm.lmer("log(Reaction + 10) ~ half + (1 | Subject)", d),
+        "s8": lmm.lmer("log1p(Reaction) ~ half + (1 | Subject)", d),
+        "s9": lmm.lmer("log10(Reaction) ~ half + (1 | Subject)", d),
     }
 
 
@@ -150,6 +153,37 @@ CALLS = {
     'pairs(emmeans(s3, "half"))': then(means("s3", "half"), "pairs"),
     'emmeans(s4, "half")': means("s4", "half"),
     'pairs(emmeans(s4, "half"))': then(means("s4", "half"), "pairs"),
+    'emmeans(s3, pairwise ~ half, type = "response")': means(
+        "s3", "pairwise ~ half", type="response"
+    ),
+    'confint(pairs(emmeans(s3, "half")), type = "response")': lambda models: (
+        lmm.emmeans(models["s3"], "half").pairs().confint().response()
+    ),
+    'test(emmeans(s3, "half"), null = log(300), type = "response")': lambda models: (
+        lmm.emmeans(models["s3"], "half").test(null=np.log(300.0)).response()
+    ),
+    'summary(emmeans(s3, "half"), infer = TRUE, type = "response")': lambda models: (
+        lmm.emmeans(models["s3"], "half").summary().response()
+    ),
+    'contrast(emmeans(s3, "half"), "eff", type = "response")': lambda models: lmm.emmeans(
+        models["s3"], "half", type="response"
+    ).contrast("eff"),
+    'emmeans(s4, pairwise ~ half, type = "response")': means(
+        "s4", "pairwise ~ half", type="response"
+    ),
+    'test(emmeans(s4, "half"), type = "response")': lambda models: (
+        lmm.emmeans(models["s4"], "half").test().response()
+    ),
+    "emmeans(s7, pairwise ~ half)": means("s7", "pairwise ~ half"),
+    'emmeans(s7, pairwise ~ half, type = "response")': means(
+        "s7", "pairwise ~ half", type="response"
+    ),
+    'emmeans(s8, pairwise ~ half, type = "response")': means(
+        "s8", "pairwise ~ half", type="response"
+    ),
+    'emmeans(s9, pairwise ~ half, type = "response")': means(
+        "s9", "pairwise ~ half", type="response"
+    ),
     "emmeans(s5, ~half | lg)": means("s5", "~ half | lg"),
     'emmeans(s5, "half")': means("s5", "half"),
     'emmeans(s6, "half")': means("s6", "half"),
@@ -179,6 +213,28 @@ def test_frames_have_the_columns_of_emmeans(models):
     frame = lmm.emmeans(models["fc"], "recipe", ddf="asymptotic").summary(null=30.0).to_frame()
     assert list(frame)[4:] == ["asymp.LCL", "asymp.UCL", "null", "z.ratio", "p.value"]
     assert np.isinf(frame["df"]).all()
+
+
+def test_means_on_the_scale_of_the_response(models):
+    means = lmm.emmeans(models["s3"], "half", type="response")
+    plain = lmm.emmeans(models["s3"], "half").to_frame()
+    np.testing.assert_allclose(means.to_frame()["response"], np.exp(plain["emmean"]))
+    assert means.plot().get_xlabel() == "response"
+    ratios = means.pairs()
+    names = ["hi / lo", "hi / mid", "lo / mid"]
+    assert ratios.to_frame()["contrast"].tolist() == names
+    assert sorted(text.get_text() for text in ratios.plot().get_yticklabels()) == names
+
+
+def test_without_a_transformation_the_scale_is_the_responses(models):
+    assert str(lmm.emmeans(models["f3"], "recipe", type="response")) == str(
+        lmm.emmeans(models["f3"], "recipe")
+    )
+
+
+def test_an_unknown_type_is_named(models):
+    with pytest.raises(ValueError, match=r"unknown type 'respone'.*response"):
+        lmm.emmeans(models["f3"], "recipe", type="respone")
 
 
 def test_means_of_a_saturated_grid_are_predictions(models):

@@ -21,6 +21,9 @@ s4 <- lmer(sqrt(Reaction) ~ half + (1 | Subject), d)
 s5 <- suppressMessages(lmer(Reaction ~ half * lg + (1 | Subject), subset(d, !(half == "lo" & lg))))
 d$off <- 2 * d$Days
 s6 <- lmer(Reaction ~ half + (1 | Subject), d, offset = d$off)
+s7 <- lmer(log(Reaction + 10) ~ half + (1 | Subject), d)
+s8 <- lmer(log1p(Reaction) ~ half + (1 | Subject), d)
+s9 <- lmer(log10(Reaction) ~ half + (1 | Subject), d)
 two_temps <- list(temp = c(175, 200))
 calls <- expression(
   emmeans(fc, pairwise ~ recipe),
@@ -81,7 +84,18 @@ calls <- expression(
   pairs(emmeans(s4, "half")),
   emmeans(s5, ~half | lg),
   emmeans(s5, "half"),
-  emmeans(s6, "half")
+  emmeans(s6, "half"),
+  emmeans(s3, pairwise ~ half, type = "response"),
+  confint(pairs(emmeans(s3, "half")), type = "response"),
+  test(emmeans(s3, "half"), null = log(300), type = "response"),
+  summary(emmeans(s3, "half"), infer = TRUE, type = "response"),
+  contrast(emmeans(s3, "half"), "eff", type = "response"),
+  emmeans(s4, pairwise ~ half, type = "response"),
+  test(emmeans(s4, "half"), type = "response"),
+  emmeans(s7, pairwise ~ half),
+  emmeans(s7, pairwise ~ half, type = "response"),
+  emmeans(s8, pairwise ~ half, type = "response"),
+  emmeans(s9, pairwise ~ half, type = "response")
 )
 for (call in calls) {
   cat("##", deparse(call, width.cutoff = 200), "\n")

@@ -9,6 +9,7 @@ from lmm.inference.marginal.adjustments import (
 from lmm.inference.marginal.families import FAMILIES, Contrasts, contrasts_of
 from lmm.inference.marginal.grid import WEIGHTS, Axis, ReferenceGrid, Source, reference_grid
 from lmm.inference.marginal.linear import Estimator
+from lmm.inference.marginal.response import Transformation, transformation
 
 __all__ = [
     "ADJUSTMENTS",
@@ -20,8 +21,10 @@ __all__ = [
     "Family",
     "ReferenceGrid",
     "Source",
+    "Transformation",
     "adjusted_p_values",
     "contrasts_of",
     "critical_values",
     "reference_grid",
+    "transformation",
 ]
