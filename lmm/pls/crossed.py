@@ -182,18 +182,33 @@ class CrossedSolver:
             for stop, group in zip(stops, self.others, strict=True)
         )
 
-    def _scale_rows(self, lams: list[Matrix], M: Matrix, transpose: bool = False) -> Matrix:
+    def _scale_rows(
+        self, lams: list[Matrix], M: Matrix, transpose: bool = False, overwrite: bool = False
+    ) -> Matrix:
         """Lambda_T M, or Lambda_T' M: the same k x k factor for every level of a group."""
-        out = np.empty_like(M)
+        out = M if overwrite else np.empty_like(M)
         for lam, part, group in zip(lams, self._parts, self.others, strict=True):
-            factor = lam.T if transpose else lam
-            for a in range(group.size):
-                row = slice(part.start + a, part.stop, group.size)
-                np.multiply(factor[a, 0], M[part.start : part.stop : group.size], out=out[row])
-                for b in range(1, group.size):
+            factor, k = lam.T if transpose else lam, group.size
+            rows = [M[part.start + b : part.stop : k] for b in range(k)]
+            if overwrite and k > 1:
+                rows = [row.copy() for row in rows]
+            for a in range(k):
+                target = out[part.start + a : part.stop : k]
+                np.multiply(factor[a, 0], rows[0], out=target)
+                for b in range(1, k):
                     if factor[a, b] != 0.0:
-                        out[row] += factor[a, b] * M[part.start + b : part.stop : group.size]
+                        target += factor[a, b] * rows[b]
         return out
+
+    def _scale(
+        self, lams: list[Matrix], M: Matrix, transpose: bool = False, overwrite: bool = False
+    ) -> Matrix:
+        """Lambda_T M Lambda_T', or Lambda_T' M Lambda_T, for a symmetric M (q_T, q_T).
+
+        Fresh memory of the tail's size costs as much as the arithmetic.
+        """
+        half = self._scale_rows(lams, M, transpose, overwrite)
+        return self._scale_rows(lams, half.T, transpose, overwrite=True)
 
     # Forward ---------------------------------------------------------------------------------
 
@@ -224,8 +239,7 @@ class CrossedSolver:
         for links, piece in zip(self.links, S, strict=True):
             border[links.columns] -= piece.T @ HC.reshape(t, -1).T
         lams = [group_factor(group, factors) for group in self.others]
-        half = self._scale_rows(lams, tail, transpose=True)
-        omega = self._scale_rows(lams, half.T, transpose=True)
+        omega = self._scale(lams, tail, transpose=True)
         omega.flat[:: len(omega) + 1] += 1.0
         # In row order omega is its own transpose: LAPACK factors it in place.
         root, info = lapack.dpotrf(omega.T, lower=1, clean=1, overwrite_a=1)
@@ -290,7 +304,7 @@ class CrossedSolver:
             )
         )
         inverse = _inverse(state.root)
-        Y = self._scale_rows(lams, self._scale_rows(lams, inverse).T)
+        Y = self._scale(lams, inverse)
         # E: Z'V^-1 [X y] L^-T, of which the last column is v / sqrt(pwrss).
         half = np.linalg.inv(state.L)
         border = state.border @ half.T
@@ -375,7 +389,7 @@ class CrossedSolver:
         roots = [np.linalg.inv(lam) for lam in lams]
         F = -inverse
         F.flat[:: len(F) + 1] += 1.0
-        return self._scale_rows(roots, self._scale_rows(roots, F, transpose=True).T, transpose=True)
+        return self._scale(roots, F, transpose=True, overwrite=True)
 
     def _trace(self, F: Matrix, F_tail: Matrix) -> Matrix:
         """``tr(F E F E')`` (K, K), without the couplings between levels of the leading factor.

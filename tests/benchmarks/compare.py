@@ -52,7 +52,7 @@ class Case:
     @property
     def in_a_row(self) -> int:
         """Calls that an engine makes before it is the next one's turn."""
-        return 5 if self.rounds > 3 else 1
+        return 5 if self.rounds > 3 else 2
 
 
 @dataclass(frozen=True)
