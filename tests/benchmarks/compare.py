@@ -305,7 +305,7 @@ def scaling(output: Path) -> None:
             times.append(time.perf_counter() - start)
         return median(times)
 
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), sharey=True, layout="constrained")
     n = [10**3, 10**4, 10**5, 10**6]
     formula = "y ~ x + z + (1 + x + z | g)"
     axes[0].loglog(n, [seconds(formula, slopes(m, m // 10)()) for m in n], "o-")
