@@ -12,7 +12,7 @@ from functools import wraps
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-__all__ = ["blas_threads", "limited"]
+__all__ = ["blas_threads", "blas_was_loaded", "limited"]
 
 # Columns of the largest dense matrix from which the BLAS may use all its threads.
 WORTHWHILE = 5000
@@ -29,27 +29,33 @@ class _OneThread:
         self._lock = Lock()
         self._depth = 0
         self._libraries: list[Any] | None = None
-        self._before: list[int] = []
+        self._before: list[tuple[Any, int]] = []
 
     def __enter__(self) -> None:
         with self._lock:
+            if self._depth == 0:
+                self._before = [(each, each.get_num_threads()) for each in self._loaded()]
+                for library, _ in self._before:
+                    library.set_num_threads(1)
             self._depth += 1
-            if self._depth > 1:
-                return
-            if self._libraries is None:
-                from threadpoolctl import ThreadpoolController
-
-                self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-            self._before = [library.get_num_threads() for library in self._libraries]
-            for library in self._libraries:
-                library.set_num_threads(1)
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._depth -= 1
             if self._depth == 0:
-                for library, threads in zip(self._libraries or (), self._before, strict=True):
+                for library, threads in self._before:
                     library.set_num_threads(threads)
+
+    def _loaded(self) -> list[Any]:
+        if self._libraries is None:
+            from threadpoolctl import ThreadpoolController
+
+            self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+        return self._libraries
+
+    def look_again(self) -> None:
+        """Look for libraries anew when next entered from outside."""
+        self._libraries = None
 
 
 _one_thread = _OneThread()
@@ -61,6 +67,11 @@ def blas_threads(size: int) -> AbstractContextManager[None]:
     The former number of threads is restored on leaving.
     """
     return _one_thread if size < WORTHWHILE else nullcontext()
+
+
+def blas_was_loaded() -> None:
+    """Tell that an import has loaded another BLAS, which is to be limited too from now on."""
+    _one_thread.look_again()
 
 
 class _Sized(Protocol):

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,15 @@ __all__ = [
     "theta_map",
     "unstructured",
 ]
+
+
+Array = TypeVar("Array", bound=np.ndarray)
+
+
+def _shared(array: Array) -> Array:
+    """The array, read-only: all models of a structure hold the same one."""
+    array.flags.writeable = False
+    return array
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class Covariance(ABC):
     def on_diagonal(self) -> NDArray[np.bool_]:
         """Which components of theta stand on the diagonal of lambda, (n_theta,)."""
         rows, columns = self.positions
-        return np.asarray(rows == columns)
+        return _shared(np.asarray(rows == columns))
 
     @property
     def is_diagonal(self) -> bool:
@@ -63,7 +73,7 @@ class Covariance(ABC):
         rows, columns = self.positions
         each = np.arange(self.n_theta)
         units[each, rows, columns] = units[each, columns, rows] = 1.0
-        return units
+        return _shared(units)
 
     @property
     def n_theta(self) -> int:
@@ -112,7 +122,7 @@ class Unstructured(Covariance):
     def positions(self) -> tuple[IntVector, IntVector]:
         """Rows and columns of the lower triangle, column by column."""
         columns, rows = np.triu_indices(self.size)
-        return rows, columns
+        return _shared(rows), _shared(columns)
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ class Diagonal(Covariance):
     @cached_property
     def positions(self) -> tuple[IntVector, IntVector]:
         """Rows and columns of the diagonal."""
-        index = np.arange(self.size)
+        index = _shared(np.arange(self.size))
         return index, index
 
 
@@ -161,17 +171,17 @@ class ThetaMap:
     @cached_property
     def start(self) -> Vector:
         """Theta of the identity, (m,)."""
-        return np.concatenate([covariance.start for covariance in self.covariances])
+        return _shared(np.concatenate([covariance.start for covariance in self.covariances]))
 
     @cached_property
     def lower(self) -> Vector:
         """Lower bounds of theta, (m,)."""
-        return np.concatenate([covariance.lower for covariance in self.covariances])
+        return _shared(np.concatenate([covariance.lower for covariance in self.covariances]))
 
     @cached_property
     def on_diagonal(self) -> NDArray[np.bool_]:
         """Which components of theta stand on the diagonal of a factor, (m,)."""
-        return np.concatenate([covariance.on_diagonal for covariance in self.covariances])
+        return _shared(np.concatenate([covariance.on_diagonal for covariance in self.covariances]))
 
     @cached_property
     def positions(self) -> tuple[IntVector, IntVector]:
@@ -181,13 +191,13 @@ class ThetaMap:
         starts = np.repeat(np.cumsum(sizes) - sizes, counts)
         positions = [covariance.positions for covariance in self.covariances]
         rows, columns = map(np.concatenate, zip(*positions, strict=True))
-        return starts + rows, starts + columns
+        return _shared(starts + rows), _shared(starts + columns)
 
     @cached_property
     def symmetric_units(self) -> Matrix:
         """Derivative of the stacked Gamma entries w.r.t. those that theta fills, (m, K)."""
         blocks = [c.symmetric_units.reshape(c.n_theta, -1) for c in self.covariances]
-        return np.asarray(block_diag(*blocks))
+        return _shared(np.asarray(block_diag(*blocks)))
 
     def factors(self, theta: Vector) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k, k) per term, for theta (m,)."""

@@ -59,3 +59,12 @@ def test_maps_are_shared():
     assert theta_map((unstructured(2),)) is theta_map((unstructured(2),))
     assert unstructured(2) is unstructured(2)
     assert unstructured(2) != diagonal(2)
+
+
+@pytest.mark.parametrize("terms", MAPS)
+def test_what_models_share_cannot_be_changed(terms):
+    mapped = theta_map(terms)
+    shared = (mapped.start, mapped.lower, mapped.on_diagonal, mapped.symmetric_units)
+    for array in (*shared, *mapped.positions, *terms[0].positions):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1

@@ -59,10 +59,10 @@ def _moments(problem: Problem, group: Group) -> tuple[Matrix, float]:
     between = float(np.einsum("am,abm,bm->", c, inverse, c))
     within = max(total - between, 1e-3 * total) / max(problem.n - group.q, 1)
     right = c @ c.T - within * A.sum(axis=2)
-    # Likewise here, for what no level tells.
     flat = A.reshape(k * k, -1)
     # sum_i A_i (x) A_i, from the products of its entries
     products = (flat @ flat.T).reshape(k, k, k, k).transpose(0, 2, 1, 3).reshape(k * k, k * k)
+    # Another ridge, for covariances that no level tells of.
     products.flat[:: k * k + 1] += 1e-9 * products.trace()
     psi = solve_positive(products, right.ravel()).reshape(k, k)
     return 0.5 * (psi + psi.T), min(within, total / problem.n)

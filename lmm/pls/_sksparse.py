@@ -14,12 +14,15 @@ import numpy as np
 from scipy import sparse
 from sksparse import cholmod
 
+from lmm._threads import blas_was_loaded
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 
 __all__ = ["Analysis", "orderings"]
 
 RENAMED = hasattr(cholmod, "CholeskyFactor")
+# SuiteSparse brings a BLAS of its own.
+blas_was_loaded()
 
 
 def orderings(matrix: sparse.csc_array) -> Iterator[tuple[str, IntVector]]:

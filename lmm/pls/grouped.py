@@ -6,8 +6,8 @@ triangular, and ``R_i'S_i = C_i``: S_i is the part of [X y] that the columns of 
 
 * ``log|V| = -sum_i log|M_i|``;
 * ``[X y]'V^-1[X y] = W + sum_i S_i'M_i S_i``, where W is what is left within levels. Its Cholesky
-  factor has ``RX`` in its leading part and ``sqrt(pwrss)`` as its last pivot. Nothing cancels,
-  however large Gamma is;
+  factor has ``RX`` in its leading part and ``sqrt(pwrss)`` as its last pivot. All terms are
+  positive: none cancels another, however large Gamma is;
 * ``F_i = Z_i'V_i^-1 Z_i = R_i'M_i R_i`` and ``D_i = Z_i'V_i^-1 [X y] = R_i'M_i S_i``.
 
 Levels that share A_i share R_i, M_i and F_i: they are computed once per distinct A_i, and the C_i
@@ -26,7 +26,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lmm import _lapack as lapack
+from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
@@ -140,7 +140,7 @@ class GroupedSolver:
         lam = group_factor(self.problem.groups[0], factors)
         # Many chunks are swept once more, to save memory.
         terms, L, kept = self._eliminate(lam, keep=len(self.chunks) == 1)
-        half = lapack.invert_lower(L)
+        half = _lapack.invert_lower(L)
         sweeps = kept or (_sweep(levels, lam) for levels in self.chunks)
         parts = (
             _Sums.of(levels, M, MS, half)
@@ -153,7 +153,7 @@ class GroupedSolver:
         group, p = self.problem.groups[0], self.problem.p
         lam = group_factor(group, factors)
         terms, L, sweeps = self._eliminate(lam, keep=True)
-        half = lapack.invert_lower(L)
+        half = _lapack.invert_lower(L)
         beta = -half[-1, :-1] / half[-1, -1]
         # b = Gamma Z'V^-1 (y - X beta)
         residual = self.problem.y - self.problem.X @ beta
@@ -345,7 +345,7 @@ def cholesky(reduced: Matrix) -> Matrix:
         The fixed effects are not identified at this covariance.
     """
     try:
-        return lapack.cholesky(reduced)
+        return _lapack.cholesky(reduced)
     except np.linalg.LinAlgError as error:
         raise NumericalError(
             "X'V^-1 X is not positive definite: the fixed effects are not identified."

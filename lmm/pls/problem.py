@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lmm import _lapack as lapack
+from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import NumericalError
@@ -165,7 +165,7 @@ def standardize(matrices: ModelMatrices) -> Problem:
     """Standardize a model's matrices (see the module's text)."""
     root = None if matrices.weights is None else np.sqrt(matrices.weights)
     X = matrices.X if root is None else matrices.X * root[:, None]
-    Q, T = lapack.qr(X)
+    Q, T = _lapack.qr(X)
     y, beta0, scale = _standardize_response(matrices, matrices.y, Q, T)
     whitened, whitening = [], []
     for term in matrices.terms:
@@ -188,7 +188,7 @@ def _standardize_response(
     residual = target - Q @ coefficients
     correction = Q.T @ residual
     residual -= Q @ correction
-    beta0 = lapack.solve_upper(T, coefficients + correction)
+    beta0 = _lapack.solve_upper(T, coefficients + correction)
     scale = math.sqrt(residual @ residual)
     floor = EPSILON * math.sqrt(target @ target)
     if not scale > floor:
@@ -207,7 +207,7 @@ def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
         lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z)) / norm
         lengths[lengths == 0.0] = 1.0
         return np.diag(lengths)
-    R: Matrix = lapack.qr_factor(Z) / norm
+    R: Matrix = _lapack.qr_factor(Z) / norm
     pivots = np.abs(np.diag(R))
     lengths = np.sqrt(np.einsum("ij,ij->j", R, R))
     dependent = pivots <= DEPENDENT * lengths
@@ -221,7 +221,7 @@ def _divide(Z: Matrix, R: Matrix) -> Matrix:
     if R.shape == (1, 1):
         scaled: Matrix = Z / R[0, 0]
         return scaled
-    return lapack.divide_upper(Z, R)
+    return _lapack.divide_upper(Z, R)
 
 
 def _merge(terms: tuple[ReTerm, ...], whitened: list[Matrix]) -> tuple[Group, ...]:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lmm import _lapack as lapack
+from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
@@ -96,10 +96,10 @@ class SmallSolver:
         omega = Lambdat @ self.A @ Lambdat.T
         omega.flat[:: len(omega) + 1] += 1.0
         try:
-            L = lapack.cholesky(omega)
+            L = _lapack.cholesky(omega)
         except np.linalg.LinAlgError as error:
             raise NumericalError("Lambda'Z'Z Lambda + I is not positive definite.") from error
-        half = lapack.solve_lower(L, Lambdat)
+        half = _lapack.solve_lower(L, Lambdat)
         HB = half @ self.B
         logdet = 2.0 * float(np.log(L.diagonal()).sum())
         return _State(half, HB, logdet, cholesky(self.base - HB.T @ HB))
@@ -119,7 +119,7 @@ class SmallSolver:
         state = self._state(factors)
         HA = state.half @ self.A
         ZVZ = self.A - HA.T @ HA
-        E = (self.B - HA.T @ state.HB) @ lapack.invert_lower(state.L).T
+        E = (self.B - HA.T @ state.HB) @ _lapack.invert_lower(state.L).T
         ZPZ = ZVZ - E[:, :-1] @ E[:, :-1].T
         F, v = (ZPZ if reml else ZVZ), E[:, -1]
         directions = [(a, b) for term in self._components for a in term for b in term]
@@ -146,7 +146,7 @@ class SmallSolver:
     def solution(self, factors: Factors) -> PLSSolution:
         """Coefficients at given factors."""
         state = self._state(factors)
-        half = lapack.invert_lower(state.L)
+        half = _lapack.invert_lower(state.L)
         beta = -half[-1, :-1] / half[-1, -1]
         b = state.half.T @ (state.HB @ np.append(-beta, 1.0))
         effects = tuple(b[np.array(columns).T] for columns in self._components)

@@ -33,12 +33,15 @@ class Transformation:
     contrasts: Transformation | None = None
 
 
-def _power(
-    base: float, contrasts: Transformation | None = None, shift: float = 0.0
+# Logarithms by name, with the natural logarithm of their base.
+_RATES = {"log": 1.0, "log2": float(np.log(2.0)), "log10": float(np.log(10.0))}
+
+
+def _logarithm(
+    name: str, contrasts: Transformation | None = None, shift: float = 0.0
 ) -> Transformation:
-    """``log(mu + shift)`` to a base."""
-    rate = float(np.log(base))
-    name = {2.0: "log2", 10.0: "log10"}.get(base, "log")
+    """``log(mu + shift)`` to some base."""
+    rate = _RATES[name]
     return Transformation(
         f"{name}(mu + {shift:g})" if shift else name,
         lambda eta: np.exp(rate * eta) - shift,
@@ -47,11 +50,9 @@ def _power(
     )
 
 
-# Function of the formula -> base of the logarithm.
-_BASES = {"log": float(np.e), "log2": 2.0, "log10": 10.0}
-_RATIOS = {function: _power(base) for function, base in _BASES.items()}
+_RATIOS = {name: _logarithm(name) for name in _RATES}
 _KNOWN = {
-    **{function: _power(base, _RATIOS[function]) for function, base in _BASES.items()},
+    **{name: _logarithm(name, ratio) for name, ratio in _RATIOS.items()},
     "log1p": Transformation("log1p", np.expm1, np.exp),
     "sqrt": Transformation("sqrt", np.square, lambda eta: 2.0 * eta),
 }
@@ -63,8 +64,8 @@ def transformation(response: Node | None) -> Transformation | None:
         case Call(
             function=function,
             arguments=((None, Binary(op="+", left=Name(), right=Number(value=shift))),),
-        ) if function in _BASES:
-            return _power(_BASES[function], _RATIOS[function], shift)
+        ) if function in _RATES:
+            return _logarithm(function, _RATIOS[function], shift)
         case Call(function=function, arguments=((None, _),)):
             return _KNOWN.get(function)
         case _:
