@@ -27,38 +27,39 @@ from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import lmer, lmer_arrays, load
 
 if TYPE_CHECKING:
-    from lmm.by_level import lmlist
-    from lmm.comparison import anova
-    from lmm.effect_sizes import get_variance, icc, model_performance, r2_nakagawa
-    from lmm.getme import get_me
-    from lmm.inference.many import refit_many
-    from lmm.inference.power import StudyDesign, power
-    from lmm.marginal import emmeans, emtrends, joint_tests
-    from lmm.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
-    from lmm.robust import coef_test, vcov_cr
+    from lmm.inference.resample.many import refit_many
+    from lmm.inference.resample.power import StudyDesign, power
     from lmm.simulate import simulate_formula
+    from lmm.tables.comparison import anova
+    from lmm.tables.effect_sizes import get_variance, icc, model_performance, r2_nakagawa
+    from lmm.tables.emmeans.emmeans import emmeans, emtrends
+    from lmm.tables.emmeans.joint_tests import joint_tests
+    from lmm.tables.getme import get_me
+    from lmm.tables.lmlist import lmlist
+    from lmm.tables.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
+    from lmm.tables.robust import coef_test, vcov_cr
 else:
     # What few scripts need is loaded when it is first used.
     _LATER = {
-        "StudyDesign": "lmm.inference.power",
-        "anova": "lmm.comparison",
-        "coef_test": "lmm.robust",
-        "emmeans": "lmm.marginal",
-        "emtrends": "lmm.marginal",
-        "get_me": "lmm.getme",
-        "get_variance": "lmm.effect_sizes",
-        "icc": "lmm.effect_sizes",
-        "joint_tests": "lmm.marginal",
-        "kr_modcomp": "lmm.modcomp",
-        "lmlist": "lmm.by_level",
-        "model_performance": "lmm.effect_sizes",
-        "pb_modcomp": "lmm.modcomp",
-        "power": "lmm.inference.power",
-        "r2_nakagawa": "lmm.effect_sizes",
-        "refit_many": "lmm.inference.many",
-        "sat_modcomp": "lmm.modcomp",
+        "StudyDesign": "lmm.inference.resample.power",
+        "anova": "lmm.tables.comparison",
+        "coef_test": "lmm.tables.robust",
+        "emmeans": "lmm.tables.emmeans",
+        "emtrends": "lmm.tables.emmeans",
+        "get_me": "lmm.tables.getme",
+        "get_variance": "lmm.tables.effect_sizes",
+        "icc": "lmm.tables.effect_sizes",
+        "joint_tests": "lmm.tables.emmeans",
+        "kr_modcomp": "lmm.tables.modcomp",
+        "lmlist": "lmm.tables.lmlist",
+        "model_performance": "lmm.tables.effect_sizes",
+        "pb_modcomp": "lmm.tables.modcomp",
+        "power": "lmm.inference.resample.power",
+        "r2_nakagawa": "lmm.tables.effect_sizes",
+        "refit_many": "lmm.inference.resample.many",
+        "sat_modcomp": "lmm.tables.modcomp",
         "simulate_formula": "lmm.simulate",
-        "vcov_cr": "lmm.robust",
+        "vcov_cr": "lmm.tables.robust",
     }
 
     def __getattr__(name):

@@ -13,9 +13,10 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl, build_matrices, table_of_arrays
 from lmm.errors import DataError
 from lmm.formula import Formula, parse_formula
-from lmm.model import Call, LinearMixedModel
+from lmm.model import LinearMixedModel
 from lmm.optimize import Optimizer
 from lmm.pls import PLSSolver
+from lmm.request import Call
 
 __all__ = ["lmer", "lmer_arrays", "load"]
 

@@ -13,7 +13,8 @@ from lmm.design.frame import Table
 from lmm.design.rows import fitted_rows, index_of, new_rows, select
 from lmm.errors import DataError
 from lmm.fit import Fit
-from lmm.formula import Formula, deparse, parse_formula, parse_one_sided
+from lmm.formula import Formula, parse_formula, parse_one_sided
+from lmm.language import deparse
 
 __all__ = ["draw", "simulate", "simulate_formula"]
 

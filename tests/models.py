@@ -15,7 +15,7 @@ from lmm.pls import CrossedSolver, DenseSolver, GroupedSolver, NestedSolver, PLS
 from lmm.pls.base import Factors
 from lmm.pls.nested import chain
 from lmm.pls.problem import Problem, standardize
-from lmm.pls.sparse import SparseSolver, cholmod_solver
+from lmm.pls.sparse.solver import SparseSolver, cholmod_solver
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 

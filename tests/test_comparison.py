@@ -5,8 +5,8 @@ import pytest
 
 import lmm
 from fits import fitted
-from lmm.comparison import sequential_anova
-from lmm.inference.lrt import chi_bar_square_tail
+from lmm.inference.variance.lrt import chi_bar_square_tail
+from lmm.tables.comparison import sequential_anova
 from reference.model import load_model_reference
 
 R = load_model_reference()["text"]

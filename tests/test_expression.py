@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmm.errors import FormulaError
-from lmm.expression import (
+from lmm.language import (
     MAX_DEPTH,
     Binary,
     Call,

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmm.errors import FormulaError
-from lmm.expression import deparse, parse_tilde
 from lmm.formula import (
     MAX_LENGTH,
     MAX_TERMS,
@@ -21,6 +20,7 @@ from lmm.formula import (
     parse_one_sided,
     update_formula,
 )
+from lmm.language import deparse, parse_tilde
 
 R_CASES = json.loads((Path(__file__).parent / "reference" / "formula" / "cases.json").read_text())
 

@@ -5,7 +5,7 @@ import pytest
 
 import lmm
 from fits import fitted
-from lmm.getme import PARTS
+from lmm.tables.getme import PARTS
 from reference.model import load_model_reference
 
 R = load_model_reference()["numbers"]["getme"]

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 import lmm
 from fits import fitted
-from lmm.modcomp import nested_contrasts
+from lmm.tables.modcomp import nested_contrasts
 from reference.inference import load_inference, load_table
 
 CASES = load_inference()["modcomps"]

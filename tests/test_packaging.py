@@ -87,7 +87,7 @@ LATE = [
         "scipy.sparse.csgraph",
         "sksparse",
     ),
-    *("lmm.comparison", "lmm.inference", "lmm.plots", "lmm.report", "lmm.simulate"),
+    *("lmm.tables.comparison", "lmm.inference", "lmm.plots", "lmm.report", "lmm.simulate"),
 ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.inference.robust import KINDS, cluster_robust
+from lmm.inference.fixed.robust import KINDS, cluster_robust
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from lmm.design.checks import LmerControl
 from lmm.design.frame import RowArgument
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError
-from lmm.formula import Name, deparse
+from lmm.language import Name, deparse
 
 __all__ = ["matrices_from_arrays", "table_of_arrays"]
 

@@ -23,7 +23,8 @@ from lmm.design.frame import Frame, RowArgument, Table, build_frame
 from lmm.design.matrices import ModelMatrices
 from lmm.design.random import Bar, build_random, grouping_nodes
 from lmm.errors import DataError, FormulaError
-from lmm.formula import Call, Formula, Node, deparse, expand_terms, parse_formula
+from lmm.formula import Formula, expand_terms, parse_formula
+from lmm.language import Call, Node, deparse
 
 __all__ = ["build_matrices"]
 

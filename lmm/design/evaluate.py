@@ -31,7 +31,7 @@ from lmm.design.transforms import (
     truth,
 )
 from lmm.errors import DataError, FormulaError, nearest
-from lmm.formula import Binary, Call, Constant, Name, Node, Number, Paren, String, Unary, deparse
+from lmm.language import Binary, Call, Constant, Name, Node, Number, Paren, String, Unary, deparse
 
 __all__ = ["Evaluator"]
 

@@ -19,7 +19,8 @@ from lmm.design.coding import Coding, contrast_coding, dummy_coding
 from lmm.design.columns import Basis, Column, Factor, as_factor
 from lmm.design.frame import Frame, Variables
 from lmm.errors import DataError, nearest
-from lmm.formula import Terms, deparse
+from lmm.formula import Terms
+from lmm.language import deparse
 
 __all__ = [
     "FixedEffects",

@@ -14,7 +14,7 @@ from lmm.design.columns import Column, Factor, drop_unused_levels, is_missing, r
 from lmm.design.evaluate import Evaluator
 from lmm.design.transforms import NAMED_CONSTANTS, State
 from lmm.errors import DataError, nearest
-from lmm.formula import Node, variables
+from lmm.language import Node, variables
 
 __all__ = ["NA_ACTIONS", "Frame", "Observations", "Table", "Variables", "build_frame"]
 

@@ -17,7 +17,8 @@ from lmm.design.fixed import Layout, Predictor, lay_out
 from lmm.design.frame import Frame, Variables
 from lmm.design.matrices import ReTerm
 from lmm.errors import FormulaError
-from lmm.formula import Binary, Node, Paren, RandomTerm
+from lmm.formula import RandomTerm
+from lmm.language import Binary, Node, Paren
 
 __all__ = ["Bar", "ReRecipe", "build_random", "grouping_nodes"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lmm.pls.factor import PenalizedFactor
     from lmm.pls.nested import NestedSolver
     from lmm.pls.small import SmallSolver
-    from lmm.pls.sparse import SparseSolver
+    from lmm.pls.sparse.solver import SparseSolver
 else:
     # Most models need one of these or none: they are loaded when first used.
     _LATER = {
@@ -28,7 +28,7 @@ else:
         "NestedSolver": "lmm.pls.nested",
         "PenalizedFactor": "lmm.pls.factor",
         "SmallSolver": "lmm.pls.small",
-        "SparseSolver": "lmm.pls.sparse",
+        "SparseSolver": "lmm.pls.sparse.solver",
     }
 
     def __getattr__(name):
@@ -100,7 +100,7 @@ def _block(problem: Problem) -> PLSSolver:
 def _auto(problem: Problem) -> PLSSolver:
     if len(problem.groups) == 1:
         return GroupedSolver.build(problem)
-    from lmm.pls.sparse import sparse_or_none
+    from lmm.pls.sparse.solver import sparse_or_none
 
     return sparse_or_none(problem) or _block(problem)
 
@@ -112,13 +112,13 @@ def _dense(problem: Problem) -> PLSSolver:
 
 
 def _cholmod(problem: Problem) -> PLSSolver:
-    from lmm.pls.sparse import cholmod_solver
+    from lmm.pls.sparse.solver import cholmod_solver
 
     return cholmod_solver(problem)
 
 
 def _sparse(problem: Problem) -> PLSSolver:
-    from lmm.pls.sparse import sparse_solver
+    from lmm.pls.sparse.solver import sparse_solver
 
     return sparse_solver(problem)
 

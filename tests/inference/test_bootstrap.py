@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 import lmm
-from lmm.inference import bootstrap as module
-from lmm.inference.bootstrap import Simulator, bca_tails, quantiles
-from lmm.inference.lockstep import compressed, rows_of
-from lmm.inference.many import engine_for
+from lmm.inference.resample import bootstrap as module
+from lmm.inference.resample.bootstrap import Simulator, bca_tails, quantiles
+from lmm.inference.resample.many import engine_for
+from lmm.inference.resample.rows import compressed, rows_of
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from numpy.testing import assert_allclose
 from scipy.linalg import block_diag
 
 import lmm
-from lmm.inference import ddf as ddf_module
-from lmm.inference.ddf import Asymptotic, check_contrasts, ddf, ddf_method, vcov_beta
-from lmm.inference.kenward_roger import KenwardRoger
-from lmm.inference.satterthwaite import Satterthwaite
-from lmm.inference.sensitivity import Curvature
+from lmm.inference.fixed import ddf as ddf_module
+from lmm.inference.fixed.ddf import Asymptotic, check_contrasts, ddf, ddf_method, vcov_beta
+from lmm.inference.fixed.kenward_roger import KenwardRoger
+from lmm.inference.fixed.satterthwaite import Satterthwaite
+from lmm.inference.fixed.sensitivity import Curvature
 from reference import FOLDER, fit_arguments, load_reference, load_table
 from reference.inference import fit, frame, load_inference
 from reference.inference import load_table as table_of

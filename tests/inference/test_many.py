@@ -6,8 +6,9 @@ import pytest
 
 import lmm
 import simulated
-from lmm.inference.lockstep import Lockstep, compressed, rows_of
-from lmm.inference.many import Batched, OneByOne, engine_for
+from lmm.inference.resample.lockstep import Lockstep
+from lmm.inference.resample.many import Batched, OneByOne, engine_for
+from lmm.inference.resample.rows import compressed, rows_of
 
 # A single fit and a batched one each stop when less than 1e-10 can be gained.
 CRITERION = 1e-8

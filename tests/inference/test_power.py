@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.inference.power import StudyDesign, extended
+from lmm.inference.resample.power import StudyDesign, extended
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from lmm.inference.profile import criterion_curve, profile_curves
 from lmm.inference.profile.curves import _targets
 from lmm.inference.profile.path import first_point, settle
 from lmm.inference.profile.targets import VarianceTarget
-from lmm.inference.variance_parameters import Likelihood, variance_parameters
+from lmm.inference.variance.parameters import Likelihood, variance_parameters
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 PROFILED = [name for name in MODEL_IDS if "ci_profile" in load_reference(name)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.inference.variance_parameters import (
+from lmm.inference.variance.parameters import (
     Likelihood,
     find_parameter,
     sdcor,

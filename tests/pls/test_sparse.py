@@ -13,9 +13,9 @@ import lmm
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import NumericalError
 from lmm.pls import DenseSolver, SparseSolver, choose_solver, standardize
-from lmm.pls import sparse as solvers
-from lmm.pls.selected import SelectedInverse
-from lmm.pls.symbolic import column_counts, factor_columns, permuted
+from lmm.pls.sparse import solver as solvers
+from lmm.pls.sparse.selected import SelectedInverse
+from lmm.pls.sparse.symbolic import column_counts, factor_columns, permuted
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 BACKENDS = ["cholmod", "scipy"]
@@ -237,7 +237,7 @@ def test_orderings_reduce_the_fill(backend):
 
 
 def test_cholmod_tries_both_orderings():
-    library = pytest.importorskip("lmm.pls._sksparse")
+    library = pytest.importorskip("lmm.pls.sparse._sksparse")
     matrix = random_matrix(60, 0.05, np.random.default_rng(29))
     assert [name for name, _ in library.orderings(matrix)] == ["AMD", "METIS"]
 
@@ -290,7 +290,7 @@ def test_fits_agree(backend):
 def no_sksparse(monkeypatch):
     """An interpreter in which importing sksparse fails."""
     for name in list(sys.modules):
-        if name.startswith("sksparse") or name == "lmm.pls._sksparse":
+        if name.startswith("sksparse") or name == "lmm.pls.sparse._sksparse":
             monkeypatch.delitem(sys.modules, name)
     found = builtins.__import__
 
@@ -354,9 +354,9 @@ def renamed_sksparse(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "sksparse", SimpleNamespace(cholmod=module))
     monkeypatch.setitem(sys.modules, "sksparse.cholmod", module)
-    monkeypatch.delitem(sys.modules, "lmm.pls._sksparse", raising=False)
+    monkeypatch.delitem(sys.modules, "lmm.pls.sparse._sksparse", raising=False)
     yield
-    sys.modules.pop("lmm.pls._sksparse", None)
+    sys.modules.pop("lmm.pls.sparse._sksparse", None)
 
 
 @pytest.mark.usefixtures("renamed_sksparse")

@@ -18,8 +18,8 @@ from lmm.design.columns import Column, Factor, drop_unused_levels, take
 from lmm.design.fixed import FixedEffects
 from lmm.design.frame import Table, column_names
 from lmm.errors import DataError, nearest
-from lmm.expression import Call, variables, walk
 from lmm.fit import Fit
+from lmm.language import Call, variables, walk
 
 __all__ = ["WEIGHTS", "Axis", "ReferenceGrid", "Source", "reference_grid"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import null_space
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.inference.base import DdfMethod, FTest, TTests, t_tests
+from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
 
 __all__ = ["Estimator"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import Vector
-from lmm.expression import Binary, Call, Name, Node, Number
+from lmm.language import Binary, Call, Name, Node, Number
 
 __all__ = ["Transformation", "transformation"]
 

@@ -12,11 +12,7 @@ from lmm.fit import Fit
 from lmm.inference.profile.curves import from_working, to_working
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import Target, VarianceTarget
-from lmm.inference.variance_parameters import (
-    VarianceParameter,
-    find_parameter,
-    variance_parameters,
-)
+from lmm.inference.variance.parameters import VarianceParameter, find_parameter, variance_parameters
 
 __all__ = ["CriterionCurve", "criterion_curve"]
 

@@ -28,11 +28,7 @@ from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import FixedEffectTarget, Target, VarianceTarget
-from lmm.inference.variance_parameters import (
-    Likelihood,
-    maximum_likelihood,
-    variance_parameters,
-)
+from lmm.inference.variance.parameters import Likelihood, maximum_likelihood, variance_parameters
 
 if TYPE_CHECKING:
     from scipy.interpolate import CubicHermiteSpline

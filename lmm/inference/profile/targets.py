@@ -18,7 +18,7 @@ import numpy as np
 
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.inference.variance_parameters import Likelihood, VarianceParameter
+from lmm.inference.variance.parameters import Likelihood, VarianceParameter
 
 __all__ = ["FixedEffectTarget", "Section", "Target", "VarianceTarget"]
 

@@ -1,0 +1,1 @@
+"""Tests of fixed effects: contrasts, degrees of freedom, robust covariances."""

@@ -1,0 +1,63 @@
+"""F tests of the fixed terms."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+from lmm.errors import MissingCellsWarning
+from lmm.fit import Fit
+from lmm.inference.fixed.base import DdfMethod, FTest
+from lmm.inference.fixed.contrasts import AnovaType, TermContrasts, term_contrasts
+
+__all__ = ["TermTests", "term_tests"]
+
+
+@dataclass(frozen=True, eq=False)
+class TermTests:
+    """Tests of the fixed terms of a model.
+
+    Attributes
+    ----------
+    contrasts : TermContrasts
+        The hypotheses.
+    tests : dict of str to FTest or None
+        Test by term label; None for a term without columns in X.
+    fit : Fit
+        The fit whose estimates are tested.
+    method : str
+        Name of the method for degrees of freedom.
+    """
+
+    contrasts: TermContrasts
+    tests: dict[str, FTest | None]
+    fit: Fit
+    method: str
+
+
+def term_tests(method: DdfMethod, type_: AnovaType) -> TermTests:
+    """Test each fixed term.
+
+    Parameters
+    ----------
+    method : DdfMethod
+        See `lmm.inference.fixed.ddf`.
+    type_ : {"I", "II", "III"}
+        See `lmm.inference.fixed.contrasts`.
+
+    Warns
+    -----
+    MissingCellsWarning
+        Type III, and combinations of levels do not occur in the data.
+    """
+    contrasts = term_contrasts(method.fit.matrices, type_)
+    if contrasts.missing_cells:
+        warnings.warn(
+            MissingCellsWarning(
+                f"Missing cells for: {', '.join(contrasts.missing_cells)}.\n"
+                "Interpret type III hypotheses with care."
+            ),
+            stacklevel=3,
+        )
+    tests = {label: method.f_test(L) if len(L) else None for label, L in contrasts.L.items()}
+    return TermTests(contrasts, tests, method.fit, method.name)

@@ -1,0 +1,174 @@
+"""Tests of linear contrasts of the fixed effects: the contract of methods and what tests return.
+
+A method for denominator degrees of freedom (`lmm.inference.fixed.ddf`) is an object that holds a
+fit and the covariance of its fixed effects, and gives degrees of freedom to contrasts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from lmm._types import Matrix, Vector
+from lmm.errors import DataError
+from lmm.fit import Fit
+
+__all__ = ["DdfMethod", "FTest", "TTests", "orthogonal_rows", "t_tests"]
+
+# Eigenvalues of a contrast's covariance below this fraction of the largest one count as zero.
+RANK_TOLERANCE = float(np.sqrt(np.finfo(float).eps))
+
+
+@dataclass(frozen=True)
+class FTest:
+    """Joint test of several contrasts.
+
+    Attributes
+    ----------
+    statistic : float
+        F, scaled where the method scales it.
+    ndf, ddf : float
+        Degrees of freedom: the rank of the contrasts, and the denominator's.
+    scaling : float
+        What the unscaled F was multiplied by.
+    """
+
+    statistic: float
+    ndf: int
+    ddf: float
+    scaling: float = 1.0
+
+    @property
+    def unscaled(self) -> float:
+        """F before scaling: what mean squares are made of."""
+        return self.statistic / self.scaling
+
+    @property
+    def p_value(self) -> float:
+        """Probability of a larger F."""
+        from scipy.stats import chi2, f
+
+        if np.isinf(self.ddf):
+            return float(chi2.sf(self.statistic * self.ndf, self.ndf))
+        return float(f.sf(self.statistic, self.ndf, self.ddf))
+
+
+@dataclass(frozen=True, eq=False)
+class TTests:
+    """One test per contrast; arrays (r,).
+
+    Attributes
+    ----------
+    estimate, std_error, df : (r,) arrays
+        Contrasts of beta, their standard errors and degrees of freedom.
+    rhs : (r,) array
+        Values under the hypothesis.
+    """
+
+    estimate: Vector
+    std_error: Vector
+    df: Vector
+    rhs: Vector
+
+    @property
+    def statistic(self) -> Vector:
+        """The t values ``(estimate - rhs) / std_error``."""
+        return (self.estimate - self.rhs) / self.std_error
+
+    @property
+    def p_values(self) -> Vector:
+        """Two-sided; normal where df is infinite."""
+        from scipy.stats import t
+
+        return np.asarray(2.0 * t.sf(np.abs(self.statistic), self.df))
+
+    def limits(self, level: float = 0.95) -> tuple[Vector, Vector]:
+        """Lower and upper confidence limits of the estimates."""
+        from scipy.stats import t
+
+        half = t.ppf(0.5 + 0.5 * level, self.df) * self.std_error
+        return self.estimate - half, self.estimate + half
+
+
+class DdfMethod(Protocol):
+    """Gives covariances and degrees of freedom to contrasts of the fixed effects."""
+
+    @property
+    def fit(self) -> Fit:
+        """The fit whose estimates are tested (Kenward-Roger: always a REML fit)."""
+
+    @property
+    def name(self) -> str:
+        """As prints show it, ``Kenward-Roger``."""
+
+    @property
+    def vcov(self) -> Matrix:
+        """Covariance of beta (p, p) that standard errors are made of."""
+
+    def df(self, L: Matrix) -> Vector:
+        """Degrees of freedom of the t test of each row of L (r, p)."""
+
+    def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
+        """Joint test of ``L beta = rhs`` for L (q, p); dependent rows count once."""
+
+
+def t_tests(method: DdfMethod, L: Matrix, rhs: Vector | float = 0.0) -> TTests:
+    """Test each row of L (r, p): ``L beta = rhs``.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> from lmm.inference.fixed.ddf import ddf_method
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> tests = t_tests(ddf_method(m.fit, "satterthwaite"), np.eye(2))
+    >>> tests.df.round(3), tests.statistic.round(3)
+    (array([17., 17.]), array([36.838,  6.771]))
+    """
+    variance = np.einsum("rp,pq,rq->r", L, method.vcov, L)
+    error = np.sqrt(variance)
+    return TTests(L @ method.fit.beta, error, method.df(L), np.broadcast_to(rhs, error.shape))
+
+
+def orthogonal_rows(
+    fit: Fit, L: Matrix, rhs: Vector | None = None
+) -> tuple[Matrix, Vector, Vector]:
+    """Uncorrelated contrasts that say the same as ``L beta = rhs``.
+
+    Parameters
+    ----------
+    fit : Fit
+        Estimates and their covariance vcov.
+    L : (q, p) array
+        Contrasts.
+    rhs : (q,) array, optional
+        Values under the hypothesis, 0 by default.
+
+    Returns
+    -------
+    rows : (rank, p) array
+        Rows with ``rows vcov rows' = diag(variances)``.
+    residual : (rank,) array
+        Estimates of the rows minus their values under the hypothesis.
+    variances : (rank,) array
+
+    Raises
+    ------
+    DataError
+        No row tests anything, or rows contradict each other.
+    """
+    residual = L @ fit.beta if rhs is None else L @ fit.beta - rhs
+    covariance = L @ fit.vcov @ L.T
+    variances, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
+    kept = variances > RANK_TOLERANCE * max(variances.max(initial=0.0), 0.0)
+    if not kept.any():
+        raise DataError("the contrasts are all zero: there is nothing to test")
+    left = vectors[:, ~kept].T @ residual
+    if np.any(np.abs(left) > RANK_TOLERANCE * np.abs(residual).max()):
+        raise DataError(
+            "rows of L are linearly dependent but their right-hand sides contradict each other: "
+            "drop the dependent rows, or correct rhs"
+        )
+    V = vectors[:, kept]
+    return V.T @ L, V.T @ residual, variances[kept]

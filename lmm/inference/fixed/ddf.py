@@ -1,0 +1,131 @@
+"""Methods for the degrees of freedom of tests of fixed effects, by name.
+
+`ddf_method` makes one, once for many contrasts; `ddf` and `vcov_beta` answer single questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lmm._types import Matrix, Vector
+from lmm.errors import DataError, nearest
+from lmm.fit import Fit
+from lmm.inference.fixed.base import DdfMethod, FTest, orthogonal_rows
+from lmm.inference.fixed.kenward_roger import KenwardRoger
+from lmm.inference.fixed.satterthwaite import Satterthwaite
+
+__all__ = ["METHODS", "Asymptotic", "check_contrasts", "ddf", "ddf_method", "vcov_beta"]
+
+
+@dataclass(frozen=True, eq=False)
+class Asymptotic:
+    """Normal and chi-squared tests: infinite degrees of freedom.
+
+    Attributes
+    ----------
+    fit : Fit
+        The fit.
+    """
+
+    fit: Fit
+
+    name = "asymptotic"
+
+    @property
+    def vcov(self) -> Matrix:
+        """Covariance of beta, (p, p)."""
+        return self.fit.vcov
+
+    def df(self, L: Matrix) -> Vector:
+        """Infinity for each row of L (r, p)."""
+        return np.full(len(L), np.inf)
+
+    def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
+        """Joint test of ``L beta = rhs``, L (q, p)."""
+        _, residual, variances = orthogonal_rows(self.fit, L, rhs)
+        return FTest(float(np.mean(residual**2 / variances)), len(variances), np.inf)
+
+
+METHODS: dict[str, Callable[[Fit], DdfMethod]] = {
+    "satterthwaite": Satterthwaite.of,
+    "kenward-roger": KenwardRoger.of,
+    "asymptotic": Asymptotic,
+}
+
+
+def ddf_method(fit: Fit, name: str) -> DdfMethod:
+    """Prepare a method for a fit.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fit.
+    name : {"satterthwaite", "kenward-roger", "asymptotic"}
+        Capitals do not matter.
+
+    Raises
+    ------
+    ValueError
+        Another name.
+
+    Warns
+    -----
+    RefitWarning
+        Kenward-Roger for a maximum likelihood fit, which is refitted by REML.
+    """
+    method = METHODS.get(str(name).lower())
+    if method is None:
+        raise ValueError(f"unknown ddf method {name!r}.{nearest(str(name).lower(), METHODS)}")
+    return method(fit)
+
+
+def vcov_beta(fit: Fit, name: str) -> Matrix:
+    """Covariance of the fixed effects (p, p) that a method uses: Kenward-Roger's is adjusted."""
+    return ddf_method(fit, name).vcov
+
+
+def ddf(fit: Fit, L: ArrayLike, name: str) -> float:
+    """Denominator degrees of freedom of the test of ``L beta = 0``.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fit.
+    L : (p,) or (q, p) array_like
+        One contrast, or several that are tested together.
+    name : str
+        Method, as for `ddf_method`.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> round(ddf(m.fit, [0, 1], "kenward-roger"), 6)
+    17.0
+    """
+    return ddf_method(fit, name).f_test(check_contrasts(fit, L)).ddf
+
+
+def check_contrasts(fit: Fit, L: ArrayLike) -> Matrix:
+    """L as a (q, p) array.
+
+    Raises
+    ------
+    DataError
+        It does not have p columns, or holds values that are not finite.
+    """
+    rows = np.atleast_2d(np.asarray(L, dtype=float))
+    names = fit.matrices.fixed.names
+    if rows.ndim != 2 or rows.shape[1] != len(names):
+        raise DataError(
+            f"contrasts have shape {np.shape(L)}, but the model has {len(names)} coefficients: "
+            f"give one number for each of {', '.join(names[:12])}"
+            f"{', ...' if len(names) > 12 else ''}"
+        )
+    if not np.isfinite(rows).all():
+        raise DataError("contrasts hold values that are missing or infinite")
+    return rows

@@ -1,0 +1,118 @@
+"""Satterthwaite's degrees of freedom, from exact derivatives.
+
+With phi the variance parameters, H the Hessian in phi of the criterion with sigma not profiled out,
+and ``g_r`` the derivative of the variance ``L vcov L'`` in phi_r, a contrast has
+
+    df = 2 (L vcov L')^2 / (g' A g),    A = 2 H^-1                                             (1)
+
+(Giesbrecht & Burns, 1985, Biometrics 41, 477-486; Kuznetsova, Brockhoff & Christensen, 2017,
+J. Stat. Softw. 82(13)). Several contrasts at once: Fai & Cornelius (1996), J. Stat. Comput. Simul.
+54, 363-378. See also docs/theory/satterthwaite.md.
+
+At an optimum (1) is the same for all parametrizations. Here phi holds the entries of the whitened
+factors lambda* and log sigma, so that units do not matter; on the boundary a column of lambda* is
+zero, its entries have no part in the first derivatives of V, and (1) is that of the model without
+them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmm._types import Matrix, Vector
+from lmm.fit import Fit
+from lmm.inference.fixed.base import FTest, orthogonal_rows
+from lmm.inference.fixed.sensitivity import Couplings, Curvature, entries_in_x
+
+__all__ = ["Satterthwaite"]
+
+# Directions in which H has an eigenvalue below this fraction of the largest one are left out.
+SINGULAR = 1e-10
+# Degrees of freedom that differ by less than this count as equal.
+EQUAL = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Satterthwaite:
+    """Satterthwaite's method at a fit.
+
+    Attributes
+    ----------
+    fit : Fit
+        The fit.
+    varpar_vcov : (m + 1, m + 1) array
+        Asymptotic covariance A of phi.
+    gradients : (m + 1, p, p) array
+        Derivatives of the covariance of beta in phi.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> method = Satterthwaite.of(m.fit)
+    >>> method.df(np.array([[0.0, 1.0]])).round(2)
+    array([17.])
+    """
+
+    fit: Fit
+    varpar_vcov: Matrix
+    gradients: Matrix
+
+    name = "Satterthwaite"
+
+    @classmethod
+    def of(cls, fit: Fit) -> Satterthwaite:
+        """Prepare the method."""
+        curvature = Curvature.of(fit)
+        first, second = entries_in_x(fit, curvature.slopes)
+        H = _hessian(fit, curvature, first, second)
+        U = fit.fixed_root
+        in_x = np.einsum("rt,rpq->tpq", first, Couplings(fit).first)
+        gradients = np.concatenate([fit.sigma**2 * (U @ in_x @ U.T), 2.0 * fit.vcov[None]])
+        return cls(fit, 2.0 * _positive_inverse(H), gradients)
+
+    @property
+    def vcov(self) -> Matrix:
+        """Covariance of beta, (p, p)."""
+        return self.fit.vcov
+
+    def df(self, L: Matrix) -> Vector:
+        """Degrees of freedom (1) of each row of L (r, p)."""
+        variance = np.einsum("rp,pq,rq->r", L, self.vcov, L)
+        g = np.einsum("rp,tpq,rq->rt", L, self.gradients, L, optimize=True)
+        spread = np.einsum("rt,tu,ru->r", g, self.varpar_vcov, g)
+        return np.asarray(2.0 * variance**2 / spread)
+
+    def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
+        """Joint test of ``L beta = rhs``, L (q, p)."""
+        rows, residual, variances = orthogonal_rows(self.fit, L, rhs)
+        return FTest(float(np.mean(residual**2 / variances)), len(rows), _pooled(self.df(rows)))
+
+
+def _pooled(df: Vector) -> float:
+    """Denominator of a mean of independent squared t variables, (5): matches the mean of the F."""
+    if len(df) == 1 or np.ptp(df) < EQUAL:
+        return float(df.mean())
+    if (df <= 2.0).any():
+        return 2.0
+    mean = float((df / (df - 2.0)).sum())
+    return 2.0 * mean / (mean - len(df))
+
+
+def _hessian(fit: Fit, curvature: Curvature, first: Matrix, second: Matrix) -> Matrix:
+    """H of ``logdet + nu log(2 pi sigma^2) + pwrss / sigma^2`` where sigma^2 = pwrss / nu."""
+    m, nu = len(first), fit.criterion.degrees_of_freedom
+    H = np.empty((m + 1, m + 1))
+    H[:m, :m] = first.T @ (2.0 * nu * curvature.average - curvature.trace) @ first + second
+    H[m, :m] = H[:m, m] = 2.0 * nu * (first.T @ curvature.quadratic)
+    H[m, m] = 4.0 * nu
+    return H
+
+
+def _positive_inverse(H: Matrix) -> Matrix:
+    """Inverse of the part of H with positive eigenvalues."""
+    values, vectors = np.linalg.eigh(0.5 * (H + H.T))
+    kept = values > SINGULAR * values[-1]
+    return np.asarray((vectors[:, kept] / values[kept]) @ vectors[:, kept].T)

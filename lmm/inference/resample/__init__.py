@@ -1,0 +1,1 @@
+"""Many responses for one design: the bootstrap, refits in lockstep, power."""

@@ -1,0 +1,382 @@
+"""One design, many responses: all fits advance together as one batched computation.
+
+The rows of a design fall into components, the connected parts of its grouping factors: levels of a
+single factor; a batch with its casks; everything, if the factors are fully crossed. In component i
+let Z_i (K columns) and X_i be the standardized columns, ``C_i = Z_i'[X y]`` (K x t, t = p + 1) and
+``A_i = Z_i'Z_i``. Components with equal A form a class. With Gamma block-diagonal over the levels,
+
+    H = (Gamma^-1 + A)^-1,   N = I - A H,   F = N A,   D_i = N C_i = Z_i'V^-1[X y]             (1)
+    [X y]'V^-1[X y] = [X y]'[X y] - sum_i C_i'H C_i = L L',   E_i = D_i L^-T                    (2)
+
+everything that the criterion and its first two derivatives need (`lmm.pls.base`) is linear in the
+sums over each class
+
+    W = sum_i vec(C_i) vec(C_i)',     sum_i vec(E_i) vec(E_i)' = (N (x) L^-1) W (N (x) L^-1)'   (3)
+
+which are sufficient for a response, and small: 6 x 6 for 18 subjects with the same days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from lmm._types import Matrix, Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.inference.resample.newton import Local, newton_steps, predicted
+from lmm.inference.resample.replicates import ROUNDING, Replicates, Responses
+from lmm.inference.resample.rows import Rows
+from lmm.inference.resample.strata import Stratum, component_columns, penalized
+from lmm.inference.resample.sums import Entries, Sums, cholesky
+
+# Columns K t of a component up to which dense matrices, batched, beat a solver that knows more.
+LARGEST = 80
+# Numbers of 8 bytes that the sufficient statistics of a design may take per response.
+LONGEST = 200_000
+# ... and that one batch may take.
+BATCH = 4_000_000
+# Responses in one batch, at most: more would leave the cache.
+MOST = 1000
+MAX_STEPS = 60
+# A fit has converged when the quadratic model promises a smaller decrease of the criterion.
+TOLERANCE = 1e-10
+# Columns of lambda* shorter than this are zero, and fits with a singular value below the other one
+# (relative to the larger of 1 and the largest) singular, as in `lmm.optimize` and `Fit`.
+SNAP = 1e-5
+SINGULAR = 1e-4
+# A stationary point is a saddle if its Hessian has an eigenvalue below minus this fraction of the
+# largest, or if the criterion falls at more than this rate in some whitened variance.
+SADDLE = 1e-6
+DESCENT = 1e-3
+# Steps are no longer than this times the larger of 1 and the largest entry of lambda*.
+FURTHEST = 2.0
+# Restarts put vanished diagonal entries of lambda* back to this.
+LIFT = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Lockstep:
+    """Fits one design to many responses at once.
+
+    Parameters
+    ----------
+    criterion : ProfiledCriterion
+        The design, with ML or REML; its response does not matter.
+    rows : Rows
+        Its rows, or fewer that say the same.
+    Zt : (q, n) sparse array
+        Their random-effects columns, transposed.
+    strata : tuple of Stratum
+        Their components.
+    """
+
+    criterion: ProfiledCriterion
+    rows: Rows
+    Zt: sparse.csr_array
+    strata: tuple[Stratum, ...]
+
+    @classmethod
+    def build(cls, criterion: ProfiledCriterion, rows: Rows) -> Lockstep | None:
+        """Accumulate the cross-products of a design; None if components are too large for it."""
+        terms = criterion.matrices.terms
+        n_levels, sizes = [t.n_levels for t in terms], [t.size for t in terms]
+        parts = list(component_columns(rows.codes, n_levels, sizes))
+        t = criterion.matrices.p + 1
+        if max(columns.shape[1] * t for columns, _ in parts) > LARGEST:
+            return None
+        Zt = rows.Zt(n_levels)
+        ZtX, ZtZ = Zt @ rows.X, sparse.coo_array(Zt @ Zt.T)
+        found = tuple(Stratum.of(columns, slots, ZtX, ZtZ) for columns, slots in parts)
+        if sum(stratum.size for stratum in found) > LONGEST:
+            return None
+        return cls(criterion, rows, Zt, found)
+
+    @property
+    def batch(self) -> int:
+        """Responses that are computed at once."""
+        each = 4 * sum(stratum.size for stratum in self.strata) + 2 * self.rows.n
+        return int(np.clip(BATCH // each, 1, MOST))
+
+    def responses(self, y: Matrix, hidden: Vector) -> Responses:
+        """Reduce responses to their sufficient statistics.
+
+        Parameters
+        ----------
+        y : (n, r) array
+            Responses in the standardized rows: weighted, offset subtracted.
+        hidden : (r,) array
+            Further residual sums of squares that no row shows.
+        """
+        X, T = self.rows.X, self.criterion.problem.T
+        coefficients = X.T @ y
+        residual = y - X @ coefficients
+        correction = X.T @ residual  # the first pass leaves rounding errors of X's size
+        residual -= X @ correction
+        yy = np.einsum("ij,ij->j", residual, residual) + hidden
+        nu = max(self.criterion.matrices.n - self.criterion.matrices.p, 1)
+        scale = np.sqrt(yy / nu)
+        beta0 = (
+            np.linalg.solve(T, coefficients + correction).T if T.size else np.empty((len(yy), 0))
+        )
+        Zy = self.Zt @ (residual / scale)
+        return Responses(tuple(s.sums(Zy) for s in self.strata), yy / scale**2, beta0, scale)
+
+    # Values ---------------------------------------------------------------------------------------
+
+    def _sums(self, factors: Sequence[Matrix], data: Responses) -> Sums:
+        """Everything at given factors (r, k_i, k_i)."""
+        problem, reml = self.criterion.problem, self.criterion.reml
+        r, p = len(data.yy), problem.p
+        logdet = np.zeros(r)
+        reduced = np.tile(np.eye(p + 1), (r, 1, 1))
+        reduced[:, -1, -1] = data.yy
+        pieces = []
+        for stratum, W in zip(self.strata, data.W, strict=True):
+            H, N, part = penalized(stratum, factors)
+            logdet += part @ stratum.counts
+            _, d, K, _ = H.shape
+            reduced -= np.einsum("rdab,rdasbt->rst", H, W.reshape(r, d, K, p + 1, K, p + 1))
+            pieces.append(N)
+        L = cholesky(0.5 * (reduced + reduced.transpose(0, 2, 1)))
+        diagonal = np.diagonal(L, axis1=1, axis2=2)
+        if reml:
+            logdet = logdet + 2.0 * np.log(diagonal[:, :-1]).sum(axis=1)
+        half = np.linalg.inv(L)
+        entries = Entries([f.shape[1] for f in factors], r, p)
+        for stratum, W, N in zip(self.strata, data.W, pieces, strict=True):
+            entries.add(stratum, W, N, half, reml)
+        first, quadratic, average, trace = entries.total(reml)
+        return Sums(
+            logdet, diagonal[:, -1] ** 2, half, first, quadratic, average, trace, entries.coupled
+        )
+
+    def _local(self, x: Matrix, data: Responses) -> Local:
+        """Criterion with derivatives in x (r, m), as `ProfiledCriterion.evaluate`."""
+        factors = self._factors(x)
+        at, nu = self._sums(factors, data), self.criterion.degrees_of_freedom
+        q = at.quadratic
+        G = at.first - nu * q
+        second = nu * (2.0 * at.average - q[:, :, None] * q[:, None, :]) - at.trace
+        J, bend = self._chain(factors, G)
+        gradient = np.einsum("rmk,rk->rm", J, G)
+        hessian = J @ second @ J.transpose(0, 2, 1) + bend
+        value = self._criterion(at, data)
+        return Local(value, gradient, 0.5 * (hessian + hessian.transpose(0, 2, 1)), G)
+
+    def _criterion(self, at: Sums, data: Responses) -> Vector:
+        """Values of the criterion, as `ProfiledCriterion.from_terms`."""
+        problem, nu = self.criterion.problem, self.criterion.degrees_of_freedom
+        value = at.logdet + nu * (1.0 + np.log(2.0 * np.pi * at.pwrss * data.scale**2 / nu))
+        if self.criterion.reml:
+            value = value + problem.logdet_T
+        return np.asarray(value - problem.sum_log_weights)
+
+    def _factors(self, x: Matrix) -> tuple[Matrix, ...]:
+        """Factors lambda* (r, k_i, k_i) of whitened coordinates (r, m)."""
+        matrices = self.criterion.matrices
+        factors = []
+        for term, part in zip(matrices.terms, matrices.theta_slices, strict=True):
+            factor = np.zeros((len(x), term.size, term.size))
+            factor[:, *term.covariance.positions] = x[:, part]
+            factors.append(factor)
+        return tuple(factors)
+
+    def _chain(self, factors: Sequence[Matrix], G: Matrix) -> tuple[Matrix, Matrix]:
+        """Derivative of Gamma's entries in x (r, m, Q), and second ones contracted with G."""
+        matrices = self.criterion.matrices
+        r, m = len(G), len(self.criterion.lower)
+        J, bend = np.zeros((r, m, G.shape[1])), np.zeros((r, m, m))
+        start = 0
+        for term, part, factor in zip(matrices.terms, matrices.theta_slices, factors, strict=True):
+            k = term.size
+            rows, columns = term.covariance.positions
+            each = np.arange(len(rows))
+            block = np.zeros((r, len(rows), k, k))
+            block[:, each, rows, :] = factor[:, :, columns].transpose(0, 2, 1)
+            block[:, each, :, rows] += factor[:, :, columns].transpose(2, 0, 1)
+            J[:, part, start : start + k * k] = block.reshape(r, len(rows), k * k)
+            slopes = G[:, start : start + k * k].reshape(r, k, k)
+            same = columns[:, None] == columns
+            bend[:, part, part] = np.where(same, 2.0 * slopes[:, rows[:, None], rows], 0.0)
+            start += k * k
+        return J, bend
+
+    # Fits -----------------------------------------------------------------------------------------
+
+    def fit(self, data: Responses, start: Vector, *, df: bool = False) -> Replicates:
+        """Fit all responses.
+
+        Parameters
+        ----------
+        data : Responses
+            Their sufficient statistics.
+        start : (m,) array
+            Whitened coordinates to start from.
+        df : bool
+            Whether to compute Satterthwaite's degrees of freedom.
+        """
+        x, converged = self._minimize(data, np.tile(start, (len(data.yy), 1)))
+        diagonal = self.criterion.lower == 0.0
+        for lift in (True, False):
+            again = np.flatnonzero(~converged)
+            if len(again) == 0:
+                break
+            # First from where it got stuck, with what vanished there put back; then from 1.
+            lifted = np.where(diagonal, np.maximum(np.abs(x[again]), LIFT), x[again])
+            begin = lifted if lift else np.tile(self.criterion.start, (len(again), 1))
+            x[again], converged[again] = self._minimize(data[again], begin)
+        return self._gather(self._tidied(x), converged, data, df)
+
+    def score(self, data: Responses, x: Vector) -> Matrix:
+        """Statistics that the score at x (m,) is linear in.
+
+        Returns
+        -------
+        (r, Q + 1 + p) array
+            ``sum v v'`` for each entry of Gamma, pwrss, and the GLS estimate, original units.
+        """
+        at = self._sums(self._factors(np.tile(x, (len(data.yy), 1))), data)
+        size = (at.pwrss * data.scale**2)[:, None]
+        return np.hstack([at.quadratic * size, size, self._beta(at, data)])
+
+    def _beta(self, at: Sums, data: Responses) -> Matrix:
+        """Fixed effects (r, p) in original units."""
+        star = -at.half[:, -1, :-1] / at.half[:, -1:, -1]
+        if not star.size:
+            return data.beta0
+        back = np.linalg.solve(self.criterion.problem.T, star.T).T
+        return np.asarray(data.beta0 + data.scale[:, None] * back)
+
+    def _minimize(self, everything: Responses, x: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
+        """Damped Newton steps for all responses at once; those that have converged drop out."""
+        x, data = x.copy(), everything
+        active = np.arange(len(x))
+        damping = np.zeros(len(x))
+        here = self._local(x, data)
+        for _ in range(MAX_STEPS):
+            step, promise, scale = newton_steps(here, damping)
+            close = promise < np.maximum(TOLERANCE, ROUNDING * np.abs(here.value))
+            moving = ~(close & (damping <= scale))
+            active, data, here = active[moving], data[moving], here[moving]
+            damping, step, scale = damping[moving], step[moving], scale[moving]
+            if len(active) == 0:
+                break
+            longest = FURTHEST * np.maximum(1.0, np.abs(x[active]).max(axis=1))
+            step *= (longest / np.maximum(longest, np.abs(step).max(axis=1)))[:, None]
+            there = self._local(x[active] + step, data)
+            better = there.value <= here.value
+            gain = (here.value - there.value) / predicted(here, step)
+            x[active[better]] += step[better]
+            here = here.where(better, there)
+            eased = np.where(damping < 1e-3 * scale, 0.0, 0.1 * damping)
+            tightened = np.maximum(4.0 * damping, 0.1 * scale)
+            damping = np.where(gain > 0.75, eased, np.where(gain >= 0.25, damping, tightened))
+        converged = np.ones(len(x), dtype=bool)
+        converged[active] = False
+        return x, converged & self._is_minimum(self._local(x, everything))
+
+    def _is_minimum(self, here: Local) -> NDArray[np.bool_]:
+        """Whether stationary points are minima: no saddles in x, none of the singular lambda.
+
+        At a singular lambda the criterion has zero slope in x whatever its derivative G in Gamma,
+        which has to be positive semi-definite there.
+        """
+        eigenvalues = np.linalg.eigvalsh(here.hessian)
+        minimum = np.asarray(eigenvalues[:, 0] > -SADDLE * np.maximum(eigenvalues[:, -1], 1.0))
+        start = 0
+        for term in self.criterion.matrices.terms:
+            k = term.size
+            G = here.slopes[:, start : start + k * k].reshape(-1, k, k)
+            start += k * k
+            if term.covariance.is_diagonal:
+                lowest = np.diagonal(G, axis1=1, axis2=2).min(axis=1)
+            else:
+                lowest = np.linalg.eigvalsh(G)[:, 0]
+            minimum &= lowest > -DESCENT
+        return minimum
+
+    def _tidied(self, x: Matrix) -> Matrix:
+        """Whitened coordinates with non-negative diagonals and tiny columns set to zero."""
+        x = x.copy()
+        matrices = self.criterion.matrices
+        parts = zip(matrices.terms, matrices.theta_slices, self._factors(x), strict=True)
+        for term, part, factor in parts:
+            _, columns = term.covariance.positions
+            signs = np.where(np.diagonal(factor, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
+            lengths = np.sqrt(np.einsum("rij,rij->rj", factor, factor))
+            signs[lengths < SNAP] = 0.0
+            x[:, part] *= signs[:, columns]
+        return x
+
+    def _gather(
+        self, x: Matrix, converged: NDArray[np.bool_], data: Responses, df: bool
+    ) -> Replicates:
+        """Estimates in original units at the optima."""
+        problem, nu = self.criterion.problem, self.criterion.degrees_of_freedom
+        factors = self._factors(x)
+        at = self._sums(factors, data)
+        p = problem.p
+        sigma = np.sqrt(at.pwrss / nu) * data.scale
+        back = np.linalg.inv(problem.T) if p else np.empty((0, 0))
+        loadings = at.half[:, :p, :p] @ back.T  # half T^-T: columns e_j' (X'V^-1 X)^(-1/2)
+        std_error = sigma[:, None] * np.sqrt(np.einsum("rsj,rsj->rj", loadings, loadings))
+        return Replicates(
+            self._theta(factors),
+            sigma,
+            self._beta(at, data),
+            std_error,
+            self._satterthwaite(factors, at, loadings) if df else np.empty((len(x), 0)),
+            self._criterion(at, data),
+            converged,
+            self._singular(factors),
+        )
+
+    def _theta(self, factors: Sequence[Matrix]) -> Matrix:
+        """lme4's theta (r, m) of whitened factors (r, k_i, k_i)."""
+        parts = []
+        for term, R, factor in zip(
+            self.criterion.matrices.terms, self.criterion.problem.whitening, factors, strict=True
+        ):
+            raw = np.linalg.solve(R, factor)
+            if term.size > 1 and not term.covariance.is_diagonal:
+                upper: Matrix = np.asarray(np.linalg.qr(raw.transpose(0, 2, 1), mode="r"))
+                raw = upper.transpose(0, 2, 1)
+                raw = raw * np.where(np.diagonal(raw, axis1=1, axis2=2) < 0.0, -1.0, 1.0)[:, None]
+            parts.append(raw[:, *term.covariance.positions])
+        return np.concatenate(parts, axis=1)
+
+    def _singular(self, factors: Sequence[Matrix]) -> NDArray[np.bool_]:
+        """As `Fit.is_singular`."""
+        singular = np.zeros(len(factors[0]), dtype=bool)
+        for factor in factors:
+            values = np.linalg.svd(factor, compute_uv=False)
+            singular |= values[:, -1] < SINGULAR * np.maximum(1.0, values[:, 0])
+        return singular
+
+    def _satterthwaite(self, factors: Sequence[Matrix], at: Sums, loadings: Matrix) -> Matrix:
+        """Degrees of freedom (r, p) of the fixed effects.
+
+        ``df = 2 v^2 / (g'A g)`` with v the variance of a coefficient, g its derivative in
+        (x, log sigma) and A = 2 H^-1 for the criterion in which sigma is not profiled out
+        (Giesbrecht & Burns, 1985). With s the loadings, ``dv/dGamma_ab = sigma^2 s'P_ab s`` where
+        P are the couplings.
+        """
+        nu = self.criterion.degrees_of_freedom
+        r, m = len(loadings), len(self.criterion.lower)
+        G = at.first - nu * at.quadratic
+        J, bend = self._chain(factors, G)
+        H = np.empty((r, m + 1, m + 1))
+        H[:, :m, :m] = J @ (2.0 * nu * at.average - at.trace) @ J.transpose(0, 2, 1) + bend
+        H[:, -1, :m] = H[:, :m, -1] = 2.0 * nu * np.einsum("rmk,rk->rm", J, at.quadratic)
+        H[:, -1, -1] = 4.0 * nu
+        slope = np.einsum(
+            "rmk,rkst,rsj,rtj->rjm", J, at.couplings, loadings, loadings, optimize=True
+        )
+        variance = np.einsum("rsj,rsj->rj", loadings, loadings)
+        g = np.concatenate([slope, 2.0 * variance[:, :, None]], axis=2)
+        A = 2.0 * np.linalg.pinv(H, rcond=1e-10, hermitian=True)
+        return np.asarray(2.0 * variance**2 / np.einsum("rjm,rmn,rjn->rj", g, A, g, optimize=True))

@@ -1,0 +1,439 @@
+"""One design, many responses: `refit_many`, and the engines behind it and behind the bootstrap."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from lmm._threads import blas_threads
+from lmm._types import Matrix, Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.design.frame import Frame, Table
+from lmm.design.matrices import ModelMatrices, ReTerm
+from lmm.errors import DataError
+from lmm.fit import Fit
+from lmm.inference.fixed.satterthwaite import Satterthwaite
+from lmm.inference.resample.lockstep import Lockstep
+from lmm.inference.resample.replicates import Replicates
+from lmm.inference.resample.rows import Rows, rows_of
+from lmm.optimize import minimize
+from lmm.pls.kernels import sum_by
+
+__all__ = ["Batched", "Engine", "ManyFits", "OneByOne", "engine_for", "refit_many"]
+
+# Fits that a worker makes one by one before it reports.
+FEW = 4
+
+
+class HasFit(Protocol):
+    """A fitted model."""
+
+    @property
+    def fit(self) -> Fit:
+        """Its fit."""
+
+
+class Engine(Protocol):
+    """Fits one design to many responses."""
+
+    @property
+    def batch(self) -> int:
+        """Responses that are best fitted together."""
+
+    def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
+        """Fit standardized responses.
+
+        Parameters
+        ----------
+        y : (n, r) array
+            Responses in the standardized rows: weighted, offset subtracted.
+        hidden : (r,) array
+            Further residual sums of squares that no row shows.
+        df : bool
+            Whether to compute Satterthwaite's degrees of freedom.
+        """
+
+    def score(self, y: Matrix, hidden: Vector) -> Matrix:
+        """Statistics (r, d) that the score at the design's own estimates is linear in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batched:
+    """All responses at once (`lmm.inference.resample.lockstep`).
+
+    Parameters
+    ----------
+    lockstep : Lockstep
+        The design.
+    estimate : (m,) array
+        Whitened coordinates of the design's own fit.
+    """
+
+    lockstep: Lockstep
+    estimate: Vector
+
+    @property
+    def batch(self) -> int:
+        """Responses that are best fitted together."""
+        return self.lockstep.batch
+
+    def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
+        """Fit standardized responses; see `Engine`."""
+        data = self.lockstep.responses(y, hidden)
+        start = lifted(self.lockstep.criterion, self.estimate)
+        fits = self.lockstep.fit(data, start, df=df)
+        stuck = np.flatnonzero(~fits.converged)
+        if len(stuck) == 0 or self.lockstep.rows.hidden:
+            return fits
+        # The optimizer of single fits knows more ways out of a corner.
+        single = OneByOne(self.lockstep.criterion, self.estimate)
+        return fits.updated(stuck, single.replicates(y[:, stuck], hidden[stuck], df=df))
+
+    def score(self, y: Matrix, hidden: Vector) -> Matrix:
+        """Statistics (r, d) that the score at the design's own estimates is linear in."""
+        return self.lockstep.score(self.lockstep.responses(y, hidden), self.estimate)
+
+
+@dataclass(frozen=True, eq=False)
+class OneByOne:
+    """One response after the other, each from the design's own estimates.
+
+    Parameters
+    ----------
+    criterion : ProfiledCriterion
+        The design; its response does not matter.
+    estimate : (m,) array
+        Whitened coordinates of the design's own estimates.
+    """
+
+    criterion: ProfiledCriterion
+    estimate: Vector
+
+    batch = FEW
+
+    def _criterion(self, y: Vector) -> ProfiledCriterion:
+        """The criterion of one standardized response (n,)."""
+        matrices = self.criterion.matrices
+        raw = y if matrices.weights is None else y / np.sqrt(matrices.weights)
+        return self.criterion.with_response(
+            raw if matrices.offset is None else raw + matrices.offset
+        )
+
+    def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
+        """Fit standardized responses, which must show all rows; see `Engine`."""
+        start = self.criterion.to_theta(lifted(self.criterion, self.estimate))
+        return Replicates.concatenate([self._one(column, start, df) for column in y.T])
+
+    def _one(self, y: Vector, start: Vector, df: bool) -> Replicates:
+        criterion = self._criterion(y)
+        optimum = minimize(criterion, start=start)
+        fit = Fit.at(criterion.matrices.formula, criterion, optimum)
+        freedom = Satterthwaite.of(fit).df(np.eye(len(fit.beta))) if df else np.empty(0)
+        return Replicates(
+            fit.theta[None],
+            np.array([fit.sigma]),
+            fit.beta[None],
+            np.sqrt(np.diag(fit.vcov))[None],
+            freedom[None],
+            np.array([optimum.value]),
+            np.array([optimum.converged]),
+            np.array([fit.is_singular()]),
+        )
+
+    def score(self, y: Matrix, hidden: Vector) -> Matrix:
+        """Statistics (r, d) that the score at the design's own estimates is linear in."""
+        return np.array([self._score(self._criterion(column)) for column in y.T])
+
+    def _score(self, criterion: ProfiledCriterion) -> Vector:
+        problem = criterion.problem
+        solution = criterion.pls.solution(criterion.factors(self.estimate))
+        terms = list(zip(problem.matrices.terms, problem.term_columns, strict=True))
+        residual = problem.y - problem.X @ solution.beta
+        for (term, Z), b in zip(terms, solution.effects, strict=True):
+            residual = residual - np.einsum("ij,ij->i", Z, b[term.codes])
+        blocks = []
+        for term, Z in terms:
+            v = sum_by(Z.T * residual, term.codes, term.n_levels)  # Z'V^-1(y - X beta)
+            blocks.append((v @ v.T).ravel())
+        scale = problem.scale
+        size = np.append(np.concatenate(blocks), solution.terms.pwrss) * scale**2
+        beta = problem.beta0 + scale * np.linalg.solve(problem.T, solution.beta)
+        return np.concatenate([size, beta])
+
+
+def lifted(criterion: ProfiledCriterion, x: Vector) -> Vector:
+    """Whitened coordinates off the boundary, where every response would be stationary."""
+    return np.where(criterion.lower == 0.0, np.maximum(x, 0.1), x)
+
+
+def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None = None) -> Engine:
+    """The batched engine where the design's components are small, else one by one.
+
+    Parameters
+    ----------
+    criterion : ProfiledCriterion
+        The design.
+    estimate : (m,) array
+        Whitened coordinates to start from.
+    rows : Rows, optional
+        Its rows compressed; all rows by default. One by one, all rows are needed.
+    """
+    everything = rows_of(criterion.problem)
+    lockstep = Lockstep.build(criterion, everything if rows is None else rows)
+    return OneByOne(criterion, estimate) if lockstep is None else Batched(lockstep, estimate)
+
+
+# Many responses -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class ManyFits:
+    """Fits of one design to many responses, one row each.
+
+    Attributes
+    ----------
+    theta, fixef, std_error, df : DataFrame
+        Covariance parameters (lme4's scale), fixed effects, their standard errors and
+        Satterthwaite's degrees of freedom (no columns if not asked for).
+    sigma, criterion : Series
+        Residual standard deviations; REML criteria or deviances.
+    converged, singular : Series of bool
+        Verdicts.
+    """
+
+    theta: pd.DataFrame
+    fixef: pd.DataFrame
+    std_error: pd.DataFrame
+    df: pd.DataFrame
+    sigma: pd.Series[float]
+    criterion: pd.Series[float]
+    converged: pd.Series[bool]
+    singular: pd.Series[bool]
+
+    @property
+    def tvalues(self) -> pd.DataFrame:
+        """Fixed effects over their standard errors."""
+        return self.fixef / self.std_error
+
+    @property
+    def pvalues(self) -> pd.DataFrame:
+        """Two-sided p-values of the fixed effects, from t with `df` degrees of freedom."""
+        from scipy.stats import t
+
+        values = 2.0 * t.sf(self.tvalues.abs(), self.df)
+        return pd.DataFrame(values, index=self.fixef.index, columns=self.fixef.columns)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Everything side by side.
+
+        Returns
+        -------
+        DataFrame
+            ``criterion, converged, singular, sigma``; theta as ``theta Subject.Days``; for each
+            fixed effect its name, ``se Days``, ``t Days``, ``df Days``.
+        """
+        parts = [self.theta.add_prefix("theta "), self.fixef, self.std_error.add_prefix("se ")]
+        parts += [self.tvalues.add_prefix("t "), self.df.add_prefix("df ")]
+        flags = pd.DataFrame(
+            {
+                "criterion": self.criterion,
+                "converged": self.converged,
+                "singular": self.singular,
+                "sigma": self.sigma,
+            }
+        )
+        return pd.concat([flags, *parts], axis=1)
+
+    def __len__(self) -> int:
+        return len(self.sigma)
+
+    def __repr__(self) -> str:
+        singular, failed = int(self.singular.sum()), int((~self.converged).sum())
+        return f"{len(self)} fits of one design: {singular} singular, {failed} not converged."
+
+
+def refit_many(m: HasFit, Y: Any, *, df: bool = True) -> ManyFits:
+    """Fit one model to many responses.
+
+    Designs whose levels fall into small components are fitted in batches, all responses advancing
+    together; others one by one. Missing values are allowed: responses with the same pattern are
+    fitted together.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        A fit of the model; its estimates are where every response starts.
+    Y : (n, r) array or table
+        Responses in columns, for the rows used or for all rows that ``subset`` selects.
+    df : bool, default True
+        Whether to compute Satterthwaite's degrees of freedom.
+
+    Returns
+    -------
+    ManyFits
+        With tables by response, and ``to_frame()``.
+
+    Raises
+    ------
+    DataError
+        Y has other rows, infinite values, columns that are missing altogether, or so many missing
+        values that the model is no longer determined; the message names the columns.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> fits = lmm.refit_many(m, m.simulate(100, seed=1))
+    >>> fits.fixef.shape
+    (100, 2)
+    """
+    fit = m.fit
+    names, values = _responses(fit.matrices.frame, Y)
+    patterns = list(_patterns(fit.matrices, names, values))
+    parts, order = [], []
+    for kept, columns in patterns:
+        part = fit if kept.all() else _without(fit, kept)
+        parts.append(
+            _fitted(
+                engine_for(part.criterion, part.optimum.x),
+                part.matrices,
+                values[np.ix_(kept, columns)],
+                df,
+            )
+        )
+        order.append(columns)
+    back = np.argsort(np.concatenate(order))
+    return _labelled(fit.matrices, names, Replicates.concatenate(parts), back)
+
+
+def _responses(frame: Frame, Y: Any) -> tuple[pd.Index, Matrix]:
+    """Names of the responses and their values at the rows used, (n, r)."""
+    if isinstance(Y, np.ndarray):
+        values = Y[:, None] if Y.ndim == 1 else Y
+        names: pd.Index = pd.RangeIndex(values.shape[-1])
+    else:
+        table = Table.of(Y)
+        names = pd.Index(table.names)
+        values = np.column_stack([table.series(name) for name in table.names])
+    values = values.astype(np.float64)
+    if len(values) == len(frame.selected):
+        values = values[np.searchsorted(frame.selected, frame.rows)]
+    if values.ndim != 2 or len(values) != frame.n:
+        sizes = " or ".join(map(str, dict.fromkeys((frame.n, len(frame.selected)))))
+        raise DataError(
+            f"Y has shape {values.shape}, but the model has {sizes} rows: responses are columns."
+        )
+    if values.shape[1] == 0:
+        raise DataError("Y has no columns: give at least one response.")
+    _refuse(np.isinf(values).any(axis=0), names, "have infinite values")
+    _refuse(np.isnan(values).all(axis=0), names, "are missing altogether")
+    return names, values
+
+
+def _refuse(bad: np.ndarray, names: pd.Index, fault: str) -> None:
+    if bad.any():
+        shown = ", ".join(map(str, names[bad][:5])) + (", ..." if bad.sum() > 5 else "")
+        raise DataError(f"{int(bad.sum())} responses {fault}: {shown}. Leave them out of Y.")
+
+
+def _patterns(
+    matrices: ModelMatrices, names: pd.Index, values: Matrix
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows observed (n,) and the columns (r_i,) that share them, checked before any computing."""
+    observed = ~np.isnan(values.T)
+    packed = np.packbits(observed, axis=1)
+    incomplete = np.flatnonzero(~observed.all(axis=1))
+    _, which = np.unique(packed[incomplete], axis=0, return_inverse=True)
+    groups = [incomplete[which.ravel() == i] for i in range(1 + which.max(initial=-1))]
+    complete = np.flatnonzero(observed.all(axis=1))
+    for columns in [complete, *groups] if len(complete) else groups:
+        kept = observed[columns[0]]
+        lost = len(matrices.X[kept]) <= matrices.p or (
+            matrices.p > 0 and np.linalg.matrix_rank(matrices.X[kept]) < matrices.p
+        )
+        single = any(len(np.unique(term.codes[kept])) < 2 for term in matrices.terms)
+        if lost or single:
+            fault = "fixed effects that are not determined" if lost else "a single level"
+            _refuse(np.isin(np.arange(len(names)), columns), names, f"leave {fault}")
+        _refuse_exact(matrices, names, values, kept, columns)
+        yield kept, columns
+
+
+def _refuse_exact(
+    matrices: ModelMatrices,
+    names: pd.Index,
+    values: Matrix,
+    kept: np.ndarray,
+    columns: np.ndarray,
+) -> None:
+    """Refuse responses in which the fixed effects leave no variation."""
+    y = values[np.ix_(kept, columns)]
+    if matrices.offset is not None:
+        y = y - matrices.offset[kept, None]
+    Q = np.linalg.qr(matrices.X[kept])[0]
+    left = np.linalg.norm(y - Q @ (Q.T @ y), axis=0)
+    exact = left <= 1e-12 * np.linalg.norm(y, axis=0)
+    bad = np.isin(np.arange(len(names)), columns[exact])
+    _refuse(bad, names, "are fitted exactly by the fixed effects")
+
+
+def _without(fit: Fit, kept: np.ndarray) -> Fit:
+    """The fit's design on some of its rows, at the same estimates."""
+    matrices = fit.matrices
+    part = dataclasses.replace(
+        matrices,
+        y=matrices.y[kept],
+        X=matrices.X[kept],
+        terms=tuple(_term_without(term, kept) for term in matrices.terms),
+        weights=None if matrices.weights is None else matrices.weights[kept],
+        offset=None if matrices.offset is None else matrices.offset[kept],
+    )
+    criterion = ProfiledCriterion(part, fit.criterion.reml)
+    optimum = dataclasses.replace(fit.optimum, x=criterion.to_x(fit.theta))
+    return dataclasses.replace(fit, criterion=criterion, optimum=optimum)
+
+
+def _term_without(term: ReTerm, kept: np.ndarray) -> ReTerm:
+    present, codes = np.unique(term.codes[kept], return_inverse=True)
+    return dataclasses.replace(term, levels=term.levels[present], codes=codes, Z=term.Z[kept])
+
+
+def _fitted(engine: Engine, matrices: ModelMatrices, values: Matrix, df: bool) -> Replicates:
+    """Fit raw responses (n, r) in batches of bounded memory."""
+    parts = []
+    with blas_threads(0):
+        for start in range(0, values.shape[1], engine.batch):
+            y = values[:, start : start + engine.batch]
+            if matrices.offset is not None:
+                y = y - matrices.offset[:, None]
+            if matrices.weights is not None:
+                y = y * np.sqrt(matrices.weights)[:, None]
+            parts.append(engine.replicates(y, np.zeros(y.shape[1]), df=df))
+    return Replicates.concatenate(parts)
+
+
+def _labelled(
+    matrices: ModelMatrices, names: pd.Index, fits: Replicates, order: Sequence[int] | np.ndarray
+) -> ManyFits:
+    """Tables in the order of the responses."""
+    fixed = list(matrices.fixed.names)
+
+    def table(values: Matrix, columns: Sequence[str]) -> pd.DataFrame:
+        width = values.shape[1]
+        return pd.DataFrame(values[order], index=names, columns=list(columns)[:width])
+
+    return ManyFits(
+        table(fits.theta, matrices.theta_names),
+        table(fits.beta, fixed),
+        table(fits.std_error, fixed),
+        table(fits.df, fixed),
+        pd.Series(fits.sigma[order], index=names),
+        pd.Series(fits.criterion[order], index=names),
+        pd.Series(fits.converged[order], index=names),
+        pd.Series(fits.singular[order], index=names),
+    )

@@ -1,0 +1,380 @@
+"""Power by simulation: how often a test finds an effect of a given size, by size of the study."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm._threads import blas_threads
+from lmm._types import IntVector, Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.design import build_matrices
+from lmm.design.frame import Table
+from lmm.design.matrices import ModelMatrices, ReTerm
+from lmm.errors import DataError, nearest
+from lmm.formula import Formula, parse_formula
+from lmm.inference.resample.bootstrap import Simulator
+from lmm.inference.resample.many import Batched, HasFit, engine_for
+from lmm.inference.resample.replicates import Replicates
+from lmm.inference.resample.rows import compressed, rows_of
+
+__all__ = ["Power", "StudyDesign", "power"]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyDesign:
+    """A study that is planned: its rows and the parameters assumed, no response yet.
+
+    Parameters
+    ----------
+    formula : str or Formula
+        Such as ``"y ~ time + (time | id)"``.
+    data : table
+        The rows of the study; the response may be absent.
+    beta : (p,) array or mapping
+        Fixed effects, in the order of the model matrix's columns or by name.
+    theta : (m,) array
+        Covariance parameters, lme4's scale: relative to sigma.
+    sigma : float
+        Residual standard deviation.
+
+    Raises
+    ------
+    DataError
+        The data do not suit the formula.
+    ValueError
+        A parameter has the wrong length; the message names the parameters.
+
+    Examples
+    --------
+    >>> rows = {"id": np.repeat(np.arange(20), 5).astype(str), "time": np.tile(np.arange(5.0), 20)}
+    >>> study = StudyDesign("y ~ time + (1 | id)", rows, beta=[0, 0.2], theta=[1], sigma=1)
+    >>> study.matrices.n
+    100
+    """
+
+    formula: str | Formula
+    data: Any
+    beta: Any
+    theta: Any
+    sigma: float
+    matrices: ModelMatrices = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        formula = parse_formula(self.formula)
+        table = Table.of(self.data)
+        frame = pd.DataFrame({name: table.series(name) for name in table.names})
+        frame[formula.response] = 0.0
+        matrices = build_matrices(formula, frame)
+        object.__setattr__(self, "matrices", matrices)
+        names = matrices.fixed.names
+        beta = self.beta
+        if isinstance(beta, Mapping):
+            for name in beta:
+                if name not in names:
+                    raise ValueError(f"beta has no place for {name!r}.{nearest(name, names)}")
+            beta = [beta.get(name, 0.0) for name in names]
+        object.__setattr__(self, "beta", _vector("beta", beta, names))
+        object.__setattr__(self, "theta", _vector("theta", self.theta, matrices.theta_names))
+        if not self.sigma > 0.0:
+            raise ValueError(f"sigma must be positive, not {self.sigma!r}.")
+
+
+def _vector(name: str, values: Any, names: Sequence[str]) -> Vector:
+    values = np.atleast_1d(np.asarray(values, dtype=float))
+    if values.shape != (len(names),):
+        raise ValueError(
+            f"{name} has shape {values.shape}, but the model has {len(names)}: {', '.join(names)}."
+        )
+    return np.asarray(values)
+
+
+@dataclass(frozen=True, eq=False)
+class Power:
+    """Estimated power.
+
+    Attributes
+    ----------
+    table : DataFrame
+        A row per size of the study: the size, ``power``, the limits ``lower`` and ``upper`` of its
+        95 % interval (Clopper & Pearson, 1934), ``nsim``, ``singular`` and ``failed`` fits.
+    effect : str
+        What was tested.
+    value : tuple of float
+        Its true coefficients.
+    test : str
+        How.
+    alpha : float
+        Level of the test.
+    """
+
+    table: pd.DataFrame
+    effect: str
+    value: tuple[float, ...]
+    test: str
+    alpha: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table."""
+        return self.table.copy()
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{value:.4g}" for value in self.value)
+        head = f"Power for {self.effect} = {values} ({self.test}, alpha = {self.alpha:g})"
+        return f"{head}\n{self.table.to_string()}"
+
+
+def power(
+    m: HasFit | StudyDesign,
+    effect: str,
+    nsim: int = 1000,
+    *,
+    value: float | Sequence[float] | None = None,
+    along: Mapping[str, Sequence[int]] | None = None,
+    alpha: float = 0.05,
+    seed: int | None = None,
+) -> Power:
+    """Estimate the power to detect an effect, by simulating and refitting.
+
+    A single coefficient is tested by t with Satterthwaite's degrees of freedom, a term with several
+    by the likelihood ratio against the model without it, whose critical value is simulated too: in
+    small studies that of chi-square rejects too often. All refits advance together in batches where
+    the design allows it (`lmm.refit_many`).
+
+    Parameters
+    ----------
+    m : LinearMixedModel or StudyDesign
+        A pilot fit, whose design and parameters are used, or a planned study.
+    effect : str
+        Name of a coefficient or of a fixed term.
+    nsim : int
+        Simulated studies per size.
+    value : float or sequence of float, optional
+        True value of the effect; by default that of `m`.
+    along : mapping, optional
+        A grouping factor and its numbers of levels, such as ``{"Subject": [10, 20, 40]}``: rows of
+        existing levels are copied in turn, levels nested in them too.
+    alpha : float
+        Level of the test.
+    seed : int, optional
+        Seed of the random numbers.
+
+    Returns
+    -------
+    Power
+
+    Raises
+    ------
+    ValueError
+        `nsim` is below 1, `alpha` is not between 0 and 1, the effect or the factor is unknown, or
+        `value` has the wrong length.
+    DataError
+        The design cannot be fitted with so few levels.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> p = lmm.power(m, "Days", 500, value=5.0, along={"Subject": [6, 12, 24]}, seed=1)
+    >>> bool(p.table["power"].is_monotonic_increasing)
+    True
+    """
+    if nsim < 1:
+        raise ValueError(f"nsim must be at least 1, not {nsim!r}.")
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"alpha must be between 0 and 1, not {alpha!r}.")
+    if isinstance(m, StudyDesign):
+        matrices, theta, beta, sigma = m.matrices, m.theta, m.beta, m.sigma
+        reml = matrices.p > 0
+    else:
+        fit = m.fit
+        matrices, theta, beta, sigma, reml = fit.matrices, fit.theta, fit.beta, fit.sigma, fit.reml
+    columns = _columns(matrices, effect)
+    beta = beta.copy()
+    if value is not None:
+        beta[columns] = _vector("value", value, [matrices.fixed.names[j] for j in columns])
+    group, sizes = _sizes(matrices, along)
+    streams = np.random.SeedSequence(seed).spawn(len(sizes))
+    rows = []
+    for size, stream in zip(sizes, streams, strict=True):
+        design = matrices if size is None else extended(matrices, group, size)
+        trial = _Trial(design, reml, theta, beta, float(sigma), columns)
+        found, fits = trial.run(nsim, stream, alpha)
+        rows.append({group: size} if size is not None else {})
+        rows[-1] |= _row(found, fits)
+    table = pd.DataFrame(rows)
+    if along is not None:
+        table = table.set_index(group)
+    test = "t, Satterthwaite" if len(columns) == 1 else "likelihood ratio, simulated null"
+    return Power(table, effect, tuple(beta[columns].tolist()), test, alpha)
+
+
+def _columns(matrices: ModelMatrices, effect: str) -> IntVector:
+    """Columns of X of a coefficient or a term."""
+    fixed = matrices.fixed
+    if effect in fixed.names:
+        return np.array([list(fixed.names).index(effect)])
+    if effect in fixed.term_labels:
+        return np.flatnonzero(np.asarray(fixed.assign) == list(fixed.term_labels).index(effect) + 1)
+    known = dict.fromkeys([*fixed.names, *fixed.term_labels])
+    raise ValueError(f"The model has no fixed effect {effect!r}.{nearest(effect, known)}")
+
+
+def _sizes(
+    matrices: ModelMatrices, along: Mapping[str, Sequence[int]] | None
+) -> tuple[str, list[int | None]]:
+    if along is None:
+        return "", [None]
+    groups = list(dict.fromkeys(term.group for term in matrices.terms))
+    if len(along) != 1:
+        raise ValueError(f"along must name one grouping factor, not {len(along)}.")
+    ((group, sizes),) = along.items()
+    if group not in groups:
+        raise ValueError(f"The model has no grouping factor {group!r}.{nearest(group, groups)}")
+    if any(size < 2 for size in sizes):
+        raise ValueError(f"{group} must have at least 2 levels, not {min(sizes)}.")
+    return group, [int(size) for size in sizes]
+
+
+def _row(found: np.ndarray, fits: Replicates) -> dict[str, Any]:
+    """Power with its Clopper-Pearson interval, and what happened to the fits."""
+    from scipy.special import betaincinv
+
+    hits, n = int(found.sum()), len(found)
+    return {
+        "power": hits / n,
+        "lower": float(betaincinv(hits, n - hits + 1, 0.025)) if hits else 0.0,
+        "upper": float(betaincinv(hits + 1, n - hits, 0.975)) if hits < n else 1.0,
+        "nsim": n,
+        "singular": int(fits.singular.sum()),
+        "failed": int((~fits.converged).sum()),
+    }
+
+
+def extended(matrices: ModelMatrices, group: str, size: int) -> ModelMatrices:
+    """A design with another number of levels of one grouping factor.
+
+    New level i has the rows of level ``i mod l``. Factors nested in the group get new levels in
+    every copy; others keep theirs.
+
+    Parameters
+    ----------
+    matrices : ModelMatrices
+        The design.
+    group : str
+        Grouping factor.
+    size : int
+        Its number of levels.
+    """
+    own = next(term for term in matrices.terms if term.group == group)
+    by_level = np.argsort(own.codes, kind="stable")
+    parts = np.split(by_level, np.cumsum(np.bincount(own.codes, minlength=own.n_levels))[:-1])
+    sources = [parts[i % own.n_levels] for i in range(size)]
+    rows = np.concatenate(sources)
+    level = np.repeat(np.arange(size), [len(part) for part in sources])
+    terms = tuple(_copied(term, own, rows, level, level // own.n_levels) for term in matrices.terms)
+    return dataclasses.replace(
+        matrices,
+        y=matrices.y[rows],
+        X=matrices.X[rows],
+        terms=terms,
+        weights=None if matrices.weights is None else matrices.weights[rows],
+        offset=None if matrices.offset is None else matrices.offset[rows],
+    )
+
+
+def _copied(
+    term: ReTerm, own: ReTerm, rows: IntVector, level: IntVector, copy: IntVector
+) -> ReTerm:
+    """A term on copied rows."""
+    codes = term.codes[rows]
+    if term.group == own.group:
+        codes = level
+    elif len(np.unique(np.stack([term.codes, own.codes]), axis=1).T) == term.n_levels:  # nested
+        codes = codes + copy * term.n_levels
+    present, codes = np.unique(codes, return_inverse=True)
+    return dataclasses.replace(term, levels=present.astype(str), codes=codes, Z=term.Z[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """Studies of one size: a design with its true parameters, and the columns tested."""
+
+    matrices: ModelMatrices
+    reml: bool
+    theta: Vector
+    beta: Vector
+    sigma: float
+    columns: IntVector
+
+    def run(
+        self, nsim: int, stream: np.random.SeedSequence, alpha: float
+    ) -> tuple[np.ndarray, Replicates]:
+        """Whether each simulated study rejects, and its fits."""
+        from scipy.special import stdtrit
+
+        rng = np.random.default_rng(stream)
+        # The response only has to be one that the fixed effects do not fit exactly.
+        matrices = dataclasses.replace(self.matrices, y=rng.standard_normal(self.matrices.n))
+        self._check(matrices)
+        with blas_threads(0):
+            if len(self.columns) == 1:
+                fits = self._fits(matrices, nsim, rng)
+                j = self.columns[0]
+                t = np.abs(fits.beta[:, j] / fits.std_error[:, j])
+                return np.asarray(t > stdtrit(fits.df[:, j], 1.0 - 0.5 * alpha)), fits
+            null = self.beta.copy()
+            null[self.columns] = 0.0
+            without, _ = self._ratios(matrices, null, nsim, rng)
+            ratios, fits = self._ratios(matrices, self.beta, nsim, rng)
+            return np.asarray(ratios > np.quantile(without, 1.0 - alpha)), fits
+
+    def _fits(self, matrices: ModelMatrices, nsim: int, rng: np.random.Generator) -> Replicates:
+        """Fits of simulated studies, with degrees of freedom."""
+        criterion = ProfiledCriterion(matrices, self.reml)
+        x = criterion.to_x(self.theta)
+        rows = rows_of(criterion.problem)
+        fewer = compressed(rows)
+        engine = engine_for(criterion, x, fewer)
+        shown = fewer if isinstance(engine, Batched) else rows
+        simulator = Simulator.parametric(criterion, shown, x, self.beta, self.sigma)
+        sizes = _batches(nsim, engine.batch)
+        return Replicates.concatenate(
+            [engine.replicates(*simulator.draw(rng, size), df=True) for size in sizes]
+        )
+
+    def _ratios(
+        self, matrices: ModelMatrices, beta: Vector, nsim: int, rng: np.random.Generator
+    ) -> tuple[Vector, Replicates]:
+        """Likelihood-ratio statistics of simulated studies, and the larger model's fits."""
+        criterion = ProfiledCriterion(matrices, reml=False)
+        x = criterion.to_x(self.theta)
+        large = engine_for(criterion, x)
+        X = np.delete(matrices.X, self.columns, axis=1)
+        small = engine_for(ProfiledCriterion(dataclasses.replace(matrices, X=X), False), x)
+        simulator = Simulator.parametric(criterion, rows_of(criterion.problem), x, beta, self.sigma)
+        ratios, parts = [], []
+        for size in _batches(nsim, large.batch):
+            drawn = simulator.draw(rng, size)
+            parts.append(large.replicates(*drawn))
+            ratios.append(small.replicates(*drawn).criterion - parts[-1].criterion)
+        return np.concatenate(ratios), Replicates.concatenate(parts)
+
+    def _check(self, matrices: ModelMatrices) -> None:
+        for term in matrices.terms:
+            if term.n_levels >= matrices.n and term.size == 1:
+                raise DataError(
+                    f"{term.group} has as many levels as there are rows ({matrices.n}): its random "
+                    "effects cannot be told from the residuals."
+                )
+        if matrices.n <= matrices.p:
+            raise DataError(f"{matrices.n} rows cannot determine {matrices.p} fixed effects.")
+
+
+def _batches(nsim: int, batch: int) -> list[int]:
+    return [min(batch, nsim - start) for start in range(0, nsim, batch)]

@@ -1,0 +1,82 @@
+"""Rows of a problem, equal ones once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from lmm._types import IntVector, Matrix
+from lmm.pls import Problem
+
+# Rows are compressed if that leaves fewer than one in so many.
+WORTHWHILE = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Standardized rows of a design: what `Lockstep` is made of.
+
+    Attributes
+    ----------
+    X : (n, p) array
+        Fixed-effects columns, orthonormal.
+    Z : tuple of (n, k_i) arrays
+        Whitened columns of each term.
+    codes : tuple of (n,) int arrays
+        Level of each row, per term.
+    hidden : int
+        Degrees of freedom of residuals that no row shows (see `compressed`).
+    """
+
+    X: Matrix
+    Z: tuple[Matrix, ...]
+    codes: tuple[IntVector, ...]
+    hidden: int
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.X)
+
+    def Zt(self, n_levels: Sequence[int]) -> sparse.csr_array:
+        """Z' (q, n), term by term, level by level."""
+        blocks = []
+        for Z, codes, levels in zip(self.Z, self.codes, n_levels, strict=True):
+            n, k = Z.shape
+            places = (codes[:, None].astype(np.int64) * k + np.arange(k)).ravel()
+            starts = np.arange(0, n * k + 1, k)
+            blocks.append(sparse.csc_array((Z.ravel(), places, starts), shape=(levels * k, n)))
+        return sparse.csr_array(sparse.vstack(blocks, format="csr"))
+
+
+def rows_of(problem: Problem) -> Rows:
+    """All rows of a problem."""
+    terms = problem.matrices.terms
+    return Rows(problem.X, problem.term_columns, tuple(term.codes for term in terms), 0)
+
+
+def compressed(rows: Rows) -> Rows:
+    """Fewer rows with the same cross-products, if levels have many rows each.
+
+    Rows that share their levels in every term are turned by an orthogonal matrix so that
+    ``[Z_i X_i]`` is triangular: below K + p of them, only noise is left, which is counted in
+    `hidden`. Normal responses of the new rows and a chi-square for the hidden ones have the same
+    joint distribution of all sufficient statistics.
+    """
+    cells, cell = np.unique(np.stack(rows.codes, axis=1), axis=0, return_inverse=True)
+    widths = [Z.shape[1] for Z in rows.Z]
+    both = np.hstack([*rows.Z, rows.X])
+    members = np.split(
+        np.argsort(cell.ravel(), kind="stable"), np.cumsum(np.bincount(cell.ravel()))[:-1]
+    )
+    kept = sum(min(len(part), both.shape[1]) for part in members)
+    if WORTHWHILE * kept > rows.n:
+        return rows
+    turned = [np.linalg.qr(both[part], mode="r") for part in members]
+    owner = np.repeat(np.arange(len(cells)), [len(part) for part in turned])
+    *Z, X = np.split(np.vstack(turned), np.cumsum(widths), axis=1)
+    codes = tuple(cells[owner, i] for i in range(len(widths)))
+    return Rows(X, tuple(Z), codes, rows.n - len(owner))

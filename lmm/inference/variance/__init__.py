@@ -1,0 +1,1 @@
+"""Variance parameters: intervals, likelihood-ratio tests, parts of the variance."""

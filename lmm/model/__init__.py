@@ -1,0 +1,5 @@
+"""Fitted models: labels and thin methods over a `Fit`, by topic."""
+
+from lmm.model.linear import LinearMixedModel
+
+__all__ = ["LinearMixedModel"]

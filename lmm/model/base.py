@@ -1,0 +1,214 @@
+"""What every fitted mixed model holds: its fit as arrays, its call, its warnings."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import Matrix, Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.design import DEFAULT_CONTROL
+from lmm.errors import LmmWarning
+from lmm.fit import Fit, verdict
+from lmm.formula import Formula
+from lmm.optimize import Optimum, Report, minimize, silent
+from lmm.request import NO_CALL, Call, refuse
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+
+__all__ = ["MixedModel"]
+
+
+@dataclass(frozen=True, eq=False)
+class MixedModel:
+    """A fitted mixed model: estimates as arrays.
+
+    Attributes
+    ----------
+    fit : Fit
+        Estimates as arrays.
+    call : Call
+        Data and arguments as given.
+    warnings : tuple of LmmWarning
+        What was warned of while fitting.
+    """
+
+    fit: Fit
+    call: Call
+    warnings: tuple[LmmWarning, ...]
+
+    @classmethod
+    def estimate(
+        cls,
+        criterion: ProfiledCriterion,
+        call: Call,
+        *,
+        start: Vector | None = None,
+        report: Report = silent,
+    ) -> Self:
+        """Minimize a criterion, gather the fit and warn of what is wrong with it.
+
+        Parameters
+        ----------
+        criterion : ProfiledCriterion
+            What to minimize; its matrices name the formula.
+        call : Call
+            Data and arguments, among them the optimizer and the checks.
+        start : (m,) array, optional
+            Starting theta, lme4's scale.
+        report : callable, optional
+            Called as ``report(count, value, x)`` after each evaluation.
+        """
+        optimizer = call.arguments.get("optimizer", "auto")
+        model = cls.at(criterion, minimize(criterion, optimizer, start=start, report=report), call)
+        for note in model.warnings:
+            warnings.warn(note, stacklevel=3)
+        return model
+
+    @classmethod
+    def at(cls, criterion: ProfiledCriterion, optimum: Optimum, call: Call = NO_CALL) -> Self:
+        """Model at an optimum: the last of the modular steps (lme4's ``mkMerMod``).
+
+        Parameters
+        ----------
+        criterion : ProfiledCriterion
+            What was minimized.
+        optimum : Optimum
+            Where it ended, from `lmm.minimize`.
+        call : Call, optional
+            Data and arguments; without them the model cannot be updated or saved.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> matrices = lmm.build_matrices("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> criterion = lmm.ProfiledCriterion(matrices)
+        >>> m = lmm.LinearMixedModel.at(criterion, lmm.minimize(criterion))
+        >>> round(m.sigma, 2)
+        49.51
+        """
+        fit = Fit.at(criterion.matrices.formula, criterion, optimum)
+        control = call.arguments.get("control") or DEFAULT_CONTROL
+        return cls(fit, call, (*criterion.matrices.notes, *verdict(fit, control)))
+
+    @property
+    def formula(self) -> Formula:
+        """The parsed formula; ``str()`` gives R's text."""
+        return self.fit.formula
+
+    @property
+    def theta(self) -> Vector:
+        """Covariance parameters (m,), lme4's order."""
+        return self.fit.theta
+
+    @property
+    def beta(self) -> Vector:
+        """Fixed effects, (p,)."""
+        return self.fit.beta
+
+    @property
+    def u(self) -> Vector:
+        """Spherical random effects, (q,)."""
+        return self.fit.u
+
+    @property
+    def b(self) -> Vector:
+        """Random effects (q,), term by term and level by level."""
+        return np.concatenate([effect.ravel() for effect in self.fit.b])
+
+    @property
+    def X(self) -> Matrix:
+        """Fixed-effects model matrix, (n, p)."""
+        return self.fit.matrices.X
+
+    @property
+    def y(self) -> Vector:
+        """Response, (n,)."""
+        return self.fit.matrices.y
+
+    @property
+    def Zt(self) -> sparse.csc_array:
+        """Transposed random-effects model matrix, (q, n) sparse."""
+        return self.fit.matrices.Zt
+
+    @property
+    def Z(self) -> sparse.csr_array:
+        """Random-effects model matrix, (n, q) sparse."""
+        return self.Zt.T
+
+    @cached_property
+    def Lambdat(self) -> sparse.csc_array:
+        """Transposed relative covariance factor, (q, q) sparse upper triangular."""
+        return self.fit.matrices.Lambdat(self.theta)
+
+    @property
+    def Lambda(self) -> sparse.csr_array:
+        """Relative covariance factor, (q, q) sparse lower triangular."""
+        return self.Lambdat.T
+
+    @property
+    def weights(self) -> Vector:
+        """Prior weights (n,), ones when none were given."""
+        weights = self.fit.matrices.weights
+        return np.ones(self.nobs) if weights is None else weights
+
+    @property
+    def offset(self) -> Vector:
+        """Offset (n,), zeros when none was given."""
+        offset = self.fit.matrices.offset
+        return np.zeros(self.nobs) if offset is None else offset
+
+    @property
+    def nobs(self) -> int:
+        """Number of observations used."""
+        return self.fit.matrices.n
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Number of levels of each grouping factor, lme4's order."""
+        return {term.group: term.n_levels for term in self.fit.matrices.terms}
+
+    @property
+    def flist(self) -> dict[str, pd.Categorical]:
+        """Grouping factors as used, (n,) each."""
+        return {
+            term.group: pd.Categorical.from_codes(term.codes, categories=pd.Index(term.levels))
+            for term in self.fit.matrices.terms
+        }
+
+    @property
+    def optimum(self) -> Optimum:
+        """How the optimization ended, with its certificate."""
+        return self.fit.optimum
+
+    @property
+    def converged(self) -> bool:
+        """Whether a verified optimum was reached."""
+        return self.fit.optimum.converged
+
+    @property
+    def data_name(self) -> str | None:
+        """Name of the data, where they have one (``data.attrs["name"]``)."""
+        return self.call.data_name
+
+    @property
+    def data(self) -> Any:
+        """The data as given.
+
+        Raises
+        ------
+        TypeError
+            The model was put together from its parts, without data.
+        """
+        return refuse() if self.call is NO_CALL else self.call.data
+
+    def _by_row(self, values: Vector) -> pd.Series[float]:
+        frame = self.fit.matrices.frame
+        return pd.Series(frame.pad(values), index=frame.labels, dtype=float)

@@ -1,0 +1,269 @@
+"""Predictions, simulations, and the same model for other data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import Vector
+from lmm.formula import Formula, update_formula
+from lmm.model.estimates import Estimates
+from lmm.request import check_names
+
+if TYPE_CHECKING:
+    from lmm.model.linear import LinearMixedModel
+    from lmm.report.printed import AnovaTable
+
+
+__all__ = ["Changes"]
+
+
+class Changes(Estimates):
+    """Prediction, simulation, refits and updates."""
+
+    def predict(
+        self,
+        newdata: Any = None,
+        re_form: str | Formula | None = None,
+        allow_new_levels: bool = False,
+        *,
+        random_only: bool = False,
+        se: bool = False,
+        interval: str | None = None,
+        level: float = 0.95,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Predict the response for the rows of the fit, or for new rows.
+
+        Parameters
+        ----------
+        newdata : table, optional
+            pandas, polars or pyarrow table, or dict of arrays. Rows with missing values are
+            predicted as NaN.
+        re_form : str or Formula, optional
+            Random effects to condition on: all of them (None), none (``"~0"``), or those of a
+            formula such as ``"~ (1 | Subject)"``.
+        allow_new_levels : bool
+            Whether levels that the model was not fitted to, or missing ones, are predicted with
+            random effects of zero. Their variance is that of a new random effect.
+        random_only : bool
+            Whether to leave out the fixed effects and the offset.
+        se : bool
+            Whether to add standard errors.
+        interval : {"confidence", "prediction"}, optional
+            Add limits for the mean given the random effects, or for a new observation.
+            Random effects that `re_form` leaves out count as those of a new level in the latter.
+        level : float
+            Coverage of the interval.
+
+        Returns
+        -------
+        Series, or DataFrame with columns ``fit se [lower upper]``
+
+        Raises
+        ------
+        DataError
+            A column is missing, or a factor has an unknown level.
+
+        Notes
+        -----
+        Standard errors include the uncertainty of the fixed effects, that of the random effects
+        and their covariance (`lmm.joint`); the covariance parameters are taken as known, as in
+        lme4. Intervals allow for their estimation too, by Prasad and Rao's correction and a t
+        quantile with Satterthwaite's degrees of freedom (`lmm.predict`), so that they are wider.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> rows = {"Days": [0, 9], "Subject": ["308", "new"]}
+        >>> m.predict(rows, allow_new_levels=True, se=True).round(3)
+               fit      se
+        0  253.664  12.255
+        1  345.611  61.966
+        """
+        from lmm.predict import predict
+
+        result = predict(
+            self.fit,
+            newdata,
+            re_form,
+            allow_new_levels=allow_new_levels,
+            random_only=random_only,
+            se=se,
+            interval=interval,
+            level=level,
+            offset=None if newdata is None else self.call.offset_for(newdata),
+        )
+        return result.to_series() if result.se is None else result.to_frame()
+
+    def simulate(
+        self,
+        nsim: int = 1,
+        seed: int | np.random.Generator | None = None,
+        use_u: bool = False,
+        re_form: str | Formula | None = "~0",
+        newdata: Any = None,
+        *,
+        allow_new_levels: bool = False,
+        theta: Vector | None = None,
+        beta: Vector | None = None,
+        sigma: float | None = None,
+    ) -> pd.DataFrame:
+        """Simulate responses from the fitted model.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of responses.
+        seed : int or numpy.random.Generator, optional
+            Where the random numbers come from.
+        use_u : bool
+            Whether to hold all random effects at their conditional modes; the same as
+            ``re_form=None``.
+        re_form : str, Formula or None
+            Random effects that are held at their conditional modes; the others are drawn anew:
+            all of them by default.
+        newdata : table, optional
+            Rows to simulate; by default those of the fit.
+        allow_new_levels : bool
+            Whether effects that are held may have unknown levels.
+        theta, beta, sigma : optional
+            Parameters in place of the estimates.
+
+        Returns
+        -------
+        DataFrame (n, nsim)
+            Columns ``sim_1``, ``sim_2``, ...
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> y = m.simulate(nsim=2, seed=2)
+        >>> y.shape
+        (30, 2)
+        >>> m.refit(y["sim_1"]).converged
+        True
+        """
+        from lmm.simulate import simulate
+
+        return simulate(
+            self.fit,
+            nsim,
+            seed,
+            re_form=None if use_u else re_form,
+            newdata=newdata,
+            allow_new_levels=allow_new_levels,
+            offset=None if newdata is None else self.call.offset_for(newdata),
+            theta=theta,
+            beta=beta,
+            sigma=sigma,
+        )
+
+    def refit(self, y: Any) -> Self:
+        """Fit the same model to another response.
+
+        Parameters
+        ----------
+        y : (n,) array
+            Response of the rows used, or of all rows that `subset` selects.
+
+        Raises
+        ------
+        DataError
+            The length is another one, or a value is missing.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.refit(2.0 * m.y).sigma / m.sigma, 6)
+        2.0
+        """
+        y = self.fit.matrices.frame.response_values(y)
+        call = replace(self.call, response=y)
+        return self.estimate(self.fit.criterion.with_response(y), call)
+
+    def refit_ml(self) -> Self:
+        """The same model fitted by maximum likelihood; itself, if it was.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.refit_ml().deviance(), 4)
+        327.3271
+        """
+        if not self.reml:
+            return self
+        call = replace(self.call, arguments={**self.call.arguments, "reml": False})
+        return self.estimate(replace(self.fit.criterion, reml=False), call)
+
+    def update(self, formula: str | None = None, **changes: Any) -> LinearMixedModel:
+        """Fit again with a changed formula or other arguments.
+
+        Parameters
+        ----------
+        formula : str, optional
+            A formula in which ``.`` stands for the old one's sides: ``". ~ . - Days"``.
+        **changes
+            Arguments of `lmm.lmer` that change, such as ``reml=False`` or ``data=...``.
+
+        Raises
+        ------
+        FormulaError, DataError
+            As `lmm.lmer`.
+        TypeError
+            There is no such argument.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.update(". ~ . - Days", reml=False).formula
+        Formula('Reaction ~ (Days | Subject)')
+        """
+        new = self.formula
+        if formula is not None:
+            new = update_formula(self.formula, formula)
+            check_names(formula, changes.get("data", self.data))
+        updated = self.call.again(new, changes)
+        if self.call.response is None or "data" in changes or new.response != self.formula.response:
+            return updated
+        return updated.refit(self.call.response)
+
+    def drop1(
+        self,
+        scope: Sequence[str] | None = None,
+        test: str | None = None,
+        ddf: str = "satterthwaite",
+    ) -> AnovaTable:
+        """Leave out each fixed term that may be left out.
+
+        Parameters
+        ----------
+        scope : sequence of str, optional
+            Terms to leave out; by default all that no other term contains.
+        test : {"Chisq", "F"}, optional
+            By maximum likelihood, as lme4: AIC alone, or likelihood-ratio tests too. ``"F"``: F
+            tests of the model as it is, as lmerTest.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+            Method for the denominator degrees of freedom of F.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.drop1(test="Chisq").to_frame().round(2)
+                npar      AIC    LRT  Pr(Chi)
+        <none>   NaN  1763.94    NaN      NaN
+        Days     1.0  1785.48  23.54      0.0
+        """
+        from lmm.tables.comparison import drop1
+        from lmm.tables.selection import drop1_f
+
+        return drop1_f(self, scope, ddf) if test == "F" else drop1(self, scope, test)

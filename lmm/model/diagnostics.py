@@ -1,0 +1,155 @@
+"""Diagnostics of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from lmm.model.tests import Tests
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lmm.diagnostics import ConvergenceCheck, Influence
+    from lmm.optimize import Optimizer
+    from lmm.report.all_fit import AllFit
+
+
+__all__ = ["Diagnostics"]
+
+
+class Diagnostics(Tests):
+    """Leverage, influence, convergence, plots."""
+
+    def hatvalues(self) -> pd.Series[float]:
+        """Leverages by row: the diagonal of the matrix that turns y into fitted values.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.hatvalues().head(2).round(4).to_list()
+        [0.1638, 0.1638]
+        """
+        from lmm.diagnostics import leverages
+
+        return self._by_row(leverages(self.joint))
+
+    def rstudent(self) -> pd.Series[float]:
+        """Standardized residuals by row, ``r / (sigma sqrt(1 - h))``, as lme4's ``rstudent``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.rstudent().head(2).round(4).to_list()
+        [0.7754, -1.5437]
+        """
+        from lmm.diagnostics import leverages, standardized_residuals
+
+        return self._by_row(standardized_residuals(self.fit, leverages(self.joint)))
+
+    def cooks_distance(self) -> pd.Series[float]:
+        """Cook's distance by row at the estimated theta; `influence` refits instead.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.cooks_distance().head(2).round(4).to_list()
+        [0.1177, 0.4667]
+        """
+        from lmm.diagnostics import cooks_distance, leverages
+
+        return self._by_row(cooks_distance(self.fit, leverages(self.joint)))
+
+    def influence(self, groups: str | None = None) -> Influence:
+        """Refit without each observation, or without each level of a grouping factor.
+
+        Parameters
+        ----------
+        groups : str, optional
+            Grouping factor of the model; observations one by one if not given.
+
+        Returns
+        -------
+        Influence
+            With ``dfbeta() dfbetas() cooks_distance() to_frame()``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> print(m.influence("Subject").cooks_distance().head(3).round(4).to_list())
+        [0.0821, 0.132, 0.0982]
+        """
+        from lmm.diagnostics import influence
+
+        return influence(self.fit, groups)
+
+    def check_convergence(
+        self, gradient_tol: float = 2e-3, singular_tol: float = 1e-4, hessian_tol: float = 1e-6
+    ) -> ConvergenceCheck:
+        """Check gradient, Hessian and singularity; true if converged, with lme4's messages.
+
+        Parameters
+        ----------
+        gradient_tol : float
+            Largest scaled gradient that passes.
+        singular_tol : float
+            As `tol` of `is_singular`.
+        hessian_tol : float
+            Smallest eigenvalue of the Hessian, relative to the largest, that passes.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> print(m.check_convergence())
+        converged
+        """
+        from lmm.diagnostics import check_convergence
+
+        return check_convergence(self.fit, gradient_tol, singular_tol, hessian_tol)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Pearson residuals against fitted values; `lmm.plots` has more.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; new axes by default.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.plot().get_xlabel()
+        'Fitted values'
+        """
+        from lmm.plots import residuals_vs_fitted
+
+        return residuals_vs_fitted(self, ax)
+
+    def all_fit(self, optimizers: Iterable[str | Optimizer] | None = None) -> AllFit:
+        """Fit with every optimizer (or those given), from the default start, to compare them.
+
+        Parameters
+        ----------
+        optimizers : iterable of str or Optimizer, optional
+            Names or objects, as for `lmm.lmer`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> list(m.all_fit().fits)
+        ['Fisher scoring', 'L-BFGS-B', 'COBYQA', 'Nelder-Mead']
+        """
+        from lmm.diagnostics import fit_with_each
+        from lmm.report.all_fit import AllFit
+
+        attempts = fit_with_each(self.fit, optimizers)
+        return AllFit(str(self.formula), self.call.data_name, attempts)

@@ -1,0 +1,310 @@
+"""Labelled estimates: effects, variances, likelihood."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import block_diag
+
+from lmm._types import Matrix
+from lmm.model.base import MixedModel
+
+if TYPE_CHECKING:
+    from lmm.joint import JointCovariance
+    from lmm.report import (
+        Coefficients,
+        PrincipalComponents,
+        RandomEffects,
+        VarCorr,
+    )
+
+
+__all__ = ["Estimates"]
+
+
+class Estimates(MixedModel):
+    """Estimates as labelled tables."""
+
+    @property
+    def reml(self) -> bool:
+        """Whether the model was fitted by REML."""
+        return self.fit.reml
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+        return self.fit.sigma
+
+    @property
+    def cnms(self) -> dict[str, tuple[str, ...]]:
+        """Names of the random-effects columns per term, terms named as in `varcorr`."""
+        return {group: block.columns for group, block in self.varcorr().blocks.items()}
+
+    def fixef(self) -> pd.Series[float]:
+        """Fixed-effects estimates by name, (p,).
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.fixef().round(3).to_dict()
+        {'(Intercept)': 251.405, 'Days': 10.467}
+        """
+        return pd.Series(self.beta, index=pd.Index(self.fit.matrices.fixed.names), dtype=float)
+
+    def vcov(self, full: bool = False) -> pd.DataFrame:
+        """Covariance matrix of the fixed effects, (p, p).
+
+        Parameters
+        ----------
+        full : bool
+            Whether to return the joint covariance of the errors of fixed and random effects
+            instead, (p + q, p + q): the random effects follow, named ``Subject.308.(Intercept)``,
+            by grouping factor and level. It is dense; ``m.joint`` gives blocks of it.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.vcov().round(3)
+                     (Intercept)   Days
+        (Intercept)       46.575 -1.451
+        Days              -1.451  2.389
+        """
+        names = list(self.fit.matrices.fixed.names)
+        if not full:
+            return pd.DataFrame(self.fit.vcov, index=names, columns=names)
+        for group, table in self.ranef().items():
+            names += [f"{group}.{level}.{column}" for level in table.index for column in table]
+        return pd.DataFrame(self.joint.matrix(), index=names, columns=names)
+
+    def varcorr(self) -> VarCorr:
+        """Variance components: standard deviations and correlations, printed as R does.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> print(m.varcorr())
+         Groups   Name        Std.Dev. Corr
+         Subject  (Intercept) 24.7405
+                  Days         5.9221  0.066
+         Residual             25.5918
+        """
+        from lmm.report import variance_components
+
+        terms = self.fit.matrices.terms
+        return variance_components(
+            [term.group for term in terms],
+            [term.columns for term in terms],
+            self.fit.covariances,
+            self.sigma,
+            diagonal=[term.covariance.is_diagonal for term in terms],
+        )
+
+    def ranef(self, condvar: bool = False) -> RandomEffects:
+        """Conditional modes of the random effects: a table per grouping factor.
+
+        Terms of one grouping factor share a table, as in lme4.
+
+        Parameters
+        ----------
+        condvar : bool
+            Whether to add the conditional covariance of each level's random effects, for
+            ``.condvar`` and the ``condsd`` of ``.to_frame()``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.ranef(condvar=True).to_frame().round(2).head(2)
+          grpvar         term grp  condval  condsd
+        0  Batch  (Intercept)   A   -17.61   19.59
+        1  Batch  (Intercept)   B     0.39   19.59
+        """
+        from lmm.report import RandomEffects
+
+        parts: dict[str, list[pd.DataFrame]] = {}
+        for term, effect in zip(self.fit.matrices.terms, self.fit.b, strict=True):
+            table = pd.DataFrame(effect, index=pd.Index(term.levels), columns=list(term.columns))
+            parts.setdefault(term.group, []).append(table)
+        tables = {group: pd.concat(some, axis=1) for group, some in parts.items()}
+        if not condvar:
+            return RandomEffects(tables)
+        return RandomEffects(tables, dict(zip(tables, self.joint.conditional, strict=True)))
+
+    def coef(self) -> Coefficients:
+        """Coefficients by level, fixed plus random effects: a table per grouping factor.
+
+        Random effects without a fixed effect of their name stand first, as in lme4.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.coef()["Subject"].head(2).round(3)
+             (Intercept)    Days
+        308      253.664  19.666
+        309      211.007   1.848
+        """
+        from lmm.report import Coefficients
+
+        fixed = self.fixef()
+        tables = {}
+        for group, modes in self.ranef().items():
+            names = [*modes.columns.difference(fixed.index, sort=False), *fixed.index]
+            base = fixed.reindex(names, fill_value=0.0)
+            tables[group] = modes.reindex(columns=names, fill_value=0.0) + base
+        return Coefficients(tables)
+
+    def re_pca(self) -> PrincipalComponents:
+        """Principal components of each grouping factor's random effects (lme4's ``rePCA``).
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.re_pca().to_frame().round(3)
+             group  component     sd  proportion  cumulative
+        0  Subject          1  0.967       0.946       0.946
+        1  Subject          2  0.231       0.054       1.000
+        """
+        from lmm.report import PrincipalComponents
+
+        factors: dict[str, list[Matrix]] = {}
+        for term, factor in zip(self.fit.matrices.terms, self.fit.factors, strict=True):
+            factors.setdefault(term.group, []).append(factor)
+        return PrincipalComponents.of(list(factors), [block_diag(*f) for f in factors.values()])
+
+    @cached_property
+    def joint(self) -> JointCovariance:
+        """Joint covariance of the errors of fixed and random effects."""
+        from lmm.joint import JointCovariance
+
+        return JointCovariance(self.fit)
+
+    def reml_criterion(self) -> float:
+        """REML criterion at the optimum.
+
+        Raises
+        ------
+        ValueError
+            The model was fitted by maximum likelihood.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.reml_criterion(), 4)
+        319.6543
+        """
+        if not self.reml:
+            raise ValueError("The model was fitted by maximum likelihood: use deviance().")
+        return self.optimum.value
+
+    def deviance(self) -> float:
+        """Deviance, -2 log-likelihood; for a REML fit, that of its theta.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.deviance(), 4)
+        327.4039
+        """
+        return self.fit.deviance if self.reml else self.optimum.value
+
+    def loglik(self) -> float:
+        """Log-likelihood; for a REML fit the restricted one, as R's logLik.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.loglik(), 4)
+        -159.8271
+        """
+        return self.fit.loglik
+
+    def aic(self) -> float:
+        """Akaike's criterion, from `loglik` and all parameters.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.aic(), 4)
+        325.6543
+        """
+        return -2.0 * self.loglik() + 2.0 * self.fit.n_parameters
+
+    def bic(self) -> float:
+        """Bayesian information criterion, with log(n) per parameter.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.bic(), 4)
+        329.8579
+        """
+        return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.fit.n_parameters
+
+    @property
+    def df_resid(self) -> int:
+        """Observations minus estimated parameters, as R's df.residual."""
+        return self.nobs - self.fit.n_parameters
+
+    def is_singular(self, tol: float = 1e-4) -> bool:
+        """Whether a random-effects covariance is singular, whatever the units of the data.
+
+        Parameters
+        ----------
+        tol : float
+            A term is singular if the smallest singular value of its whitened factor lambda* is
+            below `tol` times the larger of 1 and the largest.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.is_singular()
+        False
+        """
+        return self.fit.is_singular(tol)
+
+    def fitted(self) -> pd.Series[float]:
+        """Conditional means ``X beta + offset + Z b`` by row; padded after na_action="exclude".
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.fitted().head(2).round(2).to_list()
+        [1509.89, 1509.89]
+        """
+        return self._by_row(self.fit.fitted)
+
+    def residuals(self, kind: str = "response", scaled: bool = False) -> pd.Series[float]:
+        """Residuals by row, as R's ``residuals(m, type, scaled)``.
+
+        Parameters
+        ----------
+        kind : {"response", "working", "deviance", "pearson"}
+            Response minus fitted values, for the last two times the square root of the weight.
+        scaled : bool
+            Whether to divide by sigma.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.residuals("pearson", scaled=True).head(2).round(3).to_list()
+        [0.709, -1.412]
+        """
+        from lmm.diagnostics import residuals
+
+        return self._by_row(residuals(self.fit, kind, scaled))

@@ -1,0 +1,245 @@
+"""What a model prints, and its tables in broom's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from lmm.errors import ConvergenceWarning, SingularFitWarning
+from lmm.model.diagnostics import Diagnostics
+
+if TYPE_CHECKING:
+    from lmm.report import (
+        FitReport,
+        Summary,
+    )
+
+
+__all__ = ["Reports"]
+
+
+class Reports(Diagnostics):
+    """Prints, summaries, tidy tables, storage."""
+
+    def report(self) -> FitReport:
+        """What ``str(m)`` prints, as a record."""
+        from lmm.report import ConvergenceReport, FitReport
+
+        if self.reml:
+            criteria = {"REML": self.optimum.value}
+        else:
+            criteria = {
+                "AIC": self.aic(),
+                "BIC": self.bic(),
+                "logLik": self.loglik(),
+                "deviance": self.optimum.value,
+                "df.resid": self.df_resid,
+            }
+        of_fit = (ConvergenceWarning, SingularFitWarning)
+        messages = tuple(note.text for note in self.warnings if isinstance(note, of_fit))
+        notes = tuple(note.text for note in self.warnings if not isinstance(note, of_fit))
+        return FitReport(
+            reml=self.reml,
+            formula=str(self.formula),
+            criteria=criteria,
+            varcorr=self.varcorr(),
+            nobs=self.nobs,
+            ngroups=self.ngroups,
+            fixef=self.fixef(),
+            data=self.call.data_name,
+            weights=self.call.text("weights"),
+            offset=self.call.text("offset"),
+            subset=self.call.text("subset"),
+            fit_warnings=notes,
+            convergence=ConvergenceReport(
+                self.optimum.optimizer,
+                0 if self.converged else 1,
+                "OK" if self.converged else self.optimum.status.name,
+                messages,
+            ),
+        )
+
+    def summary(self, ddf: str | None = None) -> Summary:
+        """Summary that prints as R's ``summary(lmer(...))``.
+
+        Parameters
+        ----------
+        ddf : {"satterthwaite", "kenward-roger"}, optional
+            Method for degrees of freedom: adds ``df`` and ``Pr(>|t|)`` as lmerTest does. With
+            Kenward-Roger standard errors are adjusted, and a maximum likelihood fit is refitted
+            by REML.
+
+        Raises
+        ------
+        ValueError
+            There is no such method.
+
+        Warns
+        -----
+        RefitWarning
+            A maximum likelihood fit was refitted.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.summary(ddf="satterthwaite").coefficients.round(3)
+                     Estimate  Std. Error    df  t value  Pr(>|t|)
+        (Intercept)   251.405       6.825  17.0   36.838       0.0
+        Days           10.467       1.546  17.0    6.771       0.0
+        """
+        from lmm.report import Summary
+
+        errors = np.sqrt(np.diag(self.fit.vcov))
+        correlation = self.fit.vcov / np.outer(errors, errors)
+        if ddf is None or ddf == "lme4":
+            table = pd.DataFrame(
+                {
+                    "Estimate": self.fixef(),
+                    "Std. Error": errors,
+                    "t value": self.fixef() / errors,
+                }
+            )
+            return Summary(self.report(), table, correlation, self.fit.scaled_residuals)
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.fixed_tests import coefficient_table
+
+        method = ddf_method(self.fit, ddf)
+        if method.fit is not self.fit:
+            return replace(self, fit=method.fit).summary(ddf)
+        table = coefficient_table(method)
+        return Summary(self.report(), table, correlation, self.fit.scaled_residuals, method.name)
+
+    def tidy(
+        self,
+        effects: str | Sequence[str] = ("fixed", "ran_pars"),
+        *,
+        scales: str = "sdcor",
+        conf_int: bool = False,
+        conf_level: float = 0.95,
+        conf_method: str = "wald",
+        ddf: str | None = None,
+    ) -> pd.DataFrame:
+        """Estimates as one table, a row each, with broom.mixed's columns.
+
+        Parameters
+        ----------
+        effects : str or sequence of str
+            Of ``"fixed"``, ``"ran_pars"`` (variance parameters), ``"ran_vals"`` (random effects),
+            ``"ran_coefs"`` (coefficients by level).
+        scales : {"sdcor", "vcov"}
+            Variance parameters as standard deviations and correlations, or (co)variances.
+        conf_int : bool
+            Whether to add ``conf.low`` and ``conf.high``, with coverage `conf_level`.
+        conf_method : {"wald", "profile"}
+            Of fixed effects and variance parameters, as in `confint`.
+        ddf : str, optional
+            Degrees of freedom and p-values of fixed effects, as in `summary`.
+
+        Returns
+        -------
+        DataFrame
+            ``effect group level term estimate std.error statistic df p.value conf.low conf.high``,
+            as far as there are any.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.tidy("ran_pars").round(2)
+             effect     group             term  estimate
+        0  ran_pars     Batch  sd__(Intercept)     42.00
+        1  ran_pars  Residual  sd__Observation     49.51
+        """
+        from lmm.tables.broom import tidy
+
+        return tidy(
+            self,
+            effects,
+            scales=scales,
+            conf_int=conf_int,
+            conf_level=conf_level,
+            conf_method=conf_method,
+            ddf=ddf,
+        )
+
+    def glance(self) -> pd.DataFrame:
+        """One row: ``nobs sigma logLik AIC BIC REMLcrit|deviance df.residual``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.glance()[["nobs", "sigma", "REMLcrit"]].round(3)
+           nobs  sigma  REMLcrit
+        0    30  49.51   319.654
+        """
+        from lmm.tables.broom import glance
+
+        return glance(self.fit)
+
+    def augment(self) -> pd.DataFrame:
+        """The data's rows with what the fit says of each.
+
+        Returns
+        -------
+        DataFrame
+            The data's columns, then ``.fitted .resid .hat .cooksd .fixed .mu .offset .sqrtXwt
+            .sqrtrwt .weights .wtres``; rows as in `fitted`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.augment()[["Yield", ".fitted", ".resid"]].head(2).round(2)
+           Yield  .fitted  .resid
+        0   1545  1509.89   35.11
+        1   1440  1509.89  -69.89
+        """
+        from lmm.diagnostics import cooks_distance, leverages
+        from lmm.tables.broom import augment
+
+        hat = leverages(self.joint)
+        return augment(self, hat, cooks_distance(self.fit, hat))
+
+    def __str__(self) -> str:
+        return str(self.report())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.report()._repr_html_()
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file that `lmm.load` reads, without pickles.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; an existing one is replaced.
+
+        Raises
+        ------
+        DataError
+            A column or an argument is of a kind that the format does not hold.
+
+        Examples
+        --------
+        >>> import lmm, pathlib, tempfile
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "dyestuff.lmm"
+        ...     m.save(path)
+        ...     again = lmm.load(path)
+        >>> again.sigma == m.sigma
+        True
+        """
+        from lmm.storage import write
+
+        write(path, self.fit, self.data, self.call.arguments, self.call.response)

@@ -1,0 +1,82 @@
+"""Statsmodels' words for what a model has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lmm.model.reports import Reports
+
+__all__ = ["StatsmodelsNames"]
+
+
+class StatsmodelsNames(Reports):
+    """Thin aliases in statsmodels' words."""
+
+    @property
+    def params(self) -> pd.Series[float]:
+        """Fixed effects; statsmodels' name of `fixef`."""
+        return self.fixef()
+
+    @property
+    def bse(self) -> pd.Series[float]:
+        """Standard errors of the fixed effects."""
+        return pd.Series(np.sqrt(np.diag(self.fit.vcov)), index=self.fixef().index)
+
+    @property
+    def tvalues(self) -> pd.Series[float]:
+        """Fixed effects over their standard errors."""
+        return self.fixef() / self.bse
+
+    @property
+    def pvalues(self) -> pd.Series[float]:
+        """Two-sided p-values of the fixed effects, by Satterthwaite's degrees of freedom."""
+        return self.summary("satterthwaite").coefficients["Pr(>|t|)"]
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood; statsmodels' name of `loglik`."""
+        return self.loglik()
+
+    @property
+    def scale(self) -> float:
+        """Residual variance, sigma^2."""
+        return self.sigma**2
+
+    @property
+    def resid(self) -> pd.Series[float]:
+        """Residuals; statsmodels' name of `residuals`."""
+        return self.residuals()
+
+    @property
+    def fittedvalues(self) -> pd.Series[float]:
+        """Fitted values; statsmodels' name of `fitted`."""
+        return self.fitted()
+
+    def cov_params(self) -> pd.DataFrame:
+        """Covariance of the fixed effects; statsmodels' name of `vcov`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.cov_params().round(2)
+                     (Intercept)
+        (Intercept)       375.72
+        """
+        return self.vcov()
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Wald intervals of the fixed effects, with coverage ``1 - alpha``: columns 0 and 1.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.conf_int().round(3)
+                           0        1
+        (Intercept)  238.029  264.781
+        Days           7.438   13.497
+        """
+        limits = self.confint("beta_", 1.0 - alpha, "wald").to_frame()
+        return limits.set_axis([0, 1], axis=1)

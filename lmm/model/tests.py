@@ -1,0 +1,290 @@
+"""Tests of fixed and random effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from lmm.model.intervals import Intervals
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from lmm.inference.variance.lrt import ExactTest
+    from lmm.report.printed import AnovaTable, PrintedTable
+    from lmm.tables.fixed_tests import Hypotheses, LeastSquaresMeans
+    from lmm.tables.selection import Selection
+
+
+__all__ = ["Tests"]
+
+
+class Tests(Intervals):
+    """Tests of fixed and random effects."""
+
+    def exact_rlrt(
+        self, nsim: int = 10_000, seed: int | np.random.Generator | None = None
+    ) -> ExactTest:
+        """Test the only variance component by simulating the exact null distribution.
+
+        The model needs one scalar random effect and a fit by REML. See
+        `lmm.inference.lrt.exact_restricted_lrt`.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of values drawn from the null distribution.
+        seed : int or numpy.random.Generator, optional
+            Where the random numbers come from.
+
+        Raises
+        ------
+        ValueError
+            The model has another random part, or was fitted by maximum likelihood.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.exact_rlrt(seed=1)
+        simulated finite sample distribution of RLRT (10000 simulated values)
+        RLRT = 6.3689, p-value = 0.00...
+        """
+        from lmm.inference.variance.lrt import exact_restricted_lrt
+
+        return exact_restricted_lrt(self.fit, nsim, seed)
+
+    def anova(self, type: str | int = "III", ddf: str = "satterthwaite") -> AnovaTable:
+        """F tests of the fixed terms, as lmerTest's ``anova``.
+
+        Parameters
+        ----------
+        type : {"III", "II", "I"} or {3, 2, 1}
+            What a term is adjusted for: all other terms; those that do not contain it; those
+            before it. Type III does not depend on the contrasts of the factors.
+        ddf : {"satterthwaite", "kenward-roger", "lme4"}
+            Method for denominator degrees of freedom; ``"lme4"`` gives sequential sums of squares
+            without tests.
+
+        Returns
+        -------
+        AnovaTable
+            ``Sum Sq, Mean Sq, NumDF, DenDF, F value, Pr(>F)``.
+
+        Raises
+        ------
+        ValueError
+            There is no such type or method.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.anova()
+        Type III Analysis of Variance Table with Satterthwaite's method
+             Sum Sq Mean Sq NumDF DenDF F value    Pr(>F)
+        Days  30031   30031     1    17  45.853 3.264e-06 ***
+        ---
+        Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+        """
+        from lmm.inference.fixed.contrasts import anova_type
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.comparison import sequential_anova
+        from lmm.tables.fixed_tests import type_anova
+
+        checked = anova_type(type)
+        if ddf == "lme4":
+            return sequential_anova(self)
+        return type_anova(ddf_method(self.fit, ddf), checked)
+
+    def contest(
+        self,
+        L: ArrayLike,
+        rhs: ArrayLike = 0.0,
+        joint: bool = True,
+        ddf: str = "satterthwaite",
+        level: float = 0.95,
+    ) -> PrintedTable:
+        """Test linear contrasts of the fixed effects, ``L beta = rhs``.
+
+        Parameters
+        ----------
+        L : (p,) or (q, p) array
+            Contrasts, one per row. Where columns were dropped, rows for all columns (dropped ones
+            too) are also taken, if they are estimable.
+        rhs : float or (q,) array
+            Values under the hypothesis.
+        joint : bool
+            One F test of all rows, or a t test with confidence limits for each.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+            Method for degrees of freedom.
+        level : float
+            Confidence level.
+
+        Raises
+        ------
+        DataError
+            The number of columns is wrong, a row is not estimable, or dependent rows contradict
+            each other.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.contest([0, 1], rhs=10, joint=False).to_frame()[["Estimate", "t value"]].round(3)
+           Estimate  t value
+        1    10.467    0.302
+        """
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.fixed_tests import contest
+
+        return contest(ddf_method(self.fit, ddf), L, rhs, joint, level)
+
+    def show_tests(self, type: str | int = "III", fractions: bool = False) -> Hypotheses:
+        """Contrast matrices of the hypotheses that `anova` tests.
+
+        Parameters
+        ----------
+        type : {"III", "II", "I"} or {3, 2, 1}
+            As for `anova`.
+        fractions : bool
+            Whether to print entries as fractions.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> print(m.show_tests())
+        $Days
+             (Intercept) Days
+        Days           0    1
+        """
+        from lmm.inference.fixed.contrasts import anova_type
+        from lmm.tables.fixed_tests import hypotheses
+
+        return hypotheses(self.fit.matrices, anova_type(type), fractions)
+
+    def ranova(self, reduce_terms: bool = True) -> AnovaTable:
+        """Likelihood-ratio tests of the random terms, as lmerTest's ``ranova``.
+
+        Parameters
+        ----------
+        reduce_terms : bool
+            Whether a term with several effects loses one effect at a time, instead of being left
+            out.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.ranova()
+        ANOVA-like table for random-effects: Single term deletions
+        <BLANKLINE>
+        Model:
+        Reaction ~ Days + (Days | Subject)
+                                 npar  logLik    AIC    LRT Df Pr(>Chisq)
+        <none>                      6 -871.81 1755.6
+        Days in (Days | Subject)    4 -893.23 1794.5 42.837  2   4.99e-10 ***
+        ---
+        Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+        """
+        from lmm.tables.selection import ranova
+
+        return ranova(self, reduce_terms)
+
+    def step(
+        self,
+        ddf: str = "satterthwaite",
+        alpha_random: float = 0.1,
+        alpha_fixed: float = 0.05,
+        reduce_random: bool = True,
+        reduce_fixed: bool = True,
+        keep: Sequence[str] = (),
+    ) -> Selection[Self]:
+        """Backward selection of random, then fixed terms, as lmerTest's ``step``.
+
+        Parameters
+        ----------
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+            Method for the F tests of fixed terms.
+        alpha_random, alpha_fixed : float
+            A term stays if its p-value is below this.
+        reduce_random, reduce_fixed : bool
+            Whether terms of that kind are left out at all.
+        keep : sequence of str
+            Labels of fixed terms that stay.
+
+        Returns
+        -------
+        Selection
+            With tables ``random`` and ``fixed``, and ``get_model()``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.step().get_model().formula
+        Formula('Reaction ~ Days + (Days | Subject)')
+        """
+        from lmm.tables.selection import step
+
+        return step(self, ddf, alpha_random, alpha_fixed, reduce_random, reduce_fixed, keep)
+
+    def ls_means(
+        self, term: str | None = None, ddf: str = "satterthwaite", level: float = 0.95
+    ) -> LeastSquaresMeans:
+        """Least-squares means of factor terms, as lmerTest's ``ls_means``.
+
+        Means over equal numbers of all combinations of levels, covariates at their mean; missing
+        where the data do not determine one.
+
+        Parameters
+        ----------
+        term : str, optional
+            A term of factors; all of them by default.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+            Method for degrees of freedom.
+        level : float
+            Confidence level.
+
+        Raises
+        ------
+        DataError
+            `term` is not a term of factors alone.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+        >>> m.ls_means("recipe").to_frame()[["Estimate", "df"]].round(3)
+                 Estimate    df
+        recipeA    33.122  42.0
+        recipeB    31.644  42.0
+        recipeC    31.600  42.0
+        """
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.fixed_tests import ls_means
+
+        return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=False)
+
+    def difflsmeans(
+        self, term: str | None = None, ddf: str = "satterthwaite", level: float = 0.95
+    ) -> LeastSquaresMeans:
+        """Differences of all pairs of least-squares means; parameters as for `ls_means`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+        >>> m.difflsmeans("recipe").to_frame()[["Estimate", "df"]].round(3)
+                           Estimate    df
+        recipeA - recipeB     1.478  42.0
+        recipeA - recipeC     1.522  42.0
+        recipeB - recipeC     0.044  42.0
+        """
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.fixed_tests import ls_means
+
+        return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=True)

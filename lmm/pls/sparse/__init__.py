@@ -1,0 +1,1 @@
+"""The sparse solver, over CHOLMOD or SciPy's SuperLU."""

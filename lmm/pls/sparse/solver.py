@@ -1,0 +1,553 @@
+"""Any structure, by a sparse Cholesky factor of all random effects: CHOLMOD, or SciPy's SuperLU.
+
+    Omega = Lambda'Z'Z Lambda + I = P'L L'P
+
+Its pattern is that of Z'Z: level pairs that occur together in some row. It is laid down once, from
+the codes (a product of sparse matrices would drop zeros that come and go with theta), ordered,
+analysed, and factored anew for every theta.
+
+Each group's factor is written as ``lambda = U diag(s)`` along its principal axes: any square root
+of Gamma will do, and this one can be inverted. Where an axis has no variance s is set to `FLOOR`;
+the rows of Omega^-1 scale with s, so that quotients by s keep their digits, and no more than s^2 is
+lost against 1. With S = Omega^-1 Lambda'Z'[X y] this gives
+
+    Z'V^-1[X y] = Lambda^-T S,   Z'V^-1 Z = Lambda^-T (I - Omega^-1) Lambda^-1                   (4)
+
+of which the gradient needs the diagonal blocks: entries of Omega^-1 where Z'Z has entries
+(`lmm.pls.sparse.selected`). Equations: docs/theory/sparse-tail.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import block_diag
+
+from lmm._threads import limited
+from lmm._types import IntVector, Matrix, Vector
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
+from lmm.pls.grouped import cholesky, couplings, directions, gram, group_factor, per_term
+from lmm.pls.kernels import sum_by
+from lmm.pls.nested import chain
+from lmm.pls.problem import Group, Problem
+from lmm.pls.sparse.selected import SelectedInverse
+from lmm.pls.sparse.symbolic import column_counts, flops, permuted
+
+__all__ = ["SparseSolver", "cholmod_solver", "sparse_or_none", "sparse_solver"]
+
+# Standard deviation, in units of the noise of a level's own mean, that stands for none at all.
+FLOOR = 1e-8
+# From this s on, diagonal blocks of (4) are (I - Omega^-1) / s^2; below, U'A Lambda Omega^-1 / s.
+REGULAR = 1e-2
+# Operations of a dense tail that the search for an order costs, per random effect.
+LOOK = 1e6
+# Columns from which the matrices of a dense tail do not fit the memory of most machines.
+LARGE_TAIL = 10_000
+# Time of an operation of a sparse evaluation over that of a dense one.
+PENALTY = {"cholmod": 2.0, "scipy": 5.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Cross-products of the level pairs of two groups that occur together.
+
+    Attributes
+    ----------
+    g, h : int
+        Groups.
+    i, j : (m,) int arrays
+        Levels of g and of h.
+    A : (k_g, k_h, m) array
+        Z_i'Z_j.
+    """
+
+    g: int
+    h: int
+    i: IntVector
+    j: IntVector
+    A: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Ordering:
+    """Fill-reducing order of the random effects.
+
+    Attributes
+    ----------
+    backend : str
+        ``"cholmod"`` or ``"scipy"``.
+    name : str
+        Method.
+    order : (q,) int array
+        Column that comes first, second, ...
+    counts : (q,) int array
+        Entries of each column of L.
+    """
+
+    backend: str
+    name: str
+    order: IntVector
+    counts: IntVector
+
+    @property
+    def flops(self) -> float:
+        """Operations of one factorization."""
+        return flops(self.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    """A symmetric matrix of fixed pattern, given by its entries.
+
+    Attributes
+    ----------
+    rows, columns : (m,) int arrays
+        Positions; off the diagonal blocks only one of (i, j) and (j, i).
+    ordering : Ordering
+        Its order.
+    """
+
+    rows: IntVector
+    columns: IntVector
+    ordering: Ordering
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Symbolic factors live outside Python: analyse again instead.
+        return type(self), (self.rows, self.columns, self.ordering)
+
+    @cached_property
+    def _pattern(self) -> sparse.csc_array:
+        """In its final order; the values are indices into the entries."""
+        pattern = _symmetric(self.rows, self.columns, len(self.ordering.order))
+        return permuted(pattern, self.ordering.order)
+
+    @cached_property
+    def _analysis(self) -> Any:
+        return _backend(self.ordering.backend).Analysis(self._pattern)
+
+    @cached_property
+    def _selected(self) -> SelectedInverse:
+        """Plan of the selected inverse."""
+        return SelectedInverse.of(self._analysis.indptr, self._analysis.indices)
+
+    @cached_property
+    def _where(self) -> IntVector:
+        """Place of each entry in the values of L."""
+        q = len(self.ordering.order)
+        rank = np.empty(q, dtype=np.int64)
+        rank[self.ordering.order] = np.arange(q)
+        low, high = np.sort([rank[self.rows], rank[self.columns]], axis=0)
+        columns = np.repeat(np.arange(q, dtype=np.int64), np.diff(self._analysis.indptr))
+        keys: IntVector = columns * q + self._analysis.indices
+        return np.asarray(np.searchsorted(keys, low * q + high))
+
+    def factor(self, entries: Vector) -> _Factored:
+        """Factor the matrix with these entries (m,)."""
+        pattern = self._pattern
+        matrix = sparse.csc_array(
+            (entries[pattern.data], pattern.indices, pattern.indptr), shape=pattern.shape
+        )
+        return _Factored(self, self._analysis.factor(matrix))
+
+    def logdet(self, L: Vector) -> float:
+        """Log determinant from the values of L."""
+        return 2.0 * float(np.log(L[self._analysis.indptr[:-1]]).sum())
+
+    def inverse(self, L: Vector) -> Vector:
+        """Entries of the inverse (m,) from the values of L."""
+        return self._selected(L)[self._where]
+
+
+@dataclass(frozen=True, eq=False)
+class _Factored:
+    system: _System
+    factor: Any
+
+    @cached_property
+    def L(self) -> Vector:
+        """Values of the Cholesky factor."""
+        return np.asarray(self.factor.values)
+
+    def solve(self, right: Matrix) -> Matrix:
+        """The inverse times right (q, c)."""
+        order = self.system.ordering.order
+        solution = np.empty_like(right)
+        solution[order] = self.factor.solve(right[order])
+        return solution
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Everything at one Lambda."""
+
+    axes: list[Matrix]  # U per group
+    s: list[Vector]
+    factored: _Factored
+    S: Matrix  # Omega^-1 Lambda'Z'[X y], (q, t)
+    logdet: float
+    L: Matrix  # lower Cholesky factor of [X y]'V^-1[X y], (t, t)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseSolver:
+    """Sparse Cholesky solver for any structure.
+
+    Parameters
+    ----------
+    problem : Problem
+        Standardized problem.
+    pairs : tuple of Pairs
+        Z'Z.
+    B : (q, t) array
+        Z'[X y], group by group, level by level, columns within; t = p + 1.
+    system : _System
+        Omega's pattern and analysis.
+    """
+
+    problem: Problem
+    pairs: tuple[Pairs, ...]
+    B: Matrix
+    system: _System
+
+    @classmethod
+    def build(cls, problem: Problem, backend: str) -> SparseSolver:
+        """Accumulate the cross-products of a problem and choose an order.
+
+        Parameters
+        ----------
+        problem : Problem
+            Standardized problem.
+        backend : str
+            ``"cholmod"`` or ``"scipy"``.
+        """
+        pairs = _level_pairs(problem)
+        rows, columns = _entries(problem, pairs)
+        B = np.concatenate([_flat(couplings(problem, group)) for group in problem.groups])
+        system = _System(rows, columns, _order(_symmetric(rows, columns, len(B)), backend))
+        return cls(problem, pairs, B, system)
+
+    def with_response(self, y: Vector) -> SparseSolver:
+        """The same design with another response (n,); the analysis is shared."""
+        problem = self.problem.with_response(y)
+        own = [
+            sum_by(group.Z.T * problem.y, group.codes, group.n_levels).T.ravel()
+            for group in problem.groups
+        ]
+        B = np.column_stack([self.B[:, :-1], np.concatenate(own)])
+        return SparseSolver(problem, self.pairs, B, self.system)
+
+    @property
+    def name(self) -> str:
+        """``"cholmod"``, or ``"sparse"`` for SciPy's."""
+        return "cholmod" if self.system.ordering.backend == "cholmod" else "sparse"
+
+    @property
+    def description(self) -> str:
+        """What was chosen and why."""
+        ordering = self.system.ordering
+        library = "CHOLMOD" if ordering.backend == "cholmod" else "SciPy's SuperLU"
+        return (
+            f"{self.name}: sparse factor of all {len(self.B)} random effects by {library}, "
+            f"{ordering.name} order, {ordering.counts.sum():.2g} entries, "
+            f"{ordering.flops / 1e9:.2g} Gflop; a dense tail would have "
+            f"{_tail_size(self.problem)} columns"
+        )
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return int(self.system.ordering.counts.max())
+
+    @cached_property
+    def _parts(self) -> tuple[slice, ...]:
+        """Random effects of each group."""
+        return tuple(slice(a, b) for a, b in pairwise(_offsets(self.problem.groups)))
+
+    def _each(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
+        """A group's block (k, k) times every level's rows of M (q, c)."""
+        out = np.empty_like(M)
+        for block, part, group in zip(blocks, self._parts, self.problem.groups, strict=True):
+            levels = M[part].reshape(group.n_levels, group.size, -1)
+            out[part] = np.einsum("ab,lbc->lac", block, levels).reshape(group.q, -1)
+        return out
+
+    # Forward ---------------------------------------------------------------------------------
+
+    def _state(self, factors: Factors) -> _State:
+        axes, s = [], []
+        for group in self.problem.groups:
+            U, values, _ = np.linalg.svd(group_factor(group, factors))
+            axes.append(U)
+            s.append(np.maximum(values, FLOOR))
+        lams = [U * values for U, values in zip(axes, s, strict=True)]
+        factored = self.system.factor(self._omega(lams))
+        right = self._each([lam.T for lam in lams], self.B)
+        S = factored.solve(right)
+        L = cholesky(self.problem.base - right.T @ S)
+        return _State(axes, s, factored, S, self.system.logdet(factored.L), L)
+
+    def _omega(self, lams: list[Matrix]) -> Vector:
+        """Entries of Omega."""
+        entries = []
+        for pairs in self.pairs:
+            half = np.einsum("ba,bcm->acm", lams[pairs.g], pairs.A)
+            block = np.einsum("abm,bc->acm", half, lams[pairs.h])
+            if pairs.g == pairs.h:
+                block[np.diag_indices(len(block))] += 1.0
+            entries.append(block.ravel())
+        return np.concatenate(entries)
+
+    @limited
+    def terms(self, factors: Factors) -> PLSTerms:
+        """Values only."""
+        state = self._state(factors)
+        return terms_of(state.logdet, state.L)
+
+    @limited
+    def solution(self, factors: Factors) -> PLSSolution:
+        """Coefficients at given factors."""
+        state = self._state(factors)
+        half = np.linalg.inv(state.L)
+        beta = -half[-1, :-1] / half[-1, -1]
+        # b = Gamma Lambda^-T S (-beta, 1): with the Gamma given, axes without variance have none.
+        blocks = []
+        for group, U, s in zip(self.problem.groups, state.axes, state.s, strict=True):
+            lam = group_factor(group, factors)
+            blocks.append(lam @ (lam.T @ U / s))
+        b = self._each(blocks, state.S @ np.append(-beta, 1.0)[:, None])
+        effects = {}
+        for group, part in zip(self.problem.groups, self._parts, strict=True):
+            levels = b[part].reshape(group.n_levels, group.size)
+            effects.update({i: levels[:, columns] for i, columns in group.members})
+        return PLSSolution(
+            terms_of(state.logdet, state.L),
+            beta,
+            tuple(effects[i] for i in range(len(effects))),
+            half[:-1, :-1].T,
+        )
+
+    # Derivatives -----------------------------------------------------------------------------
+
+    @limited
+    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
+        """Values with exact first derivatives, and second ones by the average information."""
+        state = self._state(factors)
+        inverse_t = [U / s for U, s in zip(state.axes, state.s, strict=True)]  # Lambda^-T
+        E = self._each(inverse_t, state.S @ np.linalg.inv(state.L).T)
+        effects = [
+            E[part].reshape(group.n_levels, group.size, -1).transpose(2, 1, 0)
+            for part, group in zip(self._parts, self.problem.groups, strict=True)
+        ]
+        F = self._diagonal_blocks(state)
+        traces = []
+        for blocks in F:
+            k = len(blocks)
+            flat = blocks.reshape(k * k, -1)
+            square = (flat @ flat.T).reshape(k, k, k, k)
+            traces.append(np.einsum("bcda->abcd", square).reshape(k * k, k * k))
+        return per_term(
+            terms_of(state.logdet, state.L),
+            self.problem.groups,
+            [blocks.sum(axis=2) for blocks in F],
+            effects,
+            self._average(state, inverse_t, E),
+            np.asarray(block_diag(*traces)),
+            reml,
+        )
+
+    def _diagonal_blocks(self, state: _State) -> list[Matrix]:
+        """Diagonal blocks of Z'V^-1 Z by (4), (k, k, l) per group."""
+        entries = self.system.inverse(state.factored.L)
+        sizes = accumulate((pairs.A.size for pairs in self.pairs), initial=0)
+        inverse = [
+            entries[a:b].reshape(pairs.A.shape)
+            for pairs, (a, b) in zip(self.pairs, pairwise(sizes), strict=True)
+        ]
+        F = []
+        for g, (U, s) in enumerate(zip(state.axes, state.s, strict=True)):
+            own = next(
+                block
+                for pairs, block in zip(self.pairs, inverse, strict=True)
+                if pairs.g == pairs.h == g
+            )
+            blocks = (np.eye(len(s))[:, :, None] - own) / np.outer(s, s)[:, :, None]
+            if s[-1] < REGULAR:
+                regular = np.minimum.outer(s, s) >= REGULAR
+                rows = self._product_blocks(state, inverse, g) / s[:, None]
+                blocks = np.where(regular[:, :, None], blocks, rows)
+            blocks = np.einsum("ab,bcm,dc->adm", U, blocks, U, optimize=True)
+            F.append(0.5 * (blocks + blocks.transpose(1, 0, 2)))
+        return F
+
+    def _product_blocks(self, state: _State, inverse: list[Matrix], g: int) -> Matrix:
+        """Diagonal blocks of U'A Lambda Omega^-1 for one group, (k, k, l): (5)."""
+        n_levels = self.problem.groups[g].n_levels
+        total = np.zeros((len(state.s[g]), len(state.s[g]), n_levels))
+        for pairs, block in zip(self.pairs, inverse, strict=True):
+            for own, other, levels, turned in (
+                (pairs.g, pairs.h, pairs.i, False),
+                (pairs.h, pairs.g, pairs.j, True),
+            ):
+                if own != g or (turned and pairs.g == pairs.h):
+                    continue
+                A, W = (M.transpose(1, 0, 2) if turned else M for M in (pairs.A, block))
+                left, lam = state.axes[g].T, state.axes[other] * state.s[other]
+                product = np.einsum("xa,abm,bc,dcm->xdm", left, A, lam, W, optimize=True)
+                total += sum_by(product, levels, n_levels)
+        return total
+
+    def _average(self, state: _State, inverse_t: Sequence[Matrix], E: Matrix) -> Matrix:
+        """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
+        columns = []
+        for part, group in zip(self._parts, self.problem.groups, strict=True):
+            v = E[part, -1].reshape(group.n_levels, group.size).T
+            columns.append(directions(v).transpose(2, 1, 0).reshape(group.q, -1))
+        W = np.asarray(block_diag(*columns))
+        lams_t = [(U * s).T for U, s in zip(state.axes, state.s, strict=True)]
+        swept = state.factored.solve(self._each(lams_t, self._A @ W))
+        fixed = W.T @ E[:, :-1]
+        return np.asarray(W.T @ self._each(inverse_t, swept) - fixed @ fixed.T)
+
+    @cached_property
+    def _A(self) -> sparse.csr_array:
+        """Z'Z, (q, q)."""
+        values = np.concatenate([pairs.A.ravel() for pairs in self.pairs])
+        pattern = _symmetric(self.system.rows, self.system.columns, len(self.B))
+        return sparse.csr_array(
+            (values[pattern.data], pattern.indices, pattern.indptr), shape=pattern.shape
+        )
+
+
+# Choice of the library and of the order ---------------------------------------------------------
+
+
+def cholmod_solver(problem: Problem) -> SparseSolver:
+    """The sparse solver with CHOLMOD.
+
+    Raises
+    ------
+    ImportError
+        scikit-sparse is not installed; the message says how to install it.
+    """
+    if not _has_cholmod():
+        raise ImportError(
+            'solver="cholmod" needs scikit-sparse, which is not installed. Install the extra with '
+            "pip install 'lmm[cholmod]' (it compiles against SuiteSparse: libsuitesparse-dev on "
+            'Debian and Ubuntu), or use solver="auto" or "sparse", which work without it.'
+        )
+    return SparseSolver.build(problem, "cholmod")
+
+
+def sparse_solver(problem: Problem) -> SparseSolver:
+    """The sparse solver with CHOLMOD where it is installed, else with SciPy's SuperLU."""
+    return SparseSolver.build(problem, "cholmod" if _has_cholmod() else "scipy")
+
+
+def sparse_or_none(problem: Problem) -> SparseSolver | None:
+    """The sparse solver where it costs less than the block solvers, None where it does not.
+
+    The alternative is a dense tail for all groups but the largest, unless factors are nested. An
+    evaluation with gradient takes about q_T^3 operations for a dense tail of q_T columns, and three
+    factorizations, slower by `PENALTY`, for a sparse factor (docs/decisions/solvers.md).
+    """
+    tail, q = _tail_size(problem), sum(group.q for group in problem.groups)
+    if float(tail) ** 3 < LOOK * q or chain(problem.groups) is not None:
+        return None
+    solver = sparse_solver(problem)
+    ordering = solver.system.ordering
+    dense_is_cheaper = 3.0 * PENALTY[ordering.backend] * ordering.flops > float(tail) ** 3
+    return None if tail < LARGE_TAIL and dense_is_cheaper else solver
+
+
+def _tail_size(problem: Problem) -> int:
+    """Random effects of all groups but the largest."""
+    sizes = [group.q for group in problem.groups]
+    return sum(sizes) - max(sizes)
+
+
+def _has_cholmod() -> bool:
+    """Whether scikit-sparse can be imported."""
+    try:
+        _backend("cholmod")
+    except ImportError:
+        return False
+    return True
+
+
+def _backend(name: str) -> Any:
+    return import_module(
+        {"cholmod": "lmm.pls.sparse._sksparse", "scipy": "lmm.pls.sparse._superlu"}[name]
+    )
+
+
+def _order(pattern: sparse.csc_array, backend: str) -> Ordering:
+    """The library's order of a symmetric pattern with the fewest operations."""
+    found = []
+    for name, permutation in _backend(backend).orderings(pattern):
+        counts = column_counts(permuted(pattern, permutation))
+        found.append(Ordering(backend, name, permutation, counts))
+    return min(found, key=lambda ordering: ordering.flops)
+
+
+def _level_pairs(problem: Problem) -> tuple[Pairs, ...]:
+    """Cross-products Z'Z by level pairs."""
+    pairs = []
+    for g, left in enumerate(problem.groups):
+        levels = np.arange(left.n_levels)
+        pairs.append(Pairs(g, g, levels, levels, gram(left)))
+        for h, right in enumerate(problem.groups[:g]):
+            codes = left.codes.astype(np.int64) * right.n_levels + right.codes
+            distinct, inverse = np.unique(codes, return_inverse=True)
+            A = np.stack(
+                [sum_by(left.Z.T * column, inverse, len(distinct)) for column in right.Z.T], axis=1
+            )
+            pairs.append(Pairs(g, h, *np.divmod(distinct, right.n_levels), A))
+    return tuple(pairs)
+
+
+def _offsets(groups: tuple[Group, ...]) -> list[int]:
+    return list(accumulate((group.q for group in groups), initial=0))
+
+
+def _entries(problem: Problem, pairs: tuple[Pairs, ...]) -> tuple[IntVector, IntVector]:
+    """Rows and columns in q of the pairs' entries."""
+    starts, groups = _offsets(problem.groups), problem.groups
+    rows, columns = [], []
+    for pair in pairs:
+        k, c, m = pair.A.shape
+        row = starts[pair.g] + pair.i * groups[pair.g].size + np.arange(k)[:, None, None]
+        column = starts[pair.h] + pair.j * groups[pair.h].size + np.arange(c)[:, None]
+        rows.append(np.broadcast_to(row, (k, c, m)).ravel())
+        columns.append(np.broadcast_to(column, (k, c, m)).ravel())
+    return np.concatenate(rows), np.concatenate(columns)
+
+
+def _symmetric(rows: IntVector, columns: IntVector, q: int) -> sparse.csc_array:
+    """Both triangles, sorted; the values are indices into the entries.
+
+    Blocks on the diagonal have both triangles already: their entries occur with (j, i) as well.
+    """
+    index = np.arange(len(rows))
+    keys = rows * q + columns
+    mirrored = ~np.isin(columns * q + rows, keys)
+    coordinates = (
+        np.concatenate([rows, columns[mirrored]]),
+        np.concatenate([columns, rows[mirrored]]),
+    )
+    values = np.concatenate([index, index[mirrored]])
+    pattern = sparse.coo_array((values, coordinates), shape=(q, q)).tocsc()
+    pattern.sort_indices()
+    return pattern
+
+
+def _flat(blocks: Matrix) -> Matrix:
+    """(t, k, l) as (l k, t)."""
+    t = len(blocks)
+    return blocks.transpose(2, 1, 0).reshape(-1, t)

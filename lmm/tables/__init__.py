@@ -1,0 +1,1 @@
+"""Labelled results of tests, comparisons and summaries."""

@@ -1,0 +1,250 @@
+"""Comparison of models: R's ``anova(m1, m2, ...)``, ``anova(m)`` and ``drop1``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import numpy as np
+import pandas as pd
+
+from lmm.errors import DataError, nearest
+from lmm.fit import Fit
+from lmm.formula import Formula
+from lmm.inference.variance.lrt import (
+    boundary_weights,
+    check_comparable,
+    chi_bar_square_tail,
+    chi_square_tail,
+    sequential_sums_of_squares,
+)
+from lmm.report.printed import AnovaTable
+
+__all__ = ["Comparable", "anova", "checked_scope", "drop1", "sequential_anova"]
+
+
+class Comparable(Protocol):
+    """What is compared: fitted linear mixed models."""
+
+    @property
+    def fit(self) -> Fit:
+        """Estimates."""
+
+    @property
+    def formula(self) -> Formula:
+        """The formula."""
+
+    @property
+    def data_name(self) -> str | None:
+        """Name of the data."""
+
+    def refit_ml(self) -> Self:
+        """The model fitted by maximum likelihood."""
+
+    def update(self, formula: str | None = None) -> Self:
+        """The model with a changed formula."""
+
+
+def anova(
+    *models: Comparable,
+    refit: bool = True,
+    names: Sequence[str] | None = None,
+    boundary: bool = False,
+) -> AnovaTable:
+    """Compare nested models by likelihood-ratio tests.
+
+    Parameters
+    ----------
+    *models : LinearMixedModel
+        Two models or more; they are sorted by their number of parameters.
+    refit : bool
+        Whether models fitted by REML are fitted again by maximum likelihood first, which makes
+        models with different fixed effects comparable.
+    names : sequence of str, optional
+        Names of the models in the table, in the order given: ``m1``, ``m2``, ... by default.
+    boundary : bool
+        Whether to add p-values ``Pr(>Chibar)`` that know that variances are not negative: where
+        one random effect was added, the statistic is half one chi-square, half another
+        (`lmm.inference.variance.lrt`). Missing where there is no such rule.
+
+    Returns
+    -------
+    AnovaTable
+        ``npar AIC BIC logLik deviance Chisq Df Pr(>Chisq)``; prints as R's.
+
+    Raises
+    ------
+    DataError
+        The models were fitted to different rows or responses.
+    ValueError
+        Fewer than two models; or REML criteria of different fixed effects with ``refit=False``.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> d = lmm.load_dataset("sleepstudy")
+    >>> m1 = lmm.lmer("Reaction ~ Days + (Days | Subject)", d, reml=False)
+    >>> m2 = lmm.lmer("Reaction ~ Days + (Days || Subject)", d, reml=False)
+    >>> lmm.anova(m1, m2)
+    Data: sleepstudy
+    Models:
+    m2: Reaction ~ Days + ((1 | Subject) + (0 + Days | Subject))
+    m1: Reaction ~ Days + (Days | Subject)
+       npar    AIC    BIC  logLik deviance  Chisq Df Pr(>Chisq)
+    m2    5 1762.0 1778.0 -876.00   1752.0
+    m1    6 1763.9 1783.1 -875.97   1751.9 0.0639  1     0.8004
+    """
+    if len(models) < 2:
+        raise ValueError("anova compares two models or more: use m.anova() for the terms of one.")
+    names = [f"m{i + 1}" for i in range(len(models))] if names is None else list(names)
+    if len(names) != len(models):
+        raise ValueError(f"There are {len(models)} models, but {len(names)} names.")
+    check_comparable([model.fit for model in models])
+    heading: list[str] = []
+    if any(model.fit.reml for model in models):
+        if refit:
+            models = tuple(model.refit_ml() for model in models)
+            heading.append("refitting model(s) with ML (instead of REML)")
+        else:
+            _check_same_fixed([model.fit for model in models])
+    order = np.argsort([model.fit.n_parameters for model in models], kind="stable")
+    models, names = tuple(models[i] for i in order), [names[i] for i in order]
+    if models[0].data_name is not None:
+        heading.append(f"Data: {models[0].data_name}")
+    heading.append("Models:")
+    for name, model in zip(names, models, strict=True):
+        heading += [f"{name}: {line}" for line in str(model.formula).split("\n")]
+    table = _likelihood_table([model.fit for model in models], names)
+    if boundary:
+        table["Pr(>Chibar)"] = _boundary_p_values([model.fit for model in models], table["Chisq"])
+    return AnovaTable(table, tuple(heading))
+
+
+def _check_same_fixed(fits: Sequence[Fit]) -> None:
+    first = fits[0]
+    for fit in fits[1:]:
+        if fit.reml != first.reml or fit.matrices.fixed.names != first.matrices.fixed.names:
+            raise ValueError(
+                "REML criteria of models with different fixed effects, or of REML and maximum "
+                "likelihood fits, cannot be compared: leave refit=True."
+            )
+
+
+def _likelihood_table(fits: Sequence[Fit], names: Sequence[str]) -> pd.DataFrame:
+    npar = np.array([fit.n_parameters for fit in fits])
+    loglik = np.array([fit.loglik for fit in fits])
+    chisq = np.maximum(0.0, 2.0 * np.diff(loglik))
+    df = np.diff(npar)
+    tails = [chi_square_tail(value, int(d)) for value, d in zip(chisq, df, strict=True)]
+    return pd.DataFrame(
+        {
+            "npar": npar,
+            "AIC": -2.0 * loglik + 2.0 * npar,
+            "BIC": -2.0 * loglik + np.log(fits[0].matrices.n) * npar,
+            "logLik": loglik,
+            "deviance": -2.0 * loglik,
+            "Chisq": [np.nan, *chisq],
+            "Df": [np.nan, *df],
+            "Pr(>Chisq)": [np.nan, *tails],
+        },
+        index=list(names),
+    )
+
+
+def _boundary_p_values(fits: Sequence[Fit], chisq: pd.Series[float]) -> list[float]:
+    tails = [np.nan]
+    for small, large, statistic in zip(fits, fits[1:], chisq.iloc[1:], strict=False):
+        weights = boundary_weights(small.matrices, large.matrices)
+        tails.append(np.nan if weights is None else chi_bar_square_tail(statistic, weights))
+    return tails
+
+
+def sequential_anova(model: Comparable) -> AnovaTable:
+    """Sequential sums of squares of a model's fixed effects, without tests, as R's ``anova(m)``.
+
+    Returns
+    -------
+    AnovaTable
+        ``npar``, ``Sum Sq``, ``Mean Sq``, ``F value``.
+    """
+    labels, df, sums = sequential_sums_of_squares(model.fit)
+    mean = sums / df
+    table = pd.DataFrame(
+        {
+            "npar": df.astype(int),
+            "Sum Sq": sums,
+            "Mean Sq": mean,
+            "F value": mean / model.fit.sigma**2,
+        },
+        index=list(labels),
+    )
+    return AnovaTable(table, ("Analysis of Variance Table",))
+
+
+def drop1(
+    model: Comparable, scope: Sequence[str] | None = None, test: str | None = None
+) -> AnovaTable:
+    """Leave out each fixed term that no other term contains, by maximum likelihood.
+
+    Parameters
+    ----------
+    model : LinearMixedModel
+        The model.
+    scope : sequence of str, optional
+        Terms to leave out, by label; by default all that may be.
+    test : {"Chisq"}, optional
+        Whether to add likelihood-ratio tests.
+
+    Returns
+    -------
+    AnovaTable
+        ``npar AIC [LRT Pr(Chi)]``; prints as R's.
+
+    Raises
+    ------
+    DataError
+        A term of `scope` is not in the model, or is contained in another.
+    ValueError
+        `test` is another word.
+    """
+    if test not in (None, "Chisq"):
+        raise ValueError(f"test must be None, 'Chisq' or 'F', not {test!r}.")
+    full = model.refit_ml()
+    labels = checked_scope(full, scope)
+    smaller = [full.update(f". ~ . - {label}").fit for label in labels]
+    check_comparable([full.fit, *smaller])
+    npar = np.array([full.fit.n_parameters - fit.n_parameters for fit in smaller])
+    aic = [2.0 * fit.n_parameters - 2.0 * fit.loglik for fit in (full.fit, *smaller)]
+    table = pd.DataFrame({"npar": [np.nan, *npar], "AIC": aic}, index=["<none>", *labels])
+    if test is not None:
+        statistics = [max(0.0, 2.0 * (full.fit.loglik - fit.loglik)) for fit in smaller]
+        tails = [chi_square_tail(s, int(d)) for s, d in zip(statistics, npar, strict=True)]
+        table["LRT"], table["Pr(Chi)"] = [np.nan, *statistics], [np.nan, *tails]
+    heading = ("Single term deletions", "", "Model:", *str(model.formula).split("\n"))
+    return AnovaTable(table, heading)
+
+
+def checked_scope(model: Comparable, scope: Sequence[str] | None) -> list[str]:
+    """Labels of the fixed terms to leave out: those given, or all that no other term contains.
+
+    Raises
+    ------
+    DataError
+        A term of `scope` is not in the model, or is contained in another.
+    """
+    fixed = model.fit.matrices.fixed
+    variables = dict(zip(fixed.term_labels, map(set, fixed.term_variables), strict=True))
+    free = [
+        label
+        for label, mine in variables.items()
+        if not any(mine < other for other in variables.values())
+    ]
+    for label in scope or ():
+        if label not in variables:
+            raise DataError(f"the model has no fixed term {label!r}.{nearest(label, variables)}")
+        if label not in free:
+            raise DataError(
+                f"the term {label!r} is contained in another term and cannot be left out alone; "
+                f"terms that can: {', '.join(free)}"
+            )
+    return free if scope is None else list(scope)

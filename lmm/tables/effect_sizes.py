@@ -1,0 +1,312 @@
+"""Effect sizes of a model, as R's performance and insight packages print them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from lmm.fit import Fit
+from lmm.inference.variance.parts import VarianceParts, variance_parts
+from lmm.report.format import format_number
+from lmm.report.html import text_html
+
+__all__ = [
+    "ICC",
+    "R2",
+    "GroupICC",
+    "Performance",
+    "VarianceDecomposition",
+    "get_variance",
+    "icc",
+    "model_performance",
+    "r2_nakagawa",
+]
+
+
+class Fitted(Protocol):
+    """A fitted model."""
+
+    @property
+    def fit(self) -> Fit:
+        """Its fit."""
+
+    def aic(self) -> float:
+        """Akaike's criterion."""
+
+    def bic(self) -> float:
+        """Bayesian information criterion."""
+
+
+class Printed:
+    """Something that prints."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return text_html(str(self))
+
+
+@dataclass(frozen=True, repr=False)
+class ICC(Printed):
+    """Intraclass correlation coefficients.
+
+    Attributes
+    ----------
+    adjusted : float
+        Share of the random effects in what the fixed effects leave.
+    unadjusted : float
+        Share of the random effects in everything, also called conditional.
+    """
+
+    adjusted: float
+    unadjusted: float
+
+    def __str__(self) -> str:
+        return (
+            "# Intraclass Correlation Coefficient\n\n"
+            f"    Adjusted ICC: {self.adjusted:.3f}\n"
+            f"  Unadjusted ICC: {self.unadjusted:.3f}"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class GroupICC(Printed):
+    """Intraclass correlation coefficient of each grouping factor.
+
+    Attributes
+    ----------
+    by_group : dict of str to float
+        Share of each in what the fixed effects leave.
+    """
+
+    by_group: dict[str, float]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns ``Group`` and ``ICC``."""
+        return pd.DataFrame({"Group": list(self.by_group), "ICC": list(self.by_group.values())})
+
+    def __str__(self) -> str:
+        rows = [(group, f"{value:.3f}") for group, value in self.by_group.items()]
+        return "# ICC by Group\n\n" + _table(("Group", "ICC"), rows)
+
+
+@dataclass(frozen=True, repr=False)
+class R2(Printed):
+    """Nakagawa's coefficients of determination.
+
+    Attributes
+    ----------
+    conditional : float
+        Share of fixed and random effects in the variance.
+    marginal : float
+        Share of the fixed effects.
+    """
+
+    conditional: float
+    marginal: float
+
+    def __str__(self) -> str:
+        return (
+            "# R2 for Mixed Models\n\n"
+            f"  Conditional R2: {self.conditional:.3f}\n"
+            f"     Marginal R2: {self.marginal:.3f}"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class VarianceDecomposition(Printed):
+    """Parts of a model's variance, with insight's names.
+
+    Attributes
+    ----------
+    parts : VarianceParts
+        Variance of the fixed part, mean variance of the random effects, residual variance.
+    intercept, slope : dict of str to float
+        Variances of random intercepts by group, and of slopes by ``group.column``.
+    slope_intercept : dict of str to float
+        Correlations of slopes with the intercept of their term, by ``group.column``.
+    """
+
+    parts: VarianceParts
+    intercept: dict[str, float]
+    slope: dict[str, float]
+    slope_intercept: dict[str, float]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns ``component``, ``group`` and ``value``."""
+        return pd.DataFrame(self._rows(), columns=["component", "group", "value"])
+
+    def _rows(self) -> list[tuple[str, str, float]]:
+        return [
+            ("var.fixed", "", self.parts.fixed),
+            ("var.random", "", self.parts.random),
+            ("var.residual", "", self.parts.residual),
+            *(("var.intercept", group, value) for group, value in self.intercept.items()),
+            *(("var.slope", group, value) for group, value in self.slope.items()),
+            *(("cor.slope_intercept", name, value) for name, value in self.slope_intercept.items()),
+        ]
+
+    def __str__(self) -> str:
+        rows = [(name, group, format_number(value, 3)) for name, group, value in self._rows()]
+        return "# Variance Decomposition\n\n" + _table(("Component", "Group", "Value"), rows)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Performance(Printed):
+    """Indices of a model's performance.
+
+    Attributes
+    ----------
+    frame : DataFrame (1, 8)
+        ``AIC AICc BIC R2 (cond.) R2 (marg.) ICC RMSE Sigma``.
+    """
+
+    frame: pd.DataFrame
+
+    def to_frame(self) -> pd.DataFrame:
+        """The indices as a DataFrame of the caller's own."""
+        return self.frame.copy()
+
+    def __str__(self) -> str:
+        texts = [f"{value:.3f}" for value in self.frame.iloc[0]]
+        return "# Indices of model performance\n\n" + _table(self.frame.columns.tolist(), [texts])
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns apart by bars, the first to the left, the others to the right."""
+    columns = []
+    for j, name in enumerate(names):
+        texts = [name, *(row[j] for row in rows)]
+        width = max(map(len, texts))
+        columns.append([text.rjust(width) if j else text.ljust(width) for text in texts])
+    lines = [" | ".join(line) for line in zip(*columns, strict=True)]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def icc(m: Fitted, by_group: bool = False) -> ICC | GroupICC:
+    """Intraclass correlation: how much of the variance random effects make up.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+    by_group : bool
+        Whether to give the share of each grouping factor instead.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> lmm.icc(m)
+    # Intraclass Correlation Coefficient
+    <BLANKLINE>
+        Adjusted ICC: 0.722
+      Unadjusted ICC: 0.521
+    """
+    parts = variance_parts(m.fit)
+    if by_group:
+        return GroupICC(parts.icc_by_group)
+    return ICC(parts.icc_adjusted, parts.icc_unadjusted)
+
+
+def r2_nakagawa(m: Fitted) -> R2:
+    """Marginal and conditional R2: what fixed effects, and all effects, explain.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> lmm.r2_nakagawa(m)
+    # R2 for Mixed Models
+    <BLANKLINE>
+      Conditional R2: 0.799
+         Marginal R2: 0.279
+    """
+    parts = variance_parts(m.fit)
+    return R2(parts.r2_conditional, parts.r2_marginal)
+
+
+def get_variance(m: Fitted) -> VarianceDecomposition:
+    """Fixed, random and residual parts of the variance, and the variance components.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> print(lmm.get_variance(m))
+    # Variance Decomposition
+    <BLANKLINE>
+    Component           |        Group |  Value
+    -------------------------------------------
+    var.fixed           |              |    909
+    var.random          |              |   1698
+    var.residual        |              |    655
+    var.intercept       |      Subject |    612
+    var.slope           | Subject.Days |   35.1
+    cor.slope_intercept | Subject.Days | 0.0656
+    """
+    intercept: dict[str, float] = {}
+    slope: dict[str, float] = {}
+    correlation: dict[str, float] = {}
+    for term, covariance in zip(m.fit.matrices.terms, m.fit.covariances, strict=True):
+        deviations = np.sqrt(np.diag(covariance))
+        has_intercept = term.columns[0] == "(Intercept)"
+        for j, column in enumerate(term.columns):
+            if column == "(Intercept)":
+                intercept[term.group] = float(covariance[j, j])
+                continue
+            slope[f"{term.group}.{column}"] = float(covariance[j, j])
+            scale = deviations[0] * deviations[j]
+            if has_intercept and scale > 0.0:
+                correlation[f"{term.group}.{column}"] = float(covariance[0, j] / scale)
+    return VarianceDecomposition(variance_parts(m.fit), intercept, slope, correlation)
+
+
+def model_performance(m: Fitted) -> Performance:
+    """Indices of a model's performance: information criteria, R2, ICC, errors.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> lmm.model_performance(m)
+    # Indices of model performance
+    <BLANKLINE>
+    AIC      |     AICc |      BIC | R2 (cond.) | R2 (marg.) |   ICC |   RMSE |  Sigma
+    ----------------------------------------------------------------------------------
+    1755.628 | 1756.114 | 1774.786 |      0.799 |      0.279 | 0.722 | 23.438 | 25.592
+    """
+    fit, parts = m.fit, variance_parts(m.fit)
+    k, n = fit.n_parameters, fit.matrices.n
+    indices = {
+        "AIC": m.aic(),
+        # Hurvich & Tsai (1989), Biometrika 76, 297-307
+        "AICc": m.aic() + 2.0 * k * (k + 1) / (n - k - 1),
+        "BIC": m.bic(),
+        "R2 (cond.)": parts.r2_conditional,
+        "R2 (marg.)": parts.r2_marginal,
+        "ICC": parts.icc_adjusted,
+        "RMSE": float(np.sqrt(np.mean(fit.residuals**2))),
+        "Sigma": fit.sigma,
+    }
+    return Performance(pd.DataFrame([indices]))

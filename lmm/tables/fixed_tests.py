@@ -1,0 +1,302 @@
+"""Tests of fixed effects as users see them: coefficients, anova, contests, least-squares means.
+
+The numbers come from `lmm.inference`; here they get R's names of rows and columns, and lmerTest's
+prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import combinations, product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from lmm._types import Matrix
+from lmm.design.fixed import FixedEffects
+from lmm.design.matrices import ModelMatrices
+from lmm.errors import DataError, nearest
+from lmm.inference.fixed.anova import TermTests, term_tests
+from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
+from lmm.inference.fixed.contrasts import AnovaType, term_contrasts
+from lmm.inference.fixed.ddf import check_contrasts
+from lmm.language import variables
+from lmm.report.html import table_html, text_html
+from lmm.report.printed import AnovaTable, PrintedTable
+from lmm.report.tables import (
+    coefficient_cells,
+    coefficients_text,
+    frame_cells,
+    frame_text,
+    labels,
+    matrix_text,
+)
+
+if TYPE_CHECKING:
+    from lmm.inference.marginal import Axis, Source
+
+__all__ = [
+    "Hypotheses",
+    "LeastSquaresMeans",
+    "anova_frame",
+    "coefficient_table",
+    "contest",
+    "hypotheses",
+    "ls_means",
+    "type_anova",
+]
+
+
+def coefficient_table(method: DdfMethod) -> pd.DataFrame:
+    """Estimates with t tests, lmerTest's columns."""
+    names = pd.Index(method.fit.matrices.fixed.names)
+    tests = t_tests(method, np.eye(len(names)))
+    return pd.DataFrame(
+        {
+            "Estimate": tests.estimate,
+            "Std. Error": tests.std_error,
+            "df": tests.df,
+            "t value": tests.statistic,
+            "Pr(>|t|)": tests.p_values,
+        },
+        index=names,
+    )
+
+
+# Analysis of variance ----------------------------------------------------------------------------
+
+
+def anova_frame(tests: dict[str, FTest | None], sigma: float) -> pd.DataFrame:
+    """F tests by term as lmerTest's anova; rows of missing values for terms without columns."""
+    rows = {label: _f_row(test, sigma) for label, test in tests.items()}
+    columns = ["Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+
+
+def _f_row(test: FTest | None, sigma: float) -> list[float]:
+    if test is None:
+        return [np.nan] * 6
+    mean = test.unscaled * sigma**2
+    return [mean * test.ndf, mean, test.ndf, test.ddf, test.statistic, test.p_value]
+
+
+def type_anova(method: DdfMethod, type_: AnovaType) -> AnovaTable:
+    """Type I, II or III analysis of variance."""
+    tested: TermTests = term_tests(method, type_)
+    heading = f"Type {type_} Analysis of Variance Table with {method.name}'s method"
+    return AnovaTable(anova_frame(tested.tests, method.fit.sigma), (heading,))
+
+
+# Contrasts ---------------------------------------------------------------------------------------
+
+
+def contest(
+    method: DdfMethod, L: ArrayLike, rhs: ArrayLike, joint: bool, level: float
+) -> PrintedTable:
+    """Test ``L beta = rhs``: jointly by F, or row by row by t.
+
+    Raises
+    ------
+    DataError
+        L has the wrong number of columns, or a row is not estimable.
+    """
+    rows = _estimable(method, L)
+    values = np.broadcast_to(np.asarray(rhs, dtype=float), (len(rows),))
+    if joint:
+        tests = {"1": method.f_test(rows, values)}
+        return PrintedTable(anova_frame(dict(tests), method.fit.sigma))
+    frame = _t_frame(t_tests(method, rows, values), level)
+    names = L.index if isinstance(L, pd.DataFrame) else [str(i + 1) for i in range(len(rows))]
+    return PrintedTable(frame.set_axis(names, axis=0))
+
+
+def _t_frame(tests: TTests, level: float) -> pd.DataFrame:
+    lower, upper = tests.limits(level)
+    return pd.DataFrame(
+        {
+            "Estimate": tests.estimate,
+            "Std. Error": tests.std_error,
+            "df": tests.df,
+            "t value": tests.statistic,
+            "lower": lower,
+            "upper": upper,
+            "Pr(>|t|)": tests.p_values,
+        }
+    )
+
+
+def _estimable(method: DdfMethod, L: ArrayLike) -> Matrix:
+    """Rows of L (q, p) from an L for all columns, dropped ones too, or for those of the model."""
+    from lmm.inference.marginal import Estimator
+
+    fixed = method.fit.matrices.fixed
+    full = len(fixed.full_names)
+    given = np.atleast_2d(np.asarray(L, dtype=float))
+    if not fixed.dropped or given.ndim != 2 or given.shape[1] != full:
+        return check_contrasts(method.fit, L)
+    bad = np.flatnonzero(~Estimator.of(method).is_estimable(given))
+    if len(bad):
+        raise DataError(
+            f"row {bad[0] + 1} of L is not estimable: the data do not determine it, because the "
+            f"columns {', '.join(fixed.dropped[:6])} depend linearly on the others"
+        )
+    return check_contrasts(method.fit, given[:, fixed.kept])
+
+
+# Hypotheses --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Hypotheses:
+    """Contrast matrices of the terms, printed as lmerTest's ``show_tests``.
+
+    Attributes
+    ----------
+    matrices : dict of str to DataFrame
+        Contrasts by term, under the coefficients' names.
+    fractions : bool
+        Whether entries are printed as fractions.
+    """
+
+    matrices: dict[str, pd.DataFrame]
+    fractions: bool = False
+
+    def __getitem__(self, term: str) -> pd.DataFrame:
+        return self.matrices[term]
+
+    def __str__(self) -> str:
+        blocks = [
+            f"${_quoted(term)}\n{self._matrix_text(matrix)}\n"
+            for term, matrix in self.matrices.items()
+        ]
+        return "\n".join(blocks)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            text_html(term)
+            + table_html(frame_cells(matrix), labels(matrix.columns), rows=labels(matrix.index))
+            for term, matrix in self.matrices.items()
+        )
+
+    def _matrix_text(self, matrix: pd.DataFrame) -> str:
+        if not self.fractions:
+            return frame_text(matrix)
+        texts = [[_fraction(value) for value in row] for row in matrix.to_numpy()]
+        width = max(len(text) for row in texts for text in row)
+        cells = [[text.rjust(width) for text in row] for row in texts]
+        return matrix_text(cells, labels(matrix.index), labels(matrix.columns), align="left")
+
+
+def _fraction(value: float) -> str:
+    return str(Fraction(value).limit_denominator(2000))
+
+
+def _quoted(term: str) -> str:
+    """A name as R prints it in a list."""
+    return term if term.replace(".", "_").isidentifier() else f"`{term}`"
+
+
+def hypotheses(matrices: ModelMatrices, type_: AnovaType, fractions: bool) -> Hypotheses:
+    """Contrast matrices of the terms that have columns in X."""
+    contrasts = term_contrasts(matrices, type_)
+    columns = pd.Index(matrices.fixed.names)
+    found = {
+        term: pd.DataFrame(L, index=list(contrasts.rows[term]), columns=columns)
+        for term, L in contrasts.L.items()
+        if len(L)
+    }
+    return Hypotheses(found, fractions)
+
+
+# Least-squares means -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LeastSquaresMeans(PrintedTable):
+    """Least-squares means or their differences, printed as lmerTest's ``ls_means``."""
+
+    def to_text(self, *, digits: int = 5, stars: bool = True) -> str:
+        """Print with `digits` significant digits, with or without stars."""
+        body = coefficients_text(
+            self._rounded, digits=digits, estimates=[0, 1, 4, 5], tests=[3], stars=stars
+        )
+        return "\n".join([*self.heading, body, *self.footing])
+
+    @property
+    def _rounded(self) -> pd.DataFrame:
+        return self.frame.assign(df=self.frame["df"].round(1))
+
+    def _cells(self) -> list[list[str]]:
+        return coefficient_cells(self._rounded, digits=5, estimates=[0, 1, 4, 5], tests=[3])
+
+
+def ls_means(
+    source: Source, method: DdfMethod, term: str | None, level: float, pairwise: bool
+) -> LeastSquaresMeans:
+    """Means of factor terms over a balanced population, covariates at their means.
+
+    Raises
+    ------
+    DataError
+        `term` is not a term of factors alone.
+    """
+    from lmm.inference.marginal import Estimator, reference_grid
+
+    fixed = method.fit.matrices.fixed
+    columns = {text: variables(fixed.variables.nodes[text]) for text in fixed.levels}
+    of_factors = {
+        label: term_variables
+        for label, term_variables in zip(fixed.term_labels, fixed.term_variables, strict=True)
+        if all(len(columns.get(text, ())) == 1 for text in term_variables)
+    }
+    if term is not None and term not in of_factors:
+        raise DataError(
+            f"least-squares means need a term of factors alone, not {term!r}."
+            f"{nearest(term, of_factors) if of_factors else ' The model has none.'}"
+        )
+    grid = reference_grid(source)
+    in_factors = {name for names in columns.values() for name in names}
+    grid = replace(grid, axes=tuple(a if a.name in in_factors else _at_mean(a) for a in grid.axes))
+    rows: list[Matrix] = [np.empty((0, len(fixed.full_names)))]
+    names: list[str] = []
+    for label in of_factors if term is None else [term]:
+        keep = [columns[text][0] for text in of_factors[label]]
+        means = grid.average(grid.rows(), keep)
+        levels = _cell_names(fixed, of_factors[label])
+        if pairwise:
+            pairs = list(combinations(range(len(levels)), 2))
+            means = np.array([means[i] - means[j] for i, j in pairs])
+            levels = [f"{levels[i]} - {levels[j]}" for i, j in pairs]
+        rows.append(means)
+        names += levels
+    L = np.vstack(rows)
+    offset = np.full(len(L), 0.0 if pairwise else grid.offset)
+    frame = _t_frame(Estimator.of(method).t_tests(L, offset), level)
+    footing = (
+        "",
+        f"  Confidence level: {100 * level:g}%",
+        f"  Degrees of freedom method: {method.name} ",
+    )
+    heading = ("Least Squares Means table:", "")
+    return LeastSquaresMeans(frame.set_axis(names, axis=0), heading, footing)
+
+
+def _at_mean(axis: Axis) -> Axis:
+    """A covariate at its mean over the rows, even if it has two values only."""
+    if axis.codes is None:
+        return axis
+    mean = float(np.asarray(axis.values(), dtype=float)[axis.codes].mean())
+    return replace(axis, levels=(mean,), kind="number", codes=None)
+
+
+def _cell_names(fixed: FixedEffects, term: Sequence[str]) -> list[str]:
+    """Names of a term's cells, such as ``Aa:Bu``, the first factor changing fastest."""
+    levels = [[f"{text}{level}" for level in fixed.levels[text]] for text in reversed(term)]
+    return [":".join(reversed(cell)) for cell in product(*levels)]

@@ -1,0 +1,326 @@
+"""Leaving out terms one at a time, and backward selection, as lmerTest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from lmm.design.columns import Factor
+from lmm.errors import DataError, nearest
+from lmm.formula import RandomTerm, expand_terms, update_formula
+from lmm.inference.fixed.base import DdfMethod, FTest
+from lmm.inference.fixed.contrasts import deletion_contrasts
+from lmm.inference.fixed.ddf import ddf_method
+from lmm.inference.variance.lrt import check_comparable, chi_square_tail
+from lmm.language import deparse
+from lmm.report.printed import AnovaTable
+from lmm.tables.comparison import Comparable, checked_scope
+from lmm.tables.fixed_tests import anova_frame
+
+__all__ = ["Selection", "drop1_f", "ranova", "step"]
+
+ModelT = TypeVar("ModelT", bound=Comparable)
+
+
+# Random effects ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Deletion:
+    """A random term that is left out or made smaller.
+
+    Attributes
+    ----------
+    label : str
+        The row of the table: ``x in (x | g)``, ``(1 | g)``.
+    kept : tuple of str
+        The random terms that remain, as formulas write them.
+    """
+
+    label: str
+    kept: tuple[str, ...]
+
+
+def ranova(model: Comparable, reduce_terms: bool = True) -> AnovaTable:
+    """Likelihood-ratio tests of the random terms, each left out in turn.
+
+    Parameters
+    ----------
+    model : LinearMixedModel
+        The model; the criterion that it was fitted by (REML or ML) is compared.
+    reduce_terms : bool
+        Whether terms with several effects lose one effect at a time (with its covariances) instead
+        of being left out.
+
+    Returns
+    -------
+    AnovaTable
+        ``npar logLik AIC LRT Df Pr(>Chisq)``. A variance on its boundary makes the p-values
+        conservative; ``lmm.anova(..., boundary=True)`` has the mixtures.
+    """
+    formula = update_formula(model.formula, _formula_with(model, _random_texts(model)))
+    heading = (
+        "ANOVA-like table for random-effects: Single term deletions",
+        "",
+        "Model:",
+        *str(formula).split("\n"),
+    )
+    return AnovaTable(_deletion_frame(model, list(_deletions(model, reduce_terms))), heading)
+
+
+def _deletion_frame(model: Comparable, deletions: Sequence[_Deletion]) -> pd.DataFrame:
+    npar = [model.fit.n_parameters]
+    loglik = [model.fit.loglik]
+    for deletion in deletions:
+        if deletion.kept:
+            fit = model.update(_formula_with(model, deletion.kept)).fit
+            check_comparable([model.fit, fit])
+            npar.append(fit.n_parameters)
+            loglik.append(fit.loglik)
+        else:  # V = 1: least squares
+            criterion = model.fit.criterion
+            npar.append(len(model.fit.beta) + 1)
+            loglik.append(-0.5 * criterion.value(np.zeros_like(model.fit.theta)))
+    lrt = [max(0.0, 2.0 * (loglik[0] - value)) for value in loglik[1:]]
+    df = [npar[0] - count for count in npar[1:]]
+    tails = [chi_square_tail(value, d) for value, d in zip(lrt, df, strict=True)]
+    return pd.DataFrame(
+        {
+            "npar": npar,
+            "logLik": loglik,
+            "AIC": -2.0 * np.array(loglik) + 2.0 * np.array(npar),
+            "LRT": [np.nan, *lrt],
+            "Df": [np.nan, *df],
+            "Pr(>Chisq)": [np.nan, *tails],
+        },
+        index=["<none>", *(deletion.label for deletion in deletions)],
+    )
+
+
+def _random_terms(model: Comparable) -> tuple[RandomTerm, ...]:
+    """Random terms with ``||`` written out."""
+    return update_formula(model.formula, ". ~ .").random
+
+
+def _random_texts(model: Comparable) -> tuple[str, ...]:
+    return tuple(_term_text(model, term, term.effects_text) for term in _random_terms(model))
+
+
+def _term_text(model: Comparable, term: RandomTerm, effects: str) -> str:
+    function = "diag" if term.structure == "diag" else ""
+    # A single number has no correlation that || could leave out.
+    bar = "||" if term.structure == "split" and _has_factor(model, term) else "|"
+    return f"{function}({effects} {bar} {deparse(term.group)})"
+
+
+def _formula_with(model: Comparable, random: Sequence[str]) -> str:
+    """The model's formula with other random terms, as a change of it."""
+    fixed = model.fit.matrices.fixed
+    parts = [
+        *(() if fixed.has_intercept else ("0",)),
+        *fixed.term_labels,
+        *random,
+        *(deparse(offset) for offset in model.formula.offsets),
+    ]
+    return f". ~ {' + '.join(parts)}"
+
+
+def _deletions(model: Comparable, reduce_terms: bool) -> Iterator[_Deletion]:
+    texts = _random_texts(model)
+    for i, (term, text) in enumerate(zip(_random_terms(model), texts, strict=True)):
+        others = (texts[:i], texts[i + 1 :])
+        smaller = list(_reductions(model, term)) if reduce_terms else []
+        for label, effects in smaller:
+            replacement = () if effects is None else (_term_text(model, term, effects),)
+            yield _Deletion(f"{label} in {text}", (*others[0], *replacement, *others[1]))
+        if not smaller:
+            yield _Deletion(text, (*others[0], *others[1]))
+
+
+def _reductions(model: Comparable, term: RandomTerm) -> Iterator[tuple[str, str | None]]:
+    """Each effect that may be left out of a term, and the effects that remain."""
+    expanded = expand_terms(term.effects)
+    factors = [frozenset(map(deparse, effect.factors)) for effect in expanded.terms]
+    for effect, own in zip(expanded.terms, factors, strict=True):
+        if any(own < other for other in factors):
+            continue
+        rest = [label for label in expanded.labels if label != effect.label]
+        if rest:
+            yield effect.label, " + ".join([*(() if expanded.intercept else ("0",)), *rest])
+        elif expanded.intercept or (own <= _factors(model) and term.structure != "split"):
+            yield effect.label, "1"  # 0 + f contains the intercept
+        else:
+            yield effect.label, None
+
+
+def _factors(model: Comparable) -> frozenset[str]:
+    columns = model.fit.matrices.frame.columns
+    return frozenset(text for text, column in columns.items() if isinstance(column, Factor))
+
+
+def _has_factor(model: Comparable, term: RandomTerm) -> bool:
+    variables = {deparse(f) for effect in expand_terms(term.effects).terms for f in effect.factors}
+    return bool(variables & _factors(model))
+
+
+# Fixed effects -----------------------------------------------------------------------------------
+
+
+def drop1_f(model: Comparable, scope: Sequence[str] | None, ddf: str) -> AnovaTable:
+    """F tests of the fixed terms that may be left out, as lmerTest's ``drop1``."""
+    method = ddf_method(model.fit, ddf)
+    tests = _marginal_tests(method, checked_scope(model, scope))
+    heading = (
+        f"Single term deletions using {method.name}'s method:",
+        "",
+        "Model:",
+        *str(model.formula).split("\n"),
+    )
+    return AnovaTable(anova_frame(tests, method.fit.sigma), heading)
+
+
+def _marginal_tests(method: DdfMethod, labels: Sequence[str]) -> dict[str, FTest | None]:
+    """Test of each term against the model without it; None where that is the same model."""
+    tests: dict[str, FTest | None] = {}
+    for label in labels:
+        L = deletion_contrasts(method.fit.matrices, label)
+        tests[label] = method.f_test(L) if len(L) else None
+    return tests
+
+
+# Backward selection ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Selection(Generic[ModelT]):
+    """Result of backward selection, printed as lmerTest's ``step``.
+
+    Attributes
+    ----------
+    random, fixed : AnovaTable
+        Tests of the terms in order of elimination (``Eliminated``, 0 for those kept).
+    model : LinearMixedModel
+        The model found.
+    """
+
+    random: AnovaTable
+    fixed: AnovaTable
+    model: ModelT
+
+    def get_model(self) -> ModelT:
+        """The model found."""
+        return self.model
+
+    def __str__(self) -> str:
+        lines = [line.strip() for line in str(self.model.formula).split("\n")]
+        return "\n".join(
+            [str(self.random), "", str(self.fixed), "", "Model found:", " ".join(lines)]
+        )
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.random._repr_html_() + self.fixed._repr_html_()
+
+
+def step(
+    model: ModelT,
+    ddf: str = "satterthwaite",
+    alpha_random: float = 0.1,
+    alpha_fixed: float = 0.05,
+    reduce_random: bool = True,
+    reduce_fixed: bool = True,
+    keep: Sequence[str] = (),
+) -> Selection[ModelT]:
+    """Leave out random, then fixed terms, the least significant one at a time.
+
+    Parameters
+    ----------
+    model : LinearMixedModel
+        Where to start.
+    ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
+        Method for the F tests of fixed terms.
+    alpha_random, alpha_fixed : float
+        A term stays if its p-value is below this.
+    reduce_random, reduce_fixed : bool
+        Whether terms of that kind are left out at all.
+    keep : sequence of str
+        Labels of fixed terms that stay.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    DataError
+        A term to keep is not in the model.
+
+    Notes
+    -----
+    The last random term always stays: without one the model is not a mixed model.
+    """
+    labels = model.fit.matrices.fixed.term_labels
+    for label in keep:
+        if label not in labels:
+            raise DataError(f"the model has no fixed term {label!r}.{nearest(label, labels)}")
+    name = ddf_method(model.fit, ddf).name
+    model, random = _reduce_random(model, alpha_random if reduce_random else 1.0)
+    model, fixed = _reduce_fixed(model, ddf, alpha_fixed if reduce_fixed else 1.0, keep)
+    return Selection(
+        AnovaTable(random, ("Backward reduced random-effect table:", "")),
+        AnovaTable(
+            fixed,
+            ("Backward reduced fixed-effect table:", f"Degrees of freedom method: {name} ", ""),
+        ),
+        model,
+    )
+
+
+def _reduce_random(model: ModelT, alpha: float) -> tuple[ModelT, pd.DataFrame]:
+    gone: list[pd.DataFrame] = []
+    first: pd.DataFrame | None = None
+    while True:
+        deletions = list(_deletions(model, reduce_terms=True))
+        table = _deletion_frame(model, deletions)
+        first = table.iloc[:1] if first is None else first
+        p_values = table["Pr(>Chisq)"].to_numpy()[1:]
+        worst = int(np.argmax(p_values))
+        if not (p_values[worst] > alpha and deletions[worst].kept):
+            return model, _elimination_frame([*gone, table.iloc[1:]], first)
+        gone.append(table.iloc[worst + 1 : worst + 2])
+        model = model.update(_formula_with(model, deletions[worst].kept))
+
+
+def _reduce_fixed(
+    model: ModelT, ddf: str, alpha: float, keep: Sequence[str]
+) -> tuple[ModelT, pd.DataFrame]:
+    gone: list[pd.DataFrame] = []
+    while True:
+        method = ddf_method(model.fit, ddf)
+        tests = _marginal_tests(method, checked_scope(model, None))
+        table = anova_frame(tests, method.fit.sigma)
+        # A term without columns of its own adds nothing.
+        p_values = table["Pr(>F)"].fillna(1.0).drop(list(set(keep) & set(tests)))
+        if not (p_values > alpha).any():
+            return model, _elimination_frame([*gone, table])
+        worst = str(p_values.idxmax())
+        gone.append(table.loc[[worst]])
+        model = model.update(f". ~ . - {worst}")
+
+
+def _elimination_frame(
+    tables: Sequence[pd.DataFrame], first: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Rows in order of elimination, numbered; those of the last table were kept."""
+    numbered = [table.assign(Eliminated=float(i)) for i, table in enumerate(tables[:-1], start=1)]
+    parts = [*numbered, tables[-1].assign(Eliminated=0.0)]
+    if first is not None:
+        parts.insert(0, first.assign(Eliminated=np.nan))
+    frame = pd.concat(parts)
+    return frame[["Eliminated", *(name for name in frame.columns if name != "Eliminated")]]
