@@ -256,6 +256,7 @@ def expand_terms(node: Node, data_columns: Iterable[str] | None = None) -> Terms
 
     Examples
     --------
+    >>> from lmm.formula import parse_formula
     >>> expand_terms(parse_formula("y ~ (a + b + c)^2 - a:b - 1 + (1 | g)").fixed).labels
     ('a', 'b', 'c', 'a:c', 'b:c')
     """
