@@ -4,18 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from lmm._types import IntVector, Matrix
+from lmm.design._formulaic import coding_matrix, user_coding
 from lmm.design.columns import Factor
 from lmm.errors import DataError, nearest
 
-__all__ = ["CONTRASTS", "Coding", "contrast_coding", "dummy_coding"]
+__all__ = ["CONTRASTS", "Coding", "Contrasts", "contrast_coding", "dummy_coding"]
 
-CONTRASTS = ("contr.treatment", "contr.sum", "contr.helmert", "contr.poly", "contr.SAS")
+CONTRASTS = (
+    "contr.treatment",
+    "contr.sum",
+    "contr.helmert",
+    "contr.poly",
+    "contr.SAS",
+    "contr.sdif",
+)
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """Contrasts by name, as ``contr.treatment(3, base = 2)`` says them.
+
+    Attributes
+    ----------
+    name : str
+        One of `CONTRASTS`.
+    base : int or str
+        Level that ``contr.treatment`` compares the others with, by position from 1 or by name.
+    size : int or None
+        Number of levels that the contrasts are for; None for any.
+    numbered : bool
+        Whether columns are named by the numbers of the levels, as R does in ``C()``.
+    """
+
+    name: str
+    base: int | str = 1
+    size: int | None = None
+    numbered: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,30 +112,56 @@ def contrast_coding(name: str, factor: Factor, contrasts: object = None) -> Codi
         if chosen not in CONTRASTS:
             hint = nearest(chosen, CONTRASTS)
             raise DataError(f"unknown contrasts {chosen!r} for {name!r}.{hint}")
-        # C() passes R's contrast functions the number of levels, not their names.
-        by_number = contrasts is None and factor.contrasts is not None
-        return _named_coding(chosen, factor.levels, by_number)
+        chosen = Contrasts(chosen)
+    if isinstance(chosen, Contrasts):
+        _check_fit(name, factor.levels, chosen)
+        return _named_coding(chosen, factor.levels)
     if isinstance(chosen, np.ndarray | pd.DataFrame):
         return _matrix_coding(name, factor.levels, chosen)
     return _formulaic_coding(name, factor.levels, chosen)
 
 
-@lru_cache(maxsize=256)
-def _named_coding(contrasts: str, levels: tuple[str, ...], by_number: bool) -> Coding:
-    from formulaic.transforms import contrasts as coders
+def _check_fit(name: str, levels: tuple[str, ...], contrasts: Contrasts) -> None:
+    """Refuse contrasts for another number of levels, or with a base that is no level."""
+    if contrasts.size not in (None, len(levels)):
+        raise DataError(
+            f"{contrasts.name}({contrasts.size}) is for {contrasts.size} levels, but {name!r} has "
+            f"{len(levels)}: {', '.join(levels[:6])}{', ...' if len(levels) > 6 else ''}"
+        )
+    if isinstance(contrasts.base, str) and contrasts.base not in levels:
+        hint = nearest(contrasts.base, levels)
+        raise DataError(f"the base {contrasts.base!r} is not a level of {name!r}.{hint}")
+    if isinstance(contrasts.base, int) and contrasts.base > len(levels):
+        raise DataError(f"the base {contrasts.base} of {name!r} is not among {len(levels)} levels")
 
+
+@lru_cache(maxsize=256)
+def _named_coding(contrasts: Contrasts, levels: tuple[str, ...]) -> Coding:
     numbers = tuple(str(i) for i in range(1, len(levels) + 1))
-    names = numbers if by_number else levels
-    coder: Any
-    coder, suffixes = {
-        "contr.treatment": (coders.TreatmentContrasts(), names[1:]),
-        "contr.SAS": (coders.SASContrasts(), names[:-1]),
-        "contr.sum": (coders.SumContrasts(), numbers[:-1]),
-        "contr.helmert": (coders.HelmertContrasts(), numbers[:-1]),
-        "contr.poly": (coders.PolyContrasts(), _powers(len(levels) - 1)),
-    }[contrasts]
-    matrix = coder.get_coding_matrix(levels).to_numpy(dtype=np.float64)
-    return Coding(levels, matrix, suffixes, contrasts)
+    names = numbers if contrasts.numbered else levels
+    base = contrasts.base - 1 if isinstance(contrasts.base, int) else levels.index(contrasts.base)
+    suffixes = {
+        "contr.treatment": names[:base] + names[base + 1 :],
+        "contr.SAS": names[:-1],
+        "contr.sum": numbers[:-1],
+        "contr.helmert": numbers[:-1],
+        "contr.poly": _powers(len(levels) - 1),
+        "contr.sdif": tuple(f"{b}-{a}" for a, b in pairwise(names)),
+    }[contrasts.name]
+    if contrasts.name == "contr.sdif":
+        matrix = _successive_differences(len(levels))
+    else:
+        matrix = coding_matrix(contrasts.name, levels, base)
+    return Coding(levels, matrix, suffixes, contrasts.name)
+
+
+def _successive_differences(count: int) -> Matrix:
+    """Coding whose coefficients are differences of neighbours.
+
+    Venables and Ripley (2002), Modern Applied Statistics with S, section 6.2.
+    """
+    row, column = np.arange(count)[:, None], np.arange(1, count)[None, :]
+    return np.where(row < column, column - count, column) / count
 
 
 def _powers(count: int) -> tuple[str, ...]:
@@ -129,13 +185,10 @@ def _matrix_coding(name: str, levels: tuple[str, ...], given: np.ndarray | pd.Da
 
 
 def _formulaic_coding(name: str, levels: tuple[str, ...], coder: object) -> Coding:
-    from formulaic.transforms.contrasts import Contrasts
-
-    if not isinstance(coder, Contrasts):
+    coding = user_coding(coder, levels)
+    if coding is None:
         raise DataError(
             f"contrasts of {name!r} must be one of {', '.join(CONTRASTS)}, a matrix, a DataFrame "
             f"or a formulaic Contrasts object, not {type(coder).__name__}"
         )
-    table = coder.get_coding_matrix(levels)
-    suffixes = tuple(map(str, table.columns))
-    return Coding(levels, table.to_numpy(dtype=np.float64), suffixes, type(coder).__name__)
+    return Coding(levels, *coding, type(coder).__name__)

@@ -66,6 +66,34 @@ class Factor:
         """Logical column of a boolean array (n,)."""
         return cls(values.astype(np.intp), LOGICAL_LEVELS, is_logical=True)
 
+    def by_level(self, values: Any, missing: Any) -> np.ndarray:
+        """Values (n,) of the rows from one value per level, and one for missing rows."""
+        # The extra last entry is what code -1 (missing) indexes.
+        return np.append(np.asarray(values), missing)[self.codes]
+
+    def recode(self, levels: tuple[str, ...], unknown: int = -1) -> Factor:
+        """The same values among other levels, in their order; `unknown` is the code of the rest.
+
+        Examples
+        --------
+        >>> Factor(np.array([0, 1, -1]), ("a", "b")).recode(("b", "c")).codes
+        array([-1,  0, -1])
+        """
+        if levels == self.levels:
+            return self
+        position = {level: i for i, level in enumerate(levels)}
+        codes = np.array([position.get(level, unknown) for level in self.levels], dtype=np.intp)
+        return replace(self, codes=self.by_level(codes, -1), levels=levels)
+
+    def relabel(self, levels: tuple[str, ...]) -> Factor:
+        """The same codes under other names, one per level."""
+        return _merge_equal_levels(replace(self, levels=levels))
+
+    def where(self, holds: Any) -> Factor:
+        """Whether something holds, from one truth value per level; missing rows stay missing."""
+        codes = self.by_level(np.asarray(holds, dtype=np.intp), -1)
+        return Factor(codes, LOGICAL_LEVELS, is_logical=True)
+
 
 @dataclass(frozen=True, eq=False)
 class Basis:
@@ -111,10 +139,8 @@ def drop_unused_levels(factor: Factor) -> Factor:
     used = np.bincount(factor.codes + 1, minlength=len(factor.levels) + 1)[1:] > 0
     if used.all():
         return factor
-    # The extra last entry is what code -1 (missing) indexes.
-    position = np.append(np.cumsum(used) - 1, -1)
     levels = tuple(level for level, keep in zip(factor.levels, used, strict=True) if keep)
-    return replace(factor, codes=position[factor.codes], levels=levels)
+    return replace(factor, codes=factor.by_level(np.cumsum(used) - 1, -1), levels=levels)
 
 
 def as_factor(column: Column) -> Factor:
@@ -161,9 +187,7 @@ def _merge_equal_levels(factor: Factor) -> Factor:
     """Join levels that print the same, such as 0.3 and 0.1 + 0.2."""
     if len(set(factor.levels)) == len(factor.levels):
         return factor
-    distinct = {level: i for i, level in enumerate(dict.fromkeys(factor.levels))}
-    position = np.array([distinct[level] for level in factor.levels] + [-1], dtype=np.intp)
-    return replace(factor, codes=position[factor.codes], levels=tuple(distinct))
+    return factor.recode(tuple(dict.fromkeys(factor.levels)))
 
 
 def level_name(value: Hashable) -> str:

@@ -1,36 +1,22 @@
 """R's expressions, evaluated from the formula's tree.
 
 Formula text is never given to Python's `eval`: names are columns, functions are those of
-`lmm.design.transforms`, and neither can shadow the other.
+`lmm.design.functions`, and neither can shadow the other.
 """
 
 from __future__ import annotations
 
-import inspect
+import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache, reduce
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from lmm.design.columns import Basis, Column, Factor, level_name
-from lmm.design.transforms import (
-    EXTREMES,
-    FUNCTIONS,
-    MATH,
-    NAMED_CONSTANTS,
-    OF_NUMBERS,
-    STATEFUL,
-    State,
-    Value,
-    combine,
-    is_scalar,
-    logical,
-    numbered_basis,
-    truth,
-)
-from lmm.errors import DataError, FormulaError, nearest
+from lmm.design.columns import Column, Factor, level_name
+from lmm.design.functions import FUNCTIONS, NAMED_CONSTANTS, Function
+from lmm.design.functions.values import State, Value, is_column, logical, truth
+from lmm.errors import FormulaError, nearest
 from lmm.language import Binary, Call, Constant, Name, Node, Number, Paren, String, Unary, deparse
 
 __all__ = ["Evaluator"]
@@ -65,9 +51,9 @@ class Evaluator:
             If a column's content does not suit the expression.
         """
         value = self._value(node)
-        if not isinstance(value, np.ndarray | Factor | Basis) or is_scalar(value):
+        if not is_column(value):
             raise self._fail(f"{deparse(node)} does not depend on the data: name a column", node)
-        return value
+        return value  # type: ignore[return-value]
 
     def _value(self, node: Node) -> Value:
         match node:
@@ -91,129 +77,163 @@ class Evaluator:
         return NAMED_CONSTANTS[node.id]
 
     def _unary(self, node: Unary) -> Value:
-        operand = self._value(node.operand)
-        match node.op:
-            case "-":
-                return np.negative(self._number(operand, node))  # type: ignore[no-any-return]
-            case "+":
-                return np.positive(self._number(operand, node))  # type: ignore[no-any-return]
-            case _:
-                return logical(1.0 - truth(self._number(operand, node)))
+        with np.errstate(all="ignore"):
+            return _PREFIXES[node.op](self._number(self._value(node.operand), node))  # type: ignore[no-any-return]
 
     def _binary(self, node: Binary) -> Value:
         left, right = self._value(node.left), self._value(node.right)
         if node.op in _COMPARISONS:
             return self._compare(node, left, right)
         if node.op == "%in%":
-            return _is_in(left, right)
+            return self._is_in(node, left, right)
         if node.op not in _ARITHMETIC:
             raise self._fail(f"operator {node.op!r} has no value inside an expression", node)
         with np.errstate(all="ignore"):
-            result = _ARITHMETIC[node.op](self._number(left, node), self._number(right, node))
-        return logical(result) if node.op in ("&", "|", "&&", "||") else result
+            return _ARITHMETIC[node.op](self._number(left, node), self._number(right, node))  # type: ignore[no-any-return]
 
     def _compare(self, node: Binary, left: Value, right: Value) -> Value:
         if isinstance(left, str) and isinstance(right, Factor):
-            left, right = right, left
+            return self._compare(replace(node, op=_MIRRORED[node.op]), right, left)
         if isinstance(left, Factor) and not left.is_logical:
-            if node.op not in ("==", "!="):
-                raise self._fail("factors can be compared by == and != only", node)
+            return self._compare_levels(node, left, right)
+        a, b = self._number(left, node), self._number(right, node)
+        return logical(np.where(np.isnan(a + b), np.nan, _COMPARISONS[node.op](a, b)))
+
+    def _compare_levels(self, node: Binary, left: Factor, right: Value) -> Factor:
+        if node.op in ("==", "!="):
             if isinstance(right, Factor):
                 return _same_level(left, right, equal=node.op == "==")
             if not isinstance(right, str | float):
                 raise self._fail("a factor can be compared with a level or another factor", node)
             wanted = level_name(right)
-            equal = np.array([level == wanted for level in left.levels] + [False])[left.codes]
-            return logical(np.where(left.codes < 0, np.nan, equal == (node.op == "==")))
-        a, b = self._number(left, node), self._number(right, node)
-        return logical(np.where(np.isnan(a + b), np.nan, _COMPARISONS[node.op](a, b)))
+            return left.where([(level == wanted) == (node.op == "==") for level in left.levels])
+        if not (left.is_ordered or left.is_text):
+            raise self._fail("factors can be compared by == and != only, unless ordered", node)
+        if not isinstance(right, str | float):
+            raise self._fail("the order of levels can be compared with one level only", node)
+        wanted = level_name(right)
+        if left.is_text:
+            return left.where([_COMPARISONS[node.op](level, wanted) for level in left.levels])
+        if wanted not in left.levels:
+            raise self._fail(f"{wanted!r} is not a level.{nearest(wanted, left.levels)}", node)
+        positions = np.arange(len(left.levels))
+        return left.where(_COMPARISONS[node.op](positions, left.levels.index(wanted)))
+
+    def _is_in(self, node: Binary, left: Value, right: Value) -> Factor:
+        """R's ``%in%``; a missing value is in no set."""
+        wanted = right if isinstance(right, tuple) else () if right is None else (right,)
+        if not all(isinstance(value, str | float | int) for value in wanted):
+            raise self._fail("the right side of %in% must be values, such as c(1, 2)", node)
+        if isinstance(left, Factor):
+            names = {level_name(value) for value in wanted}  # type: ignore[arg-type]
+            found = left.where([level in names for level in left.levels])
+            return Factor.of_booleans(found.codes == 1)
+        sought = [value for value in wanted if not isinstance(value, str)]
+        return Factor.of_booleans(np.isin(self._number(left, node), np.array(sought, dtype=float)))
 
     def _number(self, value: Value, node: Node) -> Any:
         """Number, or array of numbers; truth values count 0 and 1."""
         if isinstance(value, Factor) and value.is_logical:
-            return np.where(value.codes < 0, np.nan, value.codes)
+            return value.by_level([0.0, 1.0], np.nan)
         if isinstance(value, np.ndarray | float | int):
-            return value
+            return float(value) if isinstance(value, int) else value
         what = "a factor" if isinstance(value, Factor) else type(value).__name__.lower()
         raise self._fail(f"{deparse(node)} needs numbers, but is given {what}", node)
 
     def _call(self, node: Call) -> Value:
         name = node.function.rpartition("::")[2]
-        if name in MATH:
-            return self._math(name, node)
-        if name == "cbind":
-            return self._cbind(node)
-        if name == "c":
-            return self._apply(node, combine, *[self._value(part) for part in node.args])
-        if name in EXTREMES:
-            numbers = [self._number(self._value(argument), node) for argument in node.args]
-            return reduce(EXTREMES[name], numbers)  # type: ignore[no-any-return]
         if name not in FUNCTIONS:
-            known = sorted([*MATH, *EXTREMES, *FUNCTIONS, "c", "cbind"])
             raise self._fail(
                 f"unknown function {name!r}: compute the column in the data first, or use one that "
-                f"formulas know.{nearest(name, known)}",
+                f"formulas know.{_hint(name)}",
                 node,
             )
-        return self._bound_call(name, node)
-
-    def _math(self, name: str, node: Call) -> Value:
-        if len(node.args) != 1 or node.kwargs:
-            raise self._fail(f"{name}() takes one argument", node)
-        with np.errstate(all="ignore"):
-            return MATH[name](self._number(self._value(node.args[0]), node))  # type: ignore[no-any-return]
-
-    def _cbind(self, node: Call) -> Basis:
-        columns, suffixes = [], []
-        for name, argument in node.arguments:
-            columns.append(self._number(self.column(argument), node))
-            suffixes.append(name or (argument.id if isinstance(argument, Name) else ""))
-        if not any(suffixes):
-            return numbered_basis(np.column_stack(columns))
-        return Basis(np.column_stack(columns), tuple(suffixes))
-
-    def _bound_call(self, name: str, node: Call) -> Value:
-        """Call a function of the table with R's argument names."""
-        parameters = _parameters(name)
-        given = {key.replace(".", "_").lower(): v for key, v in node.kwargs.items()}
-        free = [parameter for parameter in parameters if parameter not in given]
-        if unknown := set(given) - set(parameters):
-            raise self._fail(f"{name}() has no argument {unknown.pop()!r}: {_usage(name)}", node)
-        if len(node.args) > len(free):
-            raise self._fail(f"{name}() is given too many arguments: {_usage(name)}", node)
-        given |= dict(zip(free, node.args, strict=False))
-        if parameters[0] not in given:
-            raise self._fail(f"{name}() needs an argument {parameters[0]!r}: {_usage(name)}", node)
-        arguments: dict[str, Any] = {key: self._value(argument) for key, argument in given.items()}
-        if name in OF_NUMBERS:
-            arguments[parameters[0]] = self._number(arguments[parameters[0]], node)
-        if name in STATEFUL:
+        function = FUNCTIONS[name]
+        free, named = self._bound(name, function, node)
+        values = [self._first(function, self._value(part), node) for part in free]
+        arguments: dict[str, Any] = {key: self._value(part) for key, part in named.items()}
+        for first in function.required[:1]:
+            arguments[first] = self._first(function, arguments[first], node)
+        if function.keeps_state:
             arguments["state"] = self.state.setdefault(deparse(node), {})
-        return self._apply(node, FUNCTIONS[name], **arguments)
+        if function.takes_names:
+            arguments["names"] = tuple(map(_argument_name, node.arguments))
+        return self._apply(node, function.apply, *values, **arguments)
+
+    def _bound(
+        self, name: str, function: Function, node: Call
+    ) -> tuple[list[Node], dict[str, Node]]:
+        """Arguments by R's rules of matching: those that are free in number, and those by name."""
+        if function.is_variadic:
+            named = {key: v for key, v in node.kwargs.items() if key in function.parameters}
+            free = [value for key, value in node.arguments if key not in named]
+            if not free and function.first != "value":
+                raise self._fail(f"{name}() needs an argument", node)
+            return free, named
+        given = {key.replace(".", "_").lower(): v for key, v in node.kwargs.items()}
+        left = [parameter for parameter in function.parameters if parameter not in given]
+        if unknown := set(given) - set(function.parameters):
+            raise self._fail(f"{name}() has no argument {min(unknown)!r}: {_usage(function)}", node)
+        if len(node.args) > len(left):
+            raise self._fail(f"{name}() is given too many arguments: {_usage(function)}", node)
+        given |= dict(zip(left, node.args, strict=False))
+        if lacking := [parameter for parameter in function.required if parameter not in given]:
+            raise self._fail(f"{name}() needs an argument {lacking[0]!r}: {_usage(function)}", node)
+        return [], given
+
+    def _first(self, function: Function, value: Value, node: Call) -> Any:
+        """Argument that the function computes with."""
+        if function.first == "numbers":
+            return self._number(value, node)
+        if function.first == "column" and not is_column(value):
+            raise self._fail(f"{node.function}() needs a column, but is given one value", node)
+        return value
 
     def _apply(self, node: Call, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
         """Result of a function; what it refuses is told with the place in the formula."""
         try:
-            return function(*args, **kwargs)  # type: ignore[no-any-return]
-        except (DataError, TypeError, ValueError) as error:
+            with np.errstate(all="ignore"):
+                return function(*args, **kwargs)  # type: ignore[no-any-return]
+        except (ArithmeticError, TypeError, ValueError) as error:
             raise self._fail(f"{deparse(node)}: {error}", node) from error
 
     def _fail(self, message: str, node: Node) -> FormulaError:
         return FormulaError(message, self.source, node.span[0])
 
 
-@lru_cache(maxsize=256)
-def _parameters(name: str) -> tuple[str, ...]:
-    signature = inspect.signature(FUNCTIONS[name])
-    return tuple(parameter for parameter in signature.parameters if parameter != "state")
+def _argument_name(argument: tuple[str | None, Node]) -> str:
+    name, value = argument
+    return name or (value.id if isinstance(value, Name) else "")
 
 
-def _usage(name: str) -> str:
-    return f"its arguments are {', '.join(_parameters(name))}"
+def _usage(function: Function) -> str:
+    return f"its arguments are {', '.join(function.parameters)}"
 
 
-# ---------------------------------------------------------------------------------------------
-# Operators
+_SPELLINGS: Mapping[str, str] = {
+    "isin": "x %in% c(1, 2)",
+    "isna": "is.na(x)",
+    "isnull": "is.na(x)",
+    "notna": "!is.na(x)",
+    "notnull": "!is.na(x)",
+    "between": "x >= 1 & x <= 2",
+    "startswith": 'startsWith(x, "a")',
+    "endswith": 'endsWith(x, "z")',
+}
+"""pandas' methods, as R spells them."""
+
+
+def _hint(name: str) -> str:
+    """What to write instead of an unknown function."""
+    last = name.rpartition(".")[2]
+    if last in _SPELLINGS:
+        return f" R writes {_SPELLINGS[last]}."
+    if name not in FUNCTIONS and last in FUNCTIONS:
+        return f" Write {last}()."
+    return nearest(name, sorted(FUNCTIONS))
+
+
+# Operators ---------------------------------------------------------------------------------------
 
 
 def _and(a: Any, b: Any) -> Any:
@@ -225,6 +245,11 @@ def _or(a: Any, b: Any) -> Any:
     return 1.0 - _and(1.0 - truth(a), 1.0 - truth(b))
 
 
+_PREFIXES: Mapping[str, Callable[[Any], Any]] = {
+    "-": np.negative,
+    "+": np.positive,
+    "!": lambda x: logical(1.0 - truth(x)),
+}
 _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": np.add,
     "-": np.subtract,
@@ -233,32 +258,21 @@ _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "^": np.float_power,
     "%%": np.mod,
     "%/%": np.floor_divide,
-    "&": _and,
-    "&&": _and,
-    "|": _or,
-    "||": _or,
+    **dict.fromkeys(("&", "&&"), lambda a, b: logical(_and(a, b))),
+    **dict.fromkeys(("|", "||"), lambda a, b: logical(_or(a, b))),
 }
 _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    "!=": np.not_equal,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
 }
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
 def _same_level(left: Factor, right: Factor, *, equal: bool) -> Factor:
-    position = {level: i for i, level in enumerate(left.levels)}
-    other = np.array([position.get(level, -2) for level in right.levels] + [-1])[right.codes]
-    missing = (left.codes < 0) | (other == -1)
+    other = right.recode(left.levels, unknown=-2).codes
+    missing = (left.codes < 0) | (right.codes < 0)
     return logical(np.where(missing, np.nan, (left.codes == other) == equal))
-
-
-def _is_in(left: Value, right: Value) -> Factor:
-    wanted = right if isinstance(right, tuple) else (right,)
-    if isinstance(left, Factor):
-        names = {level_name(value) for value in wanted}  # type: ignore[arg-type]
-        # A missing value is in no set, as in R.
-        return logical(np.array([level in names for level in left.levels] + [False])[left.codes])
-    return logical(np.isin(np.asarray(left), np.asarray(wanted)))

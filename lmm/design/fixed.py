@@ -133,11 +133,8 @@ def _coded(variable: str, column: Column, coding: Coding | None) -> Matrix:
 
 def known_codes(variable: str, factor: Factor, levels: tuple[str, ...]) -> IntVector:
     """Codes of a factor in terms of `levels`; refuses rows with other levels."""
-    if factor.levels == levels:
-        return factor.codes
-    position = {level: i for i, level in enumerate(levels)}
     unseen = len(levels)
-    codes = np.array([position.get(level, unseen) for level in factor.levels] + [-1])[factor.codes]
+    codes = factor.recode(levels, unknown=unseen).codes
     if (codes == unseen).any():
         level = factor.levels[factor.codes[np.argmax(codes == unseen)]]
         raise DataError(

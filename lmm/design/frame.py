@@ -12,7 +12,8 @@ import pandas as pd
 from lmm._types import IntVector, Vector
 from lmm.design.columns import Column, Factor, drop_unused_levels, is_missing, read_column, take
 from lmm.design.evaluate import Evaluator
-from lmm.design.transforms import NAMED_CONSTANTS, State
+from lmm.design.functions import NAMED_CONSTANTS
+from lmm.design.functions.values import State
 from lmm.errors import DataError, nearest
 from lmm.language import Node, variables
 
@@ -191,10 +192,7 @@ class Variables:
         known = self.levels.get(name)
         if known is None or not isinstance(column, Factor) or column.levels == known:
             return column
-        levels = tuple(dict.fromkeys((*known, *column.levels)))
-        position = {level: i for i, level in enumerate(levels)}
-        codes = np.array([position[level] for level in column.levels] + [-1])[column.codes]
-        return replace(column, codes=codes, levels=levels)
+        return column.recode(tuple(dict.fromkeys((*known, *column.levels))))
 
 
 def column_names(nodes: Iterable[Node], table: Table) -> tuple[str, ...]:

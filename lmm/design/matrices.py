@@ -105,16 +105,14 @@ class ReTerm:
     def labels_for(self, data: Any) -> np.ndarray:
         """Name of each row's level in new data, (n_new,) of str; None where it is missing."""
         factor = self._recipe.grouping(data)
-        return np.array([*factor.levels, None], dtype=object)[factor.codes]
+        return factor.by_level(factor.levels, None)
 
     def codes_for(self, data: Any) -> IntVector:
         """Level of each row of new data, (n_new,); -1 where it is unknown or missing.
 
         `labels_for` tells unknown levels from missing ones.
         """
-        factor = self._recipe.grouping(data)
-        known = {level: i for i, level in enumerate(self.levels)}
-        return np.array([known.get(level, -1) for level in factor.levels] + [-1])[factor.codes]
+        return self._recipe.grouping(data).recode(tuple(self.levels)).codes
 
     @property
     def _recipe(self) -> ReRecipe:

@@ -158,14 +158,14 @@ def test_contrasts_that_do_not_fit(formula, contrasts, message, table):
         ("y ~ log(f)", "needs numbers, but is given a factor"),
         ("y ~ I(f + 1)", "needs numbers, but is given a factor"),
         ("y ~ I(f < 1)", "factors can be compared by == and != only"),
-        ("y ~ sqrt(x, z)", "sqrt.. takes one argument"),
+        ("y ~ sqrt(x, z)", "sqrt.. is given too many arguments: its arguments are x"),
         ("y ~ I(2 > 1)", "does not depend on the data"),
         ("y ~ pi", "does not depend on the data"),
         ("y ~ dummy(f, 'zz')", "'zz' is not a level"),
         ("y ~ relevel(f, 'zz')", "'zz' is not a level"),
         ("y ~ factor(f, labels = 'a')", "1 labels are given for 3 levels"),
-        ("y ~ cut(x, 1)", "at least 2 intervals"),
-        ("y ~ ns(x, df = 0)", "'df' is too small"),
+        ("y ~ cut(x, 1)", "'breaks' must be a whole number between 2 and"),
+        ("y ~ ns(x, df = 1, intercept = TRUE)", "'df' is too small"),
         ("y ~ bs(x, df = 1)", "Invalid value for `df`"),
         ("y ~ as.numeric(txt)", "the texts are not numbers"),
         ("y ~ c(x, 1)", "not columns"),
@@ -213,3 +213,55 @@ def test_more_columns_than_rows():
     X = np.vander(np.array([1.0, 2.0, 3.0]), 5, increasing=True)
     assert independent_columns(X).tolist() == [0, 1, 2]
     assert independent_columns(np.zeros((3, 2))).tolist() == []
+
+
+# R: colnames(model.matrix(~ C(f, ...))), and MASS for contr.sdif.
+NAMED_CONTRASTS = {
+    "contr.treatment(3, base = 2)": ["1", "3"],
+    "contr.treatment, base = 2": ["1", "3"],
+    "contr.treatment(base = 'v')": ["1", "3"],
+    "contr.sum(3)": ["1", "2"],
+    "contr.sdif": ["2-1", "3-2"],
+    'Treatment(reference = "v")': ["u", "w"],
+    "Treatment('w')": ["u", "v"],
+    "Treatment": ["2", "3"],
+    "Sum": ["1", "2"],
+    "Helmert": ["1", "2"],
+    "Poly": [".L", ".Q"],
+    "Diff": ["2-1", "3-2"],
+}
+
+
+@pytest.mark.parametrize("contrasts", NAMED_CONTRASTS)
+def test_contrasts_by_name(contrasts, table):
+    matrices = build_matrices(f"y ~ C(f, {contrasts}) + (1 | k)", table)
+    suffixes = [name.rpartition(")")[2] for name in matrices.fixed.names[1:]]
+    assert suffixes == NAMED_CONTRASTS[contrasts]
+
+
+def test_another_base_is_the_other_reference(table):
+    treated = build_matrices("y ~ C(f, contr.treatment, base = 2) + (1 | k)", table)
+    releveled = build_matrices("y ~ relevel(f, 'v') + (1 | k)", table)
+    np.testing.assert_array_equal(treated.X, releveled.X)
+
+
+def test_successive_differences_are_those_of_mass(table):
+    matrices = build_matrices("y ~ f + (1 | k)", table, contrasts={"f": "contr.sdif"})
+    assert matrices.fixed.names == ("(Intercept)", "fv-u", "fw-v")
+    (coding,) = matrices.fixed.layout.codings[0].values()
+    np.testing.assert_allclose(
+        coding.matrix, [[-2 / 3, -1 / 3], [1 / 3, -1 / 3], [1 / 3, 2 / 3]], rtol=1e-15
+    )
+
+
+@pytest.mark.parametrize(
+    "contrasts, message",
+    [
+        ("contr.sum(4)", r"contr.sum\(4\) is for 4 levels, but .* has 3: u, v, w"),
+        ("contr.treatment, base = 4", "the base 4 of .* is not among 3 levels"),
+        ("Treatment('x')", "the base 'x' is not a level of"),
+    ],
+)
+def test_named_contrasts_that_do_not_fit(contrasts, message, table):
+    with pytest.raises(DataError, match=message):
+        build_matrices(f"y ~ C(f, {contrasts}) + (1 | k)", table)
