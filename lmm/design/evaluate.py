@@ -55,6 +55,10 @@ class Evaluator:
             raise self._fail(f"{deparse(node)} does not depend on the data: name a column", node)
         return value  # type: ignore[return-value]
 
+    def value(self, node: Node) -> Value:
+        """Value of a part of an expression, which may be constant."""
+        return self._value(node)
+
     def _value(self, node: Node) -> Value:
         match node:
             case Name():

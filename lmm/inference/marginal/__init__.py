@@ -9,11 +9,12 @@ from lmm.inference.marginal.adjustments import (
 from lmm.inference.marginal.families import FAMILIES, Contrasts, contrasts_of
 from lmm.inference.marginal.grid import WEIGHTS, Axis, ReferenceGrid, Source, reference_grid
 from lmm.inference.marginal.linear import Estimator
-from lmm.inference.marginal.response import Transformation, transformation
+from lmm.inference.marginal.response import IDENTITY, Transformation, response_scale
 
 __all__ = [
     "ADJUSTMENTS",
     "FAMILIES",
+    "IDENTITY",
     "WEIGHTS",
     "Axis",
     "Contrasts",
@@ -26,5 +27,5 @@ __all__ = [
     "contrasts_of",
     "critical_values",
     "reference_grid",
-    "transformation",
+    "response_scale",
 ]

@@ -1,21 +1,34 @@
-"""Transformed responses, and the way back from their scale."""
+"""Scales on which means are estimated, and the way back from them to the response's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from lmm._types import Vector
-from lmm.language import Binary, Call, Name, Node, Number
+from lmm.design.columns import take
+from lmm.design.evaluate import Evaluator
+from lmm.design.frame import Table, column_names
+from lmm.errors import DataError
+from lmm.inference.marginal.grid import Source
+from lmm.inference.marginal.inversion import Values, arithmetic, bare, through_two_points, way_back
+from lmm.language import Binary, Call, Name, Node, Paren, Unary, deparse
 
-__all__ = ["Transformation", "transformation"]
+__all__ = ["IDENTITY", "Transformation", "response_scale"]
+
+# Step, relative to the estimate, for the bend of a transformation.
+STEP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Transformation:
-    """A transformation of the response.
+    """A scale on which means are estimated, and the way back to the response's.
+
+    That of a response that the formula transforms, as in ``sqrt(y + 1)``; the link of a
+    generalized model is another.
 
     Attributes
     ----------
@@ -25,48 +38,128 @@ class Transformation:
         From its scale to the response's, (r,) to (r,), and the derivative of that.
     contrasts : Transformation or None
         Of differences: those of logarithms are logarithms of ratios, others have no way back.
+    column : str
+        What estimates are called on the response's scale.
+    obstacle : str
+        Why there is no way back, if there is none.
     """
 
     name: str
     inverse: Callable[[Vector], Vector]
     slope: Callable[[Vector], Vector]
     contrasts: Transformation | None = None
+    column: str = "response"
+    obstacle: str = ""
 
+    def without_bias(self, sigma: float) -> Transformation:
+        """The way back to the mean of a response that varies by sigma on this scale.
+
+        The mean of a function g of a variable is ``g + sigma^2 g'' / 2`` at its mean, to second
+        order.
+        """
+
+        def bend(eta: Vector) -> Vector:
+            step = STEP * np.maximum(np.abs(eta), sigma)
+            return 0.5 * sigma**2 * (self.slope(eta + step) - self.slope(eta - step)) / (2.0 * step)
+
+        def bend_slope(eta: Vector) -> Vector:
+            step = STEP * np.maximum(np.abs(eta), sigma)
+            ends = self.slope(eta + step) - 2.0 * self.slope(eta) + self.slope(eta - step)
+            return 0.5 * sigma**2 * ends / step**2
+
+        return replace(
+            self,
+            inverse=lambda eta: self.inverse(eta) + bend(eta),
+            slope=lambda eta: self.slope(eta) + bend_slope(eta),
+        )
+
+
+IDENTITY = Transformation("identity", np.array, np.ones_like)
 
 # Logarithms by name, with the natural logarithm of their base.
-_RATES = {"log": 1.0, "log2": float(np.log(2.0)), "log10": float(np.log(10.0))}
+RATES = {"log": 1.0, "log2": float(np.log(2.0)), "log10": float(np.log(10.0))}
 
 
-def _logarithm(
-    name: str, contrasts: Transformation | None = None, shift: float = 0.0
-) -> Transformation:
-    """``log(mu + shift)`` to some base."""
-    rate = _RATES[name]
-    return Transformation(
-        f"{name}(mu + {shift:g})" if shift else name,
-        lambda eta: np.exp(rate * eta) - shift,
-        lambda eta: rate * np.exp(rate * eta),
-        contrasts,
-    )
+def response_scale(source: Source) -> Transformation | None:
+    """The transformation that a model's response is; None if it is a column."""
+    node = source.fit.formula.lhs
+    if node is None or isinstance(bare(node), Name) or source.call.data is None:
+        return None
+    value = partial(_value, _evaluator(source, node))
+    name = _name(node, value)
+    try:
+        way = way_back(node, value)
+    except DataError as error:
+        return Transformation(name, np.array, np.ones_like, obstacle=str(error))
+    return Transformation(name, way.inverse, way.slope, _of_differences(node, value))
 
 
-_RATIOS = {name: _logarithm(name) for name in _RATES}
-_KNOWN = {
-    **{name: _logarithm(name, ratio) for name, ratio in _RATIOS.items()},
-    "log1p": Transformation("log1p", np.expm1, np.exp),
-    "sqrt": Transformation("sqrt", np.square, lambda eta: 2.0 * eta),
-}
+def _evaluator(source: Source, node: Node) -> Evaluator:
+    """Evaluates parts of the response on the rows of the fit, with what its functions learned."""
+    frame, table = source.fit.matrices.frame, Table.of(source.call.data)
+    names = column_names([node], table)
+    columns = {name: take(table.column(name), frame.rows) for name in names}
+    return Evaluator(columns, frame.variables.state, frame.variables.source)
 
 
-def transformation(response: Node | None) -> Transformation | None:
-    """The transformation that a formula's response is, if it is a known one."""
-    match response:
-        case Call(
-            function=function,
-            arguments=((None, Binary(op="+", left=Name(), right=Number(value=shift))),),
-        ) if function in _RATES:
-            return _logarithm(function, _RATIOS[function], shift)
-        case Call(function=function, arguments=((None, _),)):
-            return _KNOWN.get(function)
+def _value(evaluator: Evaluator, node: Node) -> Vector | float:
+    value = evaluator.value(node)
+    if isinstance(value, float | int | np.ndarray):
+        return float(value) if np.ndim(value) == 0 else np.asarray(value)
+    raise DataError(f"{deparse(node)} is not a number")
+
+
+def _name(node: Node, value: Values) -> str:
+    """A simple function's name; else the expression, of mu."""
+    inner = bare(node)
+    if isinstance(inner, Call) and isinstance(inner.args[0], Name):
+        if inner.function == "scale":
+            slope, x, v = through_two_points(value(inner.args[0]), value(inner))
+            return f"scale({x - v / slope:.3g}, {1.0 / slope:.3g})"
+        if len(inner.arguments) == 1:
+            return inner.function
+    return deparse(_of_mu(inner, value))
+
+
+def _of_mu(node: Node, value: Values) -> Node:
+    """An expression with its column called mu."""
+    match node:
+        case Name():
+            return Name("mu") if not isinstance(value(node), float) else node
+        case Paren():
+            return Paren(_of_mu(node.inner, value))
+        case Unary():
+            return Unary(node.op, _of_mu(node.operand, value))
+        case Binary():
+            return Binary(node.op, _of_mu(node.left, value), _of_mu(node.right, value))
+        case Call():
+            return Call(node.function, tuple((k, _of_mu(v, value)) for k, v in node.arguments))
         case _:
-            return None
+            return node
+
+
+def _of_differences(node: Node, value: Values) -> Transformation | None:
+    """Differences of logarithms of ``a + b y``, or of odds ``y / (c - y)``, are logs of ratios."""
+    outer = arithmetic(node, value)
+    if not isinstance(outer.core, Call) or outer.core.function not in RATES:
+        return None
+    rate, inner = RATES[outer.core.function], arithmetic(outer.core.args[0], value)
+    if bases := outer.core.args[1:] or tuple(outer.core.kwargs.values()):
+        rate = float(np.log(value(bases[0])))
+    if outer.fraction is None or inner.fraction is None or not isinstance(inner.core, Name):
+        return None
+    factor, _, bend, level = outer.fraction
+    slope, constant, against, whole = inner.fraction
+    if bend:
+        return None
+    rate *= level / factor
+    ratio = Transformation(
+        outer.core.function,
+        lambda eta: np.exp(rate * eta),
+        lambda eta: rate * np.exp(rate * eta),
+        column="ratio",
+    )
+    if not against:
+        return ratio
+    are_odds = constant == 0.0 and slope * against < 0.0 < slope * whole
+    return replace(ratio, name="log odds ratio", column="odds.ratio") if are_odds else None

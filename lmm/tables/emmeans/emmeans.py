@@ -17,7 +17,7 @@ from lmm.inference.marginal import (
     ReferenceGrid,
     Source,
     reference_grid,
-    transformation,
+    response_scale,
 )
 from lmm.language import parse_tilde, variables
 from lmm.tables.emmeans.cells import cells, named_axes
@@ -90,7 +90,8 @@ def emmeans(
     if type not in TYPES:
         raise ValueError(f"unknown type {type!r}.{nearest(type, TYPES)}")
     offset = np.full(len(means), grid.offset)
-    means = replace(means, offset=offset, on_response=type == "response")
+    means = replace(means, offset=offset)
+    means = means.response() if type == "response" else means
     return means if contrast is None else EmmeansList(means, means.contrast(contrast))
 
 
@@ -178,7 +179,7 @@ def _estimates(
         estimator,
         ddf.lower(),
         tuple(notes),
-        transformation(parse_tilde(m.fit.formula.source)[0]),
+        response_scale(m),
         _interaction_note(m, grid, keep, quantity),
     )
 

@@ -14,6 +14,7 @@ from lmm.errors import DataError, nearest
 from lmm.inference.fixed.base import TTests
 from lmm.inference.marginal import (
     ADJUSTMENTS,
+    IDENTITY,
     Estimator,
     Family,
     Transformation,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 # Scales on which means of a transformed response are shown.
 TYPES = ("link", "response")
-IDENTITY = Transformation("identity", np.array, np.ones_like)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +145,17 @@ class Estimates:
     def response(self) -> Estimates:
         """The same on the scale of the response, for a transformed one.
 
-        Means are transformed back from ``log log2 log10 log1p sqrt`` and ``log(y + c)`` with their
-        limits, their standard errors by the delta method; differences of logarithms become ratios.
-        Tests remain those on the scale of the model. Without a transformation nothing changes.
+        The response's own expression is undone: functions of one argument, powers and arithmetic
+        with constants, as in ``log(y + 1)``, ``sqrt(y / 100)``, ``asin(sqrt(y))``, ``1 / y``,
+        ``scale(y)`` or ``(y^0.3 - 1) / 0.3``. Means are transformed back with their limits, to the
+        nearest value that the response can have, and their standard errors by the delta method;
+        differences of logarithms become ratios, of log odds odds ratios. Tests remain those on the
+        scale of the model. Without a transformation nothing changes.
+
+        Raises
+        ------
+        DataError
+            The response's expression has no inverse over the data; the message says why.
 
         Examples
         --------
@@ -164,6 +172,11 @@ class Estimates:
         Confidence level used: 0.95
         Intervals are back-transformed from the log scale
         """
+        if self.scale is not None and self.scale.obstacle:
+            raise DataError(
+                f"the way back from the scale {self.scale.name} to the response is not known: "
+                f"{self.scale.obstacle}"
+            )
         return replace(self, on_response=True)
 
     def joint(self) -> JointTests:
@@ -274,9 +287,7 @@ class Estimates:
     @property
     def _column(self) -> str:
         """Name of the estimates' column."""
-        if self._back is None:
-            return self.quantity
-        return "ratio" if self.quantity == "estimate" else "response"
+        return self.quantity if self._back is None else self._back.column
 
     def to_frame(self) -> pd.DataFrame:
         """The table as a DataFrame with R's column names; NaN where nothing can be estimated.
@@ -290,7 +301,7 @@ class Estimates:
         tests = self.estimator.t_tests(self.L, self.offset, self.null)
         back = self._back or IDENTITY
         frame = self.labels.copy()
-        if self._column == "ratio":
+        if self._back is not None and self.quantity == "estimate":
             frame["contrast"] = frame["contrast"].str.replace(" - ", " / ")
         frame[self._column] = back.inverse(tests.estimate)
         frame["SE"], frame["df"] = tests.std_error * np.abs(back.slope(tests.estimate)), tests.df
@@ -298,8 +309,8 @@ class Estimates:
         if self.intervals:
             half = tests.std_error * self._by_group(tests, self._critical)
             names = ("asymp.LCL", "asymp.UCL") if normal else ("lower.CL", "upper.CL")
-            frame[names[0]] = back.inverse(tests.estimate - half)
-            frame[names[1]] = back.inverse(tests.estimate + half)
+            ends = [back.inverse(tests.estimate + sign * half) for sign in (-1.0, 1.0)]
+            frame[names[0]], frame[names[1]] = np.minimum(*ends), np.maximum(*ends)
         if self.tests:
             null = float(back.inverse(np.array([self.null]))[0])
             if null:
