@@ -65,6 +65,32 @@ def test_intervals_stand_beside_the_estimates():
     )
 
 
+@pytest.mark.parametrize(
+    "ddf, limits",
+    [
+        # coef(summary(fm1, ddf = ...)): estimate -+ qt(0.975, df) * standard error
+        ("satterthwaite", [7.205954651, 13.72861727]),
+        ("kenward-roger", [7.205954889, 13.72861703]),
+        ("asymptotic", [7.437592, 13.49698]),
+        (None, [7.437592, 13.49698]),
+    ],
+)
+def test_limits_belong_to_the_p_values(ddf, limits):
+    table = fitted("slopes").tidy("fixed", conf_int=True, ddf=ddf).set_index("term")
+    assert list(table.loc["Days", ["conf.low", "conf.high"]]) == pytest.approx(limits, rel=1e-5)
+
+
+def test_a_limit_at_zero_has_the_p_value_of_its_level():
+    """The level whose interval just reaches zero is one minus the p-value."""
+    m = lmm.lmer(
+        "Yield ~ 1 + (1 | Batch)",
+        lmm.load_dataset("Dyestuff").assign(Yield=lambda d: d["Yield"] - 1484),
+    )
+    p = float(m.tidy("fixed", ddf="satterthwaite")["p.value"].iloc[0])
+    row = m.tidy("fixed", ddf="satterthwaite", conf_int=True, conf_level=1.0 - p).iloc[0]
+    assert row["conf.low"] == pytest.approx(0.0, abs=1e-8 * row["estimate"])
+
+
 def test_variances_instead_of_standard_deviations():
     table = fitted("slopes").tidy("ran_pars", scales="vcov")
     assert list(table["term"]) == [

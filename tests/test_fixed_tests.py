@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 import lmm
 from fits import fitted
-from reference.inference import fit, frame, load_inference, load_table
+from reference.inference import fit, frame, load_inference, load_table, load_terms
 
 REFERENCE = load_inference()
 CASES = REFERENCE["models"]
@@ -103,6 +103,101 @@ def test_matrices_count_as_factors_in_type_two(formula, expected):
     """F values of lmerTest 3.1-3."""
     table = lmm.lmer(formula, lmm.load_dataset("dietox")).anova(type="II").to_frame()
     assert_allclose(table["F value"], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def table():
+    return load_table("unbalanced")
+
+
+@pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning", "ignore::lmm.RankDeficiencyWarning")
+@pytest.mark.parametrize("r", load_terms(), ids=lambda r: r["formula"])
+def test_terms_are_tested_as_by_lmertest(r, table):
+    """Terms that contain each other in unusual ways: slopes without main effects, `a / x * b`."""
+    m = lmm.lmer(r["formula"], table)
+    for type_ in ("I", "II", "III"):
+        found, expected = m.anova(type_).to_frame(), r[type_]
+        assert list(found.index) == expected["terms"]
+        assert_allclose(found["NumDF"], expected["NumDF"])
+        assert_allclose(found["F value"], expected["F"], rtol=1e-4)
+        assert_allclose(found["DenDF"], expected["DenDF"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("type_", ["II", "III"])
+@pytest.mark.parametrize(
+    "formula", ["y ~ B:x + A:x + (1|g)", "y ~ A/x*B + (1|g)", "y ~ A*B + (1|g)"]
+)
+def test_the_order_of_levels_does_not_matter(table, formula, type_):
+    expected = lmm.lmer(formula, table).anova(type_).to_frame()["F value"]
+    for order in (["b", "a", "c"], ["c", "b", "a"]):
+        turned = table.assign(A=pd.Categorical(table["A"], order))
+        assert_allclose(lmm.lmer(formula, turned).anova(type_).to_frame()["F value"], expected)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.RankDeficiencyWarning")
+@pytest.mark.parametrize(
+    "formula, term",
+    [
+        ("y ~ B + A:x + (1|g)", "A:x"),
+        ("y ~ A + B:C + (1|g)", "B:C"),
+        ("y ~ B*x + z:A + (1|g)", "z:A"),
+    ],
+)
+def test_a_main_effect_contains_no_interaction(table, formula, term):
+    """There lmerTest's type II leaves the main effect out; car's, as here, does not."""
+    m = lmm.lmer(formula, table)
+    values = [m.anova(type_).to_frame().loc[term, "F value"] for type_ in ("I", "II", "III")]
+    assert_allclose(values, values[0])
+
+
+MADE = {
+    "relevel(A, ref = 'b')": ("A", {}),
+    "factor(A, levels = c('c', 'a', 'b'))": ("A", {}),
+    "I(A == 'b')": ("A", {"a": "FALSE", "b": "TRUE", "c": "FALSE"}),
+    "ifelse(A == 'b', 'two', 'one')": ("A", {"a": "one", "b": "two", "c": "one"}),
+    "cut(x, c(-9, -0.5, 0.5, 9))": ("x", None),
+}
+
+
+@pytest.mark.parametrize("text", MADE)
+def test_means_of_factors_that_the_formula_makes_have_their_own_labels(table, text):
+    """The same means as of a column that holds the factor."""
+    column, recoded = MADE[text]
+    if recoded is None:
+        labels = ["(-9,-0.5]", "(-0.5,0.5]", "(0.5,9]"]
+        made = pd.cut(table[column], [-9, -0.5, 0.5, 9], labels=labels).astype(str)
+    else:
+        made = table[column].replace(recoded).astype(str)
+    plain = lmm.lmer("y ~ made + z + (1|g)", table.assign(made=made))
+    expected = plain.ls_means().to_frame()
+    m = lmm.lmer(f"y ~ {text} + z + (1|g)", table)
+    name = m.fit.matrices.fixed.term_factors[0]
+    found = m.ls_means().to_frame()
+    labels = [label.replace(name, "made") for label in found.index]
+    columns = ["Estimate", "Std. Error", "df", "t value"]
+    assert_allclose(found[columns], expected.loc[labels, columns], rtol=1e-6)
+    differences = m.difflsmeans().to_frame()["Estimate"]
+    pairs = [label.split(" - ") for label in differences.index]
+    assert_allclose(differences, [found["Estimate"][i] - found["Estimate"][j] for i, j in pairs])
+
+
+def test_factors_made_of_one_column_go_together(table):
+    """The mean of level a of A is taken where A is a: not over both values of `A == 'a'`."""
+    m = lmm.lmer("y ~ A + I(A == 'a'):z + (1|g)", table)
+    beta, z = m.fixef(), table["z"].mean()
+    means = m.ls_means("A").to_frame()["Estimate"]
+    inside, outside = beta['I(A == "a")TRUE:z'], beta['I(A == "a")FALSE:z']
+    start = beta["(Intercept)"]
+    assert_allclose(
+        means,
+        [start + inside * z, start + beta["Ab"] + outside * z, start + beta["Ac"] + outside * z],
+    )
+
+
+def test_numbers_made_of_factors_stand_at_their_mean(table):
+    m = lmm.lmer("y ~ B + as.numeric(A == 'a') + (1|g)", table)
+    plain = lmm.lmer("y ~ B + a + (1|g)", table.assign(a=1.0 * (table["A"] == "a")))
+    assert_allclose(m.ls_means().to_frame(), plain.ls_means().to_frame())
 
 
 @pytest.mark.parametrize("coding", ["contr.treatment", "contr.sum", "contr.helmert", "contr.SAS"])

@@ -137,7 +137,10 @@ class Reports(Diagnostics):
         conf_int : bool
             Whether to add ``conf.low`` and ``conf.high``, with coverage `conf_level`.
         conf_method : {"wald", "profile"}
-            Of fixed effects and variance parameters, as in `confint`.
+            Of fixed effects and variance parameters, as in `confint`. Wald's limits of fixed
+            effects use the t distribution with the row's `df` when there is one, so that they
+            belong to its p-value, and the normal distribution otherwise, as those of random
+            effects do.
         ddf : str, optional
             Degrees of freedom and p-values of fixed effects, as in `summary`.
 

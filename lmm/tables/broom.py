@@ -117,10 +117,13 @@ def _term(effect: object, other: object, one: str, two: str) -> str:
 def _limits(
     model: Model, effect: str, rows: pd.DataFrame, level: float, method: str
 ) -> dict[str, Vector]:
-    if effect == "ran_vals":
-        from scipy.special import ndtri
+    if effect == "ran_vals" or (effect == "fixed" and method == "wald" and "df" in rows):
+        from scipy.stats import t
 
-        half = ndtri(0.5 + 0.5 * level) * rows["std.error"].to_numpy()
+        from lmm.inference.profile import checked_level
+
+        df = rows["df"].to_numpy() if effect == "fixed" else np.inf
+        half = t.ppf(0.5 + 0.5 * checked_level(level), df) * rows["std.error"].to_numpy()
         values = rows["estimate"].to_numpy()
         return {"conf.low": values - half, "conf.high": values + half}
     which = "beta_" if effect == "fixed" else "theta_"

@@ -7,7 +7,7 @@ prints.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, product
 from typing import TYPE_CHECKING
@@ -21,10 +21,10 @@ from lmm.design.fixed import FixedEffects
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.inference.fixed.anova import TermTests, term_tests
+from lmm.inference.fixed.balanced import BalancedPopulation
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
 from lmm.inference.fixed.contrasts import AnovaType, term_contrasts
 from lmm.inference.fixed.ddf import check_contrasts
-from lmm.language import variables
 from lmm.report.html import table_html, text_html
 from lmm.report.printed import AnovaTable, PrintedTable
 from lmm.report.tables import (
@@ -37,7 +37,7 @@ from lmm.report.tables import (
 )
 
 if TYPE_CHECKING:
-    from lmm.inference.marginal import Axis, Source
+    from lmm.inference.marginal import Source
 
 __all__ = [
     "Hypotheses",
@@ -247,28 +247,25 @@ def ls_means(
     DataError
         `term` is not a term of factors alone.
     """
-    from lmm.inference.marginal import Estimator, reference_grid
+    from lmm.inference.marginal import Estimator
 
-    fixed = method.fit.matrices.fixed
-    columns = {text: variables(fixed.variables.nodes[text]) for text in fixed.levels}
+    matrices = method.fit.matrices
+    fixed = matrices.fixed
     of_factors = {
         label: term_variables
         for label, term_variables in zip(fixed.term_labels, fixed.term_variables, strict=True)
-        if all(len(columns.get(text, ())) == 1 for text in term_variables)
+        if all(text in fixed.levels for text in term_variables)
     }
     if term is not None and term not in of_factors:
         raise DataError(
             f"least-squares means need a term of factors alone, not {term!r}."
             f"{nearest(term, of_factors) if of_factors else ' The model has none.'}"
         )
-    grid = reference_grid(source)
-    in_factors = {name for names in columns.values() for name in names}
-    grid = replace(grid, axes=tuple(a if a.name in in_factors else _at_mean(a) for a in grid.axes))
+    population = BalancedPopulation.of(fixed, matrices.frame, source.call.data)
     rows: list[Matrix] = [np.empty((0, len(fixed.full_names)))]
     names: list[str] = []
     for label in of_factors if term is None else [term]:
-        keep = [columns[text][0] for text in of_factors[label]]
-        means = grid.average(grid.rows(), keep)
+        means = population.means(of_factors[label])
         levels = _cell_names(fixed, of_factors[label])
         if pairwise:
             pairs = list(combinations(range(len(levels)), 2))
@@ -277,8 +274,8 @@ def ls_means(
         rows.append(means)
         names += levels
     L = np.vstack(rows)
-    offset = np.full(len(L), 0.0 if pairwise else grid.offset)
-    frame = _t_frame(Estimator.of(method).t_tests(L, offset), level)
+    known = 0.0 if pairwise or matrices.offset is None else float(matrices.offset.mean())
+    frame = _t_frame(Estimator.of(method).t_tests(L, np.full(len(L), known)), level)
     footing = (
         "",
         f"  Confidence level: {100 * level:g}%",
@@ -286,14 +283,6 @@ def ls_means(
     )
     heading = ("Least Squares Means table:", "")
     return LeastSquaresMeans(frame.set_axis(names, axis=0), heading, footing)
-
-
-def _at_mean(axis: Axis) -> Axis:
-    """A covariate at its mean over the rows, even if it has two values only."""
-    if axis.codes is None:
-        return axis
-    mean = float(np.asarray(axis.values(), dtype=float)[axis.codes].mean())
-    return replace(axis, levels=(mean,), kind="number", codes=None)
 
 
 def _cell_names(fixed: FixedEffects, term: Sequence[str]) -> list[str]:

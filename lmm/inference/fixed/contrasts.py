@@ -11,10 +11,13 @@ A term's hypothesis is ``L beta = 0`` with one row of L (d, p) per degree of fre
   ``K = C C'`` where ``X_o = X C`` codes each factor by indicators of all its levels (Goodnight,
   1978, SAS Technical Report R-101; "The four types of estimable functions", SAS/STAT User's Guide).
 
-A term contains another if it has all its factors and more, and the same numeric variables. A term
-that none contains is tested by its own coefficients in types II and III. In type II a matrix, such
-as ``poly(x, 2)`` or ``scale(x)``, counts as a factor, as in lmerTest: what it interacts with is
-tested without the interaction.
+A term contains another if both have the same numeric variables, coded the same way, and it compares
+levels of more factors in something that the other stands for: ``a:b`` contains `a` in ``a * b``,
+``g:x:b`` contains ``g:x`` in ``g / x * b``, and ``f:x`` contains ``h:x`` in ``h:x + f:x``, where
+the slopes of h are those at the reference level of f (`containing_terms`). A term that none
+contains is tested by its own coefficients in types II and III; so is the only term of a model, by
+the rows of type I. In type II a matrix, such as ``poly(x, 2)`` or ``scale(x)``, counts as a factor,
+as in lmerTest: what it interacts with is tested without the interaction.
 """
 
 from __future__ import annotations
@@ -110,7 +113,7 @@ def term_contrasts(matrices: ModelMatrices, type_: AnovaType) -> TermContrasts:
            [0., 0., 1., 0.]])
     """
     fixed = matrices.fixed
-    if type_ == "I":
+    if type_ == "I" or len(fixed.term_labels) == 1:
         rows = _sequential(matrices.X)
         return TermContrasts(type_, _by_term(fixed, rows), _names_by_term(fixed))
     if type_ == "II":
@@ -165,13 +168,38 @@ def _matrix_variables(matrices: ModelMatrices) -> frozenset[str]:
     )
 
 
+@dataclass(frozen=True)
+class _Coded:
+    """How a term is coded.
+
+    Attributes
+    ----------
+    numeric : frozenset of (str, int)
+        Numeric variables with their entries in R's ``attr(terms, "factors")``.
+    factors : frozenset of str
+        Factors.
+    contrasts : frozenset of str
+        Those that are coded by contrasts; the others by indicators of all their levels.
+    """
+
+    numeric: frozenset[tuple[str, int]]
+    factors: frozenset[str]
+    contrasts: frozenset[str]
+
+    @property
+    def covariates(self) -> frozenset[str]:
+        """Numeric variables."""
+        return frozenset(variable for variable, _ in self.numeric)
+
+
 def containing_terms(
     fixed: FixedEffects, like_factors: frozenset[str] = frozenset()
 ) -> tuple[tuple[int, ...], ...]:
     """For each term, the terms that contain it, counted from 1 as in ``assign``.
 
-    Marginal terms only: in ``a + a:b`` the coefficients of ``a:b`` are differences within each
-    level of a (`a` is coded by all its levels there), and those of a stand for themselves.
+    The coefficients of a term depend on how the terms that contain it compare levels. Those of `a`
+    in ``a + a:b`` and of x in ``x + f:x`` do too, but count as questions of their own, as in
+    lmerTest: what they share with the larger term is coded another way there.
 
     Parameters
     ----------
@@ -180,19 +208,43 @@ def containing_terms(
     like_factors : frozenset of str
         Numeric variables that count as factors.
     """
-    terms = [frozenset(term) for term in fixed.term_variables]
-    row = {variable: i for i, variable in enumerate(fixed.layout.predictor.variables)}
-    numeric = [term - set(fixed.levels) - like_factors for term in terms]
+    terms = _coded_terms(fixed, frozenset(fixed.levels) | like_factors)
     return tuple(
         tuple(
             j + 1
             for j, other in enumerate(terms)
-            if term < other
-            and numeric[i] == numeric[j]
-            and all(fixed.factors[row[variable], j] == 1 for variable in term)
+            if term.numeric == other.numeric
+            and term.contrasts < other.contrasts
+            and _is_own(term.factors & other.factors, term, terms[:i], fixed.has_intercept)
         )
         for i, term in enumerate(terms)
     )
+
+
+def _is_own(
+    shared: frozenset[str], term: _Coded, earlier: Sequence[_Coded], has_intercept: bool
+) -> bool:
+    """Whether what a term says of the cells of `shared` factors is not said by an earlier one."""
+    if not shared and not term.numeric and has_intercept:
+        return False
+    return not any(
+        term.covariates == other.covariates and shared <= other.factors for other in earlier
+    )
+
+
+def _coded_terms(fixed: FixedEffects, factors: frozenset[str]) -> tuple[_Coded, ...]:
+    coded = []
+    for j, term in enumerate(fixed.term_variables):
+        rule = dict(zip(fixed.term_factors, fixed.factors[:, j].tolist(), strict=True))
+        inside = factors.intersection(term)
+        coded.append(
+            _Coded(
+                frozenset((variable, rule[variable]) for variable in set(term) - inside),
+                inside,
+                frozenset(variable for variable in inside if rule[variable] == 1),
+            )
+        )
+    return tuple(coded)
 
 
 def _by_term(fixed: FixedEffects, rows: Matrix) -> dict[str, Matrix]:

@@ -20,6 +20,11 @@ def load_inference() -> dict[str, Any]:
     return json.loads((FOLDER / "inference.json").read_text())
 
 
+def load_terms() -> list[dict[str, Any]]:
+    """F tests of terms that contain each other in unusual ways, as make_terms.R wrote them."""
+    return json.loads((FOLDER / "terms.json").read_text())
+
+
 def load_table(name: str) -> pd.DataFrame:
     """A table that a model was fitted to."""
     if name in lmm.dataset_names():
