@@ -212,7 +212,14 @@ def read_table(name: str) -> pd.DataFrame:
 def _read_csv(name: str, separator: str = ",") -> pd.DataFrame:
     import pandas as pd
 
-    return pd.read_csv(name, sep=separator, keep_default_na=False, na_values=["", "NA"])
+    # Nullable types: whole numbers stay exact beside missing ones.
+    return pd.read_csv(
+        name,
+        sep=separator,
+        keep_default_na=False,
+        na_values=["", "NA"],
+        dtype_backend="numpy_nullable",
+    )
 
 
 def _read_parquet(name: str) -> pd.DataFrame:

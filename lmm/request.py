@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lmm._types import Vector
-from lmm.design.frame import Table, column_names, row_numbers
+from lmm.design.frame import column_names, row_numbers
+from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.formula import Formula
 from lmm.language import Name, parse_tilde, variables

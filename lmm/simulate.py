@@ -9,8 +9,8 @@ import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design import ModelMatrices, build_matrices
-from lmm.design.frame import Table
 from lmm.design.rows import fitted_rows, index_of, new_rows, select
+from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.formula import Formula, parse_formula, parse_one_sided

@@ -20,7 +20,7 @@ import pandas as pd
 from lmm._types import Vector
 from lmm._versions import __version__
 from lmm.design import LmerControl
-from lmm.design.frame import Table
+from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, Optimizer, Optimum, Status

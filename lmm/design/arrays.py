@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike
 from lmm.design.build import build_matrices
 from lmm.design.checks import LmerControl
 from lmm.design.frame import RowArgument
+from lmm.design.labels import in_order
 from lmm.design.matrices import ModelMatrices
+from lmm.design.table import number_matrix, series_of
 from lmm.errors import DataError
 from lmm.language import Name, deparse
 
@@ -142,15 +144,14 @@ class _Columns:
 
     def add(self, name: str, values: Any) -> str:
         """Add a column; its name as formulas write it."""
-        index = getattr(values, "index", None)
-        if isinstance(index, pd.Index) and self.index is not None and not index.equals(self.index):
-            raise DataError(f"the index of {name!r} is not that of the response: align them")
-        array = values.array if isinstance(values, pd.Series) else values
-        array = array if isinstance(array, pd.api.extensions.ExtensionArray) else np.asarray(array)
-        if array.ndim != 1 or len(array) != self.n:
+        column = series_of(in_order(values, self.index, repr(name), "the response"), name)
+        if len(column) != self.n:
             raise DataError(
-                f"{name!r} has shape {np.shape(array)}, but the response has {self.n} rows"
+                f"{name!r} has shape {column.shape}, but the response has {self.n} rows"
             )
+        if self.index is None and isinstance(values, pd.Series):
+            self.index = column.index
+        array = column.array
         if name in self.columns and not pd.Series(array).equals(pd.Series(self.columns[name])):
             raise DataError(f"two different columns are called {name!r}: rename one")
         self.columns[name] = array
@@ -175,7 +176,7 @@ def _predictor(table: _Columns, values: Any, prefix: str) -> str:
     if isinstance(values, pd.Series):
         values = values.to_frame(_name_of(values, f"{prefix}1"))
     if not isinstance(values, pd.DataFrame):
-        matrix = np.asarray(values, dtype=np.float64)
+        matrix = number_matrix(values)
         matrix = matrix[:, None] if matrix.ndim == 1 else matrix
         if matrix.ndim != 2:
             raise DataError(f"{prefix.upper()} must have two dimensions, not shape {matrix.shape}")

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from lmm._types import Vector
-from lmm.design.checks import DEFAULT_CONTROL, LmerControl, check_groups, check_rank, check_scale
+from lmm.design.checks import (
+    DEFAULT_CONTROL,
+    LmerControl,
+    check_groups,
+    check_identifiers,
+    check_rank,
+    check_scale,
+)
 from lmm.design.columns import Basis, Factor
 from lmm.design.fixed import (
     FixedEffects,
@@ -19,9 +26,10 @@ from lmm.design.fixed import (
     independent_columns,
     lay_out,
 )
-from lmm.design.frame import Frame, RowArgument, Table, build_frame
+from lmm.design.frame import Frame, RowArgument, build_frame
 from lmm.design.matrices import ModelMatrices
 from lmm.design.random import Bar, build_random, grouping_nodes
+from lmm.design.table import Table
 from lmm.errors import DataError, FormulaError
 from lmm.formula import Formula, expand_terms, parse_formula
 from lmm.language import Call, Node, deparse
@@ -38,7 +46,9 @@ class Plan:
     formula : Formula
         The parsed formula.
     nodes : mapping of str to Node
-        Every variable by its text: response, predictors, grouping factors, offsets.
+        Every variable but grouping factors by its text: response, predictors, offsets.
+    groups : mapping of str to Node
+        The variables that group.
     response : str
         The response's text.
     fixed : Predictor
@@ -51,6 +61,7 @@ class Plan:
 
     formula: Formula
     nodes: Mapping[str, Node]
+    groups: Mapping[str, Node]
     response: str
     fixed: Predictor
     bars: tuple[Bar, ...]
@@ -67,19 +78,20 @@ def _plan(source: str, data_columns: tuple[str, ...] | None) -> Plan:
     expanded = formula.terms(data_columns)
     fixed = Predictor.of(expanded)
     nodes |= {deparse(node): node for term in expanded.terms for node in term.factors}
+    groups: dict[str, Node] = {}
     bars = []
     for term in formula.random:
         effects = expand_terms(term.effects)
         group = grouping_nodes(term.group)
         nodes |= {deparse(node): node for part in effects.terms for node in part.factors}
-        nodes |= {deparse(node): node for node in group}
+        groups |= {deparse(node): node for node in group}
         bars.append(Bar(term, Predictor.of(effects), tuple(map(deparse, group))))
     offsets = []
     for call in formula.offsets:
         node = _offset_argument(call, source)
         nodes[deparse(node)] = node
         offsets.append(deparse(node))
-    return Plan(formula, nodes, response, fixed, tuple(bars), tuple(offsets))
+    return Plan(formula, nodes, groups, response, fixed, tuple(bars), tuple(offsets))
 
 
 def _offset_argument(call: Node, source: str) -> Node:
@@ -149,6 +161,7 @@ def build_matrices(
     plan = _plan_for(parse_formula(formula), table)
     observed = build_frame(
         plan.nodes,
+        plan.groups,
         plan.offsets,
         table,
         plan.formula.source,
@@ -160,7 +173,7 @@ def build_matrices(
     frame = observed.frame
     y = _response(plan, frame)
     terms = build_random(plan.bars, frame)
-    notes = check_groups(terms, frame.n, control)
+    notes = check_identifiers(observed.inexact) + check_groups(terms, frame.n, control)
     for term in terms:
         check_finite(term.Z, term.columns, frame)
 

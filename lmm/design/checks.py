@@ -11,7 +11,7 @@ from lmm._types import Matrix
 from lmm.design.matrices import ReTerm
 from lmm.errors import DataError, LmmWarning, RankDeficiencyWarning, ScaleWarning
 
-__all__ = ["LmerControl", "check_groups", "check_rank", "check_scale"]
+__all__ = ["LmerControl", "check_groups", "check_identifiers", "check_rank", "check_scale"]
 
 _LEVELS = ("ignore", "message", "warning", "stop")
 _SIZED_LEVELS = (*_LEVELS, "messageSmall", "warningSmall", "stopSmall")
@@ -113,6 +113,25 @@ def _verdict(
     if level.startswith("stop"):
         raise DataError(text)
     return (kind(text),)
+
+
+def check_identifiers(inexact: Sequence[str]) -> tuple[LmmWarning, ...]:
+    """Say which grouping factors hold whole numbers that doubles may have merged.
+
+    Parameters
+    ----------
+    inexact : sequence of str
+        Names of the grouping factors.
+    """
+    if not inexact:
+        return ()
+    return (
+        LmmWarning(
+            f"the grouping factor {', '.join(inexact)} holds whole numbers beyond 2^53 as doubles, "
+            "in which neighbouring identifiers are one: read the column as integers (nullable, "
+            "where some are missing) or as text"
+        ),
+    )
 
 
 def check_groups(terms: Sequence[ReTerm], n: int, control: LmerControl) -> tuple[LmmWarning, ...]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, cast
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -19,17 +21,24 @@ __all__ = [
     "Basis",
     "Column",
     "Factor",
+    "Identifiers",
+    "RawColumn",
     "as_factor",
     "drop_unused_levels",
     "factor_from_values",
     "is_missing",
+    "numbers_of",
     "read_column",
     "take",
 ]
 
 LOGICAL_LEVELS = ("FALSE", "TRUE")
-# Whole doubles below this print in full: they have at most 15 digits.
-_EXACT = 1e15
+# Doubles tell all whole numbers below this apart.
+EXACT = 2.0**53
+# Whole doubles below this print in full.
+_LONGEST = 2.0**63
+# A double holds any decimal number of this many digits.
+_DECIMAL_DIGITS = 15
 # Strings in shorter columns are handled one by one, those in longer ones by Arrow.
 _FEW_ROWS = 2000
 
@@ -94,6 +103,10 @@ class Factor:
         codes = self.by_level(np.asarray(holds, dtype=np.intp), -1)
         return Factor(codes, LOGICAL_LEVELS, is_logical=True)
 
+    def at_rows(self, rows: IntVector) -> Factor:
+        """The factor of some of its rows, with all levels."""
+        return replace(self, codes=self.codes[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Basis:
@@ -110,8 +123,66 @@ class Basis:
     values: Matrix
     suffixes: tuple[str, ...]
 
+    def at_rows(self, rows: IntVector) -> Basis:
+        """The columns at some of their rows."""
+        return replace(self, values=self.values[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Identifiers:
+    """A column of the data that is exact as a factor only.
+
+    Whole numbers beyond 2^53 and long decimals, which doubles cannot tell apart, and dates.
+
+    Attributes
+    ----------
+    factor : Factor
+        The values as levels, in their order.
+    numbers : (n,) array or None
+        The values rounded to doubles; None for dates, which are no numbers.
+    content : str
+        What the values are, for messages.
+    """
+
+    factor: Factor
+    numbers: Vector | None
+    content: str = "integer"
+
+    def at_rows(self, rows: IntVector) -> Identifiers:
+        """The column at some of its rows."""
+        numbers = None if self.numbers is None else self.numbers[rows]
+        return replace(self, factor=self.factor.at_rows(rows), numbers=numbers)
+
+    def plain(self, as_factor: bool) -> Column:
+        """The factor, where it is asked for or there is nothing else; the numbers otherwise."""
+        return self.factor if as_factor or self.numbers is None else self.numbers
+
 
 Column: TypeAlias = Vector | Factor | Basis
+RawColumn: TypeAlias = Vector | Factor | Identifiers
+C = TypeVar("C", bound=Vector | Factor | Basis | Identifiers)
+
+
+def numbers_of(column: RawColumn | Basis, name: str) -> Vector:
+    """Numbers (n,) of a column of numbers or of truth values, which count 0 and 1.
+
+    Raises
+    ------
+    DataError
+        If it is another column.
+    """
+    if isinstance(column, Identifiers):
+        if column.numbers is None:
+            raise DataError(
+                f"{name} holds {column.content} values, which are no numbers: convert it to "
+                "numbers, from a date that you choose, or use it as a factor"
+            )
+        return column.numbers
+    if isinstance(column, Factor) and column.is_logical:
+        return np.where(column.codes < 0, np.nan, column.codes)
+    if not isinstance(column, np.ndarray):
+        raise DataError(f"{name} must be numeric, one number per row")
+    return column
 
 
 def is_missing(column: Column) -> np.ndarray:
@@ -123,13 +194,10 @@ def is_missing(column: Column) -> np.ndarray:
     return np.isnan(column)
 
 
-def take(column: Column, rows: IntVector) -> Column:
+def take(column: C, rows: IntVector) -> C:
     """Rows of a column."""
-    if isinstance(column, Factor):
-        return replace(column, codes=column.codes[rows])
-    if isinstance(column, Basis):
-        return replace(column, values=column.values[rows])
-    return column[rows]
+    part: Any = column
+    return cast(C, part[rows] if isinstance(part, np.ndarray) else part.at_rows(rows))
 
 
 def drop_unused_levels(factor: Factor) -> Factor:
@@ -143,29 +211,32 @@ def drop_unused_levels(factor: Factor) -> Factor:
     return replace(factor, codes=factor.by_level(np.cumsum(used) - 1, -1), levels=levels)
 
 
-def as_factor(column: Column) -> Factor:
+def as_factor(column: Column | Identifiers) -> Factor:
     """Categorical view of a column, as R's ``factor()``: numbers become sorted levels."""
     if isinstance(column, Factor):
         return column
+    if isinstance(column, Identifiers):
+        return column.factor
     if isinstance(column, Basis):
         raise DataError("a matrix cannot be used as a factor: use one of its columns")
     return factor_from_values(column)
 
 
 def factor_from_values(values: Any) -> Factor:
-    """Factor of numbers or strings, with sorted levels.
+    """Factor of numbers, strings or dates, with sorted levels.
 
     Strings sort by code point, not by a locale's collation: the same data give the same levels
     on every machine.
     """
     codes, uniques = pd.factorize(values)
-    found = np.asarray(uniques)
-    if found.dtype.kind in "iuf":
+    numbers = np.asarray(uniques)
+    found: Any = numbers if numbers.dtype.kind in "iuf" else list(uniques)
+    if isinstance(found, np.ndarray):
         order = np.argsort(found)
         levels = _number_names(found[order])
     else:
-        order = np.array(sorted(range(len(found)), key=found.tolist().__getitem__), dtype=np.intp)
-        levels = tuple(found[order].tolist())
+        order = np.array(sorted(range(len(found)), key=found.__getitem__), dtype=np.intp)
+        levels = tuple(map(level_name, [found[i] for i in order]))
     # The extra last entry is what code -1 (missing) indexes.
     position = np.empty(len(found) + 1, dtype=np.intp)
     position[order] = np.arange(len(found))
@@ -175,7 +246,7 @@ def factor_from_values(values: Any) -> Factor:
 
 def _number_names(values: np.ndarray) -> tuple[str, ...]:
     """`level_name` of many numbers."""
-    if values.dtype.kind == "f" and not (np.abs(values) < _EXACT).all():
+    if values.dtype.kind == "f" and not (np.abs(values) < _LONGEST).all():
         return tuple(map(level_name, values.tolist()))
     whole = values.astype(np.int64) if values.dtype.kind == "f" else values
     if (whole == values).all():
@@ -193,44 +264,52 @@ def _merge_equal_levels(factor: Factor) -> Factor:
 def level_name(value: Hashable) -> str:
     """How R prints a value as a level: ``1`` for 1.0, ``TRUE`` for True, 15 digits at most.
 
-    Whole numbers are written in full, as R's integers: 100000, where R's double is 1e+05.
+    Whole numbers are written in full, as R's integers: 100000, where R's double is 1e+05. Dates
+    and times are written as in ISO 8601, without a time at midnight.
 
     Examples
     --------
     >>> [level_name(v) for v in (1.0, 2.5, 0.1 + 0.2, 1e-5, 100000, True, "a")]
     ['1', '2.5', '0.3', '1e-05', '100000', 'TRUE', 'a']
     """
-    if isinstance(value, bool | np.bool_):
-        return LOGICAL_LEVELS[bool(value)]
-    if isinstance(value, float | np.floating):
-        return _r_number(float(value))
-    return str(value)
+    match value:
+        case bool() | np.bool_():
+            return LOGICAL_LEVELS[bool(value)]
+        case float() | np.floating():
+            return _r_number(float(value))
+        case Decimal():
+            return f"{value.normalize():f}"
+        case datetime():
+            return str(value).removesuffix(" 00:00:00")
+        case _:
+            return str(value)
 
 
 def _r_number(value: float) -> str:
     """Print a double as R's as.character: 15 significant digits, the shorter notation."""
-    if value.is_integer() and abs(value) < _EXACT:
+    if value.is_integer() and abs(value) < _LONGEST:
         return str(int(value))
-    rounded = float(f"{value:.15g}")
+    # Whole numbers keep all their digits: they may be identifiers.
+    rounded = value if value.is_integer() else float(f"{value:.15g}")
     fixed = np.format_float_positional(rounded, trim="-")
     scientific = np.format_float_scientific(rounded, trim="-", exp_digits=2)
     return fixed if len(fixed) <= len(scientific) else scientific
 
 
-def read_column(values: pd.Series, name: str) -> Column:
+def read_column(values: pd.Series, name: str) -> RawColumn:
     """Read one column of a table.
 
     Parameters
     ----------
     values : Series
-        Numbers, truth values, strings or categories.
+        Numbers, truth values, strings, categories, dates or times.
     name : str
         Column's name, for messages.
 
     Raises
     ------
     DataError
-        If the column holds dates, complex numbers or other objects.
+        If the column holds complex numbers or other objects.
     """
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -241,6 +320,10 @@ def read_column(values: pd.Series, name: str) -> Column:
         return replace(factor_from_values(_text(values)), is_text=True)
     if isinstance(dtype, np.dtype) and dtype.kind == "b":
         return Factor.of_booleans(values.to_numpy())
+    if isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("dictionary"):
+        return _from_categories(_arrow_categories(values))
+    if pd.api.types.is_integer_dtype(dtype):
+        return _read_nullable_integers(values)
     return _read_by_content(values, name)
 
 
@@ -249,12 +332,30 @@ def _text(values: pd.Series) -> Any:
     return values.to_numpy(dtype=object) if len(values) < _FEW_ROWS else values.array
 
 
-def _read_numbers(values: np.ndarray) -> Column:
-    numbers = values.astype(np.float64, copy=False)
-    if values.dtype.kind != "f" and len(values) and np.abs(numbers).max() >= 2.0**53:
-        # A double cannot tell such integers apart: they are identifiers, not quantities.
-        return factor_from_values(values)
+def _read_numbers(values: np.ndarray) -> Vector | Identifiers:
+    numbers = np.array(values, dtype=np.float64)  # a copy: the data may change later
+    if values.dtype.kind != "f" and len(values) and np.abs(numbers).max() >= EXACT:
+        return Identifiers(factor_from_values(values), numbers)
     return numbers
+
+
+def _read_nullable_integers(values: pd.Series) -> Vector | Identifiers:
+    missing = values.isna().to_numpy()
+    kind = np.uint64 if str(values.dtype).lower().startswith("u") else np.int64
+    column = _read_numbers(values[~missing].to_numpy(dtype=kind))
+    if isinstance(column, Identifiers):
+        assert column.numbers is not None
+        codes = _spread(column.factor.codes, missing, -1)
+        factor = replace(column.factor, codes=codes)
+        return Identifiers(factor, _spread(column.numbers, missing, np.nan))
+    return _spread(column, missing, np.nan)
+
+
+def _spread(values: np.ndarray, missing: np.ndarray, filling: float) -> np.ndarray:
+    """Values of the rows that are not missing, among all rows."""
+    spread = np.full(len(missing), filling, dtype=values.dtype)
+    spread[~missing] = values
+    return spread
 
 
 def _from_categories(values: pd.Categorical) -> Factor:
@@ -263,21 +364,49 @@ def _from_categories(values: pd.Categorical) -> Factor:
     return _merge_equal_levels(Factor(codes, levels, is_ordered=bool(values.ordered)))
 
 
+def _arrow_categories(values: pd.Series) -> pd.Categorical:
+    """Arrow's dictionary column as pandas' categories, in the dictionary's order."""
+    column: Any = values.array
+    chunks = column.__arrow_array__().unify_dictionaries().combine_chunks()
+    codes = chunks.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return pd.Categorical.from_codes(
+        codes, categories=chunks.dictionary.to_pylist(), ordered=chunks.type.ordered
+    )
+
+
 # What pandas calls the content of a column -> how it is read.
 _NUMBERS = {"integer", "integer-na", "floating", "mixed-integer-float", "decimal", "empty"}
+_DATES = {"date", "datetime", "datetime64", "interval", "period", "time"}
+_DATES |= {"timedelta", "timedelta64"}
 
 
-def _read_by_content(values: pd.Series, name: str) -> Column:
+def _read_by_content(values: pd.Series, name: str) -> RawColumn:
     """Read a column whose dtype alone does not tell: objects and nullable types."""
     content = pd.api.types.infer_dtype(values, skipna=True)
-    if content in _NUMBERS:
-        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if content in _NUMBERS or values.isna().all():
+        return _read_number_objects(values)
     if content == "boolean":
         codes = np.where(values.isna(), -1, values.to_numpy(dtype=object)).astype(np.intp)
         return Factor(codes, LOGICAL_LEVELS, is_logical=True)
     if content == "string":
         return replace(factor_from_values(values.to_numpy(dtype=object)), is_text=True)
+    if content in _DATES:
+        return Identifiers(factor_from_values(values), None, content)
     raise DataError(
         f"column {name!r} holds {content} values, which have no place in a model: convert it to "
         "numbers (a covariate), or to strings or categories (a factor)"
     )
+
+
+def _read_number_objects(values: pd.Series) -> Vector | Identifiers:
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if values.dtype.kind == "f" or all(map(_is_double, values.dropna())):
+        return np.array(numbers)
+    return Identifiers(factor_from_values(values.to_numpy(dtype=object)), np.array(numbers))
+
+
+def _is_double(value: Any) -> bool:
+    """Whether a number is one that a double tells from its neighbours."""
+    if isinstance(value, Decimal):
+        return len(value.normalize().as_tuple().digits) <= _DECIMAL_DIGITS
+    return isinstance(value, float | np.floating) or abs(value) < EXACT

@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from lmm.design.columns import Column, Factor, level_name
+from lmm.design.columns import (
+    Column,
+    Factor,
+    Identifiers,
+    RawColumn,
+    as_factor,
+    level_name,
+    numbers_of,
+)
 from lmm.design.functions import FUNCTIONS, NAMED_CONSTANTS, Function
 from lmm.design.functions.values import State, Value, is_column, logical, truth
 from lmm.errors import FormulaError, nearest
@@ -28,7 +36,7 @@ class Evaluator:
 
     Parameters
     ----------
-    columns : mapping of str to Column
+    columns : mapping of str to RawColumn
         Columns of the table, by name.
     state : dict
         Filled by the first evaluation, read by later ones.
@@ -36,7 +44,7 @@ class Evaluator:
         The formula's text, for messages.
     """
 
-    columns: Mapping[str, Column]
+    columns: Mapping[str, RawColumn]
     state: State
     source: str
 
@@ -50,10 +58,29 @@ class Evaluator:
         DataError
             If a column's content does not suit the expression.
         """
+        return self._plain(self._column(node), node)  # type: ignore[return-value]
+
+    def grouping(self, node: Node) -> Factor:
+        """Value of a variable as a grouping factor, exact where doubles are not.
+
+        Raises
+        ------
+        FormulaError, DataError
+            As for `column`.
+        """
+        return as_factor(self._column(node))  # type: ignore[arg-type]
+
+    def _column(self, node: Node) -> Value:
         value = self._value(node)
         if not is_column(value):
             raise self._fail(f"{deparse(node)} does not depend on the data: name a column", node)
-        return value  # type: ignore[return-value]
+        return value
+
+    def _plain(self, value: Value, node: Node) -> Value:
+        """A value without what only factors can tell."""
+        if isinstance(value, Identifiers):
+            return numbers_of(value, repr(deparse(node)))
+        return value
 
     def value(self, node: Node) -> Value:
         """Value of a part of an expression, which may be constant."""
@@ -96,8 +123,10 @@ class Evaluator:
             return _ARITHMETIC[node.op](self._number(left, node), self._number(right, node))  # type: ignore[no-any-return]
 
     def _compare(self, node: Binary, left: Value, right: Value) -> Value:
-        if isinstance(left, str) and isinstance(right, Factor):
+        if isinstance(left, str) and isinstance(right, Factor | Identifiers):
             return self._compare(replace(node, op=_MIRRORED[node.op]), right, left)
+        if isinstance(left, Identifiers) and isinstance(right, str):
+            left = replace(left.factor, is_text=True)  # dates in ISO 8601 sort as texts do
         if isinstance(left, Factor) and not left.is_logical:
             return self._compare_levels(node, left, right)
         a, b = self._number(left, node), self._number(right, node)
@@ -128,6 +157,8 @@ class Evaluator:
         wanted = right if isinstance(right, tuple) else () if right is None else (right,)
         if not all(isinstance(value, str | float | int) for value in wanted):
             raise self._fail("the right side of %in% must be values, such as c(1, 2)", node)
+        if isinstance(left, Identifiers):
+            left = left.factor
         if isinstance(left, Factor):
             names = {level_name(value) for value in wanted}  # type: ignore[arg-type]
             found = left.where([level in names for level in left.levels])
@@ -137,6 +168,7 @@ class Evaluator:
 
     def _number(self, value: Value, node: Node) -> Any:
         """Number, or array of numbers; truth values count 0 and 1."""
+        value = self._plain(value, node)
         if isinstance(value, Factor) and value.is_logical:
             return value.by_level([0.0, 1.0], np.nan)
         if isinstance(value, np.ndarray | float | int):
@@ -189,9 +221,9 @@ class Evaluator:
         """Argument that the function computes with."""
         if function.first == "numbers":
             return self._number(value, node)
-        if function.first == "column" and not is_column(value):
+        if function.first in ("column", "factor") and not is_column(value):
             raise self._fail(f"{node.function}() needs a column, but is given one value", node)
-        return value
+        return self._plain(value, node) if function.first == "column" else value
 
     def _apply(self, node: Call, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
         """Result of a function; what it refuses is told with the place in the formula."""

@@ -10,129 +10,30 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntVector, Vector
-from lmm.design.columns import Column, Factor, drop_unused_levels, is_missing, read_column, take
+from lmm.design.columns import (
+    EXACT,
+    Column,
+    Factor,
+    RawColumn,
+    drop_unused_levels,
+    is_missing,
+    numbers_of,
+    read_column,
+    take,
+)
 from lmm.design.evaluate import Evaluator
 from lmm.design.functions import NAMED_CONSTANTS
 from lmm.design.functions.values import State
+from lmm.design.labels import in_order
+from lmm.design.table import Table, number_array, series_of
 from lmm.errors import DataError, nearest
-from lmm.language import Node, variables
+from lmm.language import Name, Node, variables
 
 __all__ = ["NA_ACTIONS", "Frame", "Observations", "Table", "Variables", "build_frame"]
 
 NA_ACTIONS = ("omit", "exclude", "raise")
 
-RowArgument: TypeAlias = str | Sequence[Any] | np.ndarray | pd.Series | None
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table of any supported kind, read column by column.
-
-    Parameters
-    ----------
-    native : DataFrame, Table or mapping of arrays
-        pandas, anything that narwhals reads (polars, pyarrow), or a dict of arrays.
-    """
-
-    native: Any
-
-    @classmethod
-    def of(cls, data: Any) -> Table:
-        """Table of what the user gave.
-
-        Raises
-        ------
-        DataError
-            If it is not a table, or the arrays of a dict differ in length.
-        """
-        if isinstance(data, pd.DataFrame):
-            if data.columns.inferred_type != "string":
-                # Formulas name columns by text, so a column 0 is written `0`.
-                data = data.set_axis([str(name) for name in data.columns], axis=1)
-            return cls(data)
-        if isinstance(data, Mapping):
-            columns = {str(name): _as_series(values, str(name)) for name, values in data.items()}
-            lengths = {name: len(values) for name, values in columns.items()}
-            if len(set(lengths.values())) > 1:
-                listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-                raise DataError(f"the columns of the data differ in length: {listed}")
-            return cls(pd.DataFrame(columns))
-        import narwhals.stable.v1 as narwhals
-
-        native = narwhals.from_native(data, eager_only=True, pass_through=True)
-        if not isinstance(native, narwhals.DataFrame):
-            raise DataError(
-                "data must be a pandas, polars or pyarrow table, or a dict of arrays, not "
-                f"{type(data).__name__}"
-            )
-        return cls(native)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the columns."""
-        return tuple(self.native.columns)
-
-    @property
-    def n(self) -> int:
-        """Number of rows."""
-        return len(self.native)
-
-    @property
-    def index(self) -> pd.Index | None:
-        """Labels of the rows, for pandas."""
-        return self.native.index if isinstance(self.native, pd.DataFrame) else None
-
-    def series(self, name: str) -> pd.Series:
-        """One column.
-
-        Raises
-        ------
-        DataError
-            If there is no such column, or more than one.
-        """
-        if name not in self.native.columns:
-            raise DataError(f"there is no column {name!r} in the data.{nearest(name, self.names)}")
-        values = self.native[name]
-        if isinstance(values, pd.DataFrame):
-            raise DataError(f"the data have {values.shape[1]} columns named {name!r}")
-        return values if isinstance(values, pd.Series) else _narwhals_series(values)
-
-    def column(self, name: str) -> Column:
-        """One column, as the model reads it."""
-        return read_column(self.series(name), name)
-
-    def query(self, expression: str) -> Any:
-        """Value of an expression of the columns, as `pandas.DataFrame.eval` takes it."""
-        native = self.native
-        if not isinstance(native, pd.DataFrame):
-            native = pd.DataFrame({name: self.series(name) for name in self.names})
-        try:
-            return native.eval(expression)
-        except (SyntaxError, NameError, TypeError, ValueError, AttributeError, KeyError) as error:
-            raise DataError(f"subset {expression!r} cannot be evaluated: {error}") from error
-
-
-def _as_series(values: Any, name: str) -> pd.Series:
-    if isinstance(values, pd.Series):
-        return values.reset_index(drop=True)
-    series = values if isinstance(values, pd.Categorical) else np.asarray(values)
-    if np.ndim(series) != 1:
-        raise DataError(f"column {name!r} must have one dimension, not shape {np.shape(series)}")
-    return pd.Series(series)
-
-
-def _narwhals_series(values: Any) -> pd.Series:
-    """Make a pandas Series of a narwhals one, without needing pyarrow."""
-    import narwhals.stable.v1 as narwhals
-
-    if values.dtype in (narwhals.Categorical, narwhals.Enum):
-        categories = values.cat.get_categories().to_list()
-        return pd.Series(pd.Categorical(values.to_list(), categories=categories))
-    if values.dtype.is_integer() and not values.null_count():
-        return pd.Series(values.to_numpy())
-    if values.dtype.is_numeric():
-        return pd.Series(values.cast(narwhals.Float64).to_numpy())
-    return pd.Series(values.to_list(), dtype=object)
+RowArgument: TypeAlias = str | bool | Sequence[Any] | np.ndarray | pd.Series | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,16 +79,25 @@ class Variables:
         DataError
             If a column is missing from the data.
         """
-        table = data if isinstance(data, Table) else Table.of(data)
+        table = Table.of(data)
         nodes = {text: self.nodes[text] for text in texts}
+        evaluator = self._evaluator(table, nodes)
+        return {text: evaluator.column(node) for text, node in nodes.items()}, table.n
+
+    def groups_on(self, data: Any, texts: Iterable[str]) -> list[Factor]:
+        """Evaluate grouping factors on new data; as for `on`."""
+        nodes = {text: self.nodes[text] for text in texts}
+        evaluator = self._evaluator(Table.of(data), nodes)
+        return [evaluator.grouping(node) for node in nodes.values()]
+
+    def _evaluator(self, table: Table, nodes: Mapping[str, Node]) -> Evaluator:
         columns = {
             name: self._with_known_levels(name, table.column(name))
             for name in column_names(nodes.values(), table)
         }
-        evaluator = Evaluator(columns, self.state, self.source)
-        return {text: evaluator.column(node) for text, node in nodes.items()}, table.n
+        return Evaluator(columns, self.state, self.source)
 
-    def _with_known_levels(self, name: str, column: Column) -> Column:
+    def _with_known_levels(self, name: str, column: RawColumn) -> RawColumn:
         """Number the levels of a factor as the original data do; new levels come last."""
         known = self.levels.get(name)
         if known is None or not isinstance(column, Factor) or column.levels == known:
@@ -223,6 +133,8 @@ class Frame:
     ----------
     columns : mapping of str to Column
         The formula's variables by their text, at the rows used; factors without unused levels.
+    groups : mapping of str to Factor
+        The variables that group, likewise: exact where their values are no doubles.
     rows : (n,) int array
         Positions in the data of the rows used.
     selected : (m,) int array
@@ -236,6 +148,7 @@ class Frame:
     """
 
     columns: Mapping[str, Column]
+    groups: Mapping[str, Factor]
     rows: IntVector
     selected: IntVector
     index: pd.Index | None
@@ -261,8 +174,9 @@ class Frame:
     def at_rows(self, rows: IntVector) -> Frame:
         """The frame of some of its rows, given by position among the n."""
         columns = {text: take(column, rows) for text, column in self.columns.items()}
+        groups = {text: factor.at_rows(rows) for text, factor in self.groups.items()}
         kept = self.rows[rows]
-        return replace(self, columns=columns, rows=kept, selected=kept)
+        return replace(self, columns=columns, groups=groups, rows=kept, selected=kept)
 
     def pad(self, values: Vector) -> Vector:
         """Results per observation, with NaN at rows left out if `na_action` is ``"exclude"``.
@@ -282,28 +196,53 @@ class Frame:
         padded[np.searchsorted(self.selected, self.rows)] = values
         return padded
 
+    def rows_of(self, values: Any, name: str) -> Any:
+        """Rows used of labelled or positional values for them, or for all selected rows.
+
+        Parameters
+        ----------
+        values : (n, ...) or (m, ...) array, Series or DataFrame
+            One row per row used or selected; labelled ones may also have one per row of the data,
+            and are put in the data's order.
+        name : str
+            What messages call them.
+
+        Raises
+        ------
+        DataError
+            The number of rows or their labels are others.
+        """
+        choices = [self.rows, self.selected]
+        if self.index is not None and isinstance(values, pd.Series | pd.DataFrame):
+            choices.append(np.arange(len(self.index)))
+        for rows in choices:
+            if len(rows) == len(values):
+                index = None if self.index is None else self.index[rows]
+                ordered = in_order(values, index, name)
+                positions = np.searchsorted(rows, self.rows)
+                return getattr(ordered, "iloc", ordered)[positions]
+        sizes = dict.fromkeys((len(self.rows), len(self.selected)))
+        raise DataError(
+            f"{name} has shape {np.shape(values)}, but the model has "
+            f"{' (used) or '.join(map(str, sizes))} rows"
+        )
+
     def response_values(self, y: Any) -> Vector:
         """Another response for the rows used, from values for them or for all selected rows.
 
         Parameters
         ----------
-        y : (n,) or (m,) array
-            Values.
+        y : (n,) or (m,) array or Series
+            Values; a Series is aligned by its labels.
 
         Raises
         ------
         DataError
             The length is neither n nor m, or a value for a row used is missing or infinite.
         """
-        values = np.asarray(y, dtype=np.float64)
-        if values.shape == self.selected.shape:
-            values = values[np.searchsorted(self.selected, self.rows)]
-        if values.shape != self.rows.shape:
-            sizes = dict.fromkeys((len(self.rows), len(self.selected)))
-            raise DataError(
-                f"the new response has shape {values.shape}, but the model has "
-                f"{' (used) or '.join(map(str, sizes))} rows"
-            )
+        name = "the new response"
+        given = y if isinstance(y, pd.Series) else number_array(y, name)
+        values = number_array(self.rows_of(given, name), name)
         if not np.isfinite(values).all():
             bad = ~np.isfinite(values)
             raise DataError(
@@ -320,15 +259,23 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """A frame with the prior weights and the known offset of its rows, (n,) or None."""
+    """A frame with the prior weights and the known offset of its rows, (n,) or None.
+
+    Attributes
+    ----------
+    inexact : tuple of str
+        Grouping factors whose whole numbers are doubles that cannot be told from their neighbours.
+    """
 
     frame: Frame
     weights: Vector | None
     offset: Vector | None
+    inexact: tuple[str, ...]
 
 
 def build_frame(
     nodes: Mapping[str, Node],
+    groups: Mapping[str, Node],
     offsets: Sequence[str],
     table: Table,
     source: str,
@@ -346,9 +293,11 @@ def build_frame(
     Parameters
     ----------
     nodes : mapping of str to Node
-        The formula's variables.
+        The formula's variables other than grouping factors.
+    groups : mapping of str to Node
+        The variables that group.
     offsets : sequence of str
-        Those of them that are offsets.
+        Those of `nodes` that are offsets.
     table : Table
         The data.
     source : str
@@ -367,34 +316,47 @@ def build_frame(
     """
     if na_action not in NA_ACTIONS:
         raise DataError(f"na_action must be one of {', '.join(NA_ACTIONS)}, not {na_action!r}")
-    raw = {name: table.column(name) for name in column_names(nodes.values(), table)}
+    everything = {**nodes, **groups}
+    raw = {name: table.column(name) for name in column_names(everything.values(), table)}
     state: State = {}
     evaluator = Evaluator(raw, state, source)
     columns = {text: evaluator.column(node) for text, node in nodes.items()}
+    factors = {text: evaluator.grouping(node) for text, node in groups.items()}
     levels = {name: column.levels for name, column in raw.items() if isinstance(column, Factor)}
 
     selected = _selected_rows(table, subset)
     prior = row_numbers(table, weights, "weights")
-    known = [_number_column(columns[text], f"offset({text})") for text in offsets]
+    known = [numbers_of(columns[text], f"offset({text})") for text in offsets]
     total = _add_up(known, row_numbers(table, offset, "offset"))
 
-    checked = columns if total is None else {**columns, "offset": total}
+    checked: dict[str, Column] = {**columns, **factors}
+    if total is not None:
+        checked["offset"] = total
     missing = {text: is_missing(column)[selected] for text, column in checked.items()}
     complete = ~np.logical_or.reduce(list(missing.values())) if missing else None
     used = _usable_rows(table, selected, complete, missing, prior, na_action)
     frame = Frame(
         {text: _at_rows(column, used, table.n) for text, column in columns.items()},
+        {text: drop_unused_levels(factor.at_rows(used)) for text, factor in factors.items()},
         used,
         selected,
         table.index,
         na_action,
-        Variables(nodes, state, levels, source),
+        Variables(everything, state, levels, source),
     )
     return Observations(
         frame,
         None if prior is None else prior[used],
         None if total is None else total[used],
+        tuple(
+            text for text, node in groups.items() if isinstance(node, Name) and _lost(raw[node.id])
+        ),
     )
+
+
+def _lost(column: RawColumn) -> bool:
+    """Whether doubles stand for whole numbers so large that neighbours are one double."""
+    return isinstance(column, np.ndarray) and bool((np.abs(column) >= EXACT).any())
 
 
 def _at_rows(column: Column, rows: IntVector, n: int) -> Column:
@@ -403,32 +365,26 @@ def _at_rows(column: Column, rows: IntVector, n: int) -> Column:
 
 
 def _selected_rows(table: Table, subset: RowArgument) -> IntVector:
-    if subset is None:
+    if subset is None or subset is True:
         return np.arange(table.n)
     if isinstance(subset, str):
-        named = subset in table.native.columns
-        values = table.series(subset) if named else table.query(subset)
+        values = table.series(subset) if subset in table.names else table.query(subset)
     else:
-        values = subset
-    values = pd.array(np.asarray(_aligned(table, values, "subset")))
-    if len(values) != table.n or values.dtype.kind != "b":
+        values = in_order(subset, table.index, "subset")
+    found = series_of(values, "subset")
+    truth = read_column(found, "subset")
+    if not (isinstance(truth, Factor) and truth.is_logical and len(found) == table.n):
         raise DataError(
             f"subset must hold {table.n} truth values, one per row of the data, not "
-            f"{len(values)} of type {values.dtype}"
+            f"{len(found)} {_kind(truth)}"
         )
-    return np.flatnonzero(values.to_numpy(dtype=bool, na_value=False))
+    return np.flatnonzero(truth.codes == 1)
 
 
-def _aligned(table: Table, values: Any, name: str) -> Any:
-    """Refuse a Series whose labels stand in another order than the data's."""
-    if (
-        isinstance(values, pd.Series)
-        and table.index is not None
-        and len(values) == table.n
-        and not values.index.equals(table.index)
-    ):
-        raise DataError(f"the index of {name} is not that of the data: align them, or pass arrays")
-    return values
+def _kind(column: RawColumn) -> str:
+    if isinstance(column, Factor):
+        return "truth values" if column.is_logical else "texts or categories"
+    return "numbers" if isinstance(column, np.ndarray) else "identifiers or dates"
 
 
 def row_numbers(table: Table, values: RowArgument, name: str) -> Vector | None:
@@ -436,8 +392,8 @@ def row_numbers(table: Table, values: RowArgument, name: str) -> Vector | None:
     if values is None:
         return None
     if isinstance(values, str):
-        return _number_column(table.column(values), f"{name} {values!r}")
-    numbers = np.asarray(_aligned(table, values, name), dtype=np.float64)
+        return numbers_of(table.column(values), f"{name} {values!r}")
+    numbers = number_array(in_order(values, table.index, name), name)
     if numbers.shape != (table.n,):
         raise DataError(
             f"{name} must hold {table.n} numbers, one per row of the data, not shape "
@@ -450,12 +406,6 @@ def _add_up(known: Sequence[Vector], argument: Vector | None) -> Vector | None:
     """Sum of the formula's offsets and the argument's."""
     parts = [*known] if argument is None else [*known, argument]
     return np.sum(parts, axis=0, dtype=np.float64) if parts else None
-
-
-def _number_column(column: Column, name: str) -> Vector:
-    if not isinstance(column, np.ndarray):
-        raise DataError(f"{name} must be numeric, one number per row")
-    return column
 
 
 def _usable_rows(

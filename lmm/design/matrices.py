@@ -45,6 +45,8 @@ class ReTerm:
         The term as lme4 prints it, ``Days | Subject``.
     recipe : ReRecipe or None
         How the term is made for new data; None for a term put together by hand.
+    keys : (l,) array of str or None
+        Levels as the recipe spells them, where `levels` shows crossed ones without escapes.
     """
 
     group: str
@@ -55,6 +57,7 @@ class ReTerm:
     covariance: Covariance
     label: str
     recipe: ReRecipe | None = None
+    keys: np.ndarray | None = None
 
     @property
     def n_levels(self) -> int:
@@ -90,7 +93,8 @@ class ReTerm:
         codes = self.codes[rows]
         used = np.bincount(codes, minlength=self.n_levels) > 0
         codes = (np.cumsum(used) - 1)[codes]
-        return replace(self, levels=self.levels[used], codes=codes, Z=self.Z[rows])
+        keys = None if self.keys is None else self.keys[used]
+        return replace(self, levels=self.levels[used], codes=codes, Z=self.Z[rows], keys=keys)
 
     def matrix(self, data: Any) -> Matrix:
         """Raw model columns for new data, (n_new, k); rows with missing values are NaN.
@@ -112,7 +116,8 @@ class ReTerm:
 
         `labels_for` tells unknown levels from missing ones.
         """
-        return self._recipe.grouping(data).recode(tuple(self.levels)).codes
+        keys = self.levels if self.keys is None else self.keys
+        return self._recipe.grouping(data).recode(tuple(keys)).codes
 
     @property
     def _recipe(self) -> ReRecipe:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -12,7 +14,7 @@ import pandas as pd
 
 from lmm._types import IntVector, Matrix
 from lmm.covariance import diagonal, unstructured
-from lmm.design.columns import Factor, as_factor, drop_unused_levels
+from lmm.design.columns import Factor, drop_unused_levels
 from lmm.design.fixed import Layout, Predictor, lay_out
 from lmm.design.frame import Frame, Variables
 from lmm.design.matrices import ReTerm
@@ -81,19 +83,29 @@ class ReRecipe:
 
     def grouping(self, data: Any) -> Factor:
         """Grouping factor of new data, with the levels that occur there; -1 where missing."""
-        columns, _ = self.variables.on(data, self.group)
-        return cross([as_factor(columns[text]) for text in self.group])
+        return cross(self.variables.groups_on(data, self.group))
 
 
 def cross(factors: Sequence[Factor]) -> Factor:
     """Interaction of factors: the combinations that occur, the first factor changing slowest.
 
-    Levels are joined by colons; the code is -1 where a factor is missing.
+    Levels are joined by colons; colons within them are escaped by a backslash, so that no two
+    combinations have one name. The code is -1 where a factor is missing.
     """
-    total = drop_unused_levels(factors[0])
-    for factor in factors[1:]:
-        total = _cross_two(total, factor)
-    return total
+    if len(factors) == 1:
+        return drop_unused_levels(factors[0])
+    first, *others = [replace(f, levels=tuple(map(_escaped, f.levels))) for f in factors]
+    return reduce(_cross_two, others, drop_unused_levels(first))
+
+
+def _escaped(level: str) -> str:
+    return level.replace("\\", r"\\").replace(":", r"\:")
+
+
+def _shown(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Levels of a crossed factor as R writes them, where that tells them apart."""
+    plain = tuple(re.sub(r"\\(.)", r"\1", key, flags=re.DOTALL) for key in keys)
+    return plain if len(set(plain)) == len(keys) else keys
 
 
 def _cross_two(slow: Factor, fast: Factor) -> Factor:
@@ -141,8 +153,10 @@ def build_random(bars: Sequence[Bar], frame: Frame) -> tuple[ReTerm, ...]:
 
 def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -> ReTerm:
     if bar.group not in groups:
-        groups[bar.group] = cross([as_factor(frame.columns[text]) for text in bar.group])
+        groups[bar.group] = cross([frame.groups[text] for text in bar.group])
     factor = groups[bar.group]
+    keys = factor.levels
+    levels = _shown(keys) if len(bar.group) > 1 else keys
     columns = {text: frame.columns[text] for text in bar.predictor.variables}
     layout = lay_out(bar.predictor, columns)
     size = len(layout.names)
@@ -152,13 +166,14 @@ def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -
     recipe = ReRecipe(layout, np.arange(size), bar.group, frame.variables)
     return ReTerm(
         group=bar.term.group_text,
-        levels=np.array(factor.levels, dtype=object),
+        levels=np.array(levels, dtype=object),
         columns=layout.names,
         codes=factor.codes,
         Z=layout.matrix(columns, frame.n),
         covariance=covariance,
         label=str(bar.term),
         recipe=recipe,
+        keys=None if levels == keys else np.array(keys, dtype=object),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Vector
-from lmm.design.frame import Table
+from lmm.design.table import Table
 from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.report import Coefficients, RandomEffects, Summary, VarCorr

@@ -30,13 +30,14 @@ class Function:
     apply : callable
         Computes the value. A keyword ``state`` keeps what the function learns from the data; a
         keyword ``names`` is given the names of the arguments.
-    first : {"numbers", "column", "value"}
+    first : {"numbers", "column", "factor", "value"}
         What the first argument must be (each one, where their number is free): numbers, among them
-        truth values as 0 and 1; a column of any kind; or anything.
+        truth values as 0 and 1; a column of any kind; a column that is read as a factor; or
+        anything.
     """
 
     apply: Callable[..., Any]
-    first: Literal["numbers", "column", "value"]
+    first: Literal["numbers", "column", "factor", "value"]
 
     @cached_property
     def _signature(self) -> Mapping[str, inspect.Parameter]:
@@ -92,20 +93,22 @@ _OF_NUMBERS: Mapping[str, Callable[..., Any]] = {
     "round": numbers.round_to,
 }
 _OF_COLUMNS: Mapping[str, Callable[..., Any]] = {
+    "as.integer": lambda x: np.trunc(factors.as_numeric(x)),
+    "as.numeric": factors.as_numeric,
+    "is.na": numbers.is_na,
+    "scale": bases.scale,
+    "standardize": lambda x, *, state: bases.scale(x, state=state),
+}
+_OF_FACTORS: Mapping[str, Callable[..., Any]] = {
     "C": factors.with_contrasts,
     "as.character": factors.as_character,
     "as.factor": factors.as_factor_only,
-    "as.integer": lambda x: np.trunc(factors.as_numeric(x)),
-    "as.numeric": factors.as_numeric,
     "dummy": factors.dummy,
     "endsWith": factors.ends_with,
     "factor": factors.factor,
     "interaction": factors.interaction,
-    "is.na": numbers.is_na,
     "ordered": factors.ordered,
     "relevel": factors.relevel,
-    "scale": bases.scale,
-    "standardize": lambda x, *, state: bases.scale(x, state=state),
     "startsWith": factors.starts_with,
 }
 _OF_VALUES: Mapping[str, Callable[..., Any]] = {
@@ -118,6 +121,7 @@ _OF_VALUES: Mapping[str, Callable[..., Any]] = {
 FUNCTIONS: Mapping[str, Function] = {
     **{name: Function(apply, "numbers") for name, apply in _OF_NUMBERS.items()},
     **{name: Function(apply, "column") for name, apply in _OF_COLUMNS.items()},
+    **{name: Function(apply, "factor") for name, apply in _OF_FACTORS.items()},
     **{name: Function(apply, "value") for name, apply in _OF_VALUES.items()},
 }
 """Every function, by the name that formulas have for it."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from lmm._types import Vector
 from lmm.design.coding import Contrasts
-from lmm.design.columns import Basis, Column, Factor, level_name
+from lmm.design.columns import Basis, Column, Factor, Identifiers, level_name
 from lmm.errors import DataError
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Scalar: TypeAlias = float | str | bool | None
-Value: TypeAlias = Column | Scalar | tuple[Scalar, ...] | Contrasts
+Value: TypeAlias = Column | Identifiers | Scalar | tuple[Scalar, ...] | Contrasts
 State: TypeAlias = dict[str, dict[str, Any]]
 """What each data-dependent call of a formula has learned, by the call's text."""
 
@@ -38,7 +38,9 @@ MAX_COUNT = 10_000
 def is_column(value: Value) -> bool:
     """Whether a value has rows."""
     values = value.codes if isinstance(value, Factor) else value
-    return isinstance(values, Basis) or (isinstance(values, np.ndarray) and values.ndim > 0)
+    return isinstance(values, Basis | Identifiers) or (
+        isinstance(values, np.ndarray) and values.ndim > 0
+    )
 
 
 def truth(values: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lmm._types import IntVector, Matrix
-from lmm.design.columns import Basis, Column, Factor, as_factor, take
+from lmm.design.columns import Basis, Column, Factor, RawColumn, as_factor, take
 from lmm.design.fixed import FixedEffects, known_codes
 from lmm.design.frame import Frame, Table, column_names
 from lmm.language import variables
@@ -117,7 +117,7 @@ def _at_mean(fixed: FixedEffects, frame: Frame, data: Any, text: str) -> Column:
     return np.array([column.mean()])
 
 
-def _columns_of(fixed: FixedEffects, frame: Frame, data: Any, text: str) -> dict[str, Column]:
+def _columns_of(fixed: FixedEffects, frame: Frame, data: Any, text: str) -> dict[str, RawColumn]:
     """The data's columns that a variable reads, at the rows used."""
     table = Table.of(data)
     names = column_names([fixed.variables.nodes[text]], table)

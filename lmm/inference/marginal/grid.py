@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from lmm._types import Matrix, Vector
-from lmm.design.columns import Column, Factor, drop_unused_levels, take
+from lmm.design.columns import Column, Factor, Identifiers, drop_unused_levels, take
 from lmm.design.fixed import FixedEffects
-from lmm.design.frame import Table, column_names
+from lmm.design.frame import column_names
+from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
 from lmm.language import Call, variables, walk
@@ -269,8 +270,14 @@ def reference_grid(
         if isinstance(call, Call) and call.function in FACTOR_CALLS
         for name in variables(call)
     }
+    columns = {name: table.column(name) for name in names}
+    plain = {
+        name: column.plain(name in coerced) if isinstance(column, Identifiers) else column
+        for name, column in columns.items()
+    }
     axes = {
-        name: _axis(name, take(table.column(name), rows), name in coerced, reduce) for name in names
+        name: _axis(name, take(column, rows), name in coerced, reduce)
+        for name, column in plain.items()
     }
     for name, levels in (at or {}).items():
         if name not in axes:

@@ -11,7 +11,8 @@ import numpy as np
 from lmm._types import Vector
 from lmm.design.columns import take
 from lmm.design.evaluate import Evaluator
-from lmm.design.frame import Table, column_names
+from lmm.design.frame import column_names
+from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.inference.marginal.grid import Source
 from lmm.inference.marginal.inversion import Values, arithmetic, bare, through_two_points, way_back

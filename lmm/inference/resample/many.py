@@ -13,8 +13,9 @@ import pandas as pd
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.design.frame import Frame, Table
+from lmm.design.frame import Frame
 from lmm.design.matrices import ModelMatrices, ReTerm
+from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.inference.fixed.satterthwaite import Satterthwaite

@@ -14,8 +14,8 @@ from lmm._threads import blas_threads
 from lmm._types import IntVector, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design import build_matrices
-from lmm.design.frame import Table
 from lmm.design.matrices import ModelMatrices, ReTerm
+from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.formula import Formula, parse_formula
 from lmm.inference.resample.bootstrap import Simulator
