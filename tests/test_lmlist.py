@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import lmm
-from lmm.report.tables import frame_text
+from lmm.report.tables import frame_cells
 from reference.model import load_model_reference
 
 R = load_model_reference()["text"]
@@ -32,7 +32,7 @@ def test_summary_is_rs(fits):
 def test_intervals_are_rs(fits):
     printed = "\n".join(R["lmlist_confint"])
     for name, table in fits.confint().items():
-        assert f", , {name}\n\n{frame_text(table)}" in printed
+        assert f", , {name}\n\n{frame_cells(table)!s}" in printed
     pooled = fits.confint(pooled=True)["Days"]
     width = pooled["97.5 %"] - pooled["2.5 %"]
     np.testing.assert_allclose(width, width.iloc[0])

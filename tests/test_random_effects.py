@@ -77,9 +77,9 @@ PRINTS = [
         ),
     ),
     ("re_pca_independent", lambda: fitted("independent").re_pca().to_text(digits=4)),
-    ("re_pca_summary", lambda: fitted("slopes").re_pca().summary()),
-    ("re_pca_summary_machines", lambda: fitted("machines").re_pca().summary()),
-    ("re_pca_summary_pastes", lambda: fitted("pastes").re_pca().summary()),
+    ("re_pca_summary", lambda: fitted("slopes").re_pca().summary().to_text()),
+    ("re_pca_summary_machines", lambda: fitted("machines").re_pca().summary().to_text()),
+    ("re_pca_summary_pastes", lambda: fitted("pastes").re_pca().summary().to_text()),
 ]
 
 
@@ -125,7 +125,7 @@ def test_html_escapes_and_names_groups():
     html = fitted("pastes").ranef()._repr_html_()
     assert "cask:batch" in html
     assert html.count("<table>") == 2
-    assert "Proportion of Variance" in fitted("slopes").re_pca()._repr_html_()
+    assert "Proportion of Variance" in fitted("slopes").re_pca().summary()._repr_html_()
 
 
 def test_components_as_a_table():

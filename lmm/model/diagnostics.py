@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lmm.diagnostics import ConvergenceCheck, Influence
     from lmm.optimize import Optimizer
-    from lmm.report.all_fit import AllFit
+    from lmm.tables.all_fit import AllFit
 
 
 __all__ = ["Diagnostics"]
@@ -149,7 +149,7 @@ class Diagnostics(Tests):
         ['Fisher scoring', 'L-BFGS-B', 'COBYQA', 'Nelder-Mead']
         """
         from lmm.diagnostics import fit_with_each
-        from lmm.report.all_fit import AllFit
+        from lmm.tables.all_fit import AllFit
 
         attempts = fit_with_each(self.fit, optimizers)
         return AllFit(str(self.formula), self.call.data_name, attempts)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lmm._types import Vector
+from lmm.report.cells import Cells, Column
+from lmm.report.document import Block
 from lmm.report.format import format_numbers, round_decimals, zapsmall
 
-__all__ = ["estimates_text"]
+__all__ = ["estimates_blocks"]
 
 LEAST_DIGITS = 3
 ALL_DIGITS = 7
 RATIOS = ("t.ratio", "z.ratio", "F.ratio")
 
 
-def estimates_text(
+def estimates_blocks(
     frame: pd.DataFrame, estimate: str, by: Sequence[str], half_width: Vector | None
-) -> str:
-    """Lay out estimates, group by group, in columns of common width.
+) -> tuple[Block, ...]:
+    """Estimates in tables group by group, whose columns have common widths.
 
     Parameters
     ----------
@@ -40,7 +43,7 @@ def estimates_text(
     Examples
     --------
     >>> frame = pd.DataFrame({"f": ["a", "b"], "emmean": [33.122, 31.6], "SE": [1.7368, 1.7368]})
-    >>> print(estimates_text(frame, "emmean", [], np.array([3.5, 3.5])))
+    >>> print(*estimates_blocks(frame, "emmean", [], np.array([3.5, 3.5])))
      f emmean   SE
      a   33.1 1.74
      b   31.6 1.74
@@ -51,17 +54,24 @@ def estimates_text(
         for name in frame.columns
         if name not in by
     ]
-    lines = ["".join(f" {text}" for text in line) for line in zip(*columns, strict=True)]
     if not by:
-        return "\n".join(lines)
-    texts = {name: _label_texts(frame[name]) for name in by}
-    keys = list(zip(*(texts[name] for name in by), strict=True))
-    blocks = []
-    for key in dict.fromkeys(keys):
-        title = ", ".join(f"{name} = {text}" for name, text in zip(by, key, strict=True))
-        rows = [line for line, other in zip(lines[1:], keys, strict=True) if other == key]
-        blocks.append("\n".join([f"{title}:", lines[0], *rows]))
-    return "\n\n".join(blocks)
+        return (Cells(tuple(columns)),)
+    groups = zip(*(_label_texts(frame[name]) for name in by), strict=True)
+    titles = [
+        f"{', '.join(f'{name} = {text}' for name, text in zip(by, group, strict=True))}:"
+        for group in groups
+    ]
+    blocks: list[Block] = []
+    for title in dict.fromkeys(titles):
+        rows = [i for i, other in enumerate(titles) if other == title]
+        blocks += [Cells(tuple(_part(column, rows) for column in columns), title=title), ""]
+    return tuple(blocks[:-1])
+
+
+def _part(column: Column, rows: Sequence[int]) -> Column:
+    """Some rows, as wide as all."""
+    width = len(column.padded()[0])
+    return replace(column, texts=tuple(column.texts[i] for i in rows), width=width)
 
 
 def _digits(estimates: pd.Series[float], half_width: Vector) -> int:
@@ -74,12 +84,10 @@ def _digits(estimates: pd.Series[float], half_width: Vector) -> int:
     return max(LEAST_DIGITS, math.floor(math.log10(ratio)) + 2)
 
 
-def _column(name: str, values: pd.Series[Any], digits: int, is_estimate: bool) -> list[str]:
-    """Header and cells, all of one width: labels to the left, numbers to the right."""
+def _column(name: str, values: pd.Series[Any], digits: int, is_estimate: bool) -> Column:
+    """Labels to the left, numbers to the right."""
     if values.dtype == bool or not pd.api.types.is_numeric_dtype(values):
-        texts = [name, *_label_texts(values)]
-        width = max(map(len, texts))
-        return [text.rjust(width) if name == "note" else text.ljust(width) for text in texts]
+        return Column(name, tuple(_label_texts(values)), "label", left=name != "note")
     numbers = values.to_numpy(dtype=float)
     if name == "p.value":
         texts = [_p_value(p) for p in numbers]
@@ -89,9 +97,7 @@ def _column(name: str, values: pd.Series[Any], digits: int, is_estimate: bool) -
         texts = format_numbers(round_decimals(numbers, 2), digits)
     else:
         texts = format_numbers(zapsmall(numbers), digits, na="nonEst" if is_estimate else "NA")
-    texts = [name, *(text.strip() for text in texts)]
-    width = max(map(len, texts))
-    return [text.rjust(width) for text in texts]
+    return Column(name, tuple(text.strip() for text in texts))
 
 
 def _p_value(p: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lmm._types import Vector
+from lmm.language.names import quote
 
 __all__ = [
     "SIGNIFICANCE_LEGEND",
@@ -19,6 +20,7 @@ __all__ = [
     "format_number",
     "format_numbers",
     "format_p_values",
+    "r_element",
     "round_decimals",
     "significance_stars",
     "zapsmall",
@@ -260,3 +262,14 @@ def fill(pieces: Sequence[str], width: int = 80) -> list[str]:
         lines[-1] += piece + (" " if i < len(pieces) - 1 else "")
         used += len(piece) + 1
     return lines
+
+
+def r_element(name: str) -> str:
+    """How R heads an element of a printed list, in back-ticks where the name is not a plain one.
+
+    Examples
+    --------
+    >>> r_element("Subject"), r_element("batch:cask")
+    ('$Subject', '$`batch:cask`')
+    """
+    return f"${quote(name)}"

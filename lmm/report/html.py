@@ -1,64 +1,57 @@
-"""Compact HTML tables for notebooks."""
+"""Tables and lines as HTML, for notebooks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from html import escape
 
-__all__ = ["table_html", "text_html"]
+from lmm.report.cells import Cells
+
+__all__ = ["paragraph", "table"]
 
 
-def table_html(
-    cells: Sequence[Sequence[str]],
-    columns: Sequence[str],
-    *,
-    rows: Sequence[str] | None = None,
-    caption: str | None = None,
-) -> str:
-    """Write a table of formatted cells as HTML.
-
-    Parameters
-    ----------
-    cells : sequence of m sequences of k str
-        The rows of the table.
-    columns : sequence of k str
-        Column names.
-    rows : sequence of m str, optional
-        Row names.
-    caption : str, optional
-        Title above the table.
-
-    Returns
-    -------
-    str
-        A ``<table>`` element; every text is escaped.
+def table(cells: Cells) -> str:
+    """Write a table as a ``<table>`` element; every text is escaped.
 
     Examples
     --------
-    >>> table_html([["1.5"]], ["<x>"], rows=["a & b"])
+    >>> from lmm.report.cells import Column
+    >>> table(Cells((Column("<x>", ("1.5",)),), ("a & b",)))
     '<table><thead><tr><th></th><th>&lt;x&gt;</th></tr></thead>...<th>a &amp; b</th>...'
     """
-    stubs = [[]] * len(cells) if rows is None else [[name] for name in rows]
-    head = _row([], columns if rows is None else ["", *columns], "th")
-    body = "".join(_row(stub, line) for stub, line in zip(stubs, cells, strict=True))
-    title = "" if caption is None else f"<caption>{escape(caption)}</caption>"
+    title = f"<caption>{escape(cells.title.strip())}</caption>" if cells.title else ""
+    stub = [""] if cells.rows else []
+    head = "".join(map(_header, [*stub, *(column.name for column in cells.columns)]))
+    styles = ["" if column.kind == "number" else _LEFT for column in cells.columns]
+    stubs = map(_header, cells.rows) if cells.rows else [""] * len(cells)
+    body = "".join(
+        f"<tr>{name}{''.join(map(_cell, line, styles))}</tr>"
+        for name, line in zip(stubs, cells.lines(), strict=True)
+    )
     return (
-        f'<table>{title}<thead>{head}</thead><tbody style="text-align:right">{body}</tbody></table>'
+        f"<table>{title}<thead><tr>{head}</tr></thead>"
+        f'<tbody style="text-align:right">{body}</tbody></table>'
     )
 
 
-def text_html(text: str) -> str:
-    r"""Write lines of text as an HTML paragraph.
+_LEFT = ' style="text-align:left"'
+
+
+def _header(name: str) -> str:
+    return f"<th>{escape(name.strip())}</th>"
+
+
+def _cell(text: str, style: str) -> str:
+    return f"<td{style}>{escape(text.strip())}</td>"
+
+
+def paragraph(lines: Iterable[str]) -> str:
+    r"""Write lines as a paragraph that keeps them apart.
 
     Examples
     --------
-    >>> text_html("y ~ x\n    + z")
+    >>> paragraph(["y ~ x", "    + z"])
     '<p style="white-space:pre-wrap">y ~ x\n    + z</p>'
     """
+    text = "\n".join(lines)
     return f'<p style="white-space:pre-wrap">{escape(text)}</p>'
-
-
-def _row(stub: Sequence[str], texts: Sequence[str], tag: str = "td") -> str:
-    names = "".join(f"<th>{escape(name)}</th>" for name in stub)
-    cells = "".join(f"<{tag}>{escape(text.strip())}</{tag}>" for text in texts)
-    return f"<tr>{names}{cells}</tr>"

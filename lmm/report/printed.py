@@ -1,19 +1,101 @@
-"""Tables of results that print as R prints them."""
+"""What prints: results that write themselves as text, HTML, Markdown and LaTeX."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from lmm.report.html import table_html, text_html
-from lmm.report.tables import anova_cells, anova_text, frame_cells, frame_text, labels
+from lmm._types import Matrix
+from lmm.errors import nearest
+from lmm.report.document import Block, Document
+from lmm.report.format import r_element
+from lmm.report.tables import anova_blocks, frame_cells
 
-__all__ = ["AnovaTable", "PrintedTable"]
+__all__ = [
+    "AnovaTable",
+    "Printed",
+    "PrintedTable",
+    "PrintedTables",
+    "TableLike",
+    "confidence_table",
+]
 
 
-@dataclass(frozen=True, eq=False)
-class PrintedTable:
+class Printed:
+    """A result that prints as R does; a class says in `document` what that is.
+
+    The four ``to_`` methods take the options that `document` of the class has, such as ``digits``.
+    ``repr`` and Jupyter show the beginning of long tables, ``print`` all.
+    """
+
+    def document(self, *args: Any, **options: Any) -> Document:
+        """Lines and tables of the print."""
+        raise NotImplementedError
+
+    def to_text(self, **options: Any) -> str:
+        """Plain text, as R prints it; options as for `document`."""
+        return self.document(**options).to_text()
+
+    def to_html(self, **options: Any) -> str:
+        """HTML, every text escaped; options as for `document`."""
+        return self.document(**options).to_html()
+
+    def to_markdown(self, **options: Any) -> str:
+        """Markdown, with GitHub's tables; options as for `document`."""
+        return self.document(**options).to_markdown()
+
+    def to_latex(self, **options: Any) -> str:
+        """LaTeX, whose tables need the package booktabs; options as for `document`."""
+        return self.document(**options).to_latex()
+
+    def __str__(self) -> str:
+        return self.document().to_text()
+
+    def __repr__(self) -> str:
+        return self.document().shortened().to_text()
+
+    def _repr_html_(self) -> str:
+        return self.document().shortened().to_html()
+
+
+class TableLike(Printed):
+    """A result that prints and holds one table, as which it behaves.
+
+    Columns by name, iteration over the columns' names, the number of rows as length, and whatever
+    else a DataFrame has (``loc``, ``index``, ``round``); `to_frame` gives the table itself.
+    """
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table as a DataFrame of the caller's own."""
+        raise NotImplementedError
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.to_frame()[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.to_frame())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.to_frame()
+
+    def __len__(self) -> int:
+        return len(self.to_frame())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.asarray(self.to_frame(), dtype=dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.to_frame(), name)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PrintedTable(TableLike):
     """A data frame or matrix of results, such as confidence intervals.
 
     Attributes
@@ -28,10 +110,18 @@ class PrintedTable:
     Examples
     --------
     >>> limits = pd.DataFrame({"2.5 %": [14.38, 22.9], "97.5 %": [37.72, 28.86]})
-    >>> PrintedTable(limits.set_axis([".sig01", ".sigma"]))
+    >>> table = PrintedTable(limits.set_axis([".sig01", ".sigma"]))
+    >>> table
            2.5 % 97.5 %
     .sig01 14.38  37.72
     .sigma 22.90  28.86
+    >>> float(table.loc[".sigma", "2.5 %"]), len(table)
+    (22.9, 2)
+    >>> print(table.to_markdown())
+    |      | 2.5 % | 97.5 % |
+    | :--- | ---: | ---: |
+    | .sig01 | 14.38 | 37.72 |
+    | .sigma | 22.90 | 28.86 |
     """
 
     frame: pd.DataFrame
@@ -39,27 +129,12 @@ class PrintedTable:
     footing: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the numbers as a DataFrame of the caller's own."""
+        """The numbers as a DataFrame of the caller's own."""
         return self.frame.copy()
 
-    def to_text(self, *, digits: int = 7) -> str:
-        """Print with so many significant digits in every column."""
-        return "\n".join([*self.heading, frame_text(self.frame, digits=digits), *self.footing])
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return self.to_text()
-
-    def _cells(self) -> list[list[str]]:
-        return frame_cells(self.frame)
-
-    def _repr_html_(self) -> str:
-        table = table_html(self._cells(), labels(self.frame.columns), rows=labels(self.frame.index))
-        parts = ["\n".join(self.heading).strip(), "\n".join(self.footing).strip()]
-        above, below = (text_html(part) if part else "" for part in parts)
-        return above + table + below
+    def document(self, *, digits: int = 7) -> Document:
+        """The table, with so many significant digits in every column."""
+        return Document((*self.heading, frame_cells(self.frame, digits), *self.footing))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,18 +144,58 @@ class AnovaTable(PrintedTable):
     Examples
     --------
     >>> tests = pd.DataFrame({"F value": [45.85], "Pr(>F)": [3.264e-06]}, index=["Days"])
-    >>> AnovaTable(tests, ("Type III Analysis of Variance Table",))
+    >>> table = AnovaTable(tests, ("Type III Analysis of Variance Table",))
+    >>> table
     Type III Analysis of Variance Table
          F value    Pr(>F)
     Days   45.85 3.264e-06 ***
     ---
     Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+    >>> float(table["Pr(>F)"]["Days"])
+    3.264e-06
     """
 
-    def to_text(self, *, digits: int = 5, stars: bool = True) -> str:
-        """Print with `digits` significant digits, with or without stars."""
-        body = anova_text(self.frame, self.heading, digits=digits, stars=stars)
-        return "\n".join([body, *self.footing])
+    def document(self, *, digits: int = 5, stars: bool = True) -> Document:
+        """The table, with `digits` significant digits, with or without stars."""
+        blocks = anova_blocks(self.frame, digits=digits, stars=stars)
+        return Document((*self.heading, *blocks, *self.footing))
 
-    def _cells(self) -> list[list[str]]:
-        return anova_cells(self.frame)
+
+def confidence_table(limits: Matrix, names: Sequence[str], level: float) -> PrintedTable:
+    """Intervals (d, 2) under the names of R's ``confint``."""
+    columns = [f"{100.0 * a:.3g} %" for a in (0.5 - 0.5 * level, 0.5 + 0.5 * level)]
+    frame = pd.DataFrame(limits.reshape(-1, 2), index=pd.Index(list(names)), columns=columns)
+    return PrintedTable(frame)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PrintedTables(Printed, Mapping[str, pd.DataFrame]):
+    """Tables by name, printed as R's list of data frames or matrices.
+
+    Attributes
+    ----------
+    tables : dict of str to DataFrame
+        The tables in order.
+    """
+
+    tables: dict[str, pd.DataFrame]
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in self.tables:
+            raise KeyError(f"There is no {name!r}.{nearest(name, self.tables)}")
+        return self.tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tables)
+
+    def __len__(self) -> int:
+        return len(self.tables)
+
+    def document(self, *, digits: int = 7) -> Document:
+        """The tables, with so many significant digits in every column."""
+        return Document(tuple(self._blocks(digits)))
+
+    def _blocks(self, digits: int) -> Iterator[Block]:
+        for name, table in self.tables.items():
+            yield frame_cells(table, digits, title=r_element(name))
+            yield ""

@@ -9,65 +9,21 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix, Vector
-from lmm.errors import nearest
-from lmm.report.format import format_numbers
-from lmm.report.html import table_html, text_html
-from lmm.report.tables import frame_cells, frame_text, labels, matrix_text
+from lmm.report.cells import Cells, Column
+from lmm.report.document import Block, Document
+from lmm.report.format import format_numbers, r_element
+from lmm.report.printed import Printed, PrintedTables
+from lmm.report.tables import labels
 
-__all__ = ["Coefficients", "GroupTables", "PrincipalComponents", "RandomEffects"]
-
-
-@dataclass(frozen=True, eq=False)
-class GroupTables(Mapping[str, pd.DataFrame]):
-    """A table per grouping factor, levels by columns; prints as R's list of data frames.
-
-    Attributes
-    ----------
-    tables : dict of str to DataFrame
-        By grouping factor, in lme4's order.
-    """
-
-    tables: dict[str, pd.DataFrame]
-
-    def __getitem__(self, group: str) -> pd.DataFrame:
-        if group not in self.tables:
-            raise KeyError(f"No grouping factor {group!r}.{nearest(group, self.tables)}")
-        return self.tables[group]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.tables)
-
-    def __len__(self) -> int:
-        return len(self.tables)
-
-    def to_text(self, *, digits: int = 7) -> str:
-        """Print with so many significant digits in every column."""
-        return "\n".join(
-            f"{r_element(group)}\n{frame_text(table, digits=digits)}\n"
-            for group, table in self.tables.items()
-        )
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return self.to_text()
-
-    def _repr_html_(self) -> str:
-        return "".join(
-            table_html(
-                frame_cells(table), labels(table.columns), rows=labels(table.index), caption=group
-            )
-            for group, table in self.tables.items()
-        )
+__all__ = ["Coefficients", "PrincipalComponents", "RandomEffects"]
 
 
-class Coefficients(GroupTables):
+class Coefficients(PrintedTables):
     """Coefficients by level: fixed effects plus random effects."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RandomEffects(GroupTables):
+class RandomEffects(PrintedTables):
     """Conditional modes of the random effects.
 
     Attributes
@@ -89,12 +45,10 @@ class RandomEffects(GroupTables):
 
     condvar: dict[str, Matrix] | None = None
 
-    def to_text(self, *, digits: int = 7) -> str:
-        """Print with so many significant digits in every column."""
-        text = super().to_text(digits=digits)
-        if self.condvar is None:
-            return text
-        return f"{text}\nwith conditional variances for {' '.join(f'“{g}”' for g in self.condvar)} "
+    def _blocks(self, digits: int) -> Iterator[Block]:
+        yield from super()._blocks(digits)
+        if self.condvar is not None:
+            yield f"with conditional variances for {' '.join(f'“{g}”' for g in self.condvar)} "
 
     def to_frame(self) -> pd.DataFrame:
         """Return R's ``as.data.frame(ranef(m))``.
@@ -126,8 +80,8 @@ class RandomEffects(GroupTables):
         return stacked
 
 
-@dataclass(frozen=True, eq=False)
-class PrincipalComponents(Mapping[str, tuple[Vector, Matrix]]):
+@dataclass(frozen=True, eq=False, repr=False)
+class PrincipalComponents(Printed, Mapping[str, tuple[Vector, Matrix]]):
     """Principal components of the random effects: R's ``rePCA``.
 
     Attributes
@@ -160,28 +114,42 @@ class PrincipalComponents(Mapping[str, tuple[Vector, Matrix]]):
         """Table of ``group component sd proportion cumulative``."""
         return pd.concat([_shares(group, sd) for group, (sd, _) in self.items()], ignore_index=True)
 
-    def to_text(self, *, digits: int = 7) -> str:
-        """Print standard deviations and directions with so many significant digits."""
-        return "\n".join(
-            f"{r_element(group)}\n{_prcomp_text(sd, rotation, digits)}\n"
-            for group, (sd, rotation) in self.items()
+    def document(self, *, digits: int = 7) -> Document:
+        """Standard deviations and directions with so many significant digits."""
+        return Document(
+            tuple(
+                block
+                for group, (sd, rotation) in self.items()
+                for block in (r_element(group), *_prcomp_blocks(sd, rotation, digits), "")
+            )
         )
 
-    def __str__(self) -> str:
-        return self.to_text()
+    def summary(self) -> Importance:
+        """Importance of the components, printed as R's ``summary(rePCA(m))``."""
+        return Importance({group: sd for group, (sd, _) in self.items()})
 
-    def __repr__(self) -> str:
-        return self.to_text()
 
-    def summary(self) -> str:
-        """Importance of the components, as R prints ``summary(rePCA(m))``."""
-        return "\n".join(
-            f"{r_element(group)}\nImportance of components:\n{_importance_text(sd)}\n"
-            for group, (sd, _) in self.items()
+@dataclass(frozen=True, eq=False, repr=False)
+class Importance(Printed):
+    """Shares of the variance that the principal components of each grouping factor have.
+
+    Attributes
+    ----------
+    deviations : dict of str to (k,) array
+        Standard deviations relative to sigma, per grouping factor.
+    """
+
+    deviations: dict[str, Vector]
+
+    def document(self) -> Document:
+        """A table per grouping factor."""
+        return Document(
+            tuple(
+                block
+                for group, sd in self.deviations.items()
+                for block in (r_element(group), _importance(sd), "")
+            )
         )
-
-    def _repr_html_(self) -> str:
-        return text_html(self.summary())
 
 
 def _shares(group: str, sd: Vector) -> pd.DataFrame:
@@ -203,32 +171,30 @@ def _proportions(sd: Vector) -> Vector:
     return sd**2 / total if total > 0.0 else np.zeros_like(sd)
 
 
-def _prcomp_text(sd: Vector, rotation: Matrix, digits: int) -> str:
+def _prcomp_blocks(sd: Vector, rotation: Matrix, digits: int) -> tuple[Block, ...]:
     k = len(sd)
-    rows, columns = [f"[{i + 1},]" for i in range(k)], [f"[,{j + 1}]" for j in range(k)]
-    cells = np.array([format_numbers(column, digits) for column in rotation.T], dtype=object).T
-    return "\n".join(
-        [
-            f"Standard deviations (1, .., p={k}):",
-            f"[1] {' '.join(format_numbers(sd, digits))}",
-            "",
+    columns = [
+        Column(f"[,{j + 1}]", tuple(format_numbers(column, digits)))
+        for j, column in enumerate(rotation.T)
+    ]
+    return (
+        f"Standard deviations (1, .., p={k}):",
+        f"[1] {' '.join(format_numbers(sd, digits))}",
+        "",
+        Cells(
+            tuple(columns),
+            tuple(f"[{i + 1},]" for i in range(k)),
             f"Rotation (n x k) = ({k} x {k}):",
-            matrix_text([list(map(str, row)) for row in cells], rows, columns),
-        ]
+        ),
     )
 
 
-def _importance_text(sd: Vector) -> str:
+def _importance(sd: Vector) -> Cells:
     """R rounds the proportions to five decimals and prints the table with four digits."""
     proportion = _proportions(sd)
     table = np.vstack([sd, np.round(proportion, 5), np.round(np.cumsum(proportion), 5)])
-    names = ["Standard deviation", "Proportion of Variance", "Cumulative Proportion"]
-    columns = [format_numbers(column, 4) for column in table.T]
-    header = [f"[,{j + 1}]" for j in range(len(sd))]
-    return matrix_text([list(row) for row in zip(*columns, strict=True)], names, header)
-
-
-def r_element(name: str) -> str:
-    """How R heads an element of a printed list: backticks where the name is no R name."""
-    plain = name.replace(".", "").replace("_", "").isalnum() and not name[0].isdigit()
-    return f"${name}" if plain else f"$`{name}`"
+    columns = [
+        Column(f"[,{j + 1}]", tuple(format_numbers(column, 4))) for j, column in enumerate(table.T)
+    ]
+    names = ("Standard deviation", "Proportion of Variance", "Cumulative Proportion")
+    return Cells(tuple(columns), names, "Importance of components:")

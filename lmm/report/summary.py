@@ -6,13 +6,15 @@ Both are records of numbers and labels only; they know nothing of how a model is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 
 import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix, Vector
+from lmm.report.cells import WIDTH, Cells, Column, named, wide_vector
+from lmm.report.document import Block, Document
 from lmm.report.format import (
     abbreviate,
     fill,
@@ -21,15 +23,8 @@ from lmm.report.format import (
     round_decimals,
     zapsmall,
 )
-from lmm.report.html import table_html, text_html
-from lmm.report.tables import (
-    WIDTH,
-    coefficient_cells,
-    coefficients_text,
-    labels,
-    matrix_text,
-    vector_text,
-)
+from lmm.report.printed import Printed
+from lmm.report.tables import coefficient_blocks, labels
 from lmm.report.varcorr import Component, VarCorr
 
 __all__ = ["ConvergenceReport", "FitReport", "Summary"]
@@ -69,8 +64,8 @@ class ConvergenceReport:
         return f"optimizer ({self.optimizer}) convergence code: {self.code} ({self.status})"
 
 
-@dataclass(frozen=True, eq=False)
-class FitReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class FitReport(Printed):
     """A fit as ``print(lmer(...))`` shows it.
 
     Attributes
@@ -111,18 +106,14 @@ class FitReport:
     fit_warnings: tuple[str, ...] = ()
     convergence: ConvergenceReport | None = None
 
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return self.to_text()
-
-    def _repr_html_(self) -> str:
-        fixef = table_html([format_numbers(self.fixef, 4)], labels(self.fixef.index))
-        return "".join([_heading_html(self, None), self.varcorr._repr_html_(), fixef])
-
-    def to_text(self, *, digits: int = 4, components: Sequence[Component] = ("Std.Dev.",)) -> str:
-        """Print as R's ``print(m, digits, ranef.comp)``.
+    def document(
+        self,
+        *,
+        digits: int = 4,
+        components: Sequence[Component] = ("Std.Dev.",),
+        findings: bool = False,
+    ) -> Document:
+        """R's ``print(m, digits, ranef.comp)``.
 
         Parameters
         ----------
@@ -130,21 +121,27 @@ class FitReport:
             Significant digits of estimates.
         components : sequence of {"Variance", "Std.Dev."}
             Columns of the variance components.
+        findings : bool
+            Whether findings about the optimum are told in full; R's print counts them.
         """
-        return "\n".join(
-            [
+        verdict = _full_verdict if findings else _short_verdict
+        return Document(
+            (
                 *_heading(self, None),
                 *_criteria(self, 4),
                 *_random_effects(self, digits, components),
                 *_fixed_effects(self.fixef, digits),
                 *_fit_warnings(self),
-                *_short_verdict(self.convergence),
-            ]
+                *verdict(self.convergence),
+            )
         )
 
+    def _repr_html_(self) -> str:
+        return self.to_html(findings=True)
 
-@dataclass(frozen=True, eq=False)
-class Summary:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Summary(Printed):
     """A fit as ``print(summary(lmer(...)))`` shows it.
 
     Attributes
@@ -168,23 +165,6 @@ class Summary:
     scaled_residuals: Vector
     ddf: str | None = None
 
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return self.to_text()
-
-    def _repr_html_(self) -> str:
-        table = self.coefficients
-        cells = coefficient_cells(table, digits=4)
-        return "".join(
-            [
-                _heading_html(self.fit, self.ddf),
-                self.fit.varcorr._repr_html_(),
-                table_html(cells, labels(table.columns), rows=labels(table.index)),
-            ]
-        )
-
     @property
     def shows_correlation(self) -> bool:
         """Whether the correlation matrix is printed by default: from 2 to 12 columns."""
@@ -192,7 +172,7 @@ class Summary:
 
     @property
     def note(self) -> str | None:
-        """What the text leaves out and how to get it; R sends this to the message stream."""
+        """What the text leaves out and how to get it, as R says it."""
         p = len(self.correlation)
         if p <= MAX_CORRELATION_COLUMNS:
             return None
@@ -202,7 +182,7 @@ class Summary:
             "    m.vcov()        if you need it"
         )
 
-    def to_text(
+    def document(
         self,
         *,
         digits: int = 4,
@@ -210,8 +190,8 @@ class Summary:
         correlation: bool | None = None,
         residuals: bool = True,
         stars: bool = True,
-    ) -> str:
-        """Print as R's ``print(summary(m), digits, ranef.comp, correlation, show.resids)``.
+    ) -> Document:
+        """R's ``print(summary(m), digits, ranef.comp, correlation, show.resids)``.
 
         Parameters
         ----------
@@ -220,28 +200,34 @@ class Summary:
         components : sequence of {"Variance", "Std.Dev."}
             Columns of the variance components.
         correlation : bool, optional
-            Whether to show the correlation of the fixed effects; by default up to 12 of them.
+            Whether to show the correlation of the fixed effects; by default up to 12 of them, and
+            a note that it is left out where there are more.
         residuals : bool
             Whether to show the quantiles of the scaled residuals.
         stars : bool
             Whether small p-values get stars.
         """
-        if correlation is None:
-            correlation = self.shows_correlation
-        return "\n".join(
-            [
+        return Document(
+            (
                 *_heading(self.fit, self.ddf),
                 "",
                 *_criteria(self.fit, 1),
                 "",
-                *(_residuals(self.scaled_residuals, digits) if residuals else []),
+                *(_residuals(self.scaled_residuals, digits) if residuals else ()),
                 *_random_effects(self.fit, digits, components),
                 *_coefficients(self.coefficients, digits, stars),
-                *(_correlation(self) if correlation else []),
+                *self._correlation(correlation),
                 *_fit_warnings(self.fit),
                 *_full_verdict(self.fit.convergence),
-            ]
+            )
         )
+
+    def _correlation(self, asked: bool | None) -> tuple[Block, ...]:
+        if asked is None and self.note is not None:
+            return ("", self.note, "")
+        if self.shows_correlation if asked is None else asked:
+            return ("", _correlation(self))
+        return ()
 
 
 def _heading(fit: FitReport, ddf: str | None) -> list[str]:
@@ -278,70 +264,71 @@ def _filled(items: Sequence[str], separator: str) -> list[str]:
     return lines
 
 
-def _criteria(fit: FitReport, decimals: int) -> list[str]:
+def _criteria(fit: FitReport, decimals: int) -> tuple[Block]:
     values = {name: float(round_decimals(value, decimals)) for name, value in fit.criteria.items()}
     if "REML" in values:
-        return [f"REML criterion at convergence: {format_number(values['REML'])}"]
+        return (f"REML criterion at convergence: {format_number(values['REML'])}",)
     df_resid = format_number(values.pop("df.resid"))
     texts = [*format_numbers(list(values.values())), df_resid]
-    return [vector_text(texts, list(fit.criteria))]
+    return (named(fit.criteria, texts),)
 
 
-def _residuals(scaled: Vector, digits: int) -> list[str]:
+def _residuals(scaled: Vector, digits: int) -> tuple[Block, ...]:
     quantiles = zapsmall(np.quantile(scaled, [0, 0.25, 0.5, 0.75, 1]), digits + 1)
     names = ["Min", "1Q", "Median", "3Q", "Max"]
-    return ["Scaled residuals: ", vector_text(format_numbers(quantiles, digits), names), ""]
+    return (named(names, format_numbers(quantiles, digits), "Scaled residuals: "), "")
 
 
-def _random_effects(fit: FitReport, digits: int, components: Sequence[Component]) -> list[str]:
+def _random_effects(
+    fit: FitReport, digits: int, components: Sequence[Component]
+) -> tuple[Block, ...]:
     groups = "; ".join(f"{name}, {levels}" for name, levels in fit.ngroups.items())
-    return [
-        "Random effects:",
-        fit.varcorr.to_text(digits=digits, components=components),
+    return (
+        replace(fit.varcorr.cells(digits, components), title="Random effects:"),
         *_filled([f"Number of obs: {fit.nobs}, groups: ", groups], " "),
-    ]
+    )
 
 
-def _fixed_effects(fixef: pd.Series[float], digits: int) -> list[str]:
+def _fixed_effects(fixef: pd.Series[float], digits: int) -> tuple[Block]:
     if fixef.empty:
-        return ["No fixed effect coefficients"]
+        return ("No fixed effect coefficients",)
     texts = format_numbers(fixef.to_numpy(), digits)
-    return ["Fixed Effects:", vector_text(texts, labels(fixef.index), gap=2)]
+    return (named(labels(fixef.index), texts, "Fixed Effects:", wide_vector),)
 
 
-def _coefficients(table: pd.DataFrame, digits: int, stars: bool) -> list[str]:
+def _coefficients(table: pd.DataFrame, digits: int, stars: bool) -> tuple[Block, ...]:
     if table.empty:
-        return []
-    return ["", "Fixed effects:", coefficients_text(table, digits=digits, stars=stars)]
+        return ()
+    title = "Fixed effects:"
+    return ("", *coefficient_blocks(table, digits=digits, stars=stars, title=title))
 
 
-def _correlation(summary: Summary) -> list[str]:
+def _correlation(summary: Summary) -> Cells:
     """Lower triangle without its diagonal, under abbreviated names."""
     names, p = labels(summary.coefficients.index), len(summary.correlation)
-    texts = format_numbers(round_decimals(summary.correlation, 3).ravel(), decimals=3)
-    cells = [[texts[i * p + j] if j < i else "" for j in range(p - 1)] for i in range(1, p)]
-    matrix = matrix_text(cells, abbreviate(names, 11)[1:], abbreviate(names, 6)[:-1], align="left")
-    return ["", "Correlation of Fixed Effects:", matrix]
+    texts = np.reshape(
+        format_numbers(round_decimals(summary.correlation, 3).ravel(), decimals=3), (p, p)
+    )
+    columns = (
+        Column(name, tuple(texts[i, j] if j < i else "" for i in range(1, p)), left=True)
+        for j, name in enumerate(abbreviate(names, 6)[:-1])
+    )
+    rows = tuple(abbreviate(names, 11)[1:])
+    return Cells(tuple(columns), rows, "Correlation of Fixed Effects:")
 
 
-def _fit_warnings(fit: FitReport) -> list[str]:
-    return ["fit warnings:", *fit.fit_warnings] if fit.fit_warnings else []
+def _fit_warnings(fit: FitReport) -> tuple[str, ...]:
+    return ("fit warnings:", *fit.fit_warnings) if fit.fit_warnings else ()
 
 
-def _short_verdict(convergence: ConvergenceReport | None) -> list[str]:
+def _short_verdict(convergence: ConvergenceReport | None) -> tuple[str, ...]:
     if convergence is None or convergence.is_silent:
-        return []
+        return ()
     count = len(convergence.messages)
-    return [f"{convergence.verdict} ; 0 optimizer warnings; {count} lme4 warnings "]
+    return (f"{convergence.verdict} ; 0 optimizer warnings; {count} lme4 warnings ",)
 
 
-def _full_verdict(convergence: ConvergenceReport | None) -> list[str]:
+def _full_verdict(convergence: ConvergenceReport | None) -> tuple[str, ...]:
     if convergence is None or convergence.is_silent:
-        return []
-    return [convergence.verdict, *convergence.messages, ""]
-
-
-def _heading_html(fit: FitReport, ddf: str | None) -> str:
-    groups = "; ".join(f"{name}, {levels}" for name, levels in fit.ngroups.items())
-    counts = f"Number of obs: {fit.nobs}, groups: {groups}"
-    return text_html("\n".join([*_heading(fit, ddf), *_criteria(fit, 1), counts]))
+        return ()
+    return (convergence.verdict, *convergence.messages, "")

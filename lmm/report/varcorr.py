@@ -13,9 +13,10 @@ import pandas as pd
 
 from lmm._types import Matrix, Vector
 from lmm.errors import nearest
+from lmm.report.cells import Cells, Column
+from lmm.report.document import Document
 from lmm.report.format import format_numbers, round_decimals
-from lmm.report.html import table_html
-from lmm.report.tables import matrix_text
+from lmm.report.printed import Printed
 
 __all__ = ["VarCorr", "VarianceBlock", "variance_components"]
 
@@ -57,8 +58,8 @@ class VarianceBlock:
         return correlation
 
 
-@dataclass(frozen=True, eq=False)
-class VarCorr(Mapping[str, VarianceBlock]):
+@dataclass(frozen=True, eq=False, repr=False)
+class VarCorr(Printed, Mapping[str, VarianceBlock]):
     """Variance components of a fit: a mapping from group to `VarianceBlock`, printed as R.
 
     Attributes
@@ -99,18 +100,10 @@ class VarCorr(Mapping[str, VarianceBlock]):
     def __len__(self) -> int:
         return len(self.blocks)
 
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return self.to_text()
-
-    def _repr_html_(self) -> str:
-        header, *cells = self._cells(5, ("Variance", "Std.Dev."))
-        return table_html(cells, header)
-
-    def to_text(self, *, digits: int = 5, components: Sequence[Component] = ("Std.Dev.",)) -> str:
-        """Print as R's ``print(VarCorr(m), digits, comp)``.
+    def document(
+        self, *, digits: int = 5, components: Sequence[Component] = ("Std.Dev.",)
+    ) -> Document:
+        """R's ``print(VarCorr(m), digits, comp)``.
 
         Parameters
         ----------
@@ -125,16 +118,29 @@ class VarCorr(Mapping[str, VarianceBlock]):
         ValueError
             If a component has another name.
         """
-        header, *cells = self._cells(digits, components)
-        return matrix_text(cells, [""] * len(cells), header, align="left")
+        return Document((self.cells(digits, components),))
 
-    def _cells(self, digits: int, components: Sequence[Component]) -> list[list[str]]:
-        columns = [self._component_texts(name, digits) for name in components]
-        correlations = self._correlation_texts(max(2, digits - 2))
-        header = ["Groups", "Name", *components]
-        header += ["Corr", *[""] * (len(correlations[0]) - 1)] if correlations[0] else []
-        lines = zip(self._labels(), zip(*columns, strict=True), correlations, strict=True)
-        return [header, *([*labels, *cells, *corr] for labels, cells, corr in lines)]
+    def _repr_html_(self) -> str:
+        return self.to_html(components=("Variance", "Std.Dev."))
+
+    def cells(self, digits: int, components: Sequence[Component]) -> Cells:
+        """The table alone, everything to the left as R prints it."""
+        groups, names = zip(*self._labels(), strict=True)
+        correlations = zip(*self._correlation_texts(max(2, digits - 2)), strict=True)
+        return Cells(
+            (
+                Column("Groups", groups, "label", left=True),
+                Column("Name", names, "label", left=True),
+                *(
+                    Column(name, tuple(self._component_texts(name, digits)), left=True)
+                    for name in components
+                ),
+                *(
+                    Column("" if j else "Corr", texts, left=True)
+                    for j, texts in enumerate(correlations)
+                ),
+            )
+        )
 
     def _labels(self) -> list[tuple[str, str]]:
         labels = [

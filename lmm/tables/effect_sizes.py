@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,8 +11,10 @@ import pandas as pd
 
 from lmm.fit import Fit
 from lmm.inference.variance.parts import VarianceParts, variance_parts
+from lmm.report.cells import Cells, Column, bars, listed
+from lmm.report.document import Document
 from lmm.report.format import format_number
-from lmm.report.html import text_html
+from lmm.report.printed import TableLike
 
 __all__ = [
     "ICC",
@@ -41,18 +43,8 @@ class Fitted(Protocol):
         """Bayesian information criterion."""
 
 
-class Printed:
-    """Something that prints."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return text_html(str(self))
-
-
 @dataclass(frozen=True, repr=False)
-class ICC(Printed):
+class ICC(TableLike):
     """Intraclass correlation coefficients.
 
     Attributes
@@ -66,16 +58,23 @@ class ICC(Printed):
     adjusted: float
     unadjusted: float
 
-    def __str__(self) -> str:
-        return (
-            "# Intraclass Correlation Coefficient\n\n"
-            f"    Adjusted ICC: {self.adjusted:.3f}\n"
-            f"  Unadjusted ICC: {self.unadjusted:.3f}"
+    def to_frame(self) -> pd.DataFrame:
+        """One row, columns ``Adjusted ICC`` and ``Unadjusted ICC``."""
+        return pd.DataFrame({"Adjusted ICC": [self.adjusted], "Unadjusted ICC": [self.unadjusted]})
+
+    def document(self) -> Document:
+        """The two, named."""
+        return Document(
+            (
+                "# Intraclass Correlation Coefficient",
+                "",
+                _listed(("Adjusted ICC", self.adjusted), ("Unadjusted ICC", self.unadjusted)),
+            )
         )
 
 
 @dataclass(frozen=True, repr=False)
-class GroupICC(Printed):
+class GroupICC(TableLike):
     """Intraclass correlation coefficient of each grouping factor.
 
     Attributes
@@ -90,13 +89,14 @@ class GroupICC(Printed):
         """Columns ``Group`` and ``ICC``."""
         return pd.DataFrame({"Group": list(self.by_group), "ICC": list(self.by_group.values())})
 
-    def __str__(self) -> str:
-        rows = [(group, f"{value:.3f}") for group, value in self.by_group.items()]
-        return "# ICC by Group\n\n" + _table(("Group", "ICC"), rows)
+    def document(self) -> Document:
+        """A row per group."""
+        icc = Column("ICC", tuple(f"{value:.3f}" for value in self.by_group.values()))
+        return _document("ICC by Group", _labelled("Group", self.by_group), icc)
 
 
 @dataclass(frozen=True, repr=False)
-class R2(Printed):
+class R2(TableLike):
     """Nakagawa's coefficients of determination.
 
     Attributes
@@ -110,16 +110,23 @@ class R2(Printed):
     conditional: float
     marginal: float
 
-    def __str__(self) -> str:
-        return (
-            "# R2 for Mixed Models\n\n"
-            f"  Conditional R2: {self.conditional:.3f}\n"
-            f"     Marginal R2: {self.marginal:.3f}"
+    def to_frame(self) -> pd.DataFrame:
+        """One row, columns ``Conditional R2`` and ``Marginal R2``."""
+        return pd.DataFrame({"Conditional R2": [self.conditional], "Marginal R2": [self.marginal]})
+
+    def document(self) -> Document:
+        """The two, named."""
+        return Document(
+            (
+                "# R2 for Mixed Models",
+                "",
+                _listed(("Conditional R2", self.conditional), ("Marginal R2", self.marginal)),
+            )
         )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VarianceDecomposition(Printed):
+class VarianceDecomposition(TableLike):
     """Parts of a model's variance, with insight's names.
 
     Attributes
@@ -151,13 +158,19 @@ class VarianceDecomposition(Printed):
             *(("cor.slope_intercept", name, value) for name, value in self.slope_intercept.items()),
         ]
 
-    def __str__(self) -> str:
-        rows = [(name, group, format_number(value, 3)) for name, group, value in self._rows()]
-        return "# Variance Decomposition\n\n" + _table(("Component", "Group", "Value"), rows)
+    def document(self) -> Document:
+        """A row per part."""
+        names, groups, values = zip(*self._rows(), strict=True)
+        return _document(
+            "Variance Decomposition",
+            _labelled("Component", names),
+            Column("Group", groups, "label"),
+            Column("Value", tuple(format_number(value, 3) for value in values)),
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Performance(Printed):
+class Performance(TableLike):
     """Indices of a model's performance.
 
     Attributes
@@ -172,20 +185,27 @@ class Performance(Printed):
         """The indices as a DataFrame of the caller's own."""
         return self.frame.copy()
 
-    def __str__(self) -> str:
-        texts = [f"{value:.3f}" for value in self.frame.iloc[0]]
-        return "# Indices of model performance\n\n" + _table(self.frame.columns.tolist(), [texts])
+    def document(self) -> Document:
+        """The indices in a row."""
+        first, *rest = (
+            Column(str(name), (f"{value:.3f}",)) for name, value in self.frame.iloc[0].items()
+        )
+        return _document("Indices of model performance", replace(first, left=True), *rest)
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns apart by bars, the first to the left, the others to the right."""
-    columns = []
-    for j, name in enumerate(names):
-        texts = [name, *(row[j] for row in rows)]
-        width = max(map(len, texts))
-        columns.append([text.rjust(width) if j else text.ljust(width) for text in texts])
-    lines = [" | ".join(line) for line in zip(*columns, strict=True)]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+def _document(title: str, *columns: Column) -> Document:
+    return Document((f"# {title}", "", Cells(columns, layout=bars)))
+
+
+def _labelled(name: str, texts: Iterable[str]) -> Column:
+    return Column(name, tuple(texts), "label", left=True)
+
+
+def _listed(*values: tuple[str, float]) -> Cells:
+    """Named numbers below each other, as insight prints them."""
+    names, numbers = zip(*values, strict=True)
+    name = Column("", names, "label")
+    return Cells((name, Column("", tuple(f"{number:.3f}" for number in numbers))), layout=listed)
 
 
 def icc(m: Fitted, by_group: bool = False) -> ICC | GroupICC:

@@ -6,7 +6,7 @@ prints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, product
@@ -25,16 +25,11 @@ from lmm.inference.fixed.balanced import BalancedPopulation
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
 from lmm.inference.fixed.contrasts import AnovaType, term_contrasts
 from lmm.inference.fixed.ddf import check_contrasts
-from lmm.report.html import table_html, text_html
-from lmm.report.printed import AnovaTable, PrintedTable
-from lmm.report.tables import (
-    coefficient_cells,
-    coefficients_text,
-    frame_cells,
-    frame_text,
-    labels,
-    matrix_text,
-)
+from lmm.report.cells import Cells, Column
+from lmm.report.document import Block, Document
+from lmm.report.format import r_element
+from lmm.report.printed import AnovaTable, PrintedTable, PrintedTables
+from lmm.report.tables import coefficient_blocks, frame_cells, labels
 
 if TYPE_CHECKING:
     from lmm.inference.marginal import Source
@@ -150,57 +145,39 @@ def _estimable(method: DdfMethod, L: ArrayLike) -> Matrix:
 # Hypotheses --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Hypotheses:
+@dataclass(frozen=True, eq=False, repr=False)
+class Hypotheses(PrintedTables):
     """Contrast matrices of the terms, printed as lmerTest's ``show_tests``.
 
     Attributes
     ----------
-    matrices : dict of str to DataFrame
+    tables : dict of str to DataFrame
         Contrasts by term, under the coefficients' names.
     fractions : bool
         Whether entries are printed as fractions.
     """
 
-    matrices: dict[str, pd.DataFrame]
     fractions: bool = False
 
-    def __getitem__(self, term: str) -> pd.DataFrame:
-        return self.matrices[term]
+    def _blocks(self, digits: int) -> Iterator[Block]:
+        for term, matrix in self.tables.items():
+            yield self._cells(matrix, digits, r_element(term))
+            yield ""
 
-    def __str__(self) -> str:
-        blocks = [
-            f"${_quoted(term)}\n{self._matrix_text(matrix)}\n"
-            for term, matrix in self.matrices.items()
-        ]
-        return "\n".join(blocks)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return "".join(
-            text_html(term)
-            + table_html(frame_cells(matrix), labels(matrix.columns), rows=labels(matrix.index))
-            for term, matrix in self.matrices.items()
-        )
-
-    def _matrix_text(self, matrix: pd.DataFrame) -> str:
+    def _cells(self, matrix: pd.DataFrame, digits: int, title: str) -> Cells:
         if not self.fractions:
-            return frame_text(matrix)
-        texts = [[_fraction(value) for value in row] for row in matrix.to_numpy()]
-        width = max(len(text) for row in texts for text in row)
-        cells = [[text.rjust(width) for text in row] for row in texts]
-        return matrix_text(cells, labels(matrix.index), labels(matrix.columns), align="left")
+            return frame_cells(matrix, digits, title=title)
+        texts = [[_fraction(value) for value in column] for column in matrix.to_numpy().T]
+        width = max(len(text) for column in texts for text in column)
+        columns = (
+            Column(name, tuple(text.rjust(width) for text in column), left=True)
+            for name, column in zip(labels(matrix.columns), texts, strict=True)
+        )
+        return Cells(tuple(columns), labels(matrix.index), title)
 
 
 def _fraction(value: float) -> str:
     return str(Fraction(value).limit_denominator(2000))
-
-
-def _quoted(term: str) -> str:
-    """A name as R prints it in a list."""
-    return term if term.replace(".", "_").isidentifier() else f"`{term}`"
 
 
 def hypotheses(matrices: ModelMatrices, type_: AnovaType, fractions: bool) -> Hypotheses:
@@ -222,19 +199,13 @@ def hypotheses(matrices: ModelMatrices, type_: AnovaType, fractions: bool) -> Hy
 class LeastSquaresMeans(PrintedTable):
     """Least-squares means or their differences, printed as lmerTest's ``ls_means``."""
 
-    def to_text(self, *, digits: int = 5, stars: bool = True) -> str:
-        """Print with `digits` significant digits, with or without stars."""
-        body = coefficients_text(
-            self._rounded, digits=digits, estimates=[0, 1, 4, 5], tests=[3], stars=stars
+    def document(self, *, digits: int = 5, stars: bool = True) -> Document:
+        """The table, with `digits` significant digits, with or without stars."""
+        rounded = self.frame.assign(df=self.frame["df"].round(1))
+        blocks = coefficient_blocks(
+            rounded, digits=digits, estimates=[0, 1, 4, 5], tests=[3], stars=stars
         )
-        return "\n".join([*self.heading, body, *self.footing])
-
-    @property
-    def _rounded(self) -> pd.DataFrame:
-        return self.frame.assign(df=self.frame["df"].round(1))
-
-    def _cells(self) -> list[list[str]]:
-        return coefficient_cells(self._rounded, digits=5, estimates=[0, 1, 4, 5], tests=[3])
+        return Document((*self.heading, *blocks, *self.footing))
 
 
 def ls_means(

@@ -15,14 +15,15 @@ from lmm.design import LmerControl, build_matrices
 from lmm.design.frame import RowArgument
 from lmm.errors import FormulaError
 from lmm.language import Binary, deparse, parse_tilde
-from lmm.report.html import text_html
-from lmm.report.tables import frame_text
+from lmm.report.document import Document
+from lmm.report.printed import Printed, PrintedTables, confidence_table
+from lmm.report.tables import frame_cells, labels
 
 __all__ = ["LmList", "lmlist"]
 
 
-@dataclass(frozen=True, eq=False)
-class LmList:
+@dataclass(frozen=True, eq=False, repr=False)
+class LmList(Printed):
     """Separate least-squares fits, one per level.
 
     Attributes
@@ -100,7 +101,7 @@ class LmList:
             )
         return LmListSummary(self.formula, self.data_name, tables, self.sigma, self.df_resid)
 
-    def confint(self, level: float = 0.95, pooled: bool = False) -> dict[str, pd.DataFrame]:
+    def confint(self, level: float = 0.95, pooled: bool = False) -> PrintedTables:
         """Confidence intervals, a table per coefficient.
 
         Parameters
@@ -117,39 +118,31 @@ class LmList:
         df = np.full(len(self.levels), float(self.df_resid)) if pooled else self.df
         half = (t.ppf(0.5 + 0.5 * level, df) * sigmas)[:, None] * np.sqrt(self.unscaled)
         lower, upper = self.estimates - half, self.estimates + half
-        tails = [50.0 * (1.0 - level), 100.0 - 50.0 * (1.0 - level)]
-        labels = [f"{tail:.3g} %" for tail in tails]
-        return {
-            name: pd.DataFrame(
-                np.column_stack([lower[:, j], upper[:, j]]),
-                index=self.levels,
-                columns=labels,
-            )
-            for j, name in enumerate(self.names)
-        }
+        limits = np.stack([lower, upper], axis=-1)
+        rows = labels(pd.Index(self.levels))
+        return PrintedTables(
+            {
+                name: confidence_table(limits[:, j], rows, level).frame
+                for j, name in enumerate(self.names)
+            }
+        )
 
-    def __str__(self) -> str:
+    def document(self, *, digits: int = 7) -> Document:
+        """The call, coefficients by level, and the pooled standard deviation."""
         total = self.df_resid + int(np.isfinite(self.estimates).sum())
-        return "\n".join(
-            [
+        return Document(
+            (
                 f"Call: lmList(formula = {self.formula}, data = {self.data_name or 'data'}) ",
-                "Coefficients:",
-                frame_text(self.coef()),
+                frame_cells(self.coef(), digits, title="Coefficients:"),
                 "",
                 f"Degrees of freedom: {total} total; {self.df_resid} residual",
                 f"Residual standard error: {self.sigma:.7g}",
-            ]
+            )
         )
 
-    def __repr__(self) -> str:
-        return str(self)
 
-    def _repr_html_(self) -> str:
-        return text_html(str(self))
-
-
-@dataclass(frozen=True, eq=False)
-class LmListSummary:
+@dataclass(frozen=True, eq=False, repr=False)
+class LmListSummary(Printed):
     """Tests of every coefficient of every level.
 
     Attributes
@@ -172,20 +165,26 @@ class LmListSummary:
     sigma: float
     df_resid: int
 
-    def __str__(self) -> str:
-        lines = ["Call:", f"  Model: {self.formula} ", f"   Data: {self.data_name or 'data'} ", ""]
-        lines.append("Coefficients:")
-        for name, table in self.coefficients.items():
-            lines += [f"   {name} ", frame_text(table)]
+    def document(self, *, digits: int = 7) -> Document:
+        """The call, a table per coefficient, and the pooled standard deviation."""
+        tables = (
+            frame_cells(table, digits, title=f"   {name} ")
+            for name, table in self.coefficients.items()
+        )
         df = f"on {self.df_resid} degrees of freedom"
-        lines += ["", f"Residual standard error: {self.sigma:.7g} {df}", ""]
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return text_html(str(self))
+        return Document(
+            (
+                "Call:",
+                f"  Model: {self.formula} ",
+                f"   Data: {self.data_name or 'data'} ",
+                "",
+                "Coefficients:",
+                *tables,
+                "",
+                f"Residual standard error: {self.sigma:.7g} {df}",
+                "",
+            )
+        )
 
 
 def lmlist(

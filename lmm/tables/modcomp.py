@@ -21,14 +21,11 @@ from lmm.inference.fixed.contrasts import restriction
 from lmm.inference.fixed.ddf import check_contrasts, ddf_method
 from lmm.inference.resample.many import refit_many
 from lmm.inference.variance.lrt import check_comparable, chi_square_tail
-from lmm.report.format import (
-    SIGNIFICANCE_LEGEND,
-    format_numbers,
-    format_p_values,
-    round_decimals,
-    significance_stars,
-)
-from lmm.report.tables import frame_text, matrix_text
+from lmm.report.cells import Column
+from lmm.report.document import Block, Document
+from lmm.report.format import format_numbers, format_p_values, round_decimals
+from lmm.report.printed import TableLike
+from lmm.report.tables import frame_cells, labels, starred
 from lmm.simulate import simulate
 from lmm.tables.comparison import Comparable
 
@@ -53,8 +50,8 @@ DIGITS = 5
 # F tests -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class FComparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class FComparison(TableLike):
     """F test of a larger against a smaller model.
 
     Attributes
@@ -89,14 +86,12 @@ class FComparison:
         columns = ["stat", "ndf", "ddf", "F.scaling", "p.value"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """Both models and the test."""
         table = self.to_frame().loc[["Ftest"]]
         if self.method != "Kenward-Roger":
             table = table.drop(columns="F.scaling")
-        return "\n".join([f"large : {self.large}", self.small, _tests_text(table)])
-
-    def __repr__(self) -> str:
-        return str(self)
+        return Document((f"large : {self.large}", self.small, *_tests_blocks(table)))
 
 
 def kr_modcomp(large: Comparable, small: Comparable | ArrayLike) -> FComparison:
@@ -165,7 +160,7 @@ def _f_comparison(
     else:
         L = check_contrasts(method.fit, small)  # type: ignore[arg-type]
         names = [f"[{i + 1},]" for i in range(len(L))], [f"[,{j + 1}]" for j in range(L.shape[1])]
-        text = f"L = \n{frame_text(pd.DataFrame(L, *names))}"
+        text = f"L = \n{frame_cells(pd.DataFrame(L, *names))}"
     return FComparison(_line(large.formula), text, method.name, method.f_test(L))
 
 
@@ -198,8 +193,8 @@ def nested_contrasts(large: Fit, small: Fit) -> Matrix:
 # Parametric bootstrap ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class BootstrapComparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class BootstrapComparison(TableLike):
     """Likelihood-ratio test with a simulated null distribution.
 
     Attributes
@@ -260,24 +255,22 @@ class BootstrapComparison:
             rows, orient="index", columns=["stat", "df", "ddf", "p.value"]
         )
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """Both models, the numbers of samples, and the tests."""
         table = self.to_frame().loc[["LRT", "PBtest"]].drop(columns="ddf")
         counts = (
             f"Requested samples: {len(self.simulated)} Used samples: {len(self.used)} "
             f"Extremes: {self.extremes}"
         )
-        return "\n".join(
-            [
+        return Document(
+            (
                 "Bootstrap test",
                 counts,
                 f"large : {self.large}",
                 f"small : {self.small}",
-                _tests_text(table),
-            ]
+                *_tests_blocks(table),
+            )
         )
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 def pb_modcomp(
@@ -356,9 +349,9 @@ def _line(formula: Formula) -> str:
     return " ".join(line.strip() for line in str(formula).split("\n"))
 
 
-def _tests_text(table: pd.DataFrame) -> str:
+def _tests_blocks(table: pd.DataFrame) -> tuple[Block, ...]:
     """Tests as pbkrtest prints them: statistic and degrees of freedom share their decimals."""
-    p_values = table["p.value"].to_numpy()
+    p_values = table["p.value"]
     columns = {
         name: format_numbers(table[name], DIGITS)
         if name == "F.scaling"
@@ -370,10 +363,8 @@ def _tests_text(table: pd.DataFrame) -> str:
         for j, name in enumerate(("stat", "ndf", "ddf")):
             columns[name] = shared[j::3]
     columns["p.value"] = format_p_values(p_values, DIGITS - 1)
-    stars = significance_stars(p_values)
-    cells = [list(row) for row in zip(*columns.values(), stars, strict=True)]
-    text = matrix_text(cells, [str(row) for row in table.index], [*columns, ""])
-    return "\n".join([text, "---", SIGNIFICANCE_LEGEND])
+    cells = [Column(name, tuple(texts)) for name, texts in columns.items()]
+    return starred(cells, labels(table.index), p_values)
 
 
 def _texts(values: Vector) -> list[str]:

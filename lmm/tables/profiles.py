@@ -25,7 +25,8 @@ from lmm.inference.profile import (
 )
 from lmm.inference.resample.bootstrap import Interval, bootstrap
 from lmm.inference.variance.parameters import fixed_wald_limits, variance_parameters, wald_limits
-from lmm.report.printed import PrintedTable
+from lmm.report.document import Document
+from lmm.report.printed import Printed, PrintedTable, confidence_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,8 +38,8 @@ Which = Sequence[str | int] | str | int | None
 METHODS = ("profile", "wald", "boot")
 
 
-@dataclass(frozen=True, eq=False)
-class Profile:
+@dataclass(frozen=True, eq=False, repr=False)
+class Profile(Printed):
     """Profiles of the parameters of a model.
 
     Made by ``m.profile()``. A REML fit is profiled by maximum likelihood, as in R: the REML
@@ -174,14 +175,12 @@ class Profile:
             columns.append(column if same else from_working(shown, to_working(kind, column)))
         return np.column_stack(columns)
 
-    def __str__(self) -> str:
-        table = self.confint(self.level)
+    def document(self, *, digits: int = 7) -> Document:
+        """The intervals, and what is irregular."""
         points = sum(len(curve.t) for curve in self.curves)
         heading = f"Profile of {len(self.curves)} parameters ({points} points); intervals:"
-        return str(replace(table, heading=(heading,), footing=self.notes))
-
-    def __repr__(self) -> str:
-        return str(self)
+        table = self.confint(self.level).document(digits=digits)
+        return Document((heading, *table.blocks, *self.notes))
 
     # Plots ----------------------------------------------------------------------------------------
 
@@ -304,13 +303,6 @@ def chosen(parm: Which, names: Sequence[str]) -> tuple[str, ...]:
                 f"({', '.join(names)})."
             )
     return tuple(dict.fromkeys(found))
-
-
-def confidence_table(limits: Matrix, names: Sequence[str], level: float) -> PrintedTable:
-    """Intervals (d, 2) as R's confint prints them."""
-    columns = [f"{100.0 * a:.3g} %" for a in (0.5 - 0.5 * level, 0.5 + 0.5 * level)]
-    frame = pd.DataFrame(limits.reshape(-1, 2), index=pd.Index(list(names)), columns=columns)
-    return PrintedTable(frame)
 
 
 def profile(fit: Fit, which: Which = None, level: float = 0.95, scale: Scale = "sdcor") -> Profile:

@@ -11,8 +11,11 @@ import pandas as pd
 
 from lmm.fit import Fit
 from lmm.inference.fixed.robust import cluster_robust
+from lmm.report.cells import Cells, Column
+from lmm.report.document import Document
 from lmm.report.format import format_numbers, significance_stars
-from lmm.report.html import text_html
+from lmm.report.printed import TableLike
+from lmm.report.tables import labels
 
 __all__ = ["RobustTests", "coef_test", "vcov_cr"]
 
@@ -27,8 +30,8 @@ class Fitted(Protocol):
         """Its fit."""
 
 
-@dataclass(frozen=True, eq=False)
-class RobustTests:
+@dataclass(frozen=True, eq=False, repr=False)
+class RobustTests(TableLike):
     """t tests of the fixed effects with cluster-robust standard errors.
 
     Attributes
@@ -49,28 +52,21 @@ class RobustTests:
         """The tests as a DataFrame of the caller's own."""
         return self.frame.copy()
 
-    def __str__(self) -> str:
+    def document(self, *, digits: int = DIGITS) -> Document:
+        """The table, with so many significant digits."""
         p = self.frame["p-val"].to_numpy()
-        columns = {
-            "Coef.": [str(name) for name in self.frame.index],
-            "Estimate": format_numbers(self.frame["Estimate"], DIGITS),
-            "SE": format_numbers(self.frame["SE"], DIGITS),
-            "t-stat": format_numbers(self.frame["t-stat"], DIGITS),
-            "d.f. (Satt)": format_numbers(self.frame["d.f."], DIGITS),
-            "p-val (Satt)": ["<0.001" if x < 0.001 else format_numbers([x], DIGITS)[0] for x in p],
-            "Sig.": significance_stars(p),
-        }
-        padded = []
-        for name, texts in columns.items():
-            width = max(map(len, (name, *texts)))
-            padded.append([text.rjust(width) for text in (name, *texts)])
-        return "\n".join(" " + " ".join(line) for line in zip(*padded, strict=True))
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return text_html(str(self))
+        small = ["<0.001" if x < 0.001 else format_numbers([x], digits)[0] for x in p]
+        names = {"Estimate": "Estimate", "SE": "SE", "t-stat": "t-stat", "d.f. (Satt)": "d.f."}
+        columns = (
+            Column("Coef.", labels(self.frame.index), "label"),
+            *(
+                Column(name, tuple(format_numbers(self.frame[column], digits)))
+                for name, column in names.items()
+            ),
+            Column("p-val (Satt)", tuple(small)),
+            Column("Sig.", tuple(significance_stars(p)), "stars"),
+        )
+        return Document((Cells(columns),))
 
 
 def coef_test(

@@ -17,7 +17,8 @@ from lmm.inference.fixed.contrasts import deletion_contrasts
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.variance.lrt import check_comparable, chi_square_tail
 from lmm.language import deparse
-from lmm.report.printed import AnovaTable
+from lmm.report.document import Document
+from lmm.report.printed import AnovaTable, Printed
 from lmm.tables.comparison import Comparable, checked_scope
 from lmm.tables.fixed_tests import anova_frame
 
@@ -195,8 +196,8 @@ def _marginal_tests(method: DdfMethod, labels: Sequence[str]) -> dict[str, FTest
 # Backward selection ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Selection(Generic[ModelT]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Selection(Printed, Generic[ModelT]):
     """Result of backward selection, printed as lmerTest's ``step``.
 
     Attributes
@@ -215,17 +216,11 @@ class Selection(Generic[ModelT]):
         """The model found."""
         return self.model
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """Both tables and the model found."""
         lines = [line.strip() for line in str(self.model.formula).split("\n")]
-        return "\n".join(
-            [str(self.random), "", str(self.fixed), "", "Model found:", " ".join(lines)]
-        )
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return self.random._repr_html_() + self.fixed._repr_html_()
+        tables = (self.random.document().blocks, self.fixed.document().blocks)
+        return Document((*tables[0], "", *tables[1], "", "Model found:", " ".join(lines)))
 
 
 def step(

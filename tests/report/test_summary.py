@@ -56,9 +56,23 @@ def test_summaries_agree_with_r(name):
     case = MODELS[name]
     summary = summary_of(case)
     short = summary.to_text(digits=3, correlation=False, residuals=False)
-    assert str(summary).split("\n") == case["summary"]
+    printed = summary.to_text(correlation=summary.shows_correlation)
+    assert printed.split("\n") == case["summary"]
     assert short.split("\n") == case["summary_short"]
-    assert (summary.note is None) == (len(case["fixef"]) <= 12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_correlations_of_more_than_12_coefficients_are_said_to_be_left_out(name):
+    """R 4.2.2 sends the note to the message stream at this place, between blank lines."""
+    summary, p = summary_of(MODELS[name]), len(MODELS[name]["fixef"])
+    note = (
+        f"\n\nCorrelation matrix not shown by default, as p = {p} > 12.\n"
+        "Use m.summary().to_text(correlation=True)  or\n"
+        "    m.vcov()        if you need it\n"
+    )
+    assert (note in str(summary)) == (p > 12)
+    assert str(summary).replace(note, "") == summary.to_text(correlation=summary.shows_correlation)
+    assert ("not shown by default" in summary._repr_html_()) == (p > 12)
 
 
 @pytest.mark.parametrize("name", [name for name, case in MODELS.items() if case["summary_full"]])
@@ -94,7 +108,7 @@ def test_html_escapes_names_and_shows_estimates():
     for html in (Summary(**{**vars(summary), "fit": fit})._repr_html_(), fit._repr_html_()):
         assert "<b>" not in html
         assert "&lt;b&gt;" in html
-        assert "Number of obs: 180, groups: Subject, 18" in html
+        assert "Number of obs: 180, groups:  Subject, 18" in html
         assert "251.4" in html
 
 

@@ -37,6 +37,9 @@ from lmm.inference.resample.many import Batched, Engine, engine_for
 from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.rows import Rows, compressed, rows_of
 from lmm.inference.variance.parameters import sdcor, variance_parameters
+from lmm.report.document import Document
+from lmm.report.printed import PrintedTable, TableLike, confidence_table
+from lmm.report.tables import frame_cells, labels
 
 __all__ = ["Bootstrap", "Interval", "Kind", "bootstrap"]
 
@@ -65,8 +68,8 @@ class Refitted(Protocol):
 Statistic = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Bootstrap:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bootstrap(TableLike):
     """Replicates of statistics of a model.
 
     Attributes
@@ -139,7 +142,7 @@ class Bootstrap:
             {"original": self.estimate, "bias": self.bias, "std. error": self.std_error}
         )
 
-    def confint(self, level: float = 0.95, type: Interval = "perc") -> pd.DataFrame:
+    def confint(self, level: float = 0.95, type: Interval = "perc") -> PrintedTable:
         """Bootstrap confidence intervals.
 
         Parameters
@@ -152,7 +155,7 @@ class Bootstrap:
 
         Returns
         -------
-        DataFrame
+        PrintedTable
             Lower and upper limit of each statistic. Undefined replicates (a correlation with a
             variance of zero) are left out.
 
@@ -167,9 +170,8 @@ class Bootstrap:
             raise ValueError(f"Unknown type {type!r}.{nearest(type, INTERVALS)}")
         if len(self) < 2:
             raise ValueError(f"Intervals need at least 2 replicates, not {len(self)}.")
-        limits = [self._limits(name, tails, type) for name in self.replicates]
-        columns = [f"{100.0 * tail:.3g} %" for tail in tails]
-        return pd.DataFrame(limits, index=self.replicates.columns, columns=columns)
+        limits = np.array([self._limits(name, tails, type) for name in self.replicates])
+        return confidence_table(limits, labels(self.replicates.columns), level)
 
     def _limits(self, name: Any, tails: Vector, type: Interval) -> Vector:
         from scipy.special import ndtri
@@ -188,7 +190,8 @@ class Bootstrap:
             tails = bca_tails(values, estimate, self.score[defined], tails)
         return quantiles(values, tails)
 
-    def __repr__(self) -> str:
+    def document(self, *, digits: int = 7) -> Document:
+        """Estimates, bias and standard errors, and which refits went wrong."""
         head = f"{self.kind.capitalize()} bootstrap, {len(self)} replicates"
         if len(self) < self.asked:
             head += f" ({self.asked} asked for: interrupted)"
@@ -197,7 +200,7 @@ class Bootstrap:
         if undefined:
             notes.append(f"{undefined} with undefined statistics")
         notes += [f"error: {error}" for error in self.errors]
-        return "\n".join([head, self.summary().to_string(), "; ".join(notes)])
+        return Document((head, frame_cells(self.summary(), digits), "; ".join(notes)))
 
 
 def quantiles(values: Vector, tails: Vector) -> Vector:

@@ -24,6 +24,8 @@ from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.rows import Rows, rows_of
 from lmm.optimize import minimize
 from lmm.pls.kernels import sum_by
+from lmm.report.document import Document
+from lmm.report.printed import TableLike
 
 __all__ = ["Batched", "Engine", "ManyFits", "OneByOne", "engine_for", "refit_many"]
 
@@ -192,8 +194,8 @@ def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None
 # Many responses -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class ManyFits:
+@dataclass(frozen=True, eq=False, repr=False)
+class ManyFits(TableLike):
     """Fits of one design to many responses, one row each.
 
     Attributes
@@ -253,9 +255,11 @@ class ManyFits:
     def __len__(self) -> int:
         return len(self.sigma)
 
-    def __repr__(self) -> str:
+    def document(self) -> Document:
+        """How many fits there are, and of which kind."""
         singular, failed = int(self.singular.sum()), int((~self.converged).sum())
-        return f"{len(self)} fits of one design: {singular} singular, {failed} not converged."
+        counts = f"{singular} singular, {failed} not converged"
+        return Document((f"{len(self)} fits of one design: {counts}.",))
 
 
 def refit_many(m: HasFit, Y: Any, *, df: bool = True) -> ManyFits:

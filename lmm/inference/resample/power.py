@@ -22,6 +22,9 @@ from lmm.inference.resample.bootstrap import Simulator
 from lmm.inference.resample.many import Batched, HasFit, engine_for
 from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.rows import compressed, rows_of
+from lmm.report.document import Document
+from lmm.report.printed import TableLike
+from lmm.report.tables import frame_cells
 
 __all__ = ["Power", "StudyDesign", "power"]
 
@@ -94,8 +97,8 @@ def _vector(name: str, values: Any, names: Sequence[str]) -> Vector:
     return np.asarray(values)
 
 
-@dataclass(frozen=True, eq=False)
-class Power:
+@dataclass(frozen=True, eq=False, repr=False)
+class Power(TableLike):
     """Estimated power.
 
     Attributes
@@ -123,10 +126,11 @@ class Power:
         """The table."""
         return self.table.copy()
 
-    def __repr__(self) -> str:
+    def document(self, *, digits: int = 7) -> Document:
+        """What was tested, and the table."""
         values = ", ".join(f"{value:.4g}" for value in self.value)
         head = f"Power for {self.effect} = {values} ({self.test}, alpha = {self.alpha:g})"
-        return f"{head}\n{self.table.to_string()}"
+        return Document((head, frame_cells(self.table, digits)))
 
 
 def power(

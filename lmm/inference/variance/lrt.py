@@ -18,6 +18,8 @@ from lmm._types import Vector
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError
 from lmm.fit import Fit
+from lmm.report.document import Document
+from lmm.report.printed import Printed
 
 __all__ = [
     "ExactTest",
@@ -142,8 +144,8 @@ def sequential_sums_of_squares(fit: Fit) -> tuple[tuple[str, ...], Vector, Vecto
     return labels, df, np.array([squares[assign == t].sum() for t in present])
 
 
-@dataclass(frozen=True, eq=False)
-class ExactTest:
+@dataclass(frozen=True, eq=False, repr=False)
+class ExactTest(Printed):
     """Restricted likelihood-ratio test of a single variance component.
 
     Attributes
@@ -160,15 +162,15 @@ class ExactTest:
     p_value: float
     simulated: Vector
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """The statistic and its p-value."""
         n = len(self.simulated)
-        return (
-            f"simulated finite sample distribution of RLRT ({n} simulated values)\n"
-            f"RLRT = {self.statistic:.5g}, p-value = {self.p_value:.4g}"
+        return Document(
+            (
+                f"simulated finite sample distribution of RLRT ({n} simulated values)",
+                f"RLRT = {self.statistic:.5g}, p-value = {self.p_value:.4g}",
+            )
         )
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 def exact_restricted_lrt(

@@ -22,8 +22,9 @@ from lmm.inference.marginal import (
     contrasts_of,
     critical_values,
 )
-from lmm.report.estimates import estimates_text
-from lmm.report.html import text_html
+from lmm.report.document import Document
+from lmm.report.estimates import estimates_blocks
+from lmm.report.printed import Printed, TableLike
 from lmm.tables.emmeans.joint_tests import JointTests
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 TYPES = ("link", "response")
 
 
-@dataclass(frozen=True, eq=False)
-class Estimates:
+@dataclass(frozen=True, eq=False, repr=False)
+class Estimates(TableLike):
     """Linear functions of the fixed effects: marginal means, slopes, or contrasts of them.
 
     Prints as R's emmeans does. `confint` and `test` choose what is shown; `to_frame` gives it.
@@ -343,20 +344,21 @@ class Estimates:
     def __len__(self) -> int:
         return len(self.L)
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """The estimates by group, and how they were made."""
         frame = self.to_frame()
         tests = self.estimator.t_tests(self.L, self.offset)
         plain = self if self.intervals else replace(self, adjustment="none")
         half = frame["SE"].to_numpy() * plain._by_group(tests, plain._critical)
-        text = estimates_text(frame, self._column, self.by, half)
         heading = [self.heading] if self.heading else []
-        return "\n".join([*heading, text, "", *(f"{line} " for line in self._annotations())])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return text_html(str(self))
+        return Document(
+            (
+                *heading,
+                *estimates_blocks(frame, self._column, self.by, half),
+                "",
+                *(f"{line} " for line in self._annotations()),
+            )
+        )
 
     def _annotations(self) -> Iterator[str]:
         yield from self.notes
@@ -418,8 +420,8 @@ def _label_text(level: Any) -> str:
     return f"{level:.7g}" if isinstance(level, float) else str(level)
 
 
-@dataclass(frozen=True, eq=False)
-class EmmeansList:
+@dataclass(frozen=True, eq=False, repr=False)
+class EmmeansList(Printed):
     """Means with contrasts of them, as ``emmeans(m, pairwise ~ f)`` gives.
 
     Attributes
@@ -431,9 +433,8 @@ class EmmeansList:
     emmeans: Estimates
     contrasts: Estimates
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """Both, one below the other."""
         name = "emmeans" if self.emmeans.quantity == "emmean" else "emtrends"
-        return f"${name}\n{self.emmeans}\n\n$contrasts\n{self.contrasts}\n"
-
-    def __repr__(self) -> str:
-        return str(self)
+        parts = (self.emmeans.document().blocks, self.contrasts.document().blocks)
+        return Document((f"${name}", *parts[0], "", "$contrasts", *parts[1], ""))

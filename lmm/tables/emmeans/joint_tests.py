@@ -20,16 +20,17 @@ from lmm.inference.marginal import (
     reference_grid,
 )
 from lmm.language import variables
-from lmm.report.estimates import estimates_text
-from lmm.report.html import text_html
+from lmm.report.document import Document
+from lmm.report.estimates import estimates_blocks
+from lmm.report.printed import TableLike
 from lmm.tables.emmeans.cells import cells, named_axes
 
 JointTest: TypeAlias = tuple[dict[str, Any], FTest | None, bool]
 """Labels, the test if there is something to test, and whether something is not estimable."""
 
 
-@dataclass(frozen=True, eq=False)
-class JointTests:
+@dataclass(frozen=True, eq=False, repr=False)
+class JointTests(TableLike):
     """F tests, one row each, printed as R's emmeans does.
 
     Attributes
@@ -66,17 +67,11 @@ class JointTests:
         """The tests as a DataFrame of the caller's own."""
         return self.frame.copy()
 
-    def __str__(self) -> str:
-        text = estimates_text(self.frame, "F.ratio", self.by, None)
-        if "note" in self.frame:
-            text += "\n\ne: df1 reduced due to non-estimability "
-        return text
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return text_html(str(self))
+    def document(self) -> Document:
+        """The tests by group."""
+        blocks = estimates_blocks(self.frame, "F.ratio", self.by, None)
+        note = ("", "e: df1 reduced due to non-estimability ") if "note" in self.frame else ()
+        return Document((*blocks, *note))
 
 
 def joint_tests(

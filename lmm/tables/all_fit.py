@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,11 @@ import pandas as pd
 from lmm._types import Vector
 from lmm.diagnostics import Attempt
 from lmm.fit import Fit
-from lmm.report.format import format_number, format_numbers
-from lmm.report.tables import frame_text, labels, vector_text
+from lmm.report.cells import named
+from lmm.report.document import Block, Document
+from lmm.report.format import format_number, format_numbers, r_element
+from lmm.report.printed import Printed
+from lmm.report.tables import frame_cells, labels
 
 __all__ = ["AllFit", "AllFitSummary"]
 
@@ -19,8 +23,8 @@ __all__ = ["AllFit", "AllFitSummary"]
 LIST_WIDTH = 78
 
 
-@dataclass(frozen=True, eq=False)
-class AllFitSummary:
+@dataclass(frozen=True, eq=False, repr=False)
+class AllFitSummary(Printed):
     """What each optimizer found.
 
     `which_ok` and `msgs` have every optimizer, the tables those that arrived anywhere.
@@ -54,30 +58,25 @@ class AllFitSummary:
     times: pd.DataFrame
     feval: pd.Series[int]
 
-    def __str__(self) -> str:
-        messages = "\n".join(
-            f"$msgs${_quoted(name)}\n{'NULL' if text is None else _lines(text)}\n"
-            for name, text in self.msgs.items()
-        )
+    def document(self) -> Document:
+        """The parts as R prints a list of them."""
         ok = ["TRUE" if value else "FALSE" for value in self.which_ok]
-        sections = {
-            "which.OK": vector_text(ok, labels(self.which_ok.index)),
-            "msgs": messages,
-            "fixef": frame_text(self.fixef),
-            "llik": vector_text(format_numbers(self.llik), labels(self.llik.index)),
-            "sdcor": frame_text(self.sdcor),
-            "theta": frame_text(self.theta),
-            "times": frame_text(self.times),
-            "feval": vector_text(format_numbers(self.feval), labels(self.feval.index)),
+        sections: dict[str, tuple[Block, ...]] = {
+            "which.OK": (named(labels(self.which_ok.index), ok),),
+            "msgs": tuple(chain.from_iterable(map(_message, self.msgs.items()))),
+            "fixef": (frame_cells(self.fixef),),
+            "llik": (named(labels(self.llik.index), format_numbers(self.llik)),),
+            "sdcor": (frame_cells(self.sdcor),),
+            "theta": (frame_cells(self.theta),),
+            "times": (frame_cells(self.times),),
+            "feval": (named(labels(self.feval.index), format_numbers(self.feval)),),
         }
-        return "\n\n".join(f"${name}\n{text}" for name, text in sections.items())
-
-    def __repr__(self) -> str:
-        return str(self)
+        parts = (block for name, part in sections.items() for block in (f"${name}", *part, ""))
+        return Document(tuple(parts)[:-1])
 
 
-@dataclass(frozen=True, eq=False)
-class AllFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class AllFit(Printed):
     """A model fitted by several optimizers.
 
     Attributes
@@ -129,7 +128,8 @@ class AllFit:
             feval=pd.Series([fit.optimum.n_evaluations for fit in fits], index=pd.Index(names)),
         )
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """The model, the optimizers, and how far apart they end."""
         optimizers = ", ".join(attempt.optimizer for attempt in self.attempts)
         if len(optimizers) > LIST_WIDTH:
             optimizers = optimizers[: LIST_WIDTH - 3] + "..."
@@ -147,10 +147,7 @@ class AllFit:
             )
             lines.append("differences in negative log-likelihoods:")
             lines.append(f"max= {largest} ; std dev= {spread} ")
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return str(self)
+        return Document(tuple(lines))
 
 
 def _sdcor(fit: Fit) -> Vector:
@@ -167,10 +164,6 @@ def _sdcor(fit: Fit) -> Vector:
     return np.concatenate([*parts, [fit.sigma]])
 
 
-def _quoted(name: str) -> str:
-    """Name of a list's element as R prints it: in backticks unless it is a syntactic name."""
-    return name if name.replace(".", "_").isidentifier() else f"`{name}`"
-
-
-def _lines(text: str) -> str:
-    return f'[1] "{text}"'
+def _message(item: tuple[str, str | None]) -> tuple[str, str, str]:
+    name, text = item
+    return (f"$msgs{r_element(name)}", "NULL" if text is None else f'[1] "{text}"', "")

@@ -7,7 +7,7 @@ import pandas as pd
 
 import lmm
 from lmm.diagnostics import Attempt
-from lmm.report.all_fit import AllFit, AllFitSummary
+from lmm.tables.all_fit import AllFit, AllFitSummary
 
 NAMES = ["bobyqa", "nlminbwrap", "nloptwrap.NLOPT_LN_NELDERMEAD"]
 PARAMETERS = ["Subject.(Intercept)", "Subject.Days.(Intercept)"]
