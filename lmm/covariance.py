@@ -231,13 +231,13 @@ class ThetaMap:
         return first, second
 
     def jacobian(self, theta: Vector) -> Matrix:
-        """Derivative of the entries of ``Gamma = lambda lambda'`` by those of lambda, (m, m).
+        """Derivative of the entries of ``Gamma = lambda lambda'`` by those of lambda, (..., m, m).
 
-        ``dGamma_ij / dlambda_rc = [i = r] lambda_jc + [j = r] lambda_ic``.
+        ``dGamma_ij / dlambda_rc = [i = r] lambda_jc + [j = r] lambda_ic``, for theta (..., m).
         """
         first, second = self._products
-        padded = np.append(theta, 0.0)
-        return np.asarray(padded[first] + padded[second])
+        padded = _with_zero(theta)
+        return np.asarray(padded[..., first] + padded[..., second])
 
     @cached_property
     def _same_column(self) -> tuple[IntVector, Vector]:
@@ -254,15 +254,24 @@ class ThetaMap:
         return where, np.where(self.on_diagonal, 2.0, 1.0)
 
     def bend(self, score: Vector) -> Matrix:
-        """What the curvature of Gamma in lambda adds to a Hessian, (m, m).
+        """What the curvature of Gamma in lambda adds to a Hessian, (..., m, m).
 
         Parameters
         ----------
-        score : (m,) array
+        score : (..., m) array
             Derivatives by the entries of the symmetric Gamma that theta fills.
         """
         where, twice = self._same_column
-        return np.asarray(np.append(twice * score, 0.0)[where])
+        return np.asarray(_with_zero(twice * score)[..., where])
+
+    def entries(self, theta: Vector) -> Vector:
+        """The entries of Gamma that theta fills, (m,), for theta (m,)."""
+        return np.asarray(0.5 * self.jacobian(theta) @ theta)  # Gamma is quadratic
+
+
+def _with_zero(values: Vector) -> Vector:
+    """Values (..., m) with a zero behind them, (..., m + 1)."""
+    return np.concatenate([values, np.zeros((*values.shape[:-1], 1))], axis=-1)
 
 
 @lru_cache(maxsize=256)

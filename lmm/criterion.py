@@ -1,28 +1,26 @@
-"""The profiled deviance and REML criterion, with gradient and Hessian (docs/theory/criterion.md).
+"""The profiled deviance and REML criterion of a model, in lme4's theta and in whitened coordinates.
 
-With nu = n (ML) or n - p (REML) and the values of `lmm.pls.base`,
+What a solver returns (`lmm.pls.base`) becomes the likelihood (`lmm.likelihood`) of
 
     d(theta) = logdet_L [+ logdet_RX] + nu (1 + log(2 pi pwrss / nu)) - sum(log w)            (1)
 
-(Bates et al. 2015, eqns. 34 and 41). With respect to ``Gamma_i = lambda_i lambda_i'``
-
-    dd/dGamma = G = sum_levels(F) - nu sum_levels(v v') / pwrss                                (2)
-    d2d/dGamma_a dGamma_b = -tr(F E_a F E_b) + nu (2 v'E_a'PZZE_b v / pwrss - q_a q_b)           (3)
-
-where F is Z'PZ (REML) or Z'V^-1 Z (ML), v = Z'Py and q = v v'/pwrss. The chain rule to the entries
-of lambda adds ``2 G`` for entries of one column (4), since Gamma is quadratic in lambda.
+with nu = n (ML) or n - p (REML; Bates et al. 2015, eqns. 34 and 41), and its derivatives by
+``Gamma_i = lambda_i lambda_i'`` become those by the entries of lambda (docs/theory/criterion.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from lmm import likelihood
 from lmm._lapack import qr_factor, solve_upper
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
+from lmm.likelihood import Entries
 from lmm.pls import Derivatives, Factors, PLSSolver, PLSTerms, Problem, choose_solver
 
 __all__ = ["Evaluation", "ProfiledCriterion", "lower_triangular", "stacked"]
@@ -44,7 +42,7 @@ class Evaluation:
     logdet : (m,) array
         The part of `score` that comes from the log determinants.
     slopes : tuple of (k_i, k_i) arrays
-        G of (2) per term: the derivative in the variance.
+        The derivative G in each term's covariance.
     exact : bool
         Whether `hessian` is exact, or made with the average information, and `information`
         approximate (see `lmm.pls.base.Derivatives`).
@@ -131,14 +129,18 @@ class ProfiledCriterion:
         """The criterion at theta (m,), lme4's length and order."""
         return self.from_terms(self.pls.terms(self.whitened(self.checked(theta))))
 
-    def from_terms(self, terms: PLSTerms) -> float:
-        """Criterion (1) from the three numbers of a solver."""
-        problem, nu = self.problem, self.degrees_of_freedom
-        pwrss = terms.pwrss * problem.scale**2
-        value = terms.logdet_L + nu * (1.0 + float(np.log(2.0 * np.pi * pwrss / nu)))
-        if self.reml:
-            value += terms.logdet_RX + problem.logdet_T
-        return value - problem.sum_log_weights
+    def from_terms(self, terms: PLSTerms, sigma: float | None = None) -> float:
+        """Criterion (1) from the three numbers of a solver, at the best sigma or a given one."""
+        logdet = terms.logdet_L + terms.logdet_RX if self.reml else terms.logdet_L
+        pwrss = terms.pwrss * self.problem.scale**2
+        nu = self.degrees_of_freedom
+        return float(likelihood.criterion(logdet + self.constant, pwrss, nu, sigma))
+
+    @cached_property
+    def constant(self) -> float:
+        """What standardizing and weights add to the log determinants."""
+        added = self.problem.logdet_T if self.reml else 0.0
+        return added - self.problem.sum_log_weights
 
     def value_and_gradient(self, theta: Vector) -> tuple[float, Vector]:
         """The criterion and its gradient at theta, lme4's scale.
@@ -165,17 +167,13 @@ class ProfiledCriterion:
         """
         theta = self.checked(theta)
         derivatives = self.pls.derivatives(self.whitened(theta), self.reml)
-        gradient = []
-        for term, part, R, G in zip(
-            self.matrices.terms,
-            self.matrices.theta_slices,
-            self.problem.whitening,
-            self._slopes(derivatives),
-            strict=True,
-        ):
-            factor = term.covariance.factor(theta[part])
-            gradient.append(2.0 * (R.T @ G @ R @ factor)[term.covariance.positions])
-        return self.from_terms(derivatives.terms), np.concatenate(gradient)
+        theta_map = self.matrices.theta_map
+        slopes = tuple(
+            R.T @ G @ R
+            for R, G in zip(self.problem.whitening, self._slopes(derivatives), strict=True)
+        )
+        score = theta_map.symmetric_units @ stacked(slopes)
+        return self.from_terms(derivatives.terms), score @ theta_map.jacobian(theta)
 
     def checked(self, theta: Vector) -> Vector:
         """Theta as a float array of the right length.
@@ -241,27 +239,44 @@ class ProfiledCriterion:
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
         derivatives = self.pls.derivatives(self.factors(x), self.reml)
         theta_map, nu = self.matrices.theta_map, self.degrees_of_freedom
-        S = theta_map.symmetric_units
-        average = S @ derivatives.average @ S.T
-        trace = S @ derivatives.trace @ S.T
-        logdet = S @ stacked(derivatives.logdet)
-        quadratic = S @ stacked(derivatives.quadratic)
-        score = logdet - nu * quadratic
+        known, S = derivatives.trace, theta_map.symmetric_units
         # Without the exact trace, the average information: nu * average has the same expectation.
-        known = trace if derivatives.exact else nu * average
-        curvature = nu * (2.0 * average - quadratic[:, None] * quadratic) - known  # (3)
-        J = theta_map.jacobian(x)
+        entries = self.sums(derivatives, nu * derivatives.average if known is None else known)
+        score, curvature = entries.score(nu), entries.profiled(nu)
+        gradient, hessian = likelihood.chained(
+            score, curvature, theta_map.jacobian(x), theta_map.bend(score)
+        )
+        scoring = entries.trace if known is derivatives.scoring else S @ derivatives.scoring @ S.T
         return Evaluation(
             self.from_terms(derivatives.terms),
-            score @ J,
-            J.T @ curvature @ J + theta_map.bend(score),  # (4)
+            gradient,
+            hessian,
             score,
             curvature,
-            trace - logdet[:, None] * logdet / nu,
-            logdet,
+            likelihood.information(scoring, entries.logdet, nu),
+            entries.logdet,
             self._slopes(derivatives),
-            derivatives.exact,
+            known is not None,
         )
+
+    def sums(self, derivatives: Derivatives, trace: Matrix) -> Entries:
+        """Derivatives by the entries of Gamma that theta fills, with a trace (K, K)."""
+        S = self.matrices.theta_map.symmetric_units
+        return Entries(
+            S @ stacked(derivatives.logdet),
+            S @ stacked(derivatives.quadratic),
+            S @ derivatives.average @ S.T,
+            S @ trace @ S.T,
+        )
+
+    def entries(self, factors: Factors) -> tuple[PLSTerms, Entries]:
+        """The three numbers and their derivatives at whitened factors, exact with any solver."""
+        derivatives = self.pls.derivatives(factors, self.reml)
+        if derivatives.trace is not None:
+            return derivatives.terms, self.sums(derivatives, derivatives.trace)
+        entries = self.sums(derivatives, derivatives.scoring)
+        trace = _differenced_trace(self, factors, entries.logdet)
+        return derivatives.terms, replace(entries, trace=trace)
 
     def _slopes(self, derivatives: Derivatives) -> tuple[Matrix, ...]:
         nu = self.degrees_of_freedom
@@ -276,6 +291,46 @@ class ProfiledCriterion:
         """The criterion for another response (n,) on the same design."""
         solver = self.pls.with_response(y)
         return replace(self, matrices=solver.problem.matrices, solver=solver)
+
+
+# Step in an entry of Gamma* + FLOOR for the derivative of the gradient, relative to its scale.
+STEP = 5e-4
+FLOOR = 1e-2
+
+
+def _differenced_trace(criterion: ProfiledCriterion, factors: Factors, logdet: Vector) -> Matrix:
+    """``tr(F E F E')`` (m, m) by second-order differences of the exact `logdet`, ``tr(F E)``.
+
+    Gamma* is moved by multiples of positive semidefinite matrices only, so that the steps exist
+    on the boundary too; the off-diagonal directions follow from them by linearity.
+    """
+    S = criterion.matrices.theta_map.symmetric_units
+    moves, slopes = [], []
+    for i, direction in _semidefinite_directions(criterion):
+        # What is left of the variance along a direction, given all others, sets the scale.
+        gamma = factors[i] @ factors[i].T + FLOOR * np.eye(len(direction))
+        step = STEP / float(direction @ np.linalg.solve(gamma, direction))
+        ahead = []
+        for distance in (step, 2.0 * step):
+            moved = np.column_stack([factors[i], np.sqrt(distance) * direction])
+            there = (*factors[:i], lower_triangular(moved), *factors[i + 1 :])
+            ahead.append(S @ stacked(criterion.pls.derivatives(there, criterion.reml).logdet))
+        slopes.append((4.0 * ahead[0] - ahead[1] - 3.0 * logdet) / (2.0 * step))
+        blocks = [np.zeros_like(factor) for factor in factors]
+        blocks[i] = np.outer(direction, direction)
+        moves.append(stacked(tuple(blocks)))
+    # moves = mixing @ S in the space of symmetric matrices
+    mixing = np.array(moves) @ np.linalg.pinv(S)
+    trace = -np.linalg.solve(mixing, np.array(slopes))
+    return np.asarray(0.5 * (trace + trace.T))
+
+
+def _semidefinite_directions(criterion: ProfiledCriterion) -> Iterator[tuple[int, Vector]]:
+    """Term and vector d for each entry of theta: d d' is E_ii, or has E_ij + E_ji in it."""
+    for i, term in enumerate(criterion.matrices.terms):
+        identity = np.eye(term.size)
+        for row, column in zip(*term.covariance.positions, strict=True):
+            yield i, identity[row] if row == column else identity[row] + identity[column]
 
 
 def stacked(blocks: tuple[Matrix, ...]) -> Vector:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lmm._lapack import singular_values, solve_upper
+from lmm import likelihood
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
@@ -15,6 +15,7 @@ from lmm.design import LmerControl
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning
 from lmm.formula import Formula
+from lmm.likelihood import Entries
 from lmm.optimize import Optimum, Status
 from lmm.pls import PLSTerms
 
@@ -65,14 +66,16 @@ class Fit:
             solution.terms.logdet_RX + problem.logdet_T,
             solution.terms.pwrss * problem.scale**2,
         )
-        beta = problem.beta0 + problem.scale * solve_upper(problem.T, solution.beta)
-        b = tuple(
-            problem.scale * solve_upper(R, effect.T).T
-            for R, effect in zip(problem.whitening, solution.effects, strict=True)
+        return cls(
+            formula,
+            criterion,
+            optimum,
+            optimum.theta,
+            terms,
+            problem.beta(solution.beta),
+            problem.effects(solution.effects),
+            problem.fixed_root(solution.fixed_root),
         )
-        # (X'V^-1 X)^-1 = T^-1 RX^-1 RX^-T T^-T
-        root = solve_upper(problem.T, solution.fixed_root)
-        return cls(formula, criterion, optimum, optimum.theta, terms, beta, b, root)
 
     @property
     def matrices(self) -> ModelMatrices:
@@ -139,11 +142,30 @@ class Fit:
     def is_singular(self, tol: float = 1e-4) -> bool:
         """Whether a term's whitened factor has a singular value below `tol`.
 
-        There 1 is a random effect as large as the noise of its level's own mean, whatever the
-        units and origins of the covariates.
+        See `lmm.likelihood.is_singular`.
         """
-        factors = self.criterion.factors(self.optimum.x)
-        return any(singular_values(factor)[-1] < tol for factor in factors)
+        return bool(likelihood.is_singular(self.whitened_factors, tol))
+
+    @cached_property
+    def whitened_factors(self) -> tuple[Matrix, ...]:
+        """Factors lambda* of the whitened problem, one (k_i, k_i) per term."""
+        return self.criterion.factors(self.optimum.x)
+
+    @cached_property
+    def entries(self) -> Entries:
+        """Derivatives of log determinants and pwrss in the whitened covariances, all exact."""
+        with blas_threads(self.criterion.pls.dense_size):
+            return self.criterion.entries(self.whitened_factors)[1]
+
+    @cached_property
+    def hessian(self) -> Matrix:
+        """Exact Hessian (m, m) of the criterion in the whitened coordinates x."""
+        theta_map, nu = self.matrices.theta_map, self.criterion.degrees_of_freedom
+        score, x = self.entries.score(nu), self.optimum.x
+        _, hessian = likelihood.chained(
+            score, self.entries.profiled(nu), theta_map.jacobian(x), theta_map.bend(score)
+        )
+        return hessian
 
     @cached_property
     def vcov(self) -> Matrix:

@@ -175,8 +175,7 @@ def _margin(fit: Fit, query: _Query, interval: str, level: float) -> Vector:
 
 def _uncertain_directions(fit: Fit) -> Matrix:
     """Root (m, r) of the covariance of x-hat, twice the inverse Hessian, off the boundary."""
-    here = fit.criterion.evaluate(fit.optimum.x)
-    values, vectors = np.linalg.eigh(here.hessian)
+    values, vectors = np.linalg.eigh(fit.hessian)
     # On the boundary the criterion is flat or no minimum in some directions: they are left out.
     free = values > 1e-6 * max(float(values[-1]), 1.0)
     return np.asarray(vectors[:, free] * np.sqrt(2.0 / values[free]))

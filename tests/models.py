@@ -98,6 +98,12 @@ def solver(model: str, name: str) -> PLSSolver | None:
 
 
 @functools.cache
+def criterion(model: str, name: str) -> lmm.ProfiledCriterion:
+    """REML criterion of a model of the table with one of its solvers."""
+    return lmm.ProfiledCriterion(matrices(model), True, solver(model, name))
+
+
+@functools.cache
 def pairs() -> list[tuple[str, str]]:
     """Every model with every solver that applies to it."""
     return [(model, name) for model in MODELS for name in SOLVERS if solver(model, name)]

@@ -265,7 +265,8 @@ class Estimates(MixedModel):
         ----------
         tol : float
             A term is singular if the smallest singular value of its whitened factor lambda* is
-            below `tol` times the larger of 1 and the largest.
+            below `tol`: some random effect is less than `tol` times as large as the noise of its
+            level's own mean.
 
         Examples
         --------

@@ -78,19 +78,20 @@ class Derivatives:
         Sum over levels of v v' / pwrss: minus the derivative of log pwrss.
     average : (K, K) array
         ``v'E_a' (Z'PZ) E_b v / pwrss``: half the second derivative of pwrss, over pwrss.
-    trace : (K, K) array
-        ``tr(F E_a F E_b)``: minus the second derivative of the log determinants.
-    exact : bool
-        Whether `trace` is exact. Where that would cost much more than the gradient, couplings
-        between levels of an eliminated factor are left out of it: good enough for first steps.
+    scoring : (K, K) array
+        ``tr(F E_a F E_b)`` for the first steps of a search: where the exact one would cost much
+        more than the gradient, couplings between levels of an eliminated factor are left out.
+    trace : (K, K) array or None
+        ``tr(F E_a F E_b)``, minus the second derivative of the log determinants; None where
+        `scoring` is not exact.
     """
 
     terms: PLSTerms
     logdet: tuple[Matrix, ...]
     quadratic: tuple[Matrix, ...]
     average: Matrix
-    trace: Matrix
-    exact: bool = True
+    scoring: Matrix
+    trace: Matrix | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -128,7 +128,9 @@ class DenseSolver:
             effects = v[range_].reshape(term.n_levels, term.size)
             quadratic.append(effects.T @ effects / state.pwrss)
         average = W.T @ ZPZ @ W / state.pwrss
-        return Derivatives(self._terms(state), tuple(logdet), tuple(quadratic), average, trace)
+        return Derivatives(
+            self._terms(state), tuple(logdet), tuple(quadratic), average, trace, trace
+        )
 
     def _directions(self) -> Iterator[tuple[Vector, Vector]]:
         """Rows and columns of Z'..Z that each entry (a, b) of each Gamma couples."""

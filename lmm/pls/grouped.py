@@ -408,16 +408,18 @@ class _Sums:
             trace = trace + (left @ right.T).reshape(k, k, k, k)
         trace = trace.reshape(k * k, k * k)
         if len(parts) == 1:
-            return Derivatives(terms, (logdet,), (quadratic,), average, trace)
+            return Derivatives(terms, (logdet,), (quadratic,), average, trace, trace)
         index = np.arange(k * k).reshape(k, k)
         chosen = np.concatenate([index[part, part].ravel() for part in parts])
         pick = np.ix_(chosen, chosen)
+        trace = trace[pick]
         return Derivatives(
             terms,
             tuple(logdet[part, part] for part in parts),
             tuple(quadratic[part, part] for part in parts),
             average[pick],
-            trace[pick],
+            trace,
+            trace,
         )
 
 
@@ -436,7 +438,7 @@ def per_term(
     sums: list[Matrix],
     effects: list[Matrix],
     average: Matrix,
-    trace: Matrix,
+    scoring: Matrix,
     reml: bool,
     exact: bool = False,
 ) -> Derivatives:
@@ -452,12 +454,12 @@ def per_term(
         Sums over levels of the diagonal blocks of Z'V^-1 Z.
     effects : list of (t, k, l) arrays
         E = Z'V^-1 [X y] L^-T per group.
-    average, trace : (K, K) arrays
+    average, scoring : (K, K) arrays
         Over the directions (a, b) of all groups, K = sum of k^2.
     reml : bool
         Whether the log determinant includes that of X'V^-1 X.
     exact : bool
-        Whether `trace` is exact.
+        Whether `scoring` is the exact trace.
     """
     logdet, quadratic, chosen = {}, {}, {}
     start = 0
@@ -473,11 +475,12 @@ def per_term(
             chosen[i] = index[part, part].ravel()
     order = range(len(chosen))
     pick = np.concatenate([chosen[i] for i in order])
+    scoring = scoring[np.ix_(pick, pick)]
     return Derivatives(
         terms,
         tuple(logdet[i] for i in order),
         tuple(quadratic[i] for i in order),
         average[np.ix_(pick, pick)],
-        trace[np.ix_(pick, pick)],
-        exact,
+        scoring,
+        scoring if exact else None,
     )

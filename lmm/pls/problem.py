@@ -143,6 +143,21 @@ class Problem:
         ]
         return np.concatenate(sums)
 
+    def beta(self, standardized: Vector) -> Vector:
+        """Fixed effects (p,) of the data, from those of the orthonormal X."""
+        return np.asarray(self.beta0 + self.scale * _lapack.solve_upper(self.T, standardized))
+
+    def effects(self, whitened: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
+        """Random effects (l_i, k_i) of the data, from those of the whitened Z."""
+        return tuple(
+            self.scale * _lapack.solve_upper(R, effect.T).T
+            for R, effect in zip(self.whitening, whitened, strict=True)
+        )
+
+    def fixed_root(self, root: Matrix) -> Matrix:
+        """Square root (p, p) of ``(X'V^-1 X)^-1`` of the data, from RX^-1 of the orthonormal X."""
+        return _lapack.solve_upper(self.T, root)
+
     @cached_property
     def logdet_T(self) -> float:
         """``log|T|^2``: what standardizing took out of ``log|X'V^-1 X|``."""

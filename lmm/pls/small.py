@@ -141,6 +141,7 @@ class SmallSolver:
             tuple(quadratic),
             W.T @ ZPZ @ W,
             trace,
+            trace,
         )
 
     def solution(self, factors: Factors) -> PLSSolution:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from lmm._types import Matrix, Vector
 from lmm.errors import nearest
+from lmm.likelihood import correlations
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import format_numbers, round_decimals
@@ -52,10 +53,7 @@ class VarianceBlock:
     @cached_property
     def correlation(self) -> Matrix:
         """Correlation matrix, (k, k); NaN where a standard deviation is 0."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            correlation = self.covariance / np.outer(self.sd, self.sd)
-        np.fill_diagonal(correlation, 1.0)
-        return correlation
+        return correlations(self.covariance)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

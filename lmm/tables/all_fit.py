@@ -11,6 +11,7 @@ import pandas as pd
 from lmm._types import Vector
 from lmm.diagnostics import Attempt
 from lmm.fit import Fit
+from lmm.inference.variance.parameters import variance_parameters
 from lmm.report.cells import named
 from lmm.report.document import Block, Document
 from lmm.report.format import format_number, format_numbers, r_element
@@ -152,16 +153,8 @@ class AllFit(Printed):
 
 def _sdcor(fit: Fit) -> Vector:
     """Standard deviations and correlations in theta's order, then sigma, (m + 1,)."""
-    parts = []
-    for term, covariance in zip(fit.matrices.terms, fit.covariances, strict=True):
-        deviations = np.sqrt(np.diag(covariance))
-        scale = np.outer(deviations, deviations)
-        correlation = np.divide(
-            covariance, scale, out=np.full_like(covariance, np.nan), where=scale > 0
-        )
-        np.fill_diagonal(correlation, deviations)
-        parts.append(correlation[term.covariance.positions])
-    return np.concatenate([*parts, [fit.sigma]])
+    parameters = variance_parameters(fit.matrices)
+    return np.array([each.value(fit.covariances, fit.sigma) for each in parameters])
 
 
 def _message(item: tuple[str, str | None]) -> tuple[str, str, str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmm.fit import Fit
 from lmm.inference.variance.parts import VarianceParts, variance_parts
+from lmm.likelihood import correlations
 from lmm.report.cells import Cells, Column, bars, listed
 from lmm.report.document import Document
 from lmm.report.format import format_number
@@ -284,16 +285,15 @@ def get_variance(m: Fitted) -> VarianceDecomposition:
     slope: dict[str, float] = {}
     correlation: dict[str, float] = {}
     for term, covariance in zip(m.fit.matrices.terms, m.fit.covariances, strict=True):
-        deviations = np.sqrt(np.diag(covariance))
+        ratios = correlations(covariance)
         has_intercept = term.columns[0] == "(Intercept)"
         for j, column in enumerate(term.columns):
             if column == "(Intercept)":
                 intercept[term.group] = float(covariance[j, j])
                 continue
             slope[f"{term.group}.{column}"] = float(covariance[j, j])
-            scale = deviations[0] * deviations[j]
-            if has_intercept and scale > 0.0:
-                correlation[f"{term.group}.{column}"] = float(covariance[0, j] / scale)
+            if has_intercept and not np.isnan(ratios[0, j]):
+                correlation[f"{term.group}.{column}"] = float(ratios[0, j])
     return VarianceDecomposition(variance_parts(m.fit), intercept, slope, correlation)
 
 

@@ -129,13 +129,7 @@ class DevianceOfSdCor:
             strict=True,
         ):
             factors.append(R @ _root_of_sdcor(term.covariance.factor(values[part])) / sigma)
-        terms = criterion.pls.terms(tuple(factors))
-        nu = criterion.degrees_of_freedom
-        deviance = terms.logdet_L + nu * np.log(2.0 * np.pi * sigma**2)
-        deviance += terms.pwrss * (problem.scale / sigma) ** 2 - problem.sum_log_weights
-        if criterion.reml:
-            deviance += terms.logdet_RX + problem.logdet_T
-        return float(deviance)
+        return criterion.from_terms(criterion.pls.terms(tuple(factors)), sigma)
 
 
 def _root_of_sdcor(sdcor: Matrix) -> Matrix:

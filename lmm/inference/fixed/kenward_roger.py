@@ -2,7 +2,7 @@
 
 With V linear in its parameters and ``W = 2 I^-1``, I_rs = tr(P G_r P G_s) twice the expected
 information of the REML criterion, the adjusted covariance in the basis U of
-`lmm.inference.fixed.sensitivity` is
+`lmm.inference.sensitivity` is
 
     vcov_A = sigma^2 U (1 + 2 sum_rs W_rs (Q_rs - P_r P_s)) U'                                  (1)
 
@@ -25,7 +25,7 @@ from lmm._types import Matrix, Vector
 from lmm.errors import RefitWarning
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
-from lmm.inference.fixed.sensitivity import Couplings, Curvature
+from lmm.inference.fixed.sensitivity import Couplings
 from lmm.optimize import minimize
 
 __all__ = ["KenwardRoger", "refit_by_reml"]
@@ -84,9 +84,9 @@ class KenwardRoger:
                 stacklevel=2,
             )
             fit = refit_by_reml(fit)
-        couplings, curvature = Couplings(fit), Curvature.of(fit)
-        t, nu = curvature.logdet[None], np.atleast_2d(fit.criterion.degrees_of_freedom)
-        information = np.block([[nu, t], [t.T, curvature.trace]])
+        couplings, entries = Couplings(fit), fit.entries
+        t, nu = entries.logdet[None], np.atleast_2d(fit.criterion.degrees_of_freedom)
+        information = np.block([[nu, t], [t.T, entries.trace]])
         W = 2.0 * np.linalg.pinv(information, rcond=ILL_CONDITIONED, hermitian=True)
         P, U, identity = couplings.first, fit.fixed_root, np.eye(fit.matrices.p)
         bias = np.einsum("rs,rspq->pq", W[1:, 1:], couplings.second)

@@ -21,15 +21,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmm import likelihood
 from lmm._types import Matrix, Vector
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
-from lmm.inference.fixed.sensitivity import Couplings, Curvature, entries_in_x
+from lmm.inference.fixed.sensitivity import Couplings
 
 __all__ = ["Satterthwaite"]
 
-# Directions in which H has an eigenvalue below this fraction of the largest one are left out.
-SINGULAR = 1e-10
 # Degrees of freedom that differ by less than this count as equal.
 EQUAL = 1e-8
 
@@ -65,13 +64,13 @@ class Satterthwaite:
     @classmethod
     def of(cls, fit: Fit) -> Satterthwaite:
         """Prepare the method."""
-        curvature = Curvature.of(fit)
-        first, second = entries_in_x(fit, curvature.slopes)
-        H = _hessian(fit, curvature, first, second)
+        theta_map, nu, x = fit.matrices.theta_map, fit.criterion.degrees_of_freedom, fit.optimum.x
+        J, bend = theta_map.jacobian(x), theta_map.bend(fit.entries.score(nu))
+        _, H = likelihood.with_log_sigma(fit.entries, *likelihood.padded(J, bend), nu, nu)
         U = fit.fixed_root
-        in_x = np.einsum("rt,rpq->tpq", first, Couplings(fit).first)
+        in_x = np.einsum("rt,rpq->tpq", J, Couplings(fit).first)
         gradients = np.concatenate([fit.sigma**2 * (U @ in_x @ U.T), 2.0 * fit.vcov[None]])
-        return cls(fit, 2.0 * _positive_inverse(H), gradients)
+        return cls(fit, likelihood.variance_of_estimates(H), gradients)
 
     @property
     def vcov(self) -> Matrix:
@@ -82,8 +81,7 @@ class Satterthwaite:
         """Degrees of freedom (1) of each row of L (r, p)."""
         variance = np.einsum("rp,pq,rq->r", L, self.vcov, L)
         g = np.einsum("rp,tpq,rq->rt", L, self.gradients, L, optimize=True)
-        spread = np.einsum("rt,tu,ru->r", g, self.varpar_vcov, g)
-        return np.asarray(2.0 * variance**2 / spread)
+        return likelihood.satterthwaite(variance, g, self.varpar_vcov)
 
     def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
         """Joint test of ``L beta = rhs``, L (q, p)."""
@@ -99,20 +97,3 @@ def _pooled(df: Vector) -> float:
         return 2.0
     mean = float((df / (df - 2.0)).sum())
     return 2.0 * mean / (mean - len(df))
-
-
-def _hessian(fit: Fit, curvature: Curvature, first: Matrix, second: Matrix) -> Matrix:
-    """H of ``logdet + nu log(2 pi sigma^2) + pwrss / sigma^2`` where sigma^2 = pwrss / nu."""
-    m, nu = len(first), fit.criterion.degrees_of_freedom
-    H = np.empty((m + 1, m + 1))
-    H[:m, :m] = first.T @ (2.0 * nu * curvature.average - curvature.trace) @ first + second
-    H[m, :m] = H[:m, m] = 2.0 * nu * (first.T @ curvature.quadratic)
-    H[m, m] = 4.0 * nu
-    return H
-
-
-def _positive_inverse(H: Matrix) -> Matrix:
-    """Inverse of the part of H with positive eigenvalues."""
-    values, vectors = np.linalg.eigh(0.5 * (H + H.T))
-    kept = values > SINGULAR * values[-1]
-    return np.asarray((vectors[:, kept] / values[kept]) @ vectors[:, kept].T)

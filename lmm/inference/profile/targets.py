@@ -296,9 +296,8 @@ class FixedEffectTarget:
         """GLS estimate beta^ (p,) and column j of its unscaled covariance (p,), at given w."""
         problem = self.likelihood.criterion.problem
         solution = self.likelihood.criterion.pls.solution(self.likelihood.whitened(w))
-        beta = problem.beta0 + problem.scale * np.linalg.solve(problem.T, solution.beta)
-        root = np.linalg.solve(problem.T, solution.fixed_root)
-        return beta, root @ root[self.index]
+        root = problem.fixed_root(solution.fixed_root)
+        return problem.beta(solution.beta), root @ root[self.index]
 
     @cached_property
     def _at_estimate(self) -> tuple[Vector, Vector]:

@@ -25,13 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lmm import likelihood
+from lmm._lapack import solve_upper
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.resample.newton import Local, newton_steps, predicted
 from lmm.inference.resample.replicates import ROUNDING, Replicates, Responses
 from lmm.inference.resample.rows import Rows
 from lmm.inference.resample.strata import Stratum, component_columns, penalized
-from lmm.inference.resample.sums import Entries, Sums, cholesky
+from lmm.inference.resample.sums import Accumulated, Sums, cholesky, symmetric
+from lmm.likelihood import Entries
 
 # Columns K t of a component up to which dense matrices, batched, beat a solver that knows more.
 LARGEST = 80
@@ -45,7 +48,7 @@ MAX_STEPS = 60
 # A fit has converged when the quadratic model promises a smaller decrease of the criterion.
 TOLERANCE = 1e-10
 # Columns of lambda* shorter than this are zero, and fits with a singular value below the other one
-# (relative to the larger of 1 and the largest) singular, as in `lmm.optimize` and `Fit`.
+# are singular, as in `lmm.optimize` and `Fit`.
 SNAP = 1e-5
 SINGULAR = 1e-4
 # A stationary point is a saddle if its Hessian has an eigenvalue below minus this fraction of the
@@ -141,39 +144,35 @@ class Lockstep:
             _, d, K, _ = H.shape
             reduced -= np.einsum("rdab,rdasbt->rst", H, W.reshape(r, d, K, p + 1, K, p + 1))
             pieces.append(N)
-        L = cholesky(0.5 * (reduced + reduced.transpose(0, 2, 1)))
+        L = cholesky(symmetric(reduced))
         diagonal = np.diagonal(L, axis1=1, axis2=2)
         if reml:
             logdet = logdet + 2.0 * np.log(diagonal[:, :-1]).sum(axis=1)
         half = np.linalg.inv(L)
-        entries = Entries([f.shape[1] for f in factors], r, p)
+        entries = Accumulated([f.shape[1] for f in factors], r, p)
         for stratum, W, N in zip(self.strata, data.W, pieces, strict=True):
             entries.add(stratum, W, N, half, reml)
         first, quadratic, average, trace = entries.total(reml)
-        return Sums(
-            logdet, diagonal[:, -1] ** 2, half, first, quadratic, average, trace, entries.coupled
-        )
+        S = self.criterion.matrices.theta_map.symmetric_units
+        free = Entries(first @ S.T, quadratic @ S.T, S @ average @ S.T, S @ trace @ S.T)
+        return Sums(logdet, diagonal[:, -1] ** 2, half, first, quadratic, free, entries.coupled)
 
     def _local(self, x: Matrix, data: Responses) -> Local:
-        """Criterion with derivatives in x (r, m), as `ProfiledCriterion.evaluate`."""
-        factors = self._factors(x)
-        at, nu = self._sums(factors, data), self.criterion.degrees_of_freedom
-        q = at.quadratic
-        G = at.first - nu * q
-        second = nu * (2.0 * at.average - q[:, :, None] * q[:, None, :]) - at.trace
-        J, bend = self._chain(factors, G)
-        gradient = np.einsum("rmk,rk->rm", J, G)
-        hessian = J @ second @ J.transpose(0, 2, 1) + bend
-        value = self._criterion(at, data)
-        return Local(value, gradient, 0.5 * (hessian + hessian.transpose(0, 2, 1)), G)
+        """Criterion with derivatives in x (r, m)."""
+        at, nu = self._sums(self._factors(x), data), self.criterion.degrees_of_freedom
+        theta_map, score = self.criterion.matrices.theta_map, at.entries.score(nu)
+        gradient, hessian = likelihood.chained(
+            score, at.entries.profiled(nu), theta_map.jacobian(x), theta_map.bend(score)
+        )
+        slopes = at.first - nu * at.quadratic
+        return Local(self._criterion(at, data), gradient, symmetric(hessian), slopes)
 
     def _criterion(self, at: Sums, data: Responses) -> Vector:
-        """Values of the criterion, as `ProfiledCriterion.from_terms`."""
-        problem, nu = self.criterion.problem, self.criterion.degrees_of_freedom
-        value = at.logdet + nu * (1.0 + np.log(2.0 * np.pi * at.pwrss * data.scale**2 / nu))
-        if self.criterion.reml:
-            value = value + problem.logdet_T
-        return np.asarray(value - problem.sum_log_weights)
+        """Values of the criterion, (r,)."""
+        criterion, pwrss = self.criterion, at.pwrss * data.scale**2
+        return likelihood.criterion(
+            at.logdet + criterion.constant, pwrss, criterion.degrees_of_freedom
+        )
 
     def _factors(self, x: Matrix) -> tuple[Matrix, ...]:
         """Factors lambda* (r, k_i, k_i) of whitened coordinates (r, m)."""
@@ -184,26 +183,6 @@ class Lockstep:
             factor[:, *term.covariance.positions] = x[:, part]
             factors.append(factor)
         return tuple(factors)
-
-    def _chain(self, factors: Sequence[Matrix], G: Matrix) -> tuple[Matrix, Matrix]:
-        """Derivative of Gamma's entries in x (r, m, Q), and second ones contracted with G."""
-        matrices = self.criterion.matrices
-        r, m = len(G), len(self.criterion.lower)
-        J, bend = np.zeros((r, m, G.shape[1])), np.zeros((r, m, m))
-        start = 0
-        for term, part, factor in zip(matrices.terms, matrices.theta_slices, factors, strict=True):
-            k = term.size
-            rows, columns = term.covariance.positions
-            each = np.arange(len(rows))
-            block = np.zeros((r, len(rows), k, k))
-            block[:, each, rows, :] = factor[:, :, columns].transpose(0, 2, 1)
-            block[:, each, :, rows] += factor[:, :, columns].transpose(2, 0, 1)
-            J[:, part, start : start + k * k] = block.reshape(r, len(rows), k * k)
-            slopes = G[:, start : start + k * k].reshape(r, k, k)
-            same = columns[:, None] == columns
-            bend[:, part, part] = np.where(same, 2.0 * slopes[:, rows[:, None], rows], 0.0)
-            start += k * k
-        return J, bend
 
     # Fits -----------------------------------------------------------------------------------------
 
@@ -246,9 +225,7 @@ class Lockstep:
     def _beta(self, at: Sums, data: Responses) -> Matrix:
         """Fixed effects (r, p) in original units."""
         star = -at.half[:, -1, :-1] / at.half[:, -1:, -1]
-        if not star.size:
-            return data.beta0
-        back = np.linalg.solve(self.criterion.problem.T, star.T).T
+        back = solve_upper(self.criterion.problem.T, star.T).T
         return np.asarray(data.beta0 + data.scale[:, None] * back)
 
     def _minimize(self, everything: Responses, x: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
@@ -329,10 +306,10 @@ class Lockstep:
             sigma,
             self._beta(at, data),
             std_error,
-            self._satterthwaite(factors, at, loadings) if df else np.empty((len(x), 0)),
+            self._satterthwaite(x, at, loadings) if df else np.empty((len(x), 0)),
             self._criterion(at, data),
             converged,
-            self._singular(factors),
+            likelihood.is_singular(factors, SINGULAR),
         )
 
     def _theta(self, factors: Sequence[Matrix]) -> Matrix:
@@ -349,15 +326,7 @@ class Lockstep:
             parts.append(raw[:, *term.covariance.positions])
         return np.concatenate(parts, axis=1)
 
-    def _singular(self, factors: Sequence[Matrix]) -> NDArray[np.bool_]:
-        """As `Fit.is_singular`."""
-        singular = np.zeros(len(factors[0]), dtype=bool)
-        for factor in factors:
-            values = np.linalg.svd(factor, compute_uv=False)
-            singular |= values[:, -1] < SINGULAR * np.maximum(1.0, values[:, 0])
-        return singular
-
-    def _satterthwaite(self, factors: Sequence[Matrix], at: Sums, loadings: Matrix) -> Matrix:
+    def _satterthwaite(self, x: Matrix, at: Sums, loadings: Matrix) -> Matrix:
         """Degrees of freedom (r, p) of the fixed effects.
 
         ``df = 2 v^2 / (g'A g)`` with v the variance of a coefficient, g its derivative in
@@ -366,17 +335,11 @@ class Lockstep:
         P are the couplings.
         """
         nu = self.criterion.degrees_of_freedom
-        r, m = len(loadings), len(self.criterion.lower)
-        G = at.first - nu * at.quadratic
-        J, bend = self._chain(factors, G)
-        H = np.empty((r, m + 1, m + 1))
-        H[:, :m, :m] = J @ (2.0 * nu * at.average - at.trace) @ J.transpose(0, 2, 1) + bend
-        H[:, -1, :m] = H[:, :m, -1] = 2.0 * nu * np.einsum("rmk,rk->rm", J, at.quadratic)
-        H[:, -1, -1] = 4.0 * nu
-        slope = np.einsum(
-            "rmk,rkst,rsj,rtj->rjm", J, at.couplings, loadings, loadings, optimize=True
-        )
+        theta_map = self.criterion.matrices.theta_map
+        J, bend = theta_map.jacobian(x), theta_map.bend(at.entries.score(nu))
+        _, H = likelihood.with_log_sigma(at.entries, *likelihood.padded(J, bend), nu, nu)
+        P = np.einsum("ik,rkst->rist", theta_map.symmetric_units, at.couplings)
+        slope = np.einsum("rim,rist,rsj,rtj->rjm", J, P, loadings, loadings, optimize=True)
         variance = np.einsum("rsj,rsj->rj", loadings, loadings)
         g = np.concatenate([slope, 2.0 * variance[:, :, None]], axis=2)
-        A = 2.0 * np.linalg.pinv(H, rcond=1e-10, hermitian=True)
-        return np.asarray(2.0 * variance**2 / np.einsum("rjm,rmn,rjn->rj", g, A, g, optimize=True))
+        return likelihood.satterthwaite(variance, g, likelihood.variance_of_estimates(H))

@@ -163,10 +163,8 @@ class OneByOne:
         for term, Z in terms:
             v = sum_by(Z.T * residual, term.codes, term.n_levels)  # Z'V^-1(y - X beta)
             blocks.append((v @ v.T).ravel())
-        scale = problem.scale
-        size = np.append(np.concatenate(blocks), solution.terms.pwrss) * scale**2
-        beta = problem.beta0 + scale * np.linalg.solve(problem.T, solution.beta)
-        return np.concatenate([size, beta])
+        size = np.append(np.concatenate(blocks), solution.terms.pwrss) * problem.scale**2
+        return np.concatenate([size, problem.beta(solution.beta)])
 
 
 def lifted(criterion: ProfiledCriterion, x: Vector) -> Vector:

@@ -11,6 +11,7 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.inference.resample.replicates import ROUNDING
 from lmm.inference.resample.strata import Stratum
+from lmm.likelihood import Entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +28,8 @@ class Sums:
         L^-1 of (2).
     first, quadratic : (r, Q) arrays
         Derivatives of the log determinants, and minus those of log pwrss.
-    average, trace : (r, Q, Q) arrays
-        Second derivatives, as in `lmm.pls.base.Derivatives`.
+    entries : Entries
+        All derivatives by the m entries of Gamma that theta fills.
     couplings : (r, Q, p, p) array
         ``sum E_a E_b'`` over the fixed effects for each entry (a, b).
     """
@@ -38,9 +39,13 @@ class Sums:
     half: Matrix
     first: Matrix
     quadratic: Matrix
-    average: Matrix
-    trace: Matrix
+    entries: Entries
     couplings: Matrix
+
+
+def symmetric(blocks: Matrix) -> Matrix:
+    """Blocks (r, t, t) without the rounding errors that make them asymmetric."""
+    return np.asarray(0.5 * (blocks + blocks.transpose(0, 2, 1)))
 
 
 def cholesky(blocks: Matrix) -> Matrix:
@@ -55,7 +60,7 @@ def cholesky(blocks: Matrix) -> Matrix:
         return factors
 
 
-class Entries:
+class Accumulated:
     """Sums over strata for the entries of Gamma, stacked row by row over terms."""
 
     def __init__(self, sizes: Sequence[int], r: int, p: int):

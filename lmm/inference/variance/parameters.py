@@ -1,19 +1,8 @@
 """Standard deviations, correlations and sigma as parameters: names, values, likelihood, intervals.
 
-The likelihood is a function of absolute covariance factors. With ``L_i L_i' = Sigma_i`` the
-covariance of term i, ``s = log sigma``, ``Gamma_i = Sigma_i / sigma^2`` and
-``c = pwrss / sigma^2``,
-
-    f(L, s) = logdet_L [+ logdet_RX] + nu (log(2 pi) + 2 s) + c - sum(log w)                  (1)
-
-(fixed effects profiled out, sigma not), where nu is n (ML) or n - p (REML). Its derivatives at
-fixed s and at fixed Gamma are
-
-    df/dGamma = G = t - c q,     d2f/dGamma dGamma' = S = 2 c M - T                             (2)
-    df/ds = 2 nu - 2 c,   d2f/ds2 = 4 c,   d2f/ds dGamma = 2 c q                                (3)
-
-with t, q, M, T the `logdet`, `quadratic`, `average` and `trace` of `lmm.pls.base.Derivatives`, and
-the chain rule through ``Gamma = L L' exp(-2 s)`` gives those in (L, s).
+The likelihood is a function of absolute covariance factors and sigma. With ``L_i L_i' = Sigma_i``
+the covariance of term i and ``s = log sigma``, it is (1) of `lmm.likelihood` at
+``Gamma_i = Sigma_i / sigma^2``: fixed effects are profiled out, sigma is not.
 """
 
 from __future__ import annotations
@@ -26,13 +15,16 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion, lower_triangular
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
 from lmm.fit import Fit
+from lmm.likelihood import Entries, correlations, with_log_sigma
 from lmm.optimize import FisherScoring
+from lmm.pls import PLSTerms
 
 __all__ = [
     "Likelihood",
@@ -82,8 +74,7 @@ class VarianceParameter:
             return float(C[i, j])
         if self.kind == "sd":
             return float(np.sqrt(C[i, i]))
-        size = np.sqrt(C[i, i] * C[j, j])
-        return float(np.clip(C[i, j] / size, -1.0, 1.0)) if size > 0.0 else np.nan
+        return float(correlations(C)[i, j])
 
 
 def variance_parameters(
@@ -199,11 +190,7 @@ def sdcor(
         if parameter.kind == "sd":
             columns.append(np.sqrt(C[:, i, i]))
             continue
-        size = np.sqrt(C[:, i, i] * C[:, j, j])
-        defined = size > 0.0
-        ratio = np.full(len(size), np.nan)
-        np.divide(C[:, i, j], size, out=ratio, where=defined)
-        columns.append(np.clip(ratio, -1.0, 1.0))
+        columns.append(correlations(C)[:, i, j])
     return np.column_stack(columns)
 
 
@@ -293,86 +280,54 @@ class Likelihood:
         """Fixed effects (p,) that maximize the likelihood at z."""
         problem = self.criterion.problem
         solution = self.criterion.pls.solution(self.whitened(z))
-        if problem.p == 0:
-            return problem.beta0
-        return np.asarray(problem.beta0 + problem.scale * np.linalg.solve(problem.T, solution.beta))
+        return problem.beta(solution.beta)
 
     def evaluate(self, z: Vector) -> LocalModel:
         """Value (1), gradient and Hessian at z (m + 1,)."""
-        criterion, problem = self.criterion, self.criterion.problem
-        factors = self.whitened(z)
-        at = criterion.pls.derivatives(factors, criterion.reml)
-        nu, s = criterion.degrees_of_freedom, float(z[-1])
-        c = at.terms.pwrss * problem.scale**2 * np.exp(-2.0 * s)
-        value = at.terms.logdet_L + nu * (np.log(2.0 * np.pi) + 2.0 * s) + c
-        if criterion.reml:
-            value += at.terms.logdet_RX + problem.logdet_T
-        q = np.concatenate([block.ravel() for block in at.quadratic])
-        t = np.concatenate([block.ravel() for block in at.logdet])
-        G = t - c * q  # (2)
-        trace = nu * at.average if at.trace is None else at.trace
-        S = 2.0 * c * at.average - trace  # (2)
-        J, bend = self._chain(factors, np.exp(-s), G)
-        gradient = J @ G
-        gradient[-1] += 2.0 * (nu - c)  # (3)
-        hessian = J @ S @ J.T + bend
-        mixed = 2.0 * c * (J @ q)  # (3)
-        hessian[-1] += mixed
-        hessian[:, -1] += mixed
-        hessian[-1, -1] += 4.0 * c  # (3)
-        return LocalModel(
-            float(value) - problem.sum_log_weights,
-            gradient,
-            0.5 * (hessian + hessian.T),
-            at.trace is not None,
+        derivatives = self.criterion.pls.derivatives(self.whitened(z), self.criterion.reml)
+        known = derivatives.trace
+        nu = self.criterion.degrees_of_freedom
+        # Where the exact trace is dear, the average information takes its place.
+        trace = nu * derivatives.average if known is None else known
+        return self._at(
+            z, derivatives.terms, self.criterion.sums(derivatives, trace), known is not None
         )
 
-    def exact_hessian(self, z: Vector) -> Matrix:
-        """Hessian at z (m + 1,), by central differences of the gradient where it must be."""
-        here = self.evaluate(z)
-        if here.exact:
-            return here.hessian
-        steps = 1e-4 / np.sqrt(np.abs(np.diag(here.hessian)))
-        columns = [
-            (self.evaluate(z + move).gradient - self.evaluate(z - move).gradient) / (2.0 * step)
-            for step, move in zip(steps, np.diag(steps), strict=True)
-        ]
-        hessian = np.array(columns)
-        return np.asarray(0.5 * (hessian + hessian.T))
+    def exactly(self, z: Vector) -> LocalModel:
+        """Value (1), gradient and Hessian at z (m + 1,), exact with every solver."""
+        return self._at(z, *self.criterion.entries(self.whitened(z)), True)
 
-    def _chain(self, factors: Sequence[Matrix], scale: float, G: Vector) -> tuple[Matrix, Matrix]:
-        """Derivative of the stacked Gamma in z, and the second derivatives contracted with G.
+    def _at(self, z: Vector, terms: PLSTerms, entries: Entries, exact: bool) -> LocalModel:
+        criterion, nu, sigma = self.criterion, self.criterion.degrees_of_freedom, np.exp(z[-1])
+        c = terms.pwrss * (criterion.problem.scale / sigma) ** 2
+        J, bend = self._chain(z, entries.score(c))
+        gradient, hessian = with_log_sigma(entries, J, bend, c, nu)
+        value = criterion.from_terms(terms, sigma)
+        return LocalModel(value, gradient, 0.5 * (hessian + hessian.T), exact)
 
-        ``F = R L exp(-s)``, ``Gamma = F F'``: ``dF/dL_rc = R_r exp(-s) e_c'``,
-        ``dGamma/ds = -2 Gamma``, ``d2Gamma/ds2 = 4 Gamma`` and ``d2Gamma/ds dL = -2 dGamma/dL``.
+    def _chain(self, z: Vector, score: Vector) -> tuple[Matrix, Matrix]:
+        """Derivative of Gamma's entries in z, (m, m + 1), and the second ones along a score.
+
+        ``Gamma = R L L' R' exp(-2 s)``: ``dGamma/ds = -2 Gamma``, ``d2Gamma/ds2 = 4 Gamma`` and
+        ``d2Gamma/ds dL = -2 dGamma/dL``.
         """
-        d = self.n_coordinates
-        J, bend = np.zeros((d, len(G))), np.zeros((d, d))
-        start = 0
-        for term, part, R, F in zip(
-            self.criterion.matrices.terms,
-            self.criterion.matrices.theta_slices,
-            self._roots,
-            factors,
-            strict=True,
-        ):
-            k = term.size
-            rows, columns = term.covariance.positions
-            here = slice(start, start + k * k)
-            lifted = (scale * R).T
-            block = lifted[rows][:, :, None] * F.T[columns][:, None, :]
-            block = block + block.transpose(0, 2, 1)
-            J[part, here] = block.reshape(len(rows), k * k)
-            J[-1, here] = -2.0 * (F @ F.T).ravel()
-            slopes = G[here].reshape(k, k)
-            inner = 2.0 * lifted @ slopes @ lifted.T
-            same = columns[:, None] == columns
-            bend[part, part] = np.where(same, inner[rows[:, None], rows], 0.0)
-            start += k * k
-        first = J @ G
-        bend[-1, :-1] = bend[:-1, -1] = -2.0 * first[:-1]
-        bend[-1, -1] = -2.0 * first[-1]
+        theta_map, L = self.criterion.matrices.theta_map, z[:-1]
+        lift = np.exp(-2.0 * z[-1]) * self._lift
+        J = lift @ np.column_stack([theta_map.jacobian(L), -2.0 * theta_map.entries(L)])
+        bend = np.zeros((len(z), len(z)))
+        bend[:-1, :-1] = theta_map.bend(lift.T @ score)
+        bend[-1] = bend[:, -1] = -2.0 * (J.T @ score)
         return J, bend
+
+    @cached_property
+    def _lift(self) -> Matrix:
+        """Derivative of the entries of ``R C R'`` in those of C, (m, m)."""
+        blocks = []
+        for term, R in zip(self.criterion.matrices.terms, self._roots, strict=True):
+            rows, columns = term.covariance.positions
+            moved = R @ term.covariance.symmetric_units @ R.T
+            blocks.append(moved[:, rows, columns].T)
+        return np.asarray(block_diag(*blocks))
 
 
 def maximum_likelihood(fit: Fit) -> tuple[ProfiledCriterion, Vector, float]:
@@ -437,7 +392,7 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
         half = np.full(len(centre), np.nan)
     else:
         J = _log_and_z_jacobian(parameters, fit.matrices, factors)
-        covariance = 2.0 * J @ np.linalg.solve(likelihood.exact_hessian(z), J.T)
+        covariance = 2.0 * J @ np.linalg.solve(likelihood.exactly(z).hessian, J.T)
         half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(covariance))
     limits = centre[:, None] + half[:, None] * np.array([-1.0, 1.0])
     return np.asarray(np.where(is_cor[:, None], np.tanh(limits), np.exp(limits)))
