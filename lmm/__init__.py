@@ -21,6 +21,14 @@ from lmm.errors import (
     ScaleWarning,
     SingularFitWarning,
 )
+from lmm.family import (
+    Binomial,
+    Gamma,
+    Gaussian,
+    InverseGaussian,
+    NegativeBinomial,
+    Poisson,
+)
 from lmm.formula import parse_formula
 from lmm.model import LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
@@ -75,16 +83,22 @@ else:
 __all__ = [
     "COBYQA",
     "LBFGSB",
+    "Binomial",
     "ConvergenceWarning",
     "DataError",
     "FisherScoring",
     "FormulaError",
+    "Gamma",
+    "Gaussian",
+    "InverseGaussian",
     "LinearMixedModel",
     "LmerControl",
     "LmmWarning",
     "MissingCellsWarning",
+    "NegativeBinomial",
     "NelderMead",
     "NumericalError",
+    "Poisson",
     "ProfiledCriterion",
     "RankDeficiencyWarning",
     "RefitWarning",

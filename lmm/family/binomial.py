@@ -1,0 +1,183 @@
+"""The binomial family: proportions with their numbers of trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import betainc, expit, gammaln, log_expit, xlogy
+
+from lmm._types import Vector
+from lmm.errors import DataError
+from lmm.family.base import Conditional, Family, Rows
+from lmm.family.jets import negated, product, scaled
+from lmm.family.links import PROBABILITY_LINKS, ProbabilityLink
+
+__all__ = ["Binomial"]
+
+
+@dataclass(frozen=True)
+class Binomial(Family):
+    """Binomial distribution of successes in trials; the response is their proportion.
+
+    Parameters
+    ----------
+    link : {"logit", "probit", "cloglog", "cauchit", "log"}
+        Link of the probability.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> lmm.Binomial("probit")
+    Binomial(link='probit')
+    >>> float(lmm.Binomial().inverse(0.0))
+    0.5
+    """
+
+    link: str = "logit"
+
+    name: ClassVar[str] = "binomial"
+    links: ClassVar = PROBABILITY_LINKS
+    canonical_link: ClassVar[str] = "logit"
+
+    def check(self, y: Vector, weights: Vector) -> None:
+        """See `Family`."""
+        if ((y < 0.0) | (y > 1.0)).any():
+            raise DataError(
+                "y values must be 0 <= y <= 1: the response of a binomial model is 0/1, a factor "
+                "of two levels, a proportion (with the numbers of trials as weights) or "
+                "cbind(successes, failures)"
+            )
+
+    def start_mean(self, y: Vector, weights: Vector) -> Vector:
+        """See `Family`."""
+        return np.asarray((weights * y + 0.5) / (weights + 1.0))
+
+    def variance(self, mu: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        return np.asarray(mu * (1.0 - mu))
+
+    def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        wins = xlogy(y, y) - xlogy(y, mu)
+        losses = xlogy(1.0 - y, 1.0 - y) - xlogy(1.0 - y, 1.0 - mu)
+        return np.asarray(2.0 * weights * np.maximum(wins + losses, 0.0))
+
+    def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        trials = np.rint(weights).astype(np.int64)
+        return np.asarray(rng.binomial(trials, mu) / np.maximum(trials, 1))
+
+    def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
+        """See `Family`."""
+        trials = np.rint(weights)
+        successes = np.rint(weights * y)
+        return _at_most(successes - 1.0, trials, mu), _at_most(successes, trials, mu)
+
+    def conditional(self, y: Vector, weights: Vector, trials: Vector | None = None) -> BinomialRows:
+        """See `Family`."""
+        return BinomialRows(self, y, weights, weights if trials is None else trials)
+
+
+def _at_most(s: Vector, n: Vector, p: Vector) -> Vector:
+    """P(S <= s) of binomial numbers of successes in n trials."""
+    inside = betainc(np.maximum(n - s, 1.0), np.maximum(s + 1.0, 1.0), 1.0 - p)
+    return np.asarray(np.where(s < 0.0, 0.0, np.where(s >= n, 1.0, inside)))
+
+
+@dataclass(frozen=True, eq=False)
+class BinomialRows(Conditional):
+    """Proportions y with weights: the log-likelihood is ``s log(mu) + f log(1 - mu)``.
+
+    Attributes
+    ----------
+    family : Binomial
+        The family.
+    y, weights, trials : (n,) arrays
+        Proportions, trials times prior weights, and trials.
+    lost : float
+        Log-likelihood that rows before they were merged have beside that of these.
+    """
+
+    family: Binomial
+    y: Vector
+    weights: Vector
+    trials: Vector
+    lost: float = field(default=0.0)
+
+    @cached_property
+    def _link(self) -> ProbabilityLink:
+        return self.family.links[self.family.link]
+
+    @cached_property
+    def successes(self) -> Vector:
+        """Weighted successes, (n,)."""
+        return np.asarray(self.weights * self.y)
+
+    @cached_property
+    def failures(self) -> Vector:
+        """Weighted failures, (n,)."""
+        return np.asarray(self.weights - self.successes)
+
+    @cached_property
+    def is_binary(self) -> bool:
+        """Whether every row is one trial."""
+        return bool((self.weights == 1.0).all() and ((self.y == 0.0) | (self.y == 1.0)).all())
+
+    @cached_property
+    def constants(self) -> Vector:
+        """Logarithms of the binomial coefficients, (n,)."""
+        n = self.trials
+        s = n * self.y
+        choose = gammaln(n + 1.0) - gammaln(s + 1.0) - gammaln(n - s + 1.0)
+        return np.asarray(self.weights / np.where(n > 0.0, n, 1.0) * choose)
+
+    @cached_property
+    def _constant(self) -> float:
+        return self.lost if self.is_binary else float(self.constants.sum()) + self.lost
+
+    def loglik_rows(self, eta: Vector, xi: float) -> Vector:
+        """See `Conditional`."""
+        log_mu, log_nu = self._link.logs(eta)
+        s, f = self.successes, self.failures
+        rows = np.where(s > 0.0, s * log_mu, 0.0) + np.where(f > 0.0, f * log_nu, 0.0)
+        return np.asarray(self.constants + rows)
+
+    def loglik(self, eta: Vector, xi: float) -> float:
+        """See `Conditional`."""
+        if not self.family.is_canonical:
+            return float(self.loglik_rows(eta, xi).sum()) + self.lost
+        if self.is_binary:
+            return float(log_expit((2.0 * self.y - 1.0) * eta).sum()) + self._constant
+        return float(self.successes @ eta + self.weights @ log_expit(-eta)) + self._constant
+
+    def score_rows(self, eta: Vector, xi: float) -> Vector:
+        """See `Conditional`."""
+        if self.family.is_canonical:
+            return np.asarray(self.successes - self.weights * expit(eta))
+        A, C = self._link.hazards(eta, 0)
+        return self.successes * A[0] + self.failures * C[0]
+
+    def shape_slopes(self, eta: Vector, xi: float) -> Vector:
+        """See `Conditional`: there is no shape."""
+        return np.zeros_like(eta)
+
+    def at(self, eta: Vector, xi: float, order: int) -> Rows:
+        """See `Conditional`: ``r = s A + f C``, and ``W = -n A C``."""
+        if self.family.is_canonical:
+            return self._logit(eta, xi, order)
+        A, C = self._link.hazards(eta, order + 1)
+        s, f = self.successes, self.failures
+        r = tuple(s * a + f * c for a, c in zip(A, C, strict=True))
+        expected = scaled(-self.weights, product(A, C))[: order + 1]
+        return Rows(self.loglik(eta, xi), r[0], expected, negated(r[1:]))
+
+    def _logit(self, eta: Vector, xi: float, order: int) -> Rows:
+        p, q = expit(eta), expit(-eta)
+        v = p * q
+        W = v if self.is_binary else self.weights * v
+        odd = q - p
+        jet = (W, W * odd, W * (odd * odd - 2.0 * v))[: order + 1] if order else (W,)
+        return Rows(self.loglik(eta, xi), self.successes - self.weights * p, jet, jet)

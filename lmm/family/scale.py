@@ -1,0 +1,264 @@
+"""Families with a dispersion: gaussian, Gamma and inverse gaussian."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import digamma, gammainc, gammaln, log_ndtr, ndtr, polygamma, xlogy
+
+from lmm._types import Vector
+from lmm.errors import DataError
+from lmm.family.dispersion import DispersionFamily, DispersionRows
+from lmm.family.jets import Jet, constant, product
+from lmm.family.links import LOG_2PI, MEAN_LINKS, Link
+
+__all__ = ["Gamma", "Gaussian", "InverseGaussian"]
+
+
+def _links(*names: str) -> Mapping[str, Link]:
+    return {name: MEAN_LINKS[name] for name in names}
+
+
+class ScaleFamily(DispersionFamily):
+    """A family whose shape is its dispersion."""
+
+    @property
+    def shape_name(self) -> str:
+        """See `Family`."""
+        return "dispersion"
+
+
+@dataclass(frozen=True)
+class Gaussian(ScaleFamily):
+    """Normal distribution: variance phi, the square of the residual standard deviation.
+
+    Parameters
+    ----------
+    link : {"identity", "log", "inverse"}
+        Link of the mean.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> lmm.Gaussian("log").link
+    'log'
+    """
+
+    link: str = "identity"
+
+    name: ClassVar[str] = "gaussian"
+    links: ClassVar[Mapping[str, Link]] = _links("identity", "log", "inverse")
+    canonical_link: ClassVar[str] = "identity"
+
+    @property
+    def is_gaussian_identity(self) -> bool:
+        """See `Family`."""
+        return self.link == "identity"
+
+    def is_mean(self, mu: Vector) -> bool:
+        """See `DispersionFamily`: any finite number."""
+        return bool(np.isfinite(mu).all())
+
+    def check(self, y: Vector, weights: Vector) -> None:
+        """See `Family`."""
+        if self.link == "log" and (y <= 0.0).all():
+            raise DataError(
+                "no response is positive, but the log link gives positive means only: use another "
+                "link"
+            )
+
+    def start_mean(self, y: Vector, weights: Vector) -> Vector:
+        """See `Family`."""
+        if self.link == "identity":
+            return y
+        if self.link == "log":
+            return np.asarray(np.maximum(y, 0.1 * float(np.abs(y).mean()) + 1e-300))
+        center = float(np.average(y, weights=weights))
+        away = np.where(np.abs(y) < 0.1 * abs(center), center, y)
+        return np.where(away == 0.0, 1.0, away)
+
+    def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
+        """See `DispersionFamily`."""
+        return np.asarray(-0.5 * (y - mu) ** 2)
+
+    def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
+        """See `DispersionFamily`."""
+        return np.asarray(-0.5 * (LOG_2PI + np.log(shape) - np.log(weights)))
+
+    def variance(self, mu: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        return np.ones_like(mu)
+
+    def variance_jet(self, mu: Jet, shape: float) -> Jet:
+        """See `DispersionFamily`."""
+        return constant(1.0, mu[0], len(mu) - 1)
+
+    def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
+        """See `DispersionFamily`."""
+        s = 0.5 * rows.weights * (rows.y - mu) ** 2 / rows.phi(xi)
+        return s - 0.5, -s
+
+    def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        return np.asarray(weights * (y - mu) ** 2)
+
+    def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        return np.asarray(mu + np.sqrt(shape / weights) * rng.standard_normal(mu.shape))
+
+    def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
+        """See `Family`."""
+        p = np.asarray(ndtr((y - mu) * np.sqrt(weights / shape)))
+        return p, p
+
+
+@dataclass(frozen=True)
+class Gamma(ScaleFamily):
+    """Gamma distribution: variance phi mu^2, phi the squared coefficient of variation.
+
+    Parameters
+    ----------
+    link : {"inverse", "log", "identity"}
+        Link of the mean.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> lmm.Gamma("log")
+    Gamma(link='log')
+    """
+
+    link: str = "inverse"
+
+    name: ClassVar[str] = "Gamma"
+    links: ClassVar[Mapping[str, Link]] = _links("inverse", "log", "identity")
+    canonical_link: ClassVar[str] = "inverse"
+
+    @property
+    def canonical_k(self) -> float:
+        """See `DispersionFamily`."""
+        return -1.0
+
+    def check(self, y: Vector, weights: Vector) -> None:
+        """See `Family`."""
+        if (y <= 0.0).any():
+            raise DataError("non-positive values not allowed for the 'Gamma' family")
+
+    def start_mean(self, y: Vector, weights: Vector) -> Vector:
+        """See `Family`."""
+        return y
+
+    def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
+        """See `DispersionFamily`."""
+        return np.asarray(-(y / mu + np.log(mu)))
+
+    def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
+        """See `DispersionFamily`."""
+        a = weights / shape
+        return np.asarray(xlogy(a, a) - gammaln(a) + (a - 1.0) * np.log(y))
+
+    def variance(self, mu: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        return np.asarray(mu * mu)
+
+    def variance_jet(self, mu: Jet, shape: float) -> Jet:
+        """See `DispersionFamily`."""
+        return product(mu, mu)
+
+    def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
+        """See `DispersionFamily`."""
+        a = rows.weights / rows.phi(xi)
+        slope = np.log(a) + 1.0 - digamma(a) + np.log(rows.y / mu) - rows.y / mu
+        return -a * slope, a * slope + a * (1.0 - a * polygamma(1, a))
+
+    def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        return np.asarray(2.0 * weights * np.maximum((y - mu) / mu - np.log(y / mu), 0.0))
+
+    def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        a = weights / shape
+        return np.asarray(rng.gamma(a, mu / a))
+
+    def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
+        """See `Family`."""
+        a = weights / shape
+        p = np.asarray(gammainc(a, a * y / mu))
+        return p, p
+
+
+@dataclass(frozen=True)
+class InverseGaussian(ScaleFamily):
+    """Inverse gaussian distribution: variance phi mu^3.
+
+    Parameters
+    ----------
+    link : {"1/mu^2", "inverse", "log", "identity"}
+        Link of the mean.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> float(lmm.InverseGaussian().inverse(0.25))
+    2.0
+    """
+
+    link: str = "1/mu^2"
+
+    name: ClassVar[str] = "inverse.gaussian"
+    links: ClassVar[Mapping[str, Link]] = _links("1/mu^2", "inverse", "log", "identity")
+    canonical_link: ClassVar[str] = "1/mu^2"
+
+    @property
+    def canonical_k(self) -> float:
+        """See `DispersionFamily`."""
+        return -0.5
+
+    def check(self, y: Vector, weights: Vector) -> None:
+        """See `Family`."""
+        if (y <= 0.0).any():
+            raise DataError("positive values only are allowed for the 'inverse.gaussian' family")
+
+    def start_mean(self, y: Vector, weights: Vector) -> Vector:
+        """See `Family`."""
+        return y
+
+    def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
+        """See `DispersionFamily`."""
+        return np.asarray(-0.5 * (y - mu) ** 2 / (mu * mu * y))
+
+    def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
+        """See `DispersionFamily`."""
+        return np.asarray(-0.5 * (LOG_2PI + np.log(shape) - np.log(weights) + 3.0 * np.log(y)))
+
+    def variance(self, mu: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        return np.asarray(mu**3)
+
+    def variance_jet(self, mu: Jet, shape: float) -> Jet:
+        """See `DispersionFamily`."""
+        return product(product(mu, mu), mu)
+
+    def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
+        """See `DispersionFamily`."""
+        s = 0.5 * rows.weights * (rows.y - mu) ** 2 / (rows.phi(xi) * mu * mu * rows.y)
+        return s - 0.5, -s
+
+    def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        return np.asarray(weights * (y - mu) ** 2 / (y * mu * mu))
+
+    def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
+        """See `Family`."""
+        return np.asarray(rng.wald(mu, weights / shape))
+
+    def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
+        """See `Family`."""
+        rate = weights / shape
+        root = np.sqrt(rate / y)
+        upper = np.exp(2.0 * rate / mu + log_ndtr(-root * (y / mu + 1.0)))
+        p = np.asarray(ndtr(root * (y / mu - 1.0)) + upper)
+        return p, p
