@@ -115,9 +115,7 @@ class Fit:
     @cached_property
     def fixed_part(self) -> Vector:
         """X beta + offset, (n,)."""
-        offset = self.matrices.offset
-        eta = self.matrices.X @ self.beta
-        return eta if offset is None else eta + offset
+        return self.matrices.X @ self.beta + self.matrices.offset
 
     @cached_property
     def fitted(self) -> Vector:
@@ -135,9 +133,7 @@ class Fit:
     @cached_property
     def scaled_residuals(self) -> Vector:
         """Weighted residuals in units of sigma, (n,)."""
-        weights = self.matrices.weights
-        residuals = self.residuals if weights is None else self.residuals * np.sqrt(weights)
-        return residuals / self.sigma
+        return self.matrices.response.weighted(self.residuals) / self.sigma
 
     def is_singular(self, tol: float = 1e-4) -> bool:
         """Whether a term's whitened factor has a singular value below `tol`.

@@ -206,9 +206,7 @@ def _effects(fit: Fit, rows: Rows, selection: Selection) -> Effects:
 
 def _spread(fit: Fit, rows: Rows, selection: Selection) -> Vector:
     """Variance of a new observation around its predicted mean."""
-    total = np.full(len(rows.X), fit.sigma**2)
-    if rows.weights is not None:
-        total /= rows.weights
+    total = fit.sigma**2 / rows.weights
     for Z, covariance, mask in zip(rows.Z, fit.covariances, selection, strict=True):
         if Z is not None and not mask.all():
             left_out = np.where(mask, 0.0, Z)

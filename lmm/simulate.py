@@ -78,7 +78,7 @@ def simulate(
         for own, Z, mask in zip(levels, rows.Z, held, strict=True)
         if Z is not None
     )
-    scale = np.full(rows.m, sigma) if rows.weights is None else sigma / np.sqrt(rows.weights)
+    scale = sigma / np.sqrt(rows.weights)
     factors = tuple(sigma * factor for factor in matrices.factors(theta))
     values = draw(np.random.default_rng(seed), nsim, mean, factors, drawn, scale)
     if newdata is not None:
@@ -149,7 +149,7 @@ def simulate_formula(
     rows = fitted_rows(matrices)
     factors = tuple(sigma * factor for factor in matrices.factors(theta))
     drawn = tuple((term.codes, term.Z) for term in matrices.terms)
-    scale = sigma * np.ones(rows.m) if rows.weights is None else sigma / np.sqrt(rows.weights)
+    scale = sigma / np.sqrt(rows.weights)
     mean = rows.fixed_part(beta)
     values = draw(np.random.default_rng(seed), nsim, mean, factors, drawn, scale)
     return _labelled(values, matrices.frame.labels)

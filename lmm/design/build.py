@@ -27,8 +27,9 @@ from lmm.design.fixed import (
     lay_out,
 )
 from lmm.design.frame import Frame, RowArgument, build_frame
-from lmm.design.matrices import ModelMatrices
+from lmm.design.matrices import Design, ModelMatrices
 from lmm.design.random import Bar, build_random, grouping_nodes
+from lmm.design.response import Response
 from lmm.design.table import Table
 from lmm.errors import DataError, FormulaError
 from lmm.formula import Formula, expand_terms, parse_formula
@@ -187,17 +188,8 @@ def build_matrices(
         X = X[:, kept]
         notes += check_rank(len(layout.names), fixed.dropped, control)
     notes += check_scale(X, control)
-    return ModelMatrices(
-        formula=plan.formula,
-        y=y,
-        X=X,
-        terms=terms,
-        weights=observed.weights,
-        offset=observed.offset,
-        fixed=fixed,
-        frame=frame,
-        notes=notes,
-    )
+    design = Design(plan.formula, X, terms, fixed, frame, notes)
+    return ModelMatrices(design, Response.of(y, observed.weights, observed.offset))
 
 
 def _plan_for(formula: Formula, table: Table) -> Plan:

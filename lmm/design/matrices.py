@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, read_only
 from lmm.covariance import Covariance, ThetaMap, theta_map
 from lmm.design.fixed import independent_columns
+from lmm.design.response import Response
 from lmm.errors import LmmWarning
 from lmm.formula import Formula
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from lmm.design.frame import Frame
     from lmm.design.random import ReRecipe
 
-__all__ = ["ModelMatrices", "ReTerm"]
+__all__ = ["Design", "ModelMatrices", "ReTerm"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,10 @@ class ReTerm:
     recipe: ReRecipe | None = None
     keys: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("levels", "codes", "Z"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
     @property
     def n_levels(self) -> int:
         """Number of levels l."""
@@ -96,6 +102,11 @@ class ReTerm:
         keys = None if self.keys is None else self.keys[used]
         return replace(self, levels=self.levels[used], codes=codes, Z=self.Z[rows], keys=keys)
 
+    def with_codes(self, codes: IntVector) -> ReTerm:
+        """The term with other levels (n,), named by number."""
+        present, own = np.unique(codes, return_inverse=True)
+        return replace(self, levels=present.astype(str).astype(object), codes=own, keys=None)
+
     def matrix(self, data: Any) -> Matrix:
         """Raw model columns for new data, (n_new, k); rows with missing values are NaN.
 
@@ -127,21 +138,17 @@ class ReTerm:
 
 
 @dataclass(frozen=True, eq=False)
-class ModelMatrices:
-    """The numbers of one model: response, fixed effects, random-effects terms.
+class Design:
+    """What a model knows of its rows before there is a response.
 
     Attributes
     ----------
     formula : Formula
         The parsed formula.
-    y : (n,) array
-        Response, offset not subtracted.
     X : (n, p) array
         Fixed-effects model matrix, linearly dependent columns dropped.
     terms : tuple of ReTerm
         Random-effects terms in lme4's order.
-    weights, offset : (n,) array or None
-        Prior weights (all positive) and known offset; None when there are none.
     fixed : FixedEffects
         Names of X's columns and dropped columns, term structure, and the recipe for new data.
     frame : Frame
@@ -151,14 +158,102 @@ class ModelMatrices:
     """
 
     formula: Formula
-    y: Vector
     X: Matrix
     terms: tuple[ReTerm, ...]
-    weights: Vector | None
-    offset: Vector | None
     fixed: FixedEffects
     frame: Frame
     notes: tuple[LmmWarning, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "X", read_only(self.X))
+
+    def at_rows(self, rows: IntVector) -> Design:
+        """The design on some of its rows, without levels and columns that none of them has.
+
+        Transforms of the data (``scale``, ``poly``) and contrasts stay those of all rows.
+
+        Parameters
+        ----------
+        rows : (m,) int array
+            Positions among the n rows; a row may occur more than once.
+        """
+        X = self.X[rows]
+        kept = independent_columns(X)
+        return Design(
+            self.formula,
+            X[:, kept],
+            tuple(term.at_rows(rows) for term in self.terms),
+            replace(self.fixed, kept=self.fixed.kept[kept]),
+            self.frame.at_rows(rows),
+        )
+
+    def with_codes(self, codes: Sequence[IntVector]) -> Design:
+        """The design with other levels, one (n,) int array per term; they are named by number."""
+        terms = (term.with_codes(own) for term, own in zip(self.terms, codes, strict=True))
+        return replace(self, terms=tuple(terms))
+
+
+@dataclass(frozen=True, eq=False)
+class ModelMatrices:
+    """The numbers of one model: a design and its response.
+
+    The attributes of both are those of the whole: ``matrices.X``, ``matrices.y``.
+
+    Attributes
+    ----------
+    design : Design
+        Fixed effects and random-effects terms.
+    response : Response
+        Response, prior weights and offset.
+    """
+
+    design: Design
+    response: Response
+
+    @property
+    def formula(self) -> Formula:
+        """The parsed formula."""
+        return self.design.formula
+
+    @property
+    def y(self) -> Vector:
+        """Response (n,), offset not subtracted."""
+        return self.response.y
+
+    @property
+    def weights(self) -> Vector:
+        """Prior weights (n,), all positive."""
+        return self.response.weights
+
+    @property
+    def offset(self) -> Vector:
+        """Known part of the linear predictor, (n,)."""
+        return self.response.offset
+
+    @property
+    def X(self) -> Matrix:
+        """Fixed-effects model matrix (n, p), linearly dependent columns dropped."""
+        return self.design.X
+
+    @property
+    def terms(self) -> tuple[ReTerm, ...]:
+        """Random-effects terms in lme4's order."""
+        return self.design.terms
+
+    @property
+    def fixed(self) -> FixedEffects:
+        """Names of X's columns, term structure, and the recipe for new data."""
+        return self.design.fixed
+
+    @property
+    def frame(self) -> Frame:
+        """The rows and columns of the data that the model uses."""
+        return self.design.frame
+
+    @property
+    def notes(self) -> tuple[LmmWarning, ...]:
+        """What the checks found, for `lmer` to issue."""
+        return self.design.notes
 
     @property
     def n(self) -> int:
@@ -196,28 +291,16 @@ class ModelMatrices:
         return self.theta_map.lower
 
     def at_rows(self, rows: IntVector) -> ModelMatrices:
-        """The model on some of its rows, without levels and columns that it cannot estimate there.
+        """The model on some of its rows (m,); see `Design.at_rows`."""
+        return ModelMatrices(self.design.at_rows(rows), self.response.at_rows(rows))
 
-        Transforms of the data (``scale``, ``poly``) and contrasts stay those of all rows.
+    def with_response(self, y: Vector) -> ModelMatrices:
+        """The model of another response (n,)."""
+        return replace(self, response=replace(self.response, y=y))
 
-        Parameters
-        ----------
-        rows : (m,) int array
-            Positions among the model's n rows.
-        """
-        X = self.X[rows]
-        kept = independent_columns(X)
-        return replace(
-            self,
-            y=self.y[rows],
-            X=X[:, kept],
-            terms=tuple(term.at_rows(rows) for term in self.terms),
-            weights=None if self.weights is None else self.weights[rows],
-            offset=None if self.offset is None else self.offset[rows],
-            fixed=replace(self.fixed, kept=self.fixed.kept[kept]),
-            frame=self.frame.at_rows(rows),
-            notes=(),
-        )
+    def with_columns(self, X: Matrix) -> ModelMatrices:
+        """The model with other fixed-effects columns, (n, p)."""
+        return replace(self, design=replace(self.design, X=X))
 
     def factors(self, theta: Vector) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k, k) per term, for theta."""

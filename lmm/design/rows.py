@@ -29,10 +29,10 @@ class Rows:
     ----------
     X : (m, p) array
         Fixed effects.
-    offset : (m,) array or None
+    offset : (m,) array
         Known part.
-    weights : (m,) array or None
-        Prior weights of new observations; None for ones.
+    weights : (m,) array
+        Prior weights of the observations.
     codes : tuple of (m,) int arrays, or None
         Level of each row per term, -1 where it is unknown; None for terms that are not needed.
     Z : tuple of (m, k_i) arrays, or None
@@ -40,8 +40,8 @@ class Rows:
     """
 
     X: Matrix
-    offset: Vector | None
-    weights: Vector | None
+    offset: Vector
+    weights: Vector
     codes: tuple[IntVector | None, ...]
     Z: tuple[Matrix | None, ...]
 
@@ -52,8 +52,7 @@ class Rows:
 
     def fixed_part(self, beta: Vector) -> Vector:
         """``x'beta + offset``, (m,)."""
-        mean = self.X @ beta
-        return mean if self.offset is None else mean + self.offset
+        return self.X @ beta + self.offset
 
     def random_part(self, effects: Sequence[Matrix], selection: Selection) -> Vector:
         """``z'b`` of the selected columns, (m,), for effects (l_i, k_i) per term."""
@@ -150,6 +149,7 @@ def new_rows(
     selection: Selection,
     allow_new_levels: bool = False,
     offset: Vector | None = None,
+    weights: Vector | None = None,
     *,
     all_columns: bool = False,
 ) -> Rows:
@@ -167,6 +167,8 @@ def new_rows(
         Whether unknown or missing levels of a selected grouping factor count as new ones.
     offset : (m,) array, optional
         Known part, beside the formula's offsets.
+    weights : (m,) array, optional
+        Prior weights; ones by default.
     all_columns : bool
         Whether the columns of unselected terms are wanted too.
 
@@ -176,7 +178,8 @@ def new_rows(
         A column is missing, a factor of the fixed part has an unknown level, or a grouping factor
         has one and `allow_new_levels` is false.
     """
-    known = [part for part in (matrices.fixed.offset(data), offset) if part is not None]
+    X = matrices.fixed.matrix(data)
+    known = matrices.fixed.offset(data)
     codes: list[IntVector | None] = []
     columns: list[Matrix | None] = []
     by_group: dict[str, IntVector] = {}
@@ -185,8 +188,13 @@ def new_rows(
             by_group[term.group] = _codes(term, data, allow_new_levels)
         codes.append(by_group[term.group] if mask.any() else None)
         columns.append(term.matrix(data) if mask.any() or all_columns else None)
-    total = np.sum(known, axis=0) if known else None
-    return Rows(matrices.fixed.matrix(data), total, None, tuple(codes), tuple(columns))
+    return Rows(
+        X,
+        known if offset is None else known + offset,
+        np.ones(len(X)) if weights is None else weights,
+        tuple(codes),
+        tuple(columns),
+    )
 
 
 def _codes(term: ReTerm, data: Any, allow_new_levels: bool) -> IntVector:

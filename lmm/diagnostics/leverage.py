@@ -34,9 +34,9 @@ def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
     """
     if kind not in RESIDUAL_KINDS:
         raise ValueError(f"Unknown kind of residuals {kind!r}.{nearest(kind, RESIDUAL_KINDS)}")
-    values, weights = fit.residuals, fit.matrices.weights
-    if kind in ("deviance", "pearson") and weights is not None:
-        values = values * np.sqrt(weights)
+    values = fit.residuals
+    if kind in ("deviance", "pearson"):
+        values = fit.matrices.response.weighted(values)
     return values / fit.sigma if scaled else values
 
 
@@ -52,8 +52,7 @@ def leverages(joint: JointCovariance) -> Vector:
         g: (group.codes, np.hstack([matrices.terms[i].Z for i, _ in group.members]))
         for g, group in enumerate(fit.criterion.problem.groups)
     }
-    hat = joint.variance(matrices.X, effects) / fit.sigma**2
-    return hat if matrices.weights is None else hat * matrices.weights
+    return joint.variance(matrices.X, effects) / fit.sigma**2 * matrices.weights
 
 
 def standardized_residuals(fit: Fit, hat: Vector) -> Vector:

@@ -156,14 +156,12 @@ class MixedModel:
     @property
     def weights(self) -> Vector:
         """Prior weights (n,), ones when none were given."""
-        weights = self.fit.matrices.weights
-        return np.ones(self.nobs) if weights is None else weights
+        return self.fit.matrices.weights
 
     @property
     def offset(self) -> Vector:
         """Offset (n,), zeros when none was given."""
-        offset = self.fit.matrices.offset
-        return np.zeros(self.nobs) if offset is None else offset
+        return self.fit.matrices.offset
 
     @property
     def nobs(self) -> int:

@@ -202,7 +202,7 @@ def _coefficients(m: Model, group: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     effects = m.ranef()[group]
     fixed = pd.Series(m.fit.beta, index=list(matrices.fixed.names))
     pooled = effects + fixed.reindex(effects.columns, fill_value=0.0)
-    root = np.ones(matrices.n) if matrices.weights is None else np.sqrt(matrices.weights)
+    root = matrices.response.root
     added = _within(Z * root[:, None], m.fit.residuals * root, terms[0].codes, len(effects))
     return pooled, pooled + added
 

@@ -22,6 +22,7 @@ import numpy as np
 from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices, ReTerm
+from lmm.design.response import Response
 from lmm.errors import NumericalError
 from lmm.pls.kernels import sum_products
 
@@ -166,25 +167,23 @@ class Problem:
     @cached_property
     def sum_log_weights(self) -> float:
         """Sum of the log prior weights."""
-        weights = self.matrices.weights
-        return 0.0 if weights is None else float(np.log(weights).sum())
+        return float(np.log(self.matrices.weights).sum())
 
     def with_response(self, y: Vector) -> Problem:
         """The same design with another response (n,), offset not subtracted."""
-        residual, beta0, scale = _standardize_response(self.matrices, y, self.X, self.T)
-        matrices = dataclasses.replace(self.matrices, y=y)
+        matrices = self.matrices.with_response(y)
+        residual, beta0, scale = _standardize_response(matrices.response, self.X, self.T)
         return dataclasses.replace(self, matrices=matrices, y=residual, beta0=beta0, scale=scale)
 
 
 def standardize(matrices: ModelMatrices) -> Problem:
     """Standardize a model's matrices (see the module's text)."""
-    root = None if matrices.weights is None else np.sqrt(matrices.weights)
-    X = matrices.X if root is None else matrices.X * root[:, None]
-    Q, T = _lapack.qr(X)
-    y, beta0, scale = _standardize_response(matrices, matrices.y, Q, T)
+    response = matrices.response
+    Q, T = _lapack.qr(response.weighted(matrices.X))
+    y, beta0, scale = _standardize_response(response, Q, T)
     whitened, whitening = [], []
     for term in matrices.terms:
-        Z = term.Z if root is None else term.Z * root[:, None]
+        Z = response.weighted(term.Z)
         R = _whitening(term, Z)
         whitened.append(_divide(Z, R))
         whitening.append(R)
@@ -192,12 +191,8 @@ def standardize(matrices: ModelMatrices) -> Problem:
     return Problem(matrices, y, Q, groups, tuple(whitening), T, beta0, scale)
 
 
-def _standardize_response(
-    matrices: ModelMatrices, y: Vector, Q: Matrix, T: Matrix
-) -> tuple[Vector, Vector, float]:
-    target = y if matrices.offset is None else y - matrices.offset
-    if matrices.weights is not None:
-        target = target * np.sqrt(matrices.weights)
+def _standardize_response(response: Response, Q: Matrix, T: Matrix) -> tuple[Vector, Vector, float]:
+    target = response.standardized(response.y)
     # Project twice: after the first pass rounding leaves a part of X in the residual.
     coefficients = Q.T @ target
     residual = target - Q @ coefficients
@@ -211,7 +206,7 @@ def _standardize_response(
             "The fixed effects fit the response exactly: no variation is left for random effects "
             "or residuals. Check the response, or drop fixed effects."
         )
-    scale /= math.sqrt(max(len(y) - len(T), 1))
+    scale /= math.sqrt(max(len(target) - len(T), 1))
     return residual / scale, beta0, scale
 
 

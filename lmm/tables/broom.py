@@ -150,7 +150,7 @@ def glance(fit: Fit) -> pd.DataFrame:
 def augment(model: Model, hat: Vector, cooks_distance: Vector) -> pd.DataFrame:
     """The data used and what the fit says of each row; see `LinearMixedModel.augment`."""
     fit, matrices, frame = model.fit, model.fit.matrices, model.fit.matrices.frame
-    weights = np.ones(matrices.n) if matrices.weights is None else matrices.weights
+    weights = matrices.weights
     values = {
         ".fitted": fit.fitted,
         ".resid": fit.residuals,
@@ -158,7 +158,7 @@ def augment(model: Model, hat: Vector, cooks_distance: Vector) -> pd.DataFrame:
         ".cooksd": cooks_distance,
         ".fixed": fit.fixed_part,
         ".mu": fit.fitted,
-        ".offset": np.zeros(matrices.n) if matrices.offset is None else matrices.offset,
+        ".offset": matrices.offset,
         ".sqrtXwt": np.sqrt(weights),
         ".sqrtrwt": np.sqrt(weights),
         ".weights": weights,

@@ -245,7 +245,7 @@ def ls_means(
         rows.append(means)
         names += levels
     L = np.vstack(rows)
-    known = 0.0 if pairwise or matrices.offset is None else float(matrices.offset.mean())
+    known = 0.0 if pairwise else float(matrices.offset.mean())
     frame = _t_frame(Estimator.of(method).t_tests(L, np.full(len(L), known)), level)
     footing = (
         "",

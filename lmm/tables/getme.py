@@ -192,9 +192,7 @@ def _A(fit: Fit) -> sparse.csc_array:
     """Lambdat Zt W^(1/2), (q, n)."""
     matrices = fit.matrices
     A = matrices.Lambdat(fit.theta) @ matrices.Zt
-    if matrices.weights is not None:
-        A = A @ sparse.diags_array(np.sqrt(matrices.weights))
-    return sparse.csc_array(A)
+    return sparse.csc_array(A @ sparse.diags_array(matrices.response.root))
 
 
 def _L(fit: Fit) -> sparse.csc_array:
@@ -213,9 +211,7 @@ def _RZX(fit: Fit) -> Matrix:
     """L^-1 A W^(1/2) X, (q, p)."""
     from scipy.sparse.linalg import spsolve_triangular
 
-    X = fit.matrices.X
-    if fit.matrices.weights is not None:
-        X = X * np.sqrt(fit.matrices.weights)[:, None]
+    X = fit.matrices.response.weighted(fit.matrices.X)
     return np.asarray(spsolve_triangular(_L(fit).tocsr(), _A(fit) @ X, lower=True))
 
 
@@ -308,9 +304,7 @@ PARTS: dict[str, Callable[[Fit], Any]] = {
     "m": lambda fit: len(fit.theta),
     "cnms": lambda fit: _by_factor(fit, [term.columns for term in fit.matrices.terms]),
     "devcomp": _devcomp,
-    "offset": lambda fit: (
-        np.zeros(fit.matrices.n) if fit.matrices.offset is None else fit.matrices.offset
-    ),
+    "offset": lambda fit: fit.matrices.offset,
     "lower": lambda fit: pd.Series(fit.criterion.lower, index=list(fit.matrices.theta_names)),
     "devfun": lambda fit: fit.criterion,
     "devarg": _theta,

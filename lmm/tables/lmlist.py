@@ -251,11 +251,8 @@ def lmlist(
         control=unchecked,
     )
     (term,) = matrices.terms
-    y = matrices.y if matrices.offset is None else matrices.y - matrices.offset
-    X = matrices.X
-    if matrices.weights is not None:
-        root = np.sqrt(matrices.weights)
-        X, y = X * root[:, None], y * root
+    response = matrices.response
+    X, y = response.weighted(matrices.X), response.standardized(matrices.y)
     order = np.argsort(term.codes, kind="stable")
     rows = np.split(order, np.cumsum(np.bincount(term.codes))[:-1])
     fits = [_least_squares(X[part], y[part]) for part in rows]

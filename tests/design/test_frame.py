@@ -133,8 +133,8 @@ def test_weights_and_offset_by_name_and_value(table):
     for matrices in (named, given_):
         np.testing.assert_array_equal(matrices.weights, table["w"])
         np.testing.assert_array_equal(matrices.offset, table["off"])
-    assert build_matrices(FORMULA, table).weights is None
-    assert build_matrices(FORMULA, table).offset is None
+    np.testing.assert_array_equal(build_matrices(FORMULA, table).weights, np.ones(N))
+    np.testing.assert_array_equal(build_matrices(FORMULA, table).offset, np.zeros(N))
 
 
 def test_offsets_add_up(table):

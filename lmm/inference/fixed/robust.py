@@ -156,9 +156,7 @@ def _weights(X: Matrix, Phi: Matrix, M: Matrix, kind: str, m: int) -> Matrix:
 
 def _marginal(fit: Fit, rows: IntVector) -> Matrix:
     """Covariance of the responses of some rows, (n_i, n_i)."""
-    weights = fit.matrices.weights
-    residual = np.ones(len(rows)) if weights is None else 1.0 / weights[rows]
-    Phi = np.diag(fit.sigma**2 * residual)
+    Phi = np.diag(fit.sigma**2 / fit.matrices.weights[rows])
     for term, covariance in zip(fit.matrices.terms, fit.covariances, strict=True):
         Z, codes = term.Z[rows], term.codes[rows]
         Phi += np.where(codes[:, None] == codes, Z @ covariance @ Z.T, 0.0)

@@ -283,7 +283,7 @@ def reference_grid(
         if name not in axes:
             raise DataError(f"the fixed part has no predictor {name!r}.{nearest(name, axes)}")
         axes[name] = axes[name].at(np.atleast_1d(np.asarray(levels, dtype=object)).tolist())
-    offset = 0.0 if matrices.offset is None else float(matrices.offset.mean())
+    offset = float(matrices.offset.mean())
     return ReferenceGrid(fixed, tuple(axes.values()), offset)
 
 

@@ -8,7 +8,6 @@ whose response is ``y - x_j t``.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -290,7 +289,7 @@ class FixedEffectTarget:
         """Criterion of the model without the column."""
         matrices = self.likelihood.criterion.matrices
         X = np.delete(matrices.X, self.index, axis=1)
-        return ProfiledCriterion(dataclasses.replace(matrices, X=X), reml=False)
+        return ProfiledCriterion(matrices.with_columns(X), reml=False)
 
     def _conditional(self, w: Vector) -> tuple[Vector, Vector]:
         """GLS estimate beta^ (p,) and column j of its unscaled covariance (p,), at given w."""

@@ -426,9 +426,7 @@ class _Statistic:
 
     def _raw(self, y: Matrix) -> Matrix:
         """Responses in original units from standardized rows."""
-        weights, offset = self.fit.matrices.weights, self.fit.matrices.offset
-        raw = y if weights is None else y / np.sqrt(weights)[:, None]
-        return raw if offset is None else raw + offset[:, None]
+        return self.fit.matrices.response.raw(y)
 
 
 def _named(result: Any, expected: tuple[str, ...] | None = None) -> tuple[tuple[str, ...], Vector]:

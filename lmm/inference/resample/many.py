@@ -13,8 +13,9 @@ import pandas as pd
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
+from lmm.design.fixed import independent_columns
 from lmm.design.frame import Frame
-from lmm.design.matrices import ModelMatrices, ReTerm
+from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.fit import Fit
@@ -122,10 +123,7 @@ class OneByOne:
     def _criterion(self, y: Vector) -> ProfiledCriterion:
         """The criterion of one standardized response (n,)."""
         matrices = self.criterion.matrices
-        raw = y if matrices.weights is None else y / np.sqrt(matrices.weights)
-        return self.criterion.with_response(
-            raw if matrices.offset is None else raw + matrices.offset
-        )
+        return self.criterion.with_response(matrices.response.raw(y))
 
     def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
         """Fit standardized responses, which must show all rows; see `Engine`."""
@@ -356,9 +354,8 @@ def _patterns(
     complete = np.flatnonzero(observed.all(axis=1))
     for columns in [complete, *groups] if len(complete) else groups:
         kept = observed[columns[0]]
-        lost = len(matrices.X[kept]) <= matrices.p or (
-            matrices.p > 0 and np.linalg.matrix_rank(matrices.X[kept]) < matrices.p
-        )
+        X = matrices.X[kept]
+        lost = len(X) <= matrices.p or len(independent_columns(X)) < matrices.p
         single = any(len(np.unique(term.codes[kept])) < 2 for term in matrices.terms)
         if lost or single:
             fault = "fixed effects that are not determined" if lost else "a single level"
@@ -375,9 +372,7 @@ def _refuse_exact(
     columns: np.ndarray,
 ) -> None:
     """Refuse responses in which the fixed effects leave no variation."""
-    y = values[np.ix_(kept, columns)]
-    if matrices.offset is not None:
-        y = y - matrices.offset[kept, None]
+    y = values[np.ix_(kept, columns)] - matrices.offset[kept, None]
     Q = np.linalg.qr(matrices.X[kept])[0]
     left = np.linalg.norm(y - Q @ (Q.T @ y), axis=0)
     exact = left <= 1e-12 * np.linalg.norm(y, axis=0)
@@ -387,23 +382,10 @@ def _refuse_exact(
 
 def _without(fit: Fit, kept: np.ndarray) -> Fit:
     """The fit's design on some of its rows, at the same estimates."""
-    matrices = fit.matrices
-    part = dataclasses.replace(
-        matrices,
-        y=matrices.y[kept],
-        X=matrices.X[kept],
-        terms=tuple(_term_without(term, kept) for term in matrices.terms),
-        weights=None if matrices.weights is None else matrices.weights[kept],
-        offset=None if matrices.offset is None else matrices.offset[kept],
-    )
+    part = fit.matrices.at_rows(np.flatnonzero(kept))
     criterion = ProfiledCriterion(part, fit.criterion.reml)
     optimum = dataclasses.replace(fit.optimum, x=criterion.to_x(fit.theta))
     return dataclasses.replace(fit, criterion=criterion, optimum=optimum)
-
-
-def _term_without(term: ReTerm, kept: np.ndarray) -> ReTerm:
-    present, codes = np.unique(term.codes[kept], return_inverse=True)
-    return dataclasses.replace(term, levels=term.levels[present], codes=codes, Z=term.Z[kept])
 
 
 def _fitted(engine: Engine, matrices: ModelMatrices, values: Matrix, df: bool) -> Replicates:
@@ -411,11 +393,7 @@ def _fitted(engine: Engine, matrices: ModelMatrices, values: Matrix, df: bool) -
     parts = []
     with blas_threads(0):
         for start in range(0, values.shape[1], engine.batch):
-            y = values[:, start : start + engine.batch]
-            if matrices.offset is not None:
-                y = y - matrices.offset[:, None]
-            if matrices.weights is not None:
-                y = y * np.sqrt(matrices.weights)[:, None]
+            y = matrices.response.standardized(values[:, start : start + engine.batch])
             parts.append(engine.replicates(y, np.zeros(y.shape[1]), df=df))
     return Replicates.concatenate(parts)
 

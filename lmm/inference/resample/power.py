@@ -274,6 +274,11 @@ def extended(matrices: ModelMatrices, group: str, size: int) -> ModelMatrices:
         Grouping factor.
     size : int
         Its number of levels.
+
+    Raises
+    ------
+    DataError
+        So few levels do not determine the fixed effects.
     """
     own = next(term for term in matrices.terms if term.group == group)
     by_level = np.argsort(own.codes, kind="stable")
@@ -281,28 +286,20 @@ def extended(matrices: ModelMatrices, group: str, size: int) -> ModelMatrices:
     sources = [parts[i % own.n_levels] for i in range(size)]
     rows = np.concatenate(sources)
     level = np.repeat(np.arange(size), [len(part) for part in sources])
-    terms = tuple(_copied(term, own, rows, level, level // own.n_levels) for term in matrices.terms)
-    return dataclasses.replace(
-        matrices,
-        y=matrices.y[rows],
-        X=matrices.X[rows],
-        terms=terms,
-        weights=None if matrices.weights is None else matrices.weights[rows],
-        offset=None if matrices.offset is None else matrices.offset[rows],
-    )
+    design = matrices.design.at_rows(rows)
+    if design.X.shape[1] < matrices.p:
+        raise DataError(f"{size} levels of {group} cannot determine {matrices.p} fixed effects.")
+    codes = [_copied(term, own, rows, level) for term in matrices.terms]
+    return ModelMatrices(design.with_codes(codes), matrices.response.at_rows(rows))
 
 
-def _copied(
-    term: ReTerm, own: ReTerm, rows: IntVector, level: IntVector, copy: IntVector
-) -> ReTerm:
-    """A term on copied rows."""
-    codes = term.codes[rows]
+def _copied(term: ReTerm, own: ReTerm, rows: IntVector, level: IntVector) -> IntVector:
+    """Levels of a term on copied rows, which have the levels (m,) of their own group."""
     if term.group == own.group:
-        codes = level
-    elif len(np.unique(np.stack([term.codes, own.codes]), axis=1).T) == term.n_levels:  # nested
-        codes = codes + copy * term.n_levels
-    present, codes = np.unique(codes, return_inverse=True)
-    return dataclasses.replace(term, levels=present.astype(str), codes=codes, Z=term.Z[rows])
+        return level
+    codes = term.codes[rows]
+    is_nested = len(np.unique(np.stack([term.codes, own.codes]), axis=1).T) == term.n_levels
+    return codes + level // own.n_levels * term.n_levels if is_nested else codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,7 +321,7 @@ class _Trial:
 
         rng = np.random.default_rng(stream)
         # The response only has to be one that the fixed effects do not fit exactly.
-        matrices = dataclasses.replace(self.matrices, y=rng.standard_normal(self.matrices.n))
+        matrices = self.matrices.with_response(rng.standard_normal(self.matrices.n))
         self._check(matrices)
         with blas_threads(0):
             if len(self.columns) == 1:
@@ -360,7 +357,7 @@ class _Trial:
         x = criterion.to_x(self.theta)
         large = engine_for(criterion, x)
         X = np.delete(matrices.X, self.columns, axis=1)
-        small = engine_for(ProfiledCriterion(dataclasses.replace(matrices, X=X), False), x)
+        small = engine_for(ProfiledCriterion(matrices.with_columns(X), False), x)
         simulator = Simulator.parametric(criterion, rows_of(criterion.problem), x, beta, self.sigma)
         ratios, parts = [], []
         for size in _batches(nsim, large.batch):

@@ -1,0 +1,79 @@
+"""What is observed of the rows of a design: response, prior weights, known offset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from lmm._types import IntVector, Vector, read_only
+
+__all__ = ["Response"]
+
+Rows = TypeVar("Rows", bound=np.ndarray)
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """Observations of the rows of a design; nothing of it is missing.
+
+    Attributes
+    ----------
+    y : (n,) array
+        Response, offset not subtracted.
+    weights : (n,) array
+        Prior weights, all positive: the residual variance is sigma^2 / weight.
+    offset : (n,) array
+        Known part of the linear predictor.
+    """
+
+    y: Vector
+    weights: Vector
+    offset: Vector
+
+    def __post_init__(self) -> None:
+        for name in ("y", "weights", "offset"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+    @classmethod
+    def of(cls, y: Vector, weights: Vector | None = None, offset: Vector | None = None) -> Response:
+        """Response (n,) with weights of one and offsets of zero where none are given."""
+        return cls(
+            y,
+            np.ones(len(y)) if weights is None else weights,
+            np.zeros(len(y)) if offset is None else offset,
+        )
+
+    @cached_property
+    def is_weighted(self) -> bool:
+        """Whether a weight is not one."""
+        return bool((self.weights != 1.0).any())
+
+    @cached_property
+    def root(self) -> Vector:
+        """Square roots of the weights, (n,)."""
+        return read_only(np.sqrt(self.weights))
+
+    def weighted(self, rows: Rows) -> Rows:
+        """Rows (n,) or (n, k) times the roots of their weights: residual variances become equal."""
+        if not self.is_weighted:
+            return rows
+        return rows * (self.root if rows.ndim == 1 else self.root[:, None])  # type: ignore[return-value]
+
+    def standardized(self, y: Rows) -> Rows:
+        """Responses (n,) or (n, r) less the offset, weighted."""
+        return self.weighted(y - self._like(self.offset, y))  # type: ignore[return-value]
+
+    def raw(self, y: Rows) -> Rows:
+        """Responses (n,) or (n, r) of which `standardized` makes y."""
+        return y / self._like(self.root, y) + self._like(self.offset, y)  # type: ignore[return-value]
+
+    @staticmethod
+    def _like(values: Vector, rows: np.ndarray) -> Vector:
+        return values if rows.ndim == 1 else values[:, None]
+
+    def at_rows(self, rows: IntVector) -> Response:
+        """The observations of some rows."""
+        return Response(self.y[rows], self.weights[rows], self.offset[rows])
