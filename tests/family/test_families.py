@@ -22,8 +22,8 @@ from lmm.family import (
 )
 
 REFERENCE = Path(__file__).parents[1] / "reference"
-TABLES = json.loads((REFERENCE / "families.json").read_text())
-TAILS = json.loads((REFERENCE / "family_tails.json").read_text())
+TABLES = json.loads((REFERENCE / "family" / "families.json").read_text())
+TAILS = json.loads((REFERENCE / "family" / "family_tails.json").read_text())
 ALL = [
     *(Binomial(link) for link in Binomial.links),
     *(Poisson(link) for link in Poisson.links),
