@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from lmm._versions import __version__, show_versions
-from lmm.criterion import ProfiledCriterion
+from lmm.criterion import Evaluation, PlainCriterion, ProfiledCriterion
 from lmm.datasets import dataset_names, load_dataset
 from lmm.design import LmerControl, build_matrices
 from lmm.errors import (
@@ -86,6 +86,7 @@ __all__ = [
     "Binomial",
     "ConvergenceWarning",
     "DataError",
+    "Evaluation",
     "FisherScoring",
     "FormulaError",
     "Gamma",
@@ -98,6 +99,7 @@ __all__ = [
     "NegativeBinomial",
     "NelderMead",
     "NumericalError",
+    "PlainCriterion",
     "Poisson",
     "ProfiledCriterion",
     "RankDeficiencyWarning",

@@ -17,6 +17,7 @@ __all__ = [
     "divide_upper",
     "eigh",
     "invert_lower",
+    "lower_triangular",
     "qr",
     "qr_factor",
     "singular_values",
@@ -152,3 +153,16 @@ def invert_lower(L: Matrix) -> Matrix:
     inverse, info = lapack.dtrtri(L.T)
     _checked(info, "Singular matrix")
     return np.asarray(inverse.T)
+
+
+def lower_triangular(factor: Matrix) -> Matrix:
+    """Lower-triangular L (k, k) with L L' = factor factor' and a non-negative diagonal.
+
+    By a QR decomposition of factor', so that no digits are lost by forming the product.
+    """
+    k, c = factor.shape
+    if k == c == 1:
+        return np.abs(factor)
+    L = qr_factor(factor.T).T
+    signs = np.where(L.diagonal() < 0.0, -1.0, 1.0)
+    return np.asarray(L * signs + 0.0)  # no zeros with a sign

@@ -171,25 +171,27 @@ class ThetaMap:
     @cached_property
     def start(self) -> Vector:
         """Theta of the identity, (m,)."""
-        return _shared(np.concatenate([covariance.start for covariance in self.covariances]))
+        return _shared(np.concatenate([np.empty(0), *(c.start for c in self.covariances)]))
 
     @cached_property
     def lower(self) -> Vector:
         """Lower bounds of theta, (m,)."""
-        return _shared(np.concatenate([covariance.lower for covariance in self.covariances]))
+        return _shared(np.concatenate([np.empty(0), *(c.lower for c in self.covariances)]))
 
     @cached_property
     def on_diagonal(self) -> NDArray[np.bool_]:
         """Which components of theta stand on the diagonal of a factor, (m,)."""
-        return _shared(np.concatenate([covariance.on_diagonal for covariance in self.covariances]))
+        none = np.empty(0, dtype=np.bool_)
+        return _shared(np.concatenate([none, *(c.on_diagonal for c in self.covariances)]))
 
     @cached_property
     def positions(self) -> tuple[IntVector, IntVector]:
         """Rows and columns of theta's entries in one block-diagonal lambda of all terms, (m,)."""
-        sizes = np.array([covariance.size for covariance in self.covariances])
-        counts = [covariance.n_theta for covariance in self.covariances]
+        sizes = np.array([covariance.size for covariance in self.covariances], dtype=np.int64)
+        counts = np.array([covariance.n_theta for covariance in self.covariances], dtype=np.int64)
         starts = np.repeat(np.cumsum(sizes) - sizes, counts)
-        positions = [covariance.positions for covariance in self.covariances]
+        none = np.empty(0, dtype=np.int64)
+        positions = [(none, none), *(covariance.positions for covariance in self.covariances)]
         rows, columns = map(np.concatenate, zip(*positions, strict=True))
         return _shared(starts + rows), _shared(starts + columns)
 

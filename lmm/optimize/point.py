@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lmm._lapack import eigh
 from lmm._types import Matrix, Vector
-from lmm.criterion import Evaluation, ProfiledCriterion
-from lmm.optimize.local_model import LocalModel
+from lmm.criterion import Criterion, Evaluation, Move
+from lmm.optimize.charts import LocalModel
 
 __all__ = ["Point"]
 
@@ -22,26 +22,26 @@ REGULAR = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Whitened coordinates with the criterion and its derivatives there.
+    """Coordinates with the criterion and its derivatives there.
 
     Attributes
     ----------
-    criterion : ProfiledCriterion
+    criterion : Criterion
         The criterion.
-    x : (m,) array
-        Whitened coordinates.
+    x : (d,) array
+        Coordinates.
     here : Evaluation
         Value and derivatives.
     """
 
-    criterion: ProfiledCriterion
+    criterion: Criterion
     x: Vector
     here: Evaluation
 
     @classmethod
-    def at(cls, criterion: ProfiledCriterion, x: Vector) -> Point:
-        """Evaluate the criterion at whitened coordinates x (m,)."""
-        return cls(criterion, x, criterion.evaluate(x))
+    def at(cls, criterion: Criterion, x: Vector, move: Move | None = None) -> Point:
+        """Evaluate the criterion at x (d,), where a search came to by `move`."""
+        return cls(criterion, x, criterion.evaluate(x, move))
 
     @property
     def value(self) -> float:
@@ -55,8 +55,14 @@ class Point:
 
     @cached_property
     def free(self) -> NDArray[np.bool_]:
-        """Components that are not in a column of lambda* that is zero altogether, (m,)."""
-        return np.asarray(self.criterion.matrices.theta_map.column_lengths(self.x) > 0.0)
+        """Components, (d,), that are on no bound.
+
+        Those of covariances are bound in a column of lambda* that is zero altogether.
+        """
+        theta_map = self.criterion.theta_map
+        m = len(theta_map.lower)
+        plain = (self.x[m:] > self.criterion.lower[m:]) | (self.here.gradient[m:] < 0.0)
+        return np.append(theta_map.column_lengths(self.x[:m]) > 0.0, plain)
 
     @cached_property
     def spectrum(self) -> tuple[Vector, Matrix]:
@@ -67,14 +73,17 @@ class Point:
     def is_regular(self) -> bool:
         """Whether all components are free, and the criterion is clearly convex in them.
 
-        Then Newton's step in x itself will do; elsewhere x has directions that say nothing.
+        Then Newton's step in x itself will do; elsewhere x has directions that say nothing, and
+        plain coordinates have units.
         """
+        if len(self.x) > len(self.criterion.theta_map.lower):
+            return False
         values, _ = self.spectrum
         return bool(self.free.all() and values[0] > REGULAR * max(values[-1], 1.0))
 
     @cached_property
     def newton_target(self) -> Vector:
-        """Where a full Newton step ends, (m,)."""
+        """Where a full Newton step ends, (d,)."""
         if not self.is_regular:
             return self.model.follow(self.model.newton_step())[0]
         values, directions = self.spectrum

@@ -15,8 +15,8 @@ from timeit import repeat
 
 import lmm
 from lmm._threads import blas_threads
+from lmm.criterion.moments import moment_start
 from lmm.fit import Fit
-from lmm.optimize.start import moment_start
 from lmm.pls import choose_solver
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -40,7 +40,7 @@ def stages() -> dict[str, Callable[[], object]]:
         f"optimization (`minimize`), {optimum.n_evaluations} evaluations": lambda: lmm.minimize(
             criterion
         ),
-        "· of which the moment start": lambda: moment_start(criterion),
+        "· of which the moment start": lambda: moment_start(criterion.problem),
         "· of which one value": lambda: criterion.value(optimum.x),
         "· of which one value with gradient and Hessian": lambda: criterion.evaluate(optimum.x),
         "estimates and standard errors (`Fit.at`)": lambda: Fit.at(

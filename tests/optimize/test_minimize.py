@@ -10,7 +10,7 @@ import lmm
 from lmm import ProfiledCriterion
 from lmm.errors import NumericalError
 from lmm.optimize import COBYQA, LBFGSB, OPTIMIZERS, FisherScoring, NelderMead, Status, minimize
-from lmm.optimize.local_model import LocalModel
+from lmm.optimize.charts import LocalModel
 from models import STRUCTURES, matrices
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 from simulated import well_posed

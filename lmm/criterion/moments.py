@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmm._lapack import eigh, solve_positive
+from lmm._lapack import eigh, lower_triangular, solve_positive
 from lmm._types import Matrix, Vector
-from lmm.criterion import ProfiledCriterion, lower_triangular
 from lmm.pls.grouped import gram
 from lmm.pls.kernels import invert, sum_products
 from lmm.pls.problem import Group, Problem
@@ -31,12 +30,11 @@ CLEAR = 0.02
 RESIDUAL = 0.1
 
 
-def moment_start(criterion: ProfiledCriterion) -> Vector:
+def moment_start(problem: Problem) -> Vector:
     """Whitened coordinates (m,) of the moment estimates."""
-    problem = criterion.problem
     estimates = [_moments(problem, group) for group in problem.groups]
     residual = _residual_variance(problem, estimates)
-    x = np.empty(len(criterion.lower))
+    x = np.empty(len(problem.matrices.lower))
     for group, (psi, _) in zip(problem.groups, estimates, strict=True):
         for i, part in group.members:
             covariance = problem.matrices.terms[i].covariance

@@ -1,4 +1,4 @@
-"""Local coordinates of the covariances, and the quadratic model of the criterion in them.
+"""Local coordinates of covariances, and the quadratic model of a criterion in them.
 
 Equations 1 to 5 of docs/theory/optimizer.md ("eqn." below).
 
@@ -13,7 +13,7 @@ reaches covariances of the same rank. So variances along null vectors w with a n
 Steps are straight in the covariances themselves, of which sigma^2 is one. A step d in Gamma changes
 log(sigma^2) by ``-t'd/nu``, with t the derivative of the log determinants, and is stretched to
 ``d / (1 - t'd/nu)``. For balanced data the estimating equations are linear in the covariances, and
-one scoring step solves them.
+one scoring step solves them. Plain coordinates move as they are.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._lapack import eigh, svd
+from lmm._lapack import eigh, lower_triangular, svd
 from lmm._types import Matrix, Vector
 from lmm.covariance import Covariance
-from lmm.criterion import Evaluation, ProfiledCriterion, lower_triangular
+from lmm.criterion import Criterion, Evaluation
 
 __all__ = ["LocalModel"]
 
@@ -37,14 +37,20 @@ __all__ = ["LocalModel"]
 NEGLIGIBLE = 1e-13
 # A step leaves this share of every variance, sigma^2 included, unless it is to end on the boundary.
 KEPT = 0.05
-# Directions in which the information vanishes are cut off at this fraction of the largest.
+# Curvatures relative to the metric are cut off at this size ...
 FLAT = 1e-10
+# ... and directions left out in which the metric, scaled to a unit diagonal, is a rounding error.
+UNDETERMINED = 1e-12
 # Information (of a variance, or of its relative change if that is larger) that is rounding error.
 UNIDENTIFIED = 1e-16
 
 
 class Chart(Protocol):
-    """Local coordinates of one term's covariance."""
+    """Local coordinates of one term's covariance, or of what is no covariance."""
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the coordinates are relative changes, of which 1 is a large one."""
 
     @property
     def jacobian(self) -> Matrix:
@@ -69,6 +75,8 @@ class Chart(Protocol):
 
 class Variances:
     """Independent columns: S is diagonal; variances that are zero have coordinates if they grow."""
+
+    is_relative = True
 
     def __init__(self, x: Vector, G: Matrix):
         slopes = np.diag(G)
@@ -101,6 +109,8 @@ class Variances:
 
 class Full:
     """A full covariance: S has no entries between null directions."""
+
+    is_relative = True
 
     def __init__(self, covariance: Covariance, factor: Matrix, G: Matrix):
         rows, columns = covariance.positions
@@ -169,6 +179,29 @@ def _descending(null: Matrix, G: Matrix) -> Matrix:
     return np.asarray((null @ turn)[:, slopes < 0.0])
 
 
+class Plain:
+    """Coordinates that are no covariances; those on their lower bound are left if that pays."""
+
+    is_relative = False
+
+    def __init__(self, x: Vector, gradient: Vector, lower: Vector):
+        self.x, self.lower = x, lower
+        self.free = (x > lower) | (gradient < 0.0)
+        self.jacobian = np.eye(len(x))[:, self.free]
+        self.bend = np.zeros((self.jacobian.shape[1],) * 2)
+
+    def score(self, step: Vector) -> tuple[Vector, Vector]:
+        """See `Chart`."""
+        return self.follow(step)
+
+    def follow(self, step: Vector) -> tuple[Vector, Vector]:
+        """See `Chart`."""
+        x = self.x.copy()
+        x[self.free] += step
+        x = np.maximum(x, self.lower)
+        return x, (x - self.x)[self.free]
+
+
 def _chart(covariance: Covariance, x: Vector, G: Matrix) -> Chart:
     if covariance.is_diagonal or covariance.size == 1:
         return Variances(x, G)
@@ -182,11 +215,15 @@ class LocalModel:
     Attributes
     ----------
     charts : tuple of Chart
-        Coordinates of each term, c in all.
+        Coordinates of each term and of what is no covariance, c in all.
     parts : tuple of slice
-        Which coordinates belong to each term.
+        Which coordinates belong to each chart.
+    jacobian : (d, c) array
+        Derivative of the entries of Gamma, and of the plain coordinates, by the local ones.
     gradient, hessian, information : (c,), (c, c) and (c, c) arrays
         Derivatives of the criterion, and the expected Hessian.
+    bend : (c,) array
+        What the curvature of Gamma in each coordinate adds to the Hessian's diagonal.
     log_variance : (c,) array
         Derivative of ``-log(sigma^2)``.
     is_identified : (c,) array of bool
@@ -195,20 +232,18 @@ class LocalModel:
 
     charts: tuple[Chart, ...]
     parts: tuple[slice, ...]
+    jacobian: Matrix
     gradient: Vector
     hessian: Matrix
     information: Matrix
+    bend: Vector
     log_variance: Vector
     is_identified: NDArray[np.bool_]
 
     @classmethod
-    def at(cls, criterion: ProfiledCriterion, x: Vector, here: Evaluation) -> LocalModel:
-        """The model around whitened coordinates x (m,)."""
-        entries = criterion.matrices.theta_slices
-        charts = tuple(
-            _chart(term.covariance, x[part], G)
-            for term, part, G in zip(criterion.matrices.terms, entries, here.slopes, strict=True)
-        )
+    def at(cls, criterion: Criterion, x: Vector, here: Evaluation) -> LocalModel:
+        """The model around x (d,)."""
+        charts, entries = _charts(criterion, x, here)
         parts, c = [], 0
         for chart in charts:
             parts.append(slice(c, c + len(chart.bend)))
@@ -218,48 +253,62 @@ class LocalModel:
             J[rows, part] = chart.jacobian
             bend[part, part] = chart.bend
         gradient = here.score @ J
-        log_variance = (here.logdet @ J) / criterion.degrees_of_freedom
+        log_variance = here.log_variance @ J
         stretch = gradient[:, None] * log_variance
         hessian = J.T @ here.curvature @ J + bend + stretch + stretch.T
         information = J.T @ here.information @ J
         # A relative change of a tiny variance says little, a change of the variance itself much.
         floor = UNIDENTIFIED * np.minimum(np.einsum("ij,ij->j", J, J), 1.0)
         known = information.diagonal() > floor
-        return cls(charts, tuple(parts), gradient, hessian, information, log_variance, known)
+        own = bend.diagonal()
+        return cls(
+            charts, tuple(parts), J, gradient, hessian, information, own, log_variance, known
+        )
+
+    @property
+    def relative(self) -> slice:
+        """The coordinates that are relative changes of covariances."""
+        return slice(0, sum(len(chart.bend) for chart in self.charts if chart.is_relative))
 
     @cached_property
     def metric(self) -> Matrix:
-        """Columns W (c, c) that are orthonormal in the information: ``W'I W = 1``.
+        """Columns W (c, r) that measure steps: orthonormal in the information and `bend`.
 
-        Zero in coordinates that are not identified: no step changes them.
+        The information alone says next to nothing about a tiny variance, whose relative change
+        may be limited by the slope of the criterion in it.
         """
-        scale = np.sqrt(np.where(self.is_identified, self.information.diagonal(), np.inf))
-        values, vectors = eigh(self.information / (scale * scale[:, None]))
-        # The largest eigenvalue of a correlation matrix is 1 or more.
-        size = np.sqrt(np.maximum(values, FLAT * values.max(initial=1.0)))
-        return np.asarray(vectors / (size * scale[:, None]))
+        size = self.information.copy()
+        size.flat[:: len(size) + 1] += np.abs(self.bend)
+        return self._orthonormal(size)
+
+    def _orthonormal(self, size: Matrix) -> Matrix:
+        """Columns W (c, r) with ``W'size W = 1``, in all directions that the data determine."""
+        scale = np.sqrt(np.where(self.is_identified, size.diagonal(), np.inf))
+        values, vectors = eigh(size / (scale * scale[:, None]))
+        kept = values > UNDETERMINED
+        return np.asarray(vectors[:, kept] / (np.sqrt(values[kept]) * scale[:, None]))
 
     @cached_property
     def spectrum(self) -> tuple[Vector, Matrix]:
-        """Eigenvalues (c,) of the Hessian relative to the information, 1 if both are the same.
+        """Eigenvalues (r,) of the Hessian relative to the metric, about 1 at an optimum.
 
-        With their directions, columns (c, c).
+        With their directions, columns (c, r).
         """
         values, vectors = eigh(self.metric.T @ self.hessian @ self.metric)
         return values, self.metric @ vectors
 
     def scoring_step(self) -> Vector:
         """Step (c,) to the minimum by the expected information, eqn. 1."""
-        return np.asarray(-self.metric @ (self.metric.T @ self.gradient))
+        W = self._orthonormal(self.information)
+        return np.asarray(-W @ (W.T @ self.gradient))
 
     def newton_step(self, damping: float = 0.0) -> Vector:
         """Step (c,) to the minimum by the Hessian, eqn. 4.
 
-        Its eigenvalues relative to the information enter by absolute value, plus `damping`.
+        Its eigenvalues relative to the metric enter by absolute value, plus `damping`.
         """
         values, directions = self.spectrum
-        size = np.abs(values)
-        size = np.maximum(size, FLAT * size.max(initial=1.0)) + damping
+        size = np.maximum(np.abs(values), FLAT) + damping
         return np.asarray(-directions @ ((directions.T @ self.gradient) / size))
 
     def promise(self, step: Vector, curvature: Matrix) -> float:
@@ -272,7 +321,7 @@ class LocalModel:
         return self.promise(self.newton_step(), self.hessian)
 
     def score(self, step: Vector) -> tuple[Vector, Vector]:
-        """Whitened coordinates (m,) after a scoring step (c,), and the step as taken."""
+        """Coordinates x (d,) after a scoring step (c,), and the step as taken."""
         shrink = self._shrink(step)
         moved = [
             chart.score(step[part] / shrink)
@@ -281,7 +330,7 @@ class LocalModel:
         return _join(moved, shrink)
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
-        """Whitened coordinates (m,) after a Newton step (c,), and the step as taken."""
+        """Coordinates x (d,) after a Newton step (c,), and the step as taken."""
         shrink = self._shrink(step)
         moved = [
             chart.follow(step[part] / shrink)
@@ -297,3 +346,19 @@ class LocalModel:
 def _join(moved: list[tuple[Vector, Vector]], shrink: float) -> tuple[Vector, Vector]:
     xs, taken = zip(*moved, strict=True)
     return np.concatenate(xs), shrink * np.concatenate(taken)
+
+
+def _charts(
+    criterion: Criterion, x: Vector, here: Evaluation
+) -> tuple[tuple[Chart, ...], tuple[slice, ...]]:
+    """Charts at x (d,), and the entries that belong to each."""
+    covariances, entries = criterion.theta_map.covariances, criterion.theta_map.slices
+    charts: list[Chart] = [
+        _chart(covariance, x[part], G)
+        for covariance, part, G in zip(covariances, entries, here.slopes, strict=True)
+    ]
+    m = len(criterion.theta_map.lower)
+    if m == len(x):
+        return tuple(charts), entries
+    charts.append(Plain(x[m:], here.gradient[m:], criterion.lower[m:]))
+    return tuple(charts), (*entries, slice(m, len(x)))

@@ -17,46 +17,19 @@ from functools import cached_property
 import numpy as np
 
 from lmm import likelihood
-from lmm._lapack import qr_factor, solve_upper
+from lmm._lapack import lower_triangular, solve_upper
 from lmm._types import Matrix, Vector
+from lmm.covariance import ThetaMap
+from lmm.criterion.base import Evaluation, Move, checked_start
+from lmm.criterion.moments import moment_start
 from lmm.design.matrices import ModelMatrices
 from lmm.likelihood import Entries
 from lmm.pls import Derivatives, Factors, PLSSolver, PLSTerms, Problem, choose_solver
 
-__all__ = ["Evaluation", "ProfiledCriterion", "lower_triangular", "stacked"]
+__all__ = ["ProfiledCriterion", "lower_triangular", "stacked"]
 
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Criterion with derivatives at one point of the whitened coordinates.
-
-    Attributes
-    ----------
-    value : float
-        The criterion.
-    gradient, hessian : (m,) and (m, m) arrays
-        Derivatives with respect to x, the entries of lambda* that theta fills.
-    score, curvature, information : (m,), (m, m) and (m, m) arrays
-        Gradient, Hessian and expected Hessian with respect to the same entries of the relative
-        covariance ``Gamma* = lambda* lambda*'``.
-    logdet : (m,) array
-        The part of `score` that comes from the log determinants.
-    slopes : tuple of (k_i, k_i) arrays
-        The derivative G in each term's covariance.
-    exact : bool
-        Whether `hessian` is exact, or made with the average information, and `information`
-        approximate (see `lmm.pls.base.Derivatives`).
-    """
-
-    value: float
-    gradient: Vector
-    hessian: Matrix
-    score: Vector
-    curvature: Matrix
-    information: Matrix
-    logdet: Vector
-    slopes: tuple[Matrix, ...]
-    exact: bool
+# The second start, in units of the noise of a level's own mean.
+LARGE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +87,26 @@ class ProfiledCriterion:
         return self.matrices.n - (self.matrices.p if self.reml else 0)
 
     @property
+    def theta_map(self) -> ThetaMap:
+        """Structures of the terms' covariances."""
+        return self.matrices.theta_map
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """lme4's names of theta."""
+        return self.matrices.theta_names
+
+    @property
+    def description(self) -> str:
+        """The solver, and why it was chosen."""
+        return self.pls.description
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return self.pls.dense_size
+
+    @property
     def start(self) -> Vector:
         """lme4's default start, the identity."""
         return self.matrices.theta_map.start
@@ -122,6 +115,11 @@ class ProfiledCriterion:
     def lower(self) -> Vector:
         """Lower bounds of theta (and of x), 0 on the diagonals and -inf elsewhere."""
         return self.matrices.lower
+
+    def starts(self) -> Iterator[Vector]:
+        """The moment estimates (m,) of `lmm.criterion.moments`, then large variances."""
+        yield moment_start(self.problem)
+        yield LARGE * self.start
 
     # Values ------------------------------------------------------------------------------------
 
@@ -183,18 +181,7 @@ class ProfiledCriterion:
         ValueError
             The length is not the number of covariance parameters, or a value is not finite.
         """
-        theta = np.atleast_1d(np.asarray(theta, dtype=float))
-        if theta.shape != self.lower.shape:
-            raise ValueError(
-                f"theta has shape {theta.shape}, but the model has {len(self.lower)} covariance "
-                f"parameters: {', '.join(self.matrices.theta_names)}."
-            )
-        if not np.isfinite(theta).all():
-            name = self.matrices.theta_names[int(np.argmin(np.isfinite(theta)))]
-            raise ValueError(
-                f"theta must be finite, but {name} is {theta[~np.isfinite(theta)][0]}."
-            )
-        return theta
+        return checked_start(self, theta)
 
     # Coordinates -------------------------------------------------------------------------------
 
@@ -235,7 +222,7 @@ class ProfiledCriterion:
         """The criterion at whitened coordinates x (m,)."""
         return self.from_terms(self.pls.terms(self.factors(x)))
 
-    def evaluate(self, x: Vector) -> Evaluation:
+    def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
         derivatives = self.pls.derivatives(self.factors(x), self.reml)
         theta_map, nu = self.matrices.theta_map, self.degrees_of_freedom
@@ -254,7 +241,7 @@ class ProfiledCriterion:
             score,
             curvature,
             likelihood.information(scoring, entries.logdet, nu),
-            entries.logdet,
+            entries.logdet / nu,
             self._slopes(derivatives),
             known is not None,
         )
@@ -336,16 +323,3 @@ def _semidefinite_directions(criterion: ProfiledCriterion) -> Iterator[tuple[int
 def stacked(blocks: tuple[Matrix, ...]) -> Vector:
     """Entries of matrices row by row, one after the other."""
     return blocks[0].ravel() if len(blocks) == 1 else np.concatenate([b.ravel() for b in blocks])
-
-
-def lower_triangular(factor: Matrix) -> Matrix:
-    """Lower-triangular L (k, k) with L L' = factor factor' and a non-negative diagonal.
-
-    By a QR decomposition of factor', so that no digits are lost by forming the product.
-    """
-    k, c = factor.shape
-    if k == c == 1:
-        return np.abs(factor)
-    L = qr_factor(factor.T).T
-    signs = np.where(L.diagonal() < 0.0, -1.0, 1.0)
-    return np.asarray(L * signs + 0.0)  # no zeros with a sign

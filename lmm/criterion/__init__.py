@@ -1,0 +1,14 @@
+"""What is minimized: criteria of covariances, and of plain coordinates beside them."""
+
+from lmm.criterion.base import Criterion, Evaluation, Move, PlainCriterion
+from lmm.criterion.profiled import ProfiledCriterion, lower_triangular, stacked
+
+__all__ = [
+    "Criterion",
+    "Evaluation",
+    "Move",
+    "PlainCriterion",
+    "ProfiledCriterion",
+    "lower_triangular",
+    "stacked",
+]

@@ -1,0 +1,247 @@
+"""What an optimizer minimizes: a function of covariances, and of plain coordinates beside them.
+
+The coordinates x (d,) are first the m entries of the whitened covariance factors that a `ThetaMap`
+knows, then d - m plain ones (fixed effects and shapes, where they are not profiled out). For
+covariances a criterion gives its derivatives by the entries of ``Gamma = lambda lambda'``
+(`Evaluation`); an optimizer moves them in coordinates of its own (`lmm.optimize.charts`), and plain
+coordinates as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from lmm._lapack import eigh
+from lmm._types import Matrix, Vector
+from lmm.covariance import ThetaMap, theta_map
+
+__all__ = ["Criterion", "Evaluation", "Move", "PlainCriterion", "checked_start"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A criterion with its derivatives at one point.
+
+    Attributes
+    ----------
+    value : float
+        The criterion.
+    gradient, hessian : (d,) and (d, d) arrays
+        Derivatives with respect to x: the entries of lambda* that theta fills, then the plain
+        coordinates.
+    score, curvature, information : (d,), (d, d) and (d, d) arrays
+        Gradient, Hessian and expected Hessian with respect to the same entries of the relative
+        covariance ``Gamma* = lambda* lambda*'``, then the plain coordinates.
+    log_variance : (d,) array
+        Derivative of ``-log(sigma^2)`` by the same, where sigma is profiled out; else zero.
+    slopes : tuple of (k_i, k_i) arrays
+        Derivative of the criterion in each term's Gamma*.
+    exact : bool
+        Whether `hessian` is exact, or made with the average information, and `information`
+        approximate (see `lmm.pls.base.Derivatives`).
+    """
+
+    value: float
+    gradient: Vector
+    hessian: Matrix
+    score: Vector
+    curvature: Matrix
+    information: Matrix
+    log_variance: Vector
+    slopes: tuple[Matrix, ...]
+    exact: bool
+
+    @classmethod
+    def plain(
+        cls,
+        value: float,
+        gradient: Vector,
+        hessian: Matrix,
+        information: Matrix | None = None,
+        exact: bool = True,
+    ) -> Evaluation:
+        """An evaluation in plain coordinates alone.
+
+        Parameters
+        ----------
+        value, gradient, hessian : float, (d,) and (d, d) arrays
+            The function and its derivatives.
+        information : (d, d) array, optional
+            What sizes of steps are measured with, positive semidefinite; by default the Hessian
+            with the absolute values of its eigenvalues.
+        exact : bool
+            Whether the Hessian is exact.
+        """
+        if information is None:
+            information = _absolute(hessian)
+        zero = np.zeros(len(gradient))
+        return cls(value, gradient, hessian, gradient, hessian, information, zero, (), exact)
+
+    def share(self, change: Vector) -> float:
+        """Share of a step that the quadratic model can be trusted with, at most 1.
+
+        Parameters
+        ----------
+        change : (d,) array
+            Change of the entries of Gamma* and of the plain coordinates, to first order.
+        """
+        return 1.0
+
+
+def _absolute(hessian: Matrix) -> Matrix:
+    """The matrix (d, d) with absolute eigenvalues, taken where its diagonal is 1."""
+    size = np.sqrt(np.abs(np.diag(hessian)))
+    size[size == 0.0] = 1.0
+    values, vectors = eigh(hessian / (size * size[:, None]))
+    return np.asarray((vectors * np.abs(values)) @ vectors.T * size * size[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class Move:
+    """How a search came to a point: what a criterion with an inner iteration starts that from.
+
+    Attributes
+    ----------
+    origin : Evaluation
+        The point before.
+    change : (d,) array
+        Change of the entries of Gamma* and of the plain coordinates, to first order.
+    promise : float
+        Decrease of the criterion that the quadratic model predicts.
+    """
+
+    origin: Evaluation
+    change: Vector
+    promise: float
+
+
+class Criterion(Protocol):
+    """A function to be minimized, with its derivatives."""
+
+    @property
+    def theta_map(self) -> ThetaMap:
+        """Structures of the covariances that the first m coordinates fill."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the d coordinates."""
+
+    @property
+    def lower(self) -> Vector:
+        """Lower bounds of the coordinates, (d,): 0 on diagonals of factors, else mostly -inf."""
+
+    @property
+    def description(self) -> str:
+        """How it is computed, one line."""
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored; decides the BLAS threads."""
+
+    def starts(self) -> Iterable[Vector]:
+        """Points (d,) to search from: the first, and others for when that one ends in doubt."""
+
+    def value(self, x: Vector) -> float:
+        """The criterion at x (d,)."""
+
+    def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
+        """The criterion with its derivatives at x (d,), where a search came to by `move`."""
+
+    def to_x(self, theta: Vector) -> Vector:
+        """Coordinates x of parameters theta (d,) on the users' scale."""
+
+    def to_theta(self, x: Vector) -> Vector:
+        """Parameters on the users' scale of coordinates x (d,)."""
+
+
+def checked_start(criterion: Criterion, theta: Vector) -> Vector:
+    """Parameters on the users' scale as a float array of the right length.
+
+    Raises
+    ------
+    ValueError
+        The length is not the number of parameters, or a value is not finite.
+    """
+    theta = np.atleast_1d(np.asarray(theta, dtype=float))
+    names = criterion.names
+    if theta.shape != (len(names),):
+        kind = "covariance " if len(names) == len(criterion.theta_map.lower) else ""
+        raise ValueError(
+            f"theta has shape {theta.shape}, but the model has {len(names)} {kind}parameters: "
+            f"{', '.join(names)}."
+        )
+    if not np.isfinite(theta).all():
+        name = names[int(np.argmin(np.isfinite(theta)))]
+        raise ValueError(f"theta must be finite, but {name} is {theta[~np.isfinite(theta)][0]}.")
+    return theta
+
+
+@dataclass(frozen=True, eq=False)
+class PlainCriterion:
+    """A function of plain coordinates as a criterion: a likelihood of one's own.
+
+    Parameters
+    ----------
+    function : callable
+        Gives value, gradient (d,) and Hessian (d, d) at x (d,).
+    start : (d,) array
+        Where to begin.
+    labels : tuple of str, optional
+        Names of the coordinates; ``x1``, ``x2``, ... by default.
+    least : (d,) array, optional
+        Lower bounds of the coordinates; none by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lmm
+    >>> def cosh(x):
+    ...     return np.cosh(x).sum(), np.sinh(x), np.diag(np.cosh(x))
+    >>> optimum = lmm.minimize(lmm.PlainCriterion(cosh, np.array([3.0, -1.0])))
+    >>> float(optimum.value), optimum.converged
+    (2.0, True)
+    """
+
+    function: Callable[[Vector], tuple[float, Vector, Matrix]]
+    start: Vector
+    labels: tuple[str, ...] = ()
+    least: Vector | None = None
+
+    description = "a function of plain coordinates"
+    dense_size = 0
+    theta_map = theta_map(())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the coordinates."""
+        return self.labels or tuple(f"x{i + 1}" for i in range(len(self.start)))
+
+    @property
+    def lower(self) -> Vector:
+        """Lower bounds of the coordinates, (d,)."""
+        return np.full(len(self.start), -np.inf) if self.least is None else self.least
+
+    def starts(self) -> tuple[Vector, ...]:
+        """The start."""
+        return (np.asarray(self.start, dtype=float),)
+
+    def value(self, x: Vector) -> float:
+        """The function at x (d,)."""
+        return float(self.function(x)[0])
+
+    def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
+        """The function with its derivatives at x (d,)."""
+        value, gradient, hessian = self.function(x)
+        return Evaluation.plain(float(value), np.asarray(gradient), np.asarray(hessian))
+
+    def to_x(self, theta: Vector) -> Vector:
+        """The coordinates themselves."""
+        return theta
+
+    def to_theta(self, x: Vector) -> Vector:
+        """The coordinates themselves."""
+        return x

@@ -1,0 +1,162 @@
+"""Damped Newton steps along a criterion: to a stationary point, and off a saddle.
+
+Damping in the manner of Levenberg and Marquardt, in the metric of the local model
+(`lmm.optimize.charts`), reacts to how well the quadratic model predicted. Fits, profiles and
+batches of fits share the rule (`damped`) and the tolerances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lmm._types import Vector
+from lmm.criterion import Criterion, Move
+from lmm.errors import NumericalError
+from lmm.optimize.charts import LocalModel
+from lmm.optimize.point import Point
+
+__all__ = ["HOPELESS", "STALLED", "Report", "Walk", "damped", "escapes", "leave_saddle", "settle"]
+
+Report = Callable[[int, float, Vector], None]
+
+# A step is as good as predicted above the one fraction of the promised decrease, and a failure
+# below the other.
+GOOD, POOR = 0.75, 0.25
+# Damping that is first tried, and that leaves nothing of a step.
+DAMPED, HOPELESS = 0.1, 1e12
+# A step that promised less than this and did not deliver was lost in rounding errors.
+STALLED = 1e-7
+# A stationary point is a saddle if an eigenvalue of the Hessian, relative to the metric, is below
+# this.
+SADDLE = -1e-6
+# Steps off a saddle, in the metric.
+LEAPS = (1.0, 0.25, 0.0625, 0.015625)
+
+
+def damped(damping: float, gain: float) -> float:
+    """Damping after a step that delivered `gain` times the predicted decrease."""
+    if gain > GOOD:
+        return 0.0 if damping < DAMPED * DAMPED else 0.1 * damping
+    return damping if gain >= POOR else max(4.0 * damping, DAMPED)
+
+
+class Walk:
+    """The current point of a descent; every trial is counted and reported."""
+
+    def __init__(self, criterion: Criterion, start: Vector, report: Report, limit: int, n: int = 0):
+        self.criterion = criterion
+        self.report = report
+        self.limit = limit
+        self.point = Point.at(criterion, start)
+        self.tried = self.point.value
+        self.first = self.n = n + 1
+        report(self.n, self.tried, start)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the limit on evaluations is reached."""
+        return self.n >= self.limit
+
+    @property
+    def unit(self) -> float:
+        """What counts as a small difference of the criterion, relative to the tolerances."""
+        return max(1.0, 1e-3 * abs(self.point.value))
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a diagonal entry of lambda is zero."""
+        on_diagonal = self.criterion.theta_map.on_diagonal
+        return bool(np.any(self.point.x[: len(on_diagonal)][on_diagonal] == 0.0))
+
+    def follow(self, step: Vector) -> tuple[Vector, Vector]:
+        """Where a step (c,) leads, (d,), and the step as taken: no longer than can be trusted."""
+        model = self.point.model
+        target, taken = model.follow(step)
+        share = self.point.here.share(model.jacobian @ taken)
+        return (target, taken) if share >= 1.0 else model.follow(share * step)
+
+    def descend(self, target: Vector, taken: Vector, promise: float) -> bool:
+        """Evaluate `target` (d,), reached by a step (c,); move there unless the criterion grows."""
+        self.n += 1
+        move = Move(self.point.here, self.point.model.jacobian @ taken, promise)
+        try:
+            there = Point.at(self.criterion, target, move)
+        except NumericalError:  # a step gone too far: the factorization breaks down
+            self.tried = np.inf
+            return False
+        self.tried = there.value
+        self.report(self.n, there.value, target)
+        if not there.value <= self.point.value:
+            return False
+        self.point = there
+        return True
+
+
+def settle(walk: Walk, tolerance: float) -> bool:
+    """Damped Newton steps until stationary; False when evaluations ran out or no step helps.
+
+    Parameters
+    ----------
+    walk : Walk
+        The descent.
+    tolerance : float
+        Promised decrease of the criterion that is nothing (times `Walk.unit`).
+    """
+    damping = 0.0
+    while not walk.exhausted and damping < HOPELESS:
+        model, unit = walk.point.model, walk.unit
+        step = model.newton_step(damping)
+        promise = model.promise(step, model.hessian)
+        if damping <= 1.0 and promise < tolerance * unit:
+            return True
+        target, taken = walk.follow(step)
+        kept = model.promise(taken, model.hessian)
+        gain = 0.0
+        # A step that the boundary has cut short may no longer point downwards.
+        if kept > 0.1 * promise:
+            before = walk.point.value
+            walk.descend(target, taken, kept)
+            gain = (before - walk.tried) / kept
+            if gain < POOR and kept < STALLED * unit:
+                return True
+        damping = damped(damping, gain)
+    return False
+
+
+def escapes(walk: Walk, tolerance: float) -> list[Vector]:
+    """Steps (c,) from a stationary point along which the criterion curves downwards.
+
+    One unit of the metric long, and no longer than the sizes of the covariances themselves; only
+    those that promise more than the tolerance, so that a flat valley is no saddle.
+    """
+    model = walk.point.model
+    values, directions = model.spectrum
+    steps = []
+    for direction in directions[:, values <= SADDLE].T:
+        step = direction / max(1.0, float(np.abs(direction[model.relative]).max(initial=0.0)))
+        if _descent(model, step) > tolerance * walk.unit:
+            steps.append(step)
+    return steps
+
+
+def _descent(model: LocalModel, step: Vector) -> float:
+    """Decrease that negative curvature promises."""
+    return -0.5 * float(step @ model.hessian @ step)
+
+
+def leave_saddle(walk: Walk, tolerance: float) -> bool:
+    """Take one of the `escapes`, shortened until it descends; False when none does."""
+    model = walk.point.model
+    for direction in escapes(walk, tolerance):
+        for size in LEAPS:
+            for step in (size * direction, -size * direction):
+                if walk.exhausted:
+                    return False
+                before = walk.point.value
+                target, taken = walk.follow(step)
+                walk.descend(target, taken, _descent(model, taken))
+                if walk.point.value < before:
+                    return True
+    return False

@@ -1,0 +1,102 @@
+"""The second-order optimizer: Fisher scoring far away, Newton steps near the optimum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lmm._types import Vector
+from lmm.criterion import Criterion
+from lmm.optimize.newton import STALLED, Report, Walk, escapes, leave_saddle, settle
+from lmm.optimize.optimizers import Path, positive
+from lmm.optimize.point import Point
+
+__all__ = ["FisherScoring"]
+
+# Promised decrease of the criterion below which Newton steps take over from scoring.
+NEAR = 0.5
+# Fraction of the tolerance to which a stationary point is refined that looks like a saddle.
+FINE = 1e-5
+
+
+@dataclass(frozen=True)
+class FisherScoring:
+    """Fisher scoring while far from the optimum, Newton steps when near.
+
+    Far away the expected information is the better model of the criterion, near it the Hessian,
+    of which eigenvalues enter by their absolute value, so that steps descend at saddles too.
+    Damping in the manner of Levenberg and Marquardt, in the metric of the information, reacts to
+    how well the quadratic model predicted. Steps follow paths that suit covariances (see
+    `lmm.optimize.charts`), end on the boundary where a variance vanishes, and leave it where
+    the criterion descends. A saddle is left along its direction of negative curvature. What ends
+    on the boundary is searched for once more from large variances, for there may be another
+    minimum inside; the lower one is kept.
+
+    Parameters
+    ----------
+    max_evaluations : int, default 200
+        Limit on evaluations of the criterion.
+    tolerance : float, default 1e-8
+        Stop when the quadratic model promises less than this decrease of the criterion (times
+        a thousandth of the criterion, where that is more than 1).
+
+    Examples
+    --------
+    >>> import lmm
+    >>> dyestuff = lmm.load_dataset("Dyestuff")
+    >>> optimizer = lmm.FisherScoring(max_evaluations=50)
+    >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", dyestuff, optimizer=optimizer)
+    >>> round(m.reml_criterion(), 4)
+    319.6543
+    """
+
+    max_evaluations: int = 200
+    tolerance: float = 1e-8
+
+    name = "Fisher scoring"
+
+    def __post_init__(self) -> None:
+        positive("max_evaluations", self.max_evaluations)
+        positive("tolerance", self.tolerance)
+
+    def run(self, criterion: Criterion, start: Vector, report: Report) -> Path:
+        """Minimize from `start`; see `Optimizer`."""
+        walk = self._search(Walk(criterion, start, report, self.max_evaluations))
+        n = walk.n
+        if walk.is_singular and not walk.exhausted:
+            _, *others = criterion.starts()
+            for elsewhere in others:
+                other = self._search(Walk(criterion, elsewhere, report, self.max_evaluations, n))
+                n = other.n
+                if other.point.value < walk.point.value - STALLED:
+                    walk = other
+        return Path(walk.point, n, n >= self.max_evaluations)
+
+    def _search(self, walk: Walk) -> Walk:
+        """Walk to a minimum."""
+        while _score(walk) and not self._is_minimum(walk):
+            pass
+        while not self._is_minimum(walk) and settle(walk, self.tolerance):
+            if not escapes(walk, self.tolerance):
+                break
+            # A flat valley looks like a saddle from its slope: down to its floor before judging.
+            settle(walk, FINE * self.tolerance)
+            if not leave_saddle(walk, self.tolerance):
+                break
+        return walk
+
+    def _is_minimum(self, walk: Walk) -> bool:
+        """Whether the Hessian alone shows that there is no more to gain."""
+        point: Point = walk.point
+        return point.is_regular and point.decrement < self.tolerance * walk.unit
+
+
+def _score(walk: Walk) -> bool:
+    """One scoring step; True when it moved and the next one may still gain much."""
+    if walk.exhausted:
+        return False
+    model = walk.point.model
+    target, taken = model.score(model.scoring_step())
+    promise = model.promise(taken, model.information)
+    # The first step is taken wherever it starts: for balanced data it is exact.
+    enough = STALLED if walk.n == walk.first else NEAR
+    return promise > enough and walk.descend(target, taken, promise)
