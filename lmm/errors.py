@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -17,6 +19,7 @@ __all__ = [
     "ScaleWarning",
     "SingularFitWarning",
     "nearest",
+    "warn",
 ]
 
 
@@ -144,6 +147,14 @@ class ScaleWarning(LmmWarning):
     """Predictors are on very different scales."""
 
     section = "Predictors on very different scales"
+
+
+def warn(warning: LmmWarning) -> None:
+    """Warn at the line outside this package that led here."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("lmm."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(warning, stacklevel=level)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm import likelihood
-from lmm._threads import blas_threads
+from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
@@ -56,11 +56,11 @@ class Fit:
     fixed_root: Matrix
 
     @classmethod
+    @one_blas_thread
     def at(cls, formula: Formula, criterion: ProfiledCriterion, optimum: Optimum) -> Fit:
         """Gather the estimates at an optimum."""
         problem = criterion.problem
-        with blas_threads(criterion.pls.dense_size):
-            solution = criterion.pls.solution(criterion.factors(optimum.x))
+        solution = criterion.pls.solution(criterion.factors(optimum.x))
         terms = PLSTerms(
             solution.terms.logdet_L,
             solution.terms.logdet_RX + problem.logdet_T,

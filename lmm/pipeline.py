@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lmm._threads import one_blas_thread
 from lmm._types import Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl, build_matrices, table_of_arrays
@@ -21,6 +22,7 @@ from lmm.request import Call
 __all__ = ["lmer", "lmer_arrays", "load"]
 
 
+@one_blas_thread
 def lmer(
     formula: str | Formula,
     data: Any,
@@ -182,6 +184,7 @@ def lmer_arrays(
     )
 
 
+@one_blas_thread
 def load(path: str | Path) -> LinearMixedModel:
     """Read a model that `LinearMixedModel.save` wrote.
 

@@ -1,10 +1,15 @@
 """BLAS threads: one inside, the former number outside, whatever is nested or concurrent."""
 
+import sys
+import warnings
+from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
+import lmm
+from lmm import _threads
 from lmm._threads import WORTHWHILE, blas_threads, blas_was_loaded
 
 
@@ -72,6 +77,113 @@ def test_a_blas_that_is_loaded_later_is_found(before):
         blas_was_loaded()
         assert threads() == {1}
     assert threads() == before
+    with blas_threads(0):
+        assert threads() == {1}
+    assert threads() == before
+
+
+def test_large_matrices_use_all_threads_inside_a_limit_of_a_whole_call(before):
+    with blas_threads(0):
+        with blas_threads(WORTHWHILE):
+            assert threads() == before
+            with blas_threads(0):
+                assert threads() == before
+        assert threads() == {1}
+    assert threads() == before
+
+
+NUMERICAL = {"design", "criterion", "pls", "optimize", "fit"}
+FORMULA = "Reaction ~ Days + (Days | Subject)"
+
+
+def seen_in(call) -> dict[str, set[int]]:
+    """Numbers of threads whenever a function of a numerical room is entered, by room."""
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    found: dict[str, set[int]] = {}
+
+    def entered(frame, event, _):
+        package, _, rest = str(frame.f_globals.get("__name__")).partition(".")
+        room = rest.split(".")[0]
+        is_import = frame.f_code.co_name in ("<module>", "__getattr__")
+        if event == "call" and package == "lmm" and room in NUMERICAL and not is_import:
+            numbers = {library.get_num_threads() for library in libraries}
+            found.setdefault(room, set()).update(numbers)
+
+    sys.setprofile(entered)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def test_the_limit_is_around_the_whole_of_lmer(before):
+    data = lmm.load_dataset("sleepstudy")
+    found = seen_in(lambda: lmm.lmer(FORMULA, data))
+    assert found == {room: {1} for room in NUMERICAL}
+    assert threads() == before
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda m: m.refit(m.y[::-1]),
+        lambda m: m.refit_ml(),
+        lambda m: m.update(". ~ . - Days"),
+        lambda m: m.bootstrap(3, statistic=lambda r: r.theta, seed=1),
+        lambda m: lmm.refit_many(m, m.simulate(3, seed=1)),
+    ],
+)
+def test_refits_are_limited_too(again, before):
+    m = lmm.lmer(FORMULA, lmm.load_dataset("sleepstudy"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lmm.LmmWarning)
+        found = seen_in(lambda: again(m))
+    assert found["criterion"] == found["pls"] == {1}
+    assert threads() == before
+
+
+def interrupted_at(step: int) -> bool:
+    """Nest two limits and raise KeyboardInterrupt at an instruction of the module, if it exists."""
+    left = step
+    file = Path(_threads.__file__).name
+
+    def in_finalizer(frame) -> bool:
+        while frame is not None:
+            if frame.f_code.co_name == "__del__":
+                return True
+            frame = frame.f_back
+        return False
+
+    def trace(frame, event, _):
+        nonlocal left
+        if Path(frame.f_code.co_filename).name != file or in_finalizer(frame):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    former = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with blas_threads(0), blas_threads(0):
+            pass
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(former)
+    return False
+
+
+def test_an_interrupt_at_any_instruction_leaves_the_numbers_as_they_were(before):
+    step = 1
+    while interrupted_at(step):
+        assert threads() == before, step
+        step += 1
+    assert step > 100
     with blas_threads(0):
         assert threads() == {1}
     assert threads() == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +12,7 @@ import pandas as pd
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design import DEFAULT_CONTROL
-from lmm.errors import LmmWarning
+from lmm.errors import LmmWarning, warn
 from lmm.fit import Fit, verdict
 from lmm.formula import Formula
 from lmm.optimize import Optimum, Report, minimize, silent
@@ -69,7 +68,7 @@ class MixedModel:
         optimizer = call.arguments.get("optimizer", "auto")
         model = cls.at(criterion, minimize(criterion, optimizer, start=start, report=report), call)
         for note in model.warnings:
-            warnings.warn(note, stacklevel=3)
+            warn(note)
         return model
 
     @classmethod

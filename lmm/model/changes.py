@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
+from lmm._threads import one_blas_thread
 from lmm._types import Vector
 from lmm.formula import Formula, update_formula
 from lmm.model.estimates import Estimates
@@ -164,6 +165,7 @@ class Changes(Estimates):
             sigma=sigma,
         )
 
+    @one_blas_thread
     def refit(self, y: Any) -> Self:
         """Fit the same model to another response.
 
@@ -188,6 +190,7 @@ class Changes(Estimates):
         call = replace(self.call, response=y)
         return self.estimate(self.fit.criterion.with_response(y), call)
 
+    @one_blas_thread
     def refit_ml(self) -> Self:
         """The same model fitted by maximum likelihood; itself, if it was.
 
@@ -203,6 +206,7 @@ class Changes(Estimates):
         call = replace(self.call, arguments={**self.call.arguments, "reml": False})
         return self.estimate(replace(self.fit.criterion, reml=False), call)
 
+    @one_blas_thread
     def update(self, formula: str | None = None, **changes: Any) -> LinearMixedModel:
         """Fit again with a changed formula or other arguments.
 

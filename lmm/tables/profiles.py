@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix, Vector
-from lmm.errors import ConvergenceWarning, nearest
+from lmm.errors import ConvergenceWarning, nearest, warn
 from lmm.fit import Fit
 from lmm.inference.profile import (
     CriterionCurve,
@@ -312,7 +311,7 @@ def profile(fit: Fit, which: Which = None, level: float = 0.95, scale: Scale = "
     kinds = [str(parameter.kind) for parameter in variance_parameters(fit.matrices, scale)]
     kinds += ["beta"] * fit.matrices.p
     for note in (note for curve in curves for note in curve.notes):
-        warnings.warn(note, ConvergenceWarning, stacklevel=3)
+        warn(ConvergenceWarning(note))
     return Profile(curves, names, tuple(kinds), level, fit.reml)
 
 

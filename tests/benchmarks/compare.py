@@ -27,6 +27,7 @@ import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -275,16 +276,19 @@ def rows(cases: tuple[Case, ...]) -> Iterator[dict[str, str]]:
         yield row
 
 
+def about() -> str:
+    """Day, machine and versions of a run."""
+    names = ("lmm", "numpy", "scipy", "pandas", "glmm", "mixedlm", "lme-python")
+    found = [name for name in names if importlib.util.find_spec(name.replace("-", "_"))]
+    versions = [*(f"{name} {version(name)}" for name in found), *ABOUT.values()]
+    machine = f"{platform.machine()}, Python {platform.python_version()}"
+    return f"{date.today():%d %B %Y}; {machine}; {', '.join(versions)}."
+
+
 def markdown(table: pd.DataFrame) -> str:
     """The table as MyST Markdown, with the machine and versions above it."""
-    packages = [
-        p
-        for p in ("lmm", "numpy", "scipy", "pandas", "glmm", "mixedlm", "lme-python")
-        if importlib.util.find_spec(p.replace("-", "_"))
-    ]
-    about = ", ".join([*(f"{p} {version(p)}" for p in packages), *ABOUT.values()])
     lines = [
-        f"{platform.machine()}, Python {platform.python_version()}; {about}.",
+        about(),
         "",
         "| " + " | ".join(table.columns) + " |",
         "|" + " --- |" * len(table.columns),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
-from lmm.errors import MissingCellsWarning
+from lmm.errors import MissingCellsWarning, warn
 from lmm.fit import Fit
 from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.contrasts import AnovaType, TermContrasts, term_contrasts
@@ -52,12 +51,10 @@ def term_tests(method: DdfMethod, type_: AnovaType) -> TermTests:
     """
     contrasts = term_contrasts(method.fit.matrices, type_)
     if contrasts.missing_cells:
-        warnings.warn(
-            MissingCellsWarning(
-                f"Missing cells for: {', '.join(contrasts.missing_cells)}.\n"
-                "Interpret type III hypotheses with care."
-            ),
-            stacklevel=3,
+        text = (
+            f"Missing cells for: {', '.join(contrasts.missing_cells)}.\n"
+            "Interpret type III hypotheses with care."
         )
+        warn(MissingCellsWarning(text))
     tests = {label: method.f_test(L) if len(L) else None for label, L in contrasts.L.items()}
     return TermTests(contrasts, tests, method.fit, method.name)

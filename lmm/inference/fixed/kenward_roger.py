@@ -16,13 +16,12 @@ the direction adds nothing to (1). Degrees of freedom: Halekoh & Hojsgaard (2014
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from lmm._types import Matrix, Vector
-from lmm.errors import RefitWarning
+from lmm.errors import RefitWarning, warn
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
 from lmm.inference.fixed.sensitivity import Couplings
@@ -76,13 +75,11 @@ class KenwardRoger:
             The fit was by maximum likelihood.
         """
         if not fit.reml:
-            warnings.warn(
-                RefitWarning(
-                    "Kenward-Roger needs a REML fit: the model is refitted by REML, and its "
-                    "estimates are those of that fit."
-                ),
-                stacklevel=2,
+            text = (
+                "Kenward-Roger needs a REML fit: the model is refitted by REML, and its "
+                "estimates are those of that fit."
             )
+            warn(RefitWarning(text))
             fit = refit_by_reml(fit)
         couplings, entries = Couplings(fit), fit.entries
         t, nu = entries.logdet[None], np.atleast_2d(fit.criterion.degrees_of_freedom)

@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lmm._threads import blas_threads
+from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import nearest
@@ -459,6 +459,7 @@ def _named(result: Any, expected: tuple[str, ...] | None = None) -> tuple[tuple[
     return tuple(f"t{i + 1}" for i in range(len(values))), values
 
 
+@one_blas_thread
 def bootstrap(
     fit: Fit,
     nsim: int,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from lmm._threads import blas_threads
+from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design.fixed import independent_columns
@@ -258,6 +258,7 @@ class ManyFits(TableLike):
         return Document((f"{len(self)} fits of one design: {counts}.",))
 
 
+@one_blas_thread
 def refit_many(m: HasFit, Y: Any, *, df: bool = True) -> ManyFits:
     """Fit one model to many responses.
 

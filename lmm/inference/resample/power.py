@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm._threads import blas_threads
+from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import IntVector, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design import build_matrices
@@ -133,6 +133,7 @@ class Power(TableLike):
         return Document((head, frame_cells(self.table, digits)))
 
 
+@one_blas_thread
 def power(
     m: HasFit | StudyDesign,
     effect: str,
