@@ -100,6 +100,15 @@ class Entries:
         q = self.quadratic
         return self.curvature(nu) - nu * q[..., :, None] * q[..., None, :]
 
+    def along(self, directions: Matrix) -> Entries:
+        """The same along other directions (d, m), combinations of the entries."""
+        return Entries(
+            self.logdet @ directions.T,
+            self.quadratic @ directions.T,
+            directions @ self.average @ directions.T,
+            directions @ self.trace @ directions.T,
+        )
+
 
 def information(trace: Matrix, logdet: Vector, nu: float) -> Matrix:
     """Expected second derivative (5), (..., m, m)."""

@@ -104,11 +104,10 @@ class PenalizedFactor:
     def product(self, right: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
         """D times a matrix that is given by group, (l_g, k_g, r) each; the result likewise."""
         r = right[0].shape[2]
-        first = right[self.lead].reshape(-1, r)
-        rest = [right[g].reshape(-1, r) for g in self.offsets]
+        first, *rest = (right[g].reshape(self.groups[g].q, r) for g in (self.lead, *self.offsets))
         swept = np.concatenate([np.empty((0, r)), *rest]) - self.B.T @ first
         behind = self.tail @ swept
-        front = np.einsum("abl,lbr->lar", self.H, right[self.lead]).reshape(-1, r)
+        front = np.einsum("abl,lbr->lar", self.H, right[self.lead]).reshape(first.shape)
         results = {g: behind[a : a + self.groups[g].q] for g, a in self.offsets.items()}
         results[self.lead] = front - self.B @ behind
         return tuple(results[g].reshape(right[g].shape) for g in range(len(self.groups)))

@@ -5,15 +5,18 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import block_diag
+from scipy.stats import f_oneway
 
 import lmm
 from lmm.inference.fixed import ddf as ddf_module
 from lmm.inference.fixed.ddf import Asymptotic, check_contrasts, ddf, ddf_method, vcov_beta
 from lmm.inference.fixed.kenward_roger import KenwardRoger
 from lmm.inference.fixed.satterthwaite import Satterthwaite
+from lmm.inference.fixed.sensitivity import total_roots
 from reference import FOLDER, fit_arguments, load_reference, load_table
 from reference.inference import fit, frame, load_inference
 from reference.inference import load_table as table_of
@@ -155,12 +158,24 @@ def second_differences(f, x, step):
     return H / (4.0 * step**2)
 
 
+def entries_of_mu(m):
+    """Derivatives (m + 1, m + 1) of x and log sigma in the method's own coordinates."""
+    blocks = []
+    for term, C in zip(m.fit.matrices.terms, total_roots(m.fit), strict=True):
+        rows, columns = term.covariance.positions
+        moved = np.zeros((len(rows), term.size, term.size))
+        moved[np.arange(len(rows)), :, columns] = C.T[rows]
+        blocks.append(moved[:, rows, columns].T)
+    return block_diag(*blocks, 1.0)
+
+
 def test_satterthwaite_has_the_derivatives_of_the_likelihood(model):
     phi = np.append(model.fit.optimum.x, np.log(model.sigma))
-    H = second_differences(lambda x: minus_two_loglik(model, x), phi, 1e-3)
+    J = entries_of_mu(model)
+    H = J.T @ second_differences(lambda x: minus_two_loglik(model, x), phi, 1e-3) @ J
     method = Satterthwaite.of(model.fit)
     assert_allclose(np.linalg.inv(method.varpar_vcov / 2.0), H, rtol=1e-4, atol=1e-4 * H.max())
-    for r, step in enumerate(1e-5 * np.eye(len(phi))):
+    for r, step in enumerate(1e-5 * J.T):
         slope = (vcov_at(model, phi + step) - vcov_at(model, phi - step)) / 2e-5
         assert_allclose(method.gradients[r], slope, atol=1e-6 * np.abs(slope).max())
 
@@ -245,6 +260,87 @@ def test_differences_of_the_gradient_give_the_exact_trace(monkeypatch, model):
     scale = np.sqrt(np.diag(exact.trace))
     error = (differenced.trace - exact.trace) / np.outer(scale, scale)
     assert np.abs(error).max() < 1e-4
+
+
+# Exact degrees of freedom -------------------------------------------------------------------------
+
+RATIOS = [1e-3, 0.1, 1.0, 30.0, 1e3, 1e4]
+SIZES = [100, 10_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
+
+
+def balanced(n, groups, ratio):
+    """Treatments between equal groups; sd(between) / sigma is about the ratio."""
+    rng = np.random.default_rng(1)
+    group = np.arange(n) % groups
+    d = pd.DataFrame({"g": group, "arm": np.where(group % 2, "B", "A")})
+    d["x"] = (np.arange(n) // groups) % 5
+    d["y"] = ratio * rng.normal(size=groups)[group] + rng.normal(size=n)
+    return d
+
+
+@pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
+@pytest.mark.parametrize("ratio", RATIOS)
+@pytest.mark.parametrize("groups", [4, 20])
+@pytest.mark.parametrize("n", SIZES)
+def test_treatments_between_balanced_groups_have_exact_degrees_of_freedom(n, groups, ratio):
+    """The groups' means are a one-way design with groups - 2 degrees of freedom."""
+    d = balanced(n, groups, ratio)
+    m = lmm.lmer("y ~ arm + (1 | g)", d)
+    names = ["kenward-roger"] if m.is_singular() else METHODS.values()
+    for name in names:
+        method = ddf_method(m.fit, name)
+        assert_allclose(method.df(np.array([[0.0, 1.0]])), groups - 2, rtol=1e-5)
+        assert_allclose(method.f_test(np.array([[0.0, 1.0]])).ddf, groups - 2, rtol=1e-5)
+    # the exact F test is the analysis of variance of the groups' means
+    means = d.groupby(["arm", "g"], as_index=False)["y"].mean()
+    arms = [part["y"].to_numpy() for _, part in means.groupby("arm")]
+    if not m.is_singular():
+        F = m.anova(ddf="kenward-roger").to_frame().loc["arm"]
+        assert_allclose(F[["F value", "Pr(>F)"]], f_oneway(*arms), rtol=1e-4)
+        many = lmm.refit_many(m, d[["y"]].to_numpy())
+        assert_allclose(many.df.iloc[0, 1], groups - 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("ratio", RATIOS[2:])
+@pytest.mark.parametrize("name", METHODS.values())
+def test_treatments_between_balanced_random_slopes(name, ratio):
+    d = balanced(1000, 20, 1.0)
+    slopes = np.random.default_rng(2).normal(size=(20, 2)) * [ratio, 1.0]
+    d["y"] += slopes[d["g"], 0] + slopes[d["g"], 1] * d["x"]
+    m = lmm.lmer("y ~ arm * x + (x | g)", d)
+    assert_allclose(ddf_method(m.fit, name).df(np.eye(4)), 18.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["auto", "dense", "sparse"])
+@pytest.mark.parametrize("name", METHODS.values())
+@pytest.mark.parametrize("ratio", [1.0, 80.0, 1e3])
+def test_treatments_between_balanced_crossed_factors(ratio, name, solver):
+    """Levels of a balanced crossed factor are compared among themselves: 12 - 2."""
+    rng = np.random.default_rng(1)
+    rows = [(a, b) for a in range(12) for b in range(10) for _ in range(2)]
+    d = pd.DataFrame(rows, columns=["a", "b"])
+    d["t"] = (d["a"] % 2).astype(str)
+    d["y"] = ratio * rng.normal(size=12)[d["a"]] + rng.normal(size=10)[d["b"]]
+    d["y"] += rng.normal(size=len(d))
+    m = lmm.lmer("y ~ t + (1 | a) + (1 | b)", d, solver=solver)
+    assert_allclose(ddf_method(m.fit, name).df(np.array([[0.0, 1.0]])), 10.0, rtol=1e-5)
+
+
+def test_marginal_means_have_the_same_degrees_of_freedom():
+    m = lmm.lmer("y ~ arm + (1 | g)", balanced(2000, 4, 3.0))
+    assert_allclose(lmm.emmeans(m, "arm").pairs().to_frame()["df"], 2.0, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.ScaleWarning")
+@pytest.mark.parametrize("name", METHODS.values())
+def test_units_of_coefficients_do_not_change_the_rank_of_a_test(name):
+    d = balanced(100, 20, 1.0).assign(z=np.random.default_rng(3).normal(size=100))
+    expected = lmm.lmer("y ~ x + z + (1 | g)", d).contest(np.eye(3)[1:], ddf=name).to_frame()
+    large = lmm.lmer("y ~ x + z + (1 | g)", d.assign(z=1e9 * d["z"]))
+    found = large.contest(np.eye(3)[1:], ddf=name).to_frame()
+    assert_allclose(found["NumDF"], 2)
+    assert_allclose(found["F value"], expected["F value"], rtol=1e-6)
+    assert_allclose(found["DenDF"], expected["DenDF"], rtol=0.05)
 
 
 # Behaviour ---------------------------------------------------------------------------------------

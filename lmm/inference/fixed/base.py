@@ -160,15 +160,25 @@ def orthogonal_rows(
     """
     residual = L @ fit.beta if rhs is None else L @ fit.beta - rhs
     covariance = L @ fit.vcov @ L.T
-    variances, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
-    kept = variances > RANK_TOLERANCE * max(variances.max(initial=0.0), 0.0)
+    # Rank is judged in standard errors: coefficients have units.
+    error = np.sqrt(np.diag(covariance))
+    unit = 1.0 / np.where(error > 0.0, error, 1.0)
+    values, vectors = np.linalg.eigh(covariance * unit[:, None] * unit)
+    kept = values > RANK_TOLERANCE * max(values.max(initial=0.0), 0.0)
     if not kept.any():
         raise DataError("the contrasts are all zero: there is nothing to test")
-    left = vectors[:, ~kept].T @ residual
-    if np.any(np.abs(left) > RANK_TOLERANCE * np.abs(residual).max()):
+    left = vectors[:, ~kept].T @ (unit * residual)
+    if np.any(np.abs(left) > RANK_TOLERANCE * np.abs(unit * residual).max()):
         raise DataError(
             "rows of L are linearly dependent but their right-hand sides contradict each other: "
             "drop the dependent rows, or correct rhs"
         )
-    V = vectors[:, kept]
-    return V.T @ L, V.T @ residual, variances[kept]
+    # lmerTest's choice among the bases of uncorrelated contrasts, on which pooled degrees of
+    # freedom depend a little; units may differ too much for it.
+    plain, directions = np.linalg.eigh(0.5 * (covariance + covariance.T))
+    top = len(plain) - int(kept.sum())
+    if plain[top] > RANK_TOLERANCE * plain[-1]:
+        variances, V = plain[top:], directions[:, top:]
+    else:
+        variances, V = values[kept], vectors[:, kept] * unit[:, None]
+    return V.T @ L, V.T @ residual, variances

@@ -24,13 +24,12 @@ from lmm._types import Matrix, Vector
 from lmm.errors import RefitWarning, warn
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
-from lmm.inference.fixed.sensitivity import Couplings
+from lmm.inference.fixed.sensitivity import Couplings, in_level_units
+from lmm.likelihood import variance_of_estimates
 from lmm.optimize import minimize
 
 __all__ = ["KenwardRoger", "refit_by_reml"]
 
-# Eigenvalues of the information below this fraction of the largest count as zero.
-ILL_CONDITIONED = 1e-10
 # Moments smaller than this are rounding errors of zero (balanced designs have exact zeros).
 ZERO = 1e-10
 
@@ -81,10 +80,10 @@ class KenwardRoger:
             )
             warn(RefitWarning(text))
             fit = refit_by_reml(fit)
-        couplings, entries = Couplings(fit), fit.entries
+        couplings, (_, entries) = Couplings(fit), in_level_units(fit)
         t, nu = entries.logdet[None], np.atleast_2d(fit.criterion.degrees_of_freedom)
         information = np.block([[nu, t], [t.T, entries.trace]])
-        W = 2.0 * np.linalg.pinv(information, rcond=ILL_CONDITIONED, hermitian=True)
+        W = variance_of_estimates(information)
         P, U, identity = couplings.first, fit.fixed_root, np.eye(fit.matrices.p)
         bias = np.einsum("rs,rspq->pq", W[1:, 1:], couplings.second)
         bias -= np.einsum("rs,rpk,skq->pq", W[1:, 1:], P, P, optimize=True)

@@ -9,10 +9,11 @@ and ``g_r`` the derivative of the variance ``L vcov L'`` in phi_r, a contrast ha
 J. Stat. Softw. 82(13)). Several contrasts at once: Fai & Cornelius (1996), J. Stat. Comput. Simul.
 54, 363-378. See also docs/theory/satterthwaite.md.
 
-At an optimum (1) is the same for all parametrizations. Here phi holds the entries of the whitened
-factors lambda* and log sigma, so that units do not matter; on the boundary a column of lambda* is
-zero, its entries have no part in the first derivatives of V, and (1) is that of the model without
-them.
+At an optimum (1) is the same for all parametrizations. Here phi holds log sigma and the entries of
+``mu = C^-1 lambda*``, the whitened factors in units of their level's whole variation
+(`lmm.inference.fixed.sensitivity`), so that neither units nor the number of rows matter; on the
+boundary a column of mu is zero, its entries have no part in the first derivatives of V, and (1) is
+that of the model without them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lmm import likelihood
 from lmm._types import Matrix, Vector
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
-from lmm.inference.fixed.sensitivity import Couplings
+from lmm.inference.fixed.sensitivity import Couplings, in_level_units
 
 __all__ = ["Satterthwaite"]
 
@@ -64,12 +65,13 @@ class Satterthwaite:
     @classmethod
     def of(cls, fit: Fit) -> Satterthwaite:
         """Prepare the method."""
-        theta_map, nu, x = fit.matrices.theta_map, fit.criterion.degrees_of_freedom, fit.optimum.x
-        J, bend = theta_map.jacobian(x), theta_map.bend(fit.entries.score(nu))
-        _, H = likelihood.with_log_sigma(fit.entries, *likelihood.padded(J, bend), nu, nu)
+        theta_map, nu = fit.matrices.theta_map, fit.criterion.degrees_of_freedom
+        mu, entries = in_level_units(fit)
+        J, bend = theta_map.jacobian(mu), theta_map.bend(entries.score(nu))
+        _, H = likelihood.with_log_sigma(entries, *likelihood.padded(J, bend), nu, nu)
         U = fit.fixed_root
-        in_x = np.einsum("rt,rpq->tpq", J, Couplings(fit).first)
-        gradients = np.concatenate([fit.sigma**2 * (U @ in_x @ U.T), 2.0 * fit.vcov[None]])
+        in_mu = np.einsum("rt,rpq->tpq", J, Couplings(fit).first)
+        gradients = np.concatenate([fit.sigma**2 * (U @ in_mu @ U.T), 2.0 * fit.vcov[None]])
         return cls(fit, likelihood.variance_of_estimates(H), gradients)
 
     @property

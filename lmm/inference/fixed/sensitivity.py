@@ -1,15 +1,27 @@
 """How the covariance of the fixed effects answers to the variance parameters.
 
-The coordinates g (m,) are the entries of the whitened relative covariances ``Gamma*`` that theta
-fills: V = I + sum_r g_r G_r is linear in them, with ``G_r = Z S_r Z'`` and S_r symmetric, one or
-two ones per level. Everything is written in the basis U with ``sigma^2 U U' = vcov(beta)``, where
-the fixed effects' columns ``Xt = W^(1/2) X U`` have ``Xt'V^-1 Xt = I``. With ``D = Z'V^-1 Xt``,
+The coordinates g (m,) are entries of symmetric matrices M_i, those that theta fills, with
+``Gamma*_i = C_i M_i C_i'`` for the whitened relative covariances Gamma* and fixed roots C_i,
 
-    P_r  = Xt'V^-1 G_r V^-1 Xt         = D'S_r D                                              (1)
-    Q_rs = Xt'V^-1 G_r V^-1 G_s V^-1 Xt = (S_r D)' Z'V^-1 Z (S_s D)                              (2)
+    C_i C_i' = Gamma*_i + 1                                                                   (1)
+
+at the estimates: the random effects of a level together with the noise of its own mean. In these
+units all coordinates count about alike, whatever the number of rows and the size and shape of
+Gamma*. V = I + sum_r g_r G_r is linear in them, with ``G_r = Z C S_r C'Z'`` and S_r symmetric, one
+or two ones per level. Everything is written in the basis U with ``sigma^2 U U' = vcov(beta)``,
+where the fixed effects' columns ``Xt = W^(1/2) X U`` have ``Xt'V^-1 Xt = I``. With
+``D = C'Z'V^-1 Xt``,
+
+    P_r  = Xt'V^-1 G_r V^-1 Xt         = D'S_r D                                              (2)
+    Q_rs = Xt'V^-1 G_r V^-1 G_s V^-1 Xt = (S_r D)' C'Z'V^-1 Z C (S_s D)                        (3)
 
 so that ``d vcov / dg_r = sigma^2 U P_r U'``. No n x n matrix is formed: V^-1 is applied to p
-columns at a time (`lmm.pls.factor`).
+columns at a time (`lmm.pls.factor`), and since ``b = Gamma* Z'V^-1 x`` are the random effects that
+explain x,
+
+    C'Z'V^-1 x = C^-1 (b + Z'(x - Z b))                                                       (4)
+
+keeps all digits where ``Z'V^-1 x`` itself is a small difference of large numbers.
 """
 
 from __future__ import annotations
@@ -19,17 +31,42 @@ from functools import cached_property
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import block_diag
 
-from lmm._types import Matrix
+from lmm._types import Matrix, Vector
+from lmm.criterion import lower_triangular
 from lmm.fit import Fit
-from lmm.pls import PenalizedFactor
+from lmm.likelihood import Entries
+from lmm.pls import Factors, PenalizedFactor
+from lmm.pls.factor import group_factors
 
-__all__ = ["Couplings"]
+__all__ = ["Couplings", "in_level_units", "total_roots"]
+
+
+def total_roots(fit: Fit) -> Factors:
+    """C_i of (1) per term, (k_i, k_i) lower triangular."""
+    return tuple(
+        lower_triangular(np.hstack([factor, np.eye(len(factor))]))
+        for factor in fit.whitened_factors
+    )
+
+
+def in_level_units(fit: Fit) -> tuple[Vector, Entries]:
+    """The point ``mu = C^-1 lambda*`` (m,), and derivatives by the entries of ``M = mu mu'``."""
+    roots, units = total_roots(fit), fit.matrices.theta_map.symmetric_units
+    terms = fit.matrices.terms
+    mu = [
+        term.covariance.theta(np.linalg.solve(C, factor))
+        for term, C, factor in zip(terms, roots, fit.whitened_factors, strict=True)
+    ]
+    # Row by row, C S C' is (C kron C) times S; it is a sum of the same symmetric units.
+    moved = units @ block_diag(*(np.kron(C, C) for C in roots)).T
+    return np.concatenate(mu), fit.entries.along(moved @ np.linalg.pinv(units))
 
 
 @dataclass(frozen=True)
 class _Direction:
-    """Entry (row, column) of the relative covariance of a group's columns."""
+    """Entry (row, column) of M of a group's columns."""
 
     group: int
     row: int
@@ -87,20 +124,25 @@ class Couplings:
             for Z, group in zip(self._columns, groups, strict=True)
         )
 
-    def _solve(self, rows: Matrix) -> Matrix:
-        """V^-1 times rows (n, r)."""
-        solved = rows
-        if not rows.shape[1]:
-            return solved
-        for Z, b in zip(self._columns, self._factor.product(self._by_level(rows)), strict=True):
-            solved = solved - Z @ _flat(b)
-        return solved
+    @cached_property
+    def _roots(self) -> tuple[Matrix, ...]:
+        """C of each group, (k, k)."""
+        return group_factors(self.fit.criterion.problem, total_roots(self.fit))
+
+    def _coupled(self, rows: Matrix) -> tuple[Matrix, ...]:
+        """``C'Z'V^-1`` times rows (n, r) by (4), per group (l, k, r)."""
+        effects = self._factor.product(self._by_level(rows))
+        left = rows
+        for Z, b in zip(self._columns, effects, strict=True):
+            left = left - Z @ _flat(b)
+        parts = zip(self._roots, effects, self._by_level(left), strict=True)
+        return tuple(np.linalg.solve(C, b + rest) for C, b, rest in parts)
 
     @cached_property
     def D(self) -> tuple[Matrix, ...]:
-        """``Z'V^-1 Xt`` per group, (l, k, p)."""
+        """``C'Z'V^-1 Xt`` per group, (l, k, p)."""
         problem = self.fit.criterion.problem
-        return self._by_level(self._solve(problem.X @ (problem.T @ self.fit.fixed_root)))
+        return self._coupled(problem.X @ (problem.T @ self.fit.fixed_root))
 
     def _turned(self, direction: _Direction) -> Matrix:
         """``S_r D`` in its group, (l, k, p)."""
@@ -112,17 +154,17 @@ class Couplings:
 
     @cached_property
     def first(self) -> Matrix:
-        """P_r of (1), (m, p, p)."""
+        """P_r of (2), (m, p, p)."""
         return np.array([_inner(self.D[r.group], self._turned(r)) for r in self._directions])
 
     @cached_property
     def second(self) -> Matrix:
-        """Q_rs of (2), (m, m, p, p)."""
+        """Q_rs of (3), (m, m, p, p)."""
         m, p = len(self._directions), self.fit.matrices.p
         Q = np.empty((m, m, p, p))
         for s, direction in enumerate(self._directions):
-            rows = self._columns[direction.group] @ _flat(self._turned(direction))
-            coupled = self._by_level(self._solve(rows))
+            turned = self._roots[direction.group] @ self._turned(direction)
+            coupled = self._coupled(self._columns[direction.group] @ _flat(turned))
             for r, other in enumerate(self._directions):
                 Q[r, s] = _inner(self._turned(other), coupled[other.group])
         return Q

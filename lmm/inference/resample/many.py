@@ -32,6 +32,9 @@ __all__ = ["Batched", "Engine", "ManyFits", "OneByOne", "engine_for", "refit_man
 
 # Fits that a worker makes one by one before it reports.
 FEW = 4
+# Random effects this many times as large as the noise of their level's mean cost the batched sums,
+# which are differences, digits of the degrees of freedom; single fits keep them.
+LARGE = 1000.0
 
 
 class HasFit(Protocol):
@@ -171,7 +174,7 @@ def lifted(criterion: ProfiledCriterion, x: Vector) -> Vector:
 
 
 def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None = None) -> Engine:
-    """The batched engine where the design's components are small, else one by one.
+    """The batched engine where components and variances are not large, else one by one.
 
     Parameters
     ----------
@@ -182,6 +185,8 @@ def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None
     rows : Rows, optional
         Its rows compressed; all rows by default. One by one, all rows are needed.
     """
+    if np.abs(estimate).max(initial=0.0) > LARGE:
+        return OneByOne(criterion, estimate)
     everything = rows_of(criterion.problem)
     lockstep = Lockstep.build(criterion, everything if rows is None else rows)
     return OneByOne(criterion, estimate) if lockstep is None else Batched(lockstep, estimate)

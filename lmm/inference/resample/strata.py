@@ -143,4 +143,10 @@ def penalized(stratum: Stratum, factors: Sequence[Matrix]) -> tuple[Matrix, Matr
     omega[:, diagonal, diagonal] += 1.0
     inverse, logdet = invert(np.ascontiguousarray(omega.transpose(1, 2, 0)))
     H = lam @ inverse.transpose(2, 0, 1).reshape(r, d, K, K) @ lamt
-    return H, np.eye(K) - stratum.A @ H, logdet.reshape(r, d)
+    # (Gamma + 1) N = H + N keeps the digits that 1 - A H loses when Gamma is large.
+    identity = np.eye(K)
+    return (
+        H,
+        np.linalg.solve(lam @ lamt + identity, identity + H - stratum.A @ H),
+        logdet.reshape(r, d),
+    )
