@@ -10,8 +10,10 @@ from lmm.criterion import Evaluation, PlainCriterion, ProfiledCriterion
 from lmm.datasets import dataset_names, load_dataset
 from lmm.design import LmerControl, build_matrices
 from lmm.errors import (
+    ContrastsWarning,
     ConvergenceWarning,
     DataError,
+    DoubleBarWarning,
     FormulaError,
     LmmWarning,
     MissingCellsWarning,
@@ -84,8 +86,10 @@ __all__ = [
     "COBYQA",
     "LBFGSB",
     "Binomial",
+    "ContrastsWarning",
     "ConvergenceWarning",
     "DataError",
+    "DoubleBarWarning",
     "Evaluation",
     "FisherScoring",
     "FormulaError",

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "ContrastsWarning",
     "ConvergenceWarning",
     "DataError",
+    "DoubleBarWarning",
     "FormulaError",
     "LmmWarning",
     "MissingCellsWarning",
@@ -135,6 +137,18 @@ class RankDeficiencyWarning(LmmWarning):
     """Columns of the fixed-effects model matrix were dropped."""
 
     section = "Rank-deficient fixed effects"
+
+
+class DoubleBarWarning(LmmWarning):
+    """A ``||`` term makes columns independent that lme4 keeps correlated."""
+
+    section = "Independent columns"
+
+
+class ContrastsWarning(LmmWarning):
+    """Contrasts are given for a factor that the model does not have."""
+
+    section = "Contrasts of absent factors"
 
 
 class RefitWarning(LmmWarning):

@@ -55,7 +55,7 @@ def lmer(
     offset : str or (n,) array, optional
         Known part of the linear predictor; adds to ``offset()`` in the formula.
     subset : str or (n,) array of bool, optional
-        Rows to use: an expression as `pandas.DataFrame.eval` takes it, a column name, or values.
+        Rows to use: a condition such as ``"x > 2 & g != 'a'"``, a column name, or values.
     na_action : {"omit", "exclude", "raise"}
         Rows with missing values: left out; left out but padded with NaN in results by row; error.
     contrasts : mapping, optional

@@ -228,10 +228,10 @@ def test_unreadable_text_points_at_the_place(source: str, message: str, position
 
 
 DEEP = {
-    "parentheses": "(" * 50_000,
-    "calls": "f(" * 50_000,
-    "minus": "-" * 50_000 + "x",
-    "not": "!" * 50_000 + "x",
+    "parentheses": "(" * 40_000,
+    "calls": "f(" * 40_000,
+    "minus": "-" * 40_000 + "x",
+    "not": "!" * 40_000 + "x",
     "powers": "x^" * 500 + "x",
     "interactions": ":".join("x" * 500),
     "sum inside a call": "f(" + "+".join("x" * 500) + ")",

@@ -18,11 +18,12 @@ from lmm.design.checks import (
     check_rank,
     check_scale,
 )
-from lmm.design.columns import Basis, Factor
+from lmm.design.columns import Basis, Column, Factor
 from lmm.design.fixed import (
     FixedEffects,
     Predictor,
     check_finite,
+    choose_contrasts,
     independent_columns,
     lay_out,
 )
@@ -31,9 +32,9 @@ from lmm.design.matrices import Design, ModelMatrices
 from lmm.design.random import Bar, build_random, grouping_nodes
 from lmm.design.response import Response
 from lmm.design.table import Table
-from lmm.errors import DataError, FormulaError
-from lmm.formula import Formula, expand_terms, parse_formula
-from lmm.language import Call, Node, deparse
+from lmm.errors import DataError, DoubleBarWarning, FormulaError, LmmWarning
+from lmm.formula import MAX_REMEMBERED, Formula, expand_terms, parse_formula, single_bars
+from lmm.language import Binary, Call, Node, deparse
 
 __all__ = ["build_matrices"]
 
@@ -70,6 +71,10 @@ class Plan:
 
 
 @lru_cache(maxsize=256)
+def _remembered_plan(source: str, data_columns: tuple[str, ...] | None) -> Plan:
+    return _plan(source, data_columns)
+
+
 def _plan(source: str, data_columns: tuple[str, ...] | None) -> Plan:
     """Plan of a formula; `data_columns` is what ``.`` stands for, if it occurs."""
     formula = parse_formula(source)
@@ -78,13 +83,16 @@ def _plan(source: str, data_columns: tuple[str, ...] | None) -> Plan:
     nodes: dict[str, Node] = {response: formula.lhs}
     expanded = formula.terms(data_columns)
     fixed = Predictor.of(expanded)
-    nodes |= {deparse(node): node for term in expanded.terms for node in term.factors}
+    # As in R, a variable that is named and then subtracted still decides which rows are complete.
+    named = expanded.variables if data_columns is None else ()
+    kept = [node for term in expanded.terms for node in term.factors]
+    nodes |= {deparse(node): node for node in (*named, *kept)}
     groups: dict[str, Node] = {}
     bars = []
     for term in formula.random:
         effects = expand_terms(term.effects)
         group = grouping_nodes(term.group)
-        nodes |= {deparse(node): node for part in effects.terms for node in part.factors}
+        nodes |= {deparse(node): node for node in effects.variables}
         groups |= {deparse(node): node for node in group}
         bars.append(Bar(term, Predictor.of(effects), tuple(map(deparse, group))))
     offsets = []
@@ -128,7 +136,7 @@ def build_matrices(
     offset : str or array (n,), optional
         Known part of the linear predictor; adds to ``offset()`` in the formula.
     subset : str or array (n,) of bool, optional
-        Rows to use: a column name, an expression as `pandas.DataFrame.eval` takes it, or values.
+        Rows to use: a column name, a condition such as ``"x > 2 & g != 'a'"``, or values.
     na_action : {"omit", "exclude", "raise"}
         What to do with rows that have missing values; after ``"exclude"`` results per observation
         are padded with NaN.
@@ -173,12 +181,18 @@ def build_matrices(
     )
     frame = observed.frame
     y = _response(plan, frame)
+    plan = _plan_for(_written_out(plan, frame), table)
     terms = build_random(plan.bars, frame)
     notes = check_identifiers(observed.inexact) + check_groups(terms, frame.n, control)
+    notes += _double_bar_notes(plan, frame)
     for term in terms:
         check_finite(term.Z, term.columns, frame)
 
-    layout = lay_out(plan.fixed, frame.columns, contrasts)
+    chosen, ignored_contrasts = choose_contrasts(
+        contrasts or {}, plan.fixed, frame.columns, table.names
+    )
+    notes += ignored_contrasts
+    layout = lay_out(plan.fixed, frame.columns, chosen)
     X = layout.matrix(frame.columns, frame.n)
     check_finite(X, layout.names, frame)
     ignored = control.check_rankX == "ignore"
@@ -197,7 +211,44 @@ def _plan_for(formula: Formula, table: Table) -> Plan:
         raise DataError("the formula has no response: write 'response ~ terms'")
     # Column names are part of the plan only where "." stands for them.
     has_dot = "." in formula.source and "." in formula.fixed_text
-    return _plan(formula.source, table.names if has_dot else None)
+    plan = _remembered_plan if len(formula.source) <= MAX_REMEMBERED else _plan
+    return plan(formula.source, table.names if has_dot else None)
+
+
+def _written_out(plan: Plan, frame: Frame) -> Formula:
+    """The formula with ``||`` apart where that is the same model: as lme4 stores it."""
+
+    def is_apart(bar: Node) -> bool:
+        assert isinstance(bar, Binary)
+        effects = Predictor.of(expand_terms(bar.left))
+        return not any(_has_columns(frame.columns[variable]) for variable in effects.variables)
+
+    is_double = any(bar.term.is_double for bar in plan.bars)
+    return plan.formula.written_out(is_apart) if is_double else plan.formula
+
+
+def _has_columns(column: Column) -> bool:
+    """Whether a variable has a coding, or several columns."""
+    return isinstance(column, Factor) or (isinstance(column, Basis) and column.values.shape[1] > 1)
+
+
+def _double_bar_notes(plan: Plan, frame: Frame) -> tuple[LmmWarning, ...]:
+    """Say where ``||`` separates columns that lme4 keeps together."""
+    notes = {}
+    for bar in plan.bars:
+        together = [v for v in bar.predictor.variables if _has_columns(frame.columns[v])]
+        if bar.term.is_double and together:
+            term = bar.term
+            effects, group = term.effects_text, deparse(term.group)
+            apart = " + ".join(
+                f"({deparse(part)})" for part in single_bars(term.effects, term.group)
+            )
+            notes[term.bar] = DoubleBarWarning(
+                f"every column of ({effects} || {group}) varies independently, as in "
+                f"diag({effects} | {group}); lme4 keeps the columns of {', '.join(together)} "
+                f"correlated: for its model write {apart}"
+            )
+    return tuple(notes.values())
 
 
 def _response(plan: Plan, frame: Frame) -> Vector:

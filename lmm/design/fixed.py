@@ -6,9 +6,10 @@ coding a factor gets in which term, and how columns are named, follow R.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.design.coding import Coding, contrast_coding, dummy_coding
 from lmm.design.columns import Basis, Column, Factor, as_factor
 from lmm.design.frame import Frame, Variables
-from lmm.errors import DataError, nearest
+from lmm.errors import ContrastsWarning, DataError, FormulaError, LmmWarning, nearest
 from lmm.formula import Terms
-from lmm.language import deparse
+from lmm.language import deparse, parse_tilde, quote, variables
 
 __all__ = [
     "FixedEffects",
@@ -62,20 +63,29 @@ class Predictor:
         return tuple(dict.fromkeys(variable for term in self.terms for variable in term))
 
     @cached_property
+    def _terms_with(self) -> dict[str, int]:
+        """By variable, the terms that have it, as the bits of an integer."""
+        found = dict.fromkeys(self.variables, 0)
+        for j, term in enumerate(self.terms):
+            for variable in term:
+                found[variable] |= 1 << j
+        return found
+
+    @cached_property
     def contrast_rule(self) -> np.ndarray:
         """R's ``attr(terms, "factors")``, (variables, terms).
 
         0: the variable is not in the term; 1: it is, and is coded by contrasts, because the term
         without it lies within an earlier term; 2: it is, and is coded by indicators of all levels.
         """
-        sets = [frozenset(term) for term in self.terms]
-        rule = np.zeros((len(self.variables), len(sets)), dtype=int)
-        for j, term in enumerate(sets):
-            for i, variable in enumerate(self.variables):
-                if variable in term:
-                    rest = term - {variable}
-                    within = not rest or any(rest <= earlier for earlier in sets[:j])
-                    rule[i, j] = 1 if within else 2
+        row = {variable: i for i, variable in enumerate(self.variables)}
+        rule = np.zeros((len(self.variables), len(self.terms)), dtype=int)
+        for j, term in enumerate(self.terms):
+            earlier = (1 << j) - 1
+            for variable in term:
+                rest = [self._terms_with[other] for other in term if other != variable]
+                within = not rest or reduce(operator.and_, rest, earlier)
+                rule[row[variable], j] = 1 if within else 2
         return rule
 
 
@@ -171,10 +181,9 @@ def lay_out(
     Raises
     ------
     DataError
-        If contrasts are asked for what is not a factor of the predictor.
+        If contrasts do not fit their factor.
     """
     chosen = contrasts or {}
-    _check_contrasts(chosen, predictor, columns)
     factors = predictor.contrast_rule
     row = {variable: i for i, variable in enumerate(predictor.variables)}
     in_full = None if predictor.has_intercept else _first_factor(predictor, columns)
@@ -222,20 +231,60 @@ def _layout(
     return Layout(predictor, factors, tuple(codings), tuple(names), np.array(assign, dtype=np.intp))
 
 
-def _check_contrasts(
-    contrasts: Mapping[str, object], predictor: Predictor, columns: Mapping[str, Column]
-) -> None:
-    """Refuse contrasts for what is not a factor of the predictor."""
-    if not contrasts:
-        return
+def choose_contrasts(
+    contrasts: Mapping[str, object],
+    predictor: Predictor,
+    columns: Mapping[str, Column],
+    names: Sequence[str],
+) -> tuple[dict[str, object], tuple[LmmWarning, ...]]:
+    """Contrasts by variable, and notes about those of factors that the predictor does not have.
+
+    As in R, contrasts of a column that the formula does not use are ignored with a warning, so
+    that a term can be dropped.
+
+    Parameters
+    ----------
+    contrasts : mapping of str to object
+        What was asked for, by the factor's name with or without back-ticks.
+    predictor : Predictor
+        The terms.
+    columns : mapping of str to Column
+        The variables.
+    names : sequence of str
+        Columns of the data.
+
+    Raises
+    ------
+    DataError
+        If contrasts are asked for what is neither a factor of the predictor nor a column.
+    """
     known = [v for v in predictor.variables if isinstance(columns[v], Factor)]
-    for variable in contrasts:
-        if variable not in known:
-            hint = nearest(variable, known) if known else " It has none."
+    chosen: dict[str, object] = {}
+    notes: list[LmmWarning] = []
+    for name, value in contrasts.items():
+        variable = name if name in known else quote(name)
+        if variable in known:
+            chosen[variable] = value
+        elif variable not in predictor.variables and _is_of_columns(name, names):
+            text = f"variable {name!r} is absent, its contrast will be ignored"
+            notes.append(ContrastsWarning(text))
+        else:
+            hint = nearest(name, known) if known else " It has none."
             raise DataError(
-                f"contrasts are given for {variable!r}, which is not a factor of the fixed part."
-                f"{hint}"
+                f"contrasts are given for {name!r}, which is not a factor of the fixed part.{hint}"
             )
+    return chosen, tuple(notes)
+
+
+def _is_of_columns(name: str, names: Sequence[str]) -> bool:
+    """Whether a text is a column, or an expression of columns."""
+    if name in names:
+        return True
+    try:
+        used = variables(parse_tilde(f"~ {name}")[1])
+    except FormulaError:
+        return False
+    return bool(used) and set(used) <= set(names)
 
 
 def _first_factor(predictor: Predictor, columns: Mapping[str, Column]) -> tuple[int, str] | None:

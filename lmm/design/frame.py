@@ -12,6 +12,7 @@ import pandas as pd
 from lmm._types import IntVector, Vector
 from lmm.design.columns import (
     EXACT,
+    Basis,
     Column,
     Factor,
     RawColumn,
@@ -26,8 +27,8 @@ from lmm.design.functions import NAMED_CONSTANTS
 from lmm.design.functions.values import State
 from lmm.design.labels import in_order
 from lmm.design.table import Table, number_array, series_of
-from lmm.errors import DataError, nearest
-from lmm.language import Name, Node, variables
+from lmm.errors import DataError, FormulaError, nearest
+from lmm.language import Name, Node, parse_condition, variables
 
 __all__ = ["NA_ACTIONS", "Frame", "Observations", "Table", "Variables", "build_frame"]
 
@@ -105,8 +106,17 @@ class Variables:
         return column.recode(tuple(dict.fromkeys((*known, *column.levels))))
 
 
-def column_names(nodes: Iterable[Node], table: Table) -> tuple[str, ...]:
+def column_names(nodes: Iterable[Node], table: Table, what: str = "the formula") -> tuple[str, ...]:
     """Columns that expressions read: their names, less constants such as ``pi``.
+
+    Parameters
+    ----------
+    nodes : iterable of Node
+        The expressions.
+    table : Table
+        The data.
+    what : str
+        Where the expressions stand, for the message.
 
     Raises
     ------
@@ -119,7 +129,7 @@ def column_names(nodes: Iterable[Node], table: Table) -> tuple[str, ...]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise DataError(
-            f"the formula uses {', '.join(map(repr, unknown))}, but the data have no such "
+            f"{what} uses {', '.join(map(repr, unknown))}, but the data have no such "
             f"column.{nearest(unknown[0], table.names)}"
         )
     return names
@@ -305,7 +315,7 @@ def build_frame(
     weights, offset : str or array, optional
         Column name or one number per row of the data. Rows of weight zero are left out, as in lm.
     subset : str or array of bool, optional
-        Column name, expression as `pandas.DataFrame.eval` takes it, or truth value per row.
+        Column name, condition such as ``"Days >= 2 & Subject != '308'"``, or truth value per row.
     na_action : str
         ``"omit"`` and ``"exclude"`` leave out rows with missing values, ``"raise"`` refuses them.
 
@@ -368,23 +378,35 @@ def _selected_rows(table: Table, subset: RowArgument) -> IntVector:
     if subset is None or subset is True:
         return np.arange(table.n)
     if isinstance(subset, str):
-        values = table.series(subset) if subset in table.names else table.query(subset)
+        truth, count = _condition(table, subset), table.n
     else:
-        values = in_order(subset, table.index, "subset")
-    found = series_of(values, "subset")
-    truth = read_column(found, "subset")
-    if not (isinstance(truth, Factor) and truth.is_logical and len(found) == table.n):
+        found = series_of(in_order(subset, table.index, "subset"), "subset")
+        truth, count = read_column(found, "subset"), len(found)
+    if not (isinstance(truth, Factor) and truth.is_logical and count == table.n):
         raise DataError(
             f"subset must hold {table.n} truth values, one per row of the data, not "
-            f"{len(found)} {_kind(truth)}"
+            f"{count} {_kind(truth)}"
         )
     return np.flatnonzero(truth.codes == 1)
 
 
-def _kind(column: RawColumn) -> str:
+def _condition(table: Table, text: str) -> RawColumn | Basis:
+    """A column by its name, or the value of a condition in the language of formulas."""
+    if text in table.names:
+        return table.column(text)
+    try:
+        node = parse_condition(text)
+        raw = {name: table.column(name) for name in column_names([node], table, "it")}
+        return Evaluator(raw, {}, text).column(node)
+    except (DataError, FormulaError) as error:
+        shown = text if len(text) <= 80 else f"{text[:77]}..."
+        raise DataError(f"subset {shown!r} cannot be evaluated: {error}") from error
+
+
+def _kind(column: RawColumn | Basis) -> str:
     if isinstance(column, Factor):
         return "truth values" if column.is_logical else "texts or categories"
-    return "numbers" if isinstance(column, np.ndarray) else "identifiers or dates"
+    return "numbers" if isinstance(column, np.ndarray | Basis) else "identifiers or dates"
 
 
 def row_numbers(table: Table, values: RowArgument, name: str) -> Vector | None:

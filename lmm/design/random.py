@@ -147,7 +147,7 @@ def build_random(bars: Sequence[Bar], frame: Frame) -> tuple[ReTerm, ...]:
     for _, same_bar in groupby(bars, key=lambda bar: bar.term.bar):
         members = list(same_bar)
         whole = [_whole_term(bar, frame, groups) for bar in members]
-        terms += _split_columns(whole) if members[0].term.structure == "split" else whole
+        terms += _split_columns(whole) if members[0].term.is_double else whole
     return _sorted_by_levels(terms)
 
 

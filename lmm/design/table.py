@@ -116,16 +116,6 @@ class Table:
         """One column, as the model reads it."""
         return read_column(self.series(name), name)
 
-    def query(self, expression: str) -> Any:
-        """Value of an expression of the columns, as `pandas.DataFrame.eval` takes it."""
-        native = self.native
-        if not isinstance(native, pd.DataFrame):
-            native = pd.DataFrame({name: self.series(name) for name in self.names})
-        try:
-            return native.eval(expression)
-        except (SyntaxError, NameError, TypeError, ValueError, AttributeError, KeyError) as error:
-            raise DataError(f"subset {expression!r} cannot be evaluated: {error}") from error
-
 
 def _copies_on_write() -> bool:
     """Whether pandas copies shared columns when they are written to: always from version 3."""

@@ -1,12 +1,18 @@
 """Formulas in lme4's syntax: text to `Formula`. Knows nothing of data."""
 
-from lmm.formula.formula import MAX_LENGTH, Formula, parse_formula, parse_one_sided
+from lmm.formula.formula import (
+    MAX_REMEMBERED,
+    Formula,
+    parse_formula,
+    parse_one_sided,
+    single_bars,
+)
 from lmm.formula.groups import RandomTerm
 from lmm.formula.terms import MAX_TERMS, Terms, expand_terms
 from lmm.formula.update import update_formula
 
 __all__ = [
-    "MAX_LENGTH",
+    "MAX_REMEMBERED",
     "MAX_TERMS",
     "Formula",
     "RandomTerm",
@@ -14,5 +20,6 @@ __all__ = [
     "expand_terms",
     "parse_formula",
     "parse_one_sided",
+    "single_bars",
     "update_formula",
 ]

@@ -13,8 +13,17 @@ from functools import lru_cache
 
 from lmm.errors import FormulaError
 from lmm.formula.groups import RandomTerm, expand_groups
-from lmm.formula.terms import TermAlgebra, Terms, expand_terms, has_random, is_offset
+from lmm.formula.terms import (
+    Budget,
+    TermAlgebra,
+    Terms,
+    expand_terms,
+    has_random,
+    is_offset,
+    random_parts,
+)
 from lmm.language import (
+    MAX_LENGTH,
     Binary,
     Call,
     Node,
@@ -35,9 +44,8 @@ STRUCTURES = ("us", "diag")
 
 LINE_WIDTH = 60  # in bytes, as R's deparse counts
 
-# Hostile text must not hang.
-MAX_LENGTH = 100_000
-
+MAX_REMEMBERED = 2000
+"""Longest text whose formula is kept in memory."""
 
 # ---------------------------------------------------------------------------------------------
 # The formula
@@ -105,8 +113,27 @@ class Formula:
                 )
         return terms
 
+    def written_out(self, chosen: Callable[[Node], bool] = lambda bar: True) -> Formula:
+        """The formula with ``x || g`` as lme4 stores it: ``(1 | g) + (0 + x | g)``.
+
+        Parameters
+        ----------
+        chosen : callable
+            Which ``||`` bars are written out; all by default. The model stays the same only where
+            every effect of the bar is one numeric column: ``0 + f`` codes a factor otherwise than
+            ``f`` beside an intercept.
+
+        Examples
+        --------
+        >>> print(parse_formula("y ~ x + (x || g)").written_out())
+        y ~ x + ((1 | g) + (0 + x | g))
+        """
+        rhs = _expand_double_bars(self.rhs, chosen)
+        text = formula_lines(self.lhs, rhs, math.inf)[0]
+        return parse_one_sided(text) if self.lhs is None else parse_formula(text)
+
     def __str__(self) -> str:
-        return " \n".join(formula_lines(self.lhs, expand_double_bars(self.rhs, "|"), LINE_WIDTH))
+        return " \n".join(formula_lines(self.lhs, self.rhs, LINE_WIDTH))
 
     def __repr__(self) -> str:
         return f"Formula({self._text()!r})"
@@ -130,35 +157,41 @@ def formula_lines(lhs: Node | None, rhs: Node, width: float) -> list[str]:
     return deparse_lines(tilde, width)
 
 
-def expand_double_bars(node: Node, op: str) -> Node:
-    """``x || g`` as lme4 stores it: ``(1 | g) + (0 + x | g)``, with `op` as the bar of slopes."""
+def _expand_double_bars(node: Node, chosen: Callable[[Node], bool]) -> Node:
     match node:
         case Paren():
-            return Paren(expand_double_bars(node.inner, op))
-        case Binary(op="||"):
-            return add(Paren(bar) for bar in _single_bars(node, op))
+            return Paren(_expand_double_bars(node.inner, chosen))
+        case Binary(op="||") if chosen(node):
+            return add(Paren(bar) for bar in single_bars(node.left, node.right))
         case Binary(op="+" | "-"):
-            return map_summands(lambda operand: expand_double_bars(operand, op), node)
+            return map_summands(lambda operand: _expand_double_bars(operand, chosen), node)
         case _:
             return node
 
 
-def _single_bars(bar: Binary, op: str) -> Iterator[Node]:
-    expanded = expand_terms(bar.left)
+def single_bars(effects: Node, group: Node) -> Iterator[Binary]:
+    """Intercept and terms of ``effects || group``, each in a bar of its own, as lme4 has them."""
+    expanded = expand_terms(effects)
     if expanded.intercept or not expanded.terms:
-        yield Binary("|", Number(float(expanded.intercept)), bar.right)
+        yield Binary("|", Number(float(expanded.intercept)), group)
     for term in expanded.terms:
-        yield Binary(op, Binary("+", Number(0.0), term.node), bar.right)
+        yield Binary("|", Binary("+", Number(0.0), term.node), group)
 
 
 class _Splitter:
     """Sorts the summands of a right side into fixed part, random terms and offsets."""
 
-    def __init__(self, source: str):
+    def __init__(self, source: str, rhs: Node):
         self.source = source
+        self.budget = Budget(source)
+        self.random_parts = random_parts(rhs)
         self.random: list[RandomTerm] = []
         self.offsets: list[Node] = []
+        self.columns = 0
         self.bars = 0
+
+    def has_random(self, node: Node) -> bool:
+        return id(node) in self.random_parts
 
     def fixed(self, node: Node) -> Node | None:
         """Take random terms and offsets out of `node`; None when nothing is left."""
@@ -177,7 +210,7 @@ class _Splitter:
         return kept
 
     def summand(self, op: str, node: Node) -> Node | None:
-        if not has_random(node) and not is_offset(node):
+        if not self.has_random(node) and not is_offset(node):
             return node
         if op == "-":
             raise self.fail(f"{deparse(node)} cannot be subtracted: leave it out instead.", node)
@@ -186,7 +219,7 @@ class _Splitter:
                 inner = self.fixed(node.inner)
                 return None if inner is None else Paren(inner, span=node.span)
             case Binary(op="|" | "||"):
-                self.bar(node, "us" if node.op == "|" else "split", node)
+                self.bar(node, "us" if node.op == "|" else "diag", node)
             case Call(function="offset"):
                 self.offsets.append(node)
             case Call():
@@ -221,9 +254,17 @@ class _Splitter:
                     "put each random term in parentheses, as in (1 | a) + (1 | b).",
                     side,
                 )
-        TermAlgebra(self.source).expand(bar.left)
-        for group in expand_groups(bar.right, self.source):
-            self.random.append(RandomTerm(bar.left, group, structure, self.bars, whole.span))
+        effects = TermAlgebra(self.source, budget=self.budget).expand(bar.left)
+        groups = expand_groups(bar.right, self.source, self.budget)
+        # Each group repeats the effects: as terms of a model, and in the labels.
+        self.columns += len(groups) * (len(effects.terms) + effects.intercept)
+        characters = len(groups) * (bar.left.span[1] - bar.left.span[0])
+        self.budget.keep(self.columns, characters, whole)
+        is_double = bar.op == "||"
+        self.random += [
+            RandomTerm(bar.left, group, structure, self.bars, is_double, whole.span)
+            for group in groups
+        ]
         self.bars += 1
 
     def fail(self, message: str, node: Node) -> FormulaError:
@@ -231,7 +272,7 @@ class _Splitter:
 
 
 def _assemble(source: str, lhs: Node | None, rhs: Node) -> Formula:
-    splitter = _Splitter(source)
+    splitter = _Splitter(source, rhs)
     fixed = splitter.fixed(rhs) or Number(1.0)
     formula = Formula(source, lhs, rhs, fixed, tuple(splitter.random), tuple(splitter.offsets))
     formula.terms()
@@ -306,10 +347,19 @@ def parse_formula(text: str | Formula) -> Formula:
     >>> [term.group_text for term in formula.random]
     ['cask:batch', 'batch']
     """
-    return text if isinstance(text, Formula) else _parse_two_sided(check_text(text))
+    return text if isinstance(text, Formula) else _remembered(_parse_two_sided, check_text(text))
 
 
 @lru_cache(maxsize=256)
+def _parsed(parse: Callable[[str], Formula], source: str) -> Formula:
+    return parse(source)
+
+
+def _remembered(parse: Callable[[str], Formula], source: str) -> Formula:
+    """Formula of a text, which is parsed once unless it is long."""
+    return _parsed(parse, source) if len(source) <= MAX_REMEMBERED else parse(source)
+
+
 def _parse_two_sided(source: str) -> Formula:
     lhs, rhs = parse_tilde(source)
     _check_response(lhs, source)
@@ -337,10 +387,9 @@ def parse_one_sided(text: str | Formula) -> Formula:
     >>> str(parse_one_sided("~(1|g)").random[0])
     '1 | g'
     """
-    return text if isinstance(text, Formula) else _parse_one_sided(check_text(text))
+    return text if isinstance(text, Formula) else _remembered(_parse_one_sided, check_text(text))
 
 
-@lru_cache(maxsize=256)
 def _parse_one_sided(source: str) -> Formula:
     lhs, rhs = parse_tilde(source)
     if lhs is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lmm.errors import FormulaError
-from lmm.formula.terms import Term, TermAlgebra, walk_algebra
+from lmm.formula.terms import Budget, Term, TermAlgebra, walk_algebra
 from lmm.language import (
+    OPERATORS,
     Binary,
     Call,
     Name,
@@ -33,10 +34,13 @@ class RandomTerm:
     group : Node
         One grouping factor; nesting is expanded, so ``(1 | a/b)`` gives ``b:a`` and ``a``.
     structure : str
-        ``"us"`` (``|``), ``"diag"`` (``diag(x | g)``) or ``"split"`` (``||``: the columns are
-        independent terms, taken column by column over the groups of one bar).
+        Covariance structure of the columns: ``"us"`` for ``|``, ``"diag"`` for ``||`` and
+        ``diag(x | g)``.
     bar : int
         Which bar of the formula the term comes from, counted from 0.
+    is_double : bool
+        Whether the bar is ``||``: its columns are terms of their own, taken column by column over
+        the groups of the bar.
     span : tuple of int
         Where that bar stands in the source.
     """
@@ -45,6 +49,7 @@ class RandomTerm:
     group: Node
     structure: str
     bar: int
+    is_double: bool = False
     span: tuple[int, int] = field(default=(0, 0), compare=False)
 
     @property
@@ -61,7 +66,7 @@ class RandomTerm:
         return deparse(Binary("|", self.effects, self.group))
 
 
-def expand_groups(node: Node, source: str) -> list[Node]:
+def expand_groups(node: Node, source: str, budget: Budget) -> list[Node]:
     """Expand the right side of a bar, finest first where nested: lme4's names and order."""
     for part in walk_algebra(node):
         if isinstance(part, Binary | Unary) and part.op == "-":
@@ -71,24 +76,24 @@ def expand_groups(node: Node, source: str) -> list[Node]:
                 source,
                 part.span[0],
             )
-    return list(dict.fromkeys(_grouping_factors(node, source)))
+    return list(dict.fromkeys(_grouping_factors(node, source, budget)))
 
 
-def _grouping_factors(node: Node, source: str) -> list[Node]:
+def _grouping_factors(node: Node, source: str, budget: Budget) -> list[Node]:
     match node:
         case Name() | Call():
             return [node]
         case Paren():
-            inner = _grouping_factors(node.inner, source)
+            inner = _grouping_factors(node.inner, source, budget)
             return [node] if len(inner) == 1 else inner
         case Binary(op="+"):
             first, rest = summands(node)
-            operands = [first, *(operand for _, operand in rest)]
-            return [factor for part in operands for factor in _grouping_factors(part, source)]
+            parts = [first, *(operand for _, operand in rest)]
+            return [group for part in parts for group in _grouping_factors(part, source, budget)]
         case Binary(op=":" | "%in%" | "/"):
-            return _grouping_product(node, source)
+            return _grouping_product(node, source, budget)
         case Binary(op="*" | "^"):
-            return [term.node for term in TermAlgebra(source).expand(node).terms]
+            return [term.node for term in TermAlgebra(source, budget=budget).expand(node).terms]
         case _:
             raise FormulaError(
                 f"{deparse(node)} is not a grouping factor: name a column, join columns with "
@@ -98,22 +103,23 @@ def _grouping_factors(node: Node, source: str) -> list[Node]:
             )
 
 
-def _grouping_product(node: Binary, source: str) -> list[Node]:
-    left = _grouping_factors(node.left, source)
-    right = _grouping_factors(node.right, source)
-    if node.op == "/" and len(right) == 1 and (len(left) == 1 or _is_nesting(node.left)):
+def _grouping_product(node: Binary, source: str, budget: Budget) -> list[Node]:
+    is_nesting = OPERATORS[node.op].is_nesting
+    left = _grouping_factors(node.left, source, budget)
+    right = _grouping_factors(node.right, source, budget)
+    if is_nesting and len(right) == 1 and (len(left) == 1 or _is_nesting(node.left)):
         return [_interaction(right[0], left[0]), *left]
-    if node.op != "/" and len(left) == len(right) == 1:
+    if not is_nesting and len(left) == len(right) == 1:
         return [_interaction(left[0], right[0])]
-    terms = TermAlgebra(source).expand(node).terms
-    if node.op != "/":
-        return [term.node for term in terms]
-    return [Term(term.factors[::-1]).node for term in reversed(terms)]
+    terms = TermAlgebra(source, budget=budget).expand(node).terms
+    if is_nesting:
+        return [Term(term.factors[::-1]).node for term in reversed(terms)]
+    return [term.node for term in terms]
 
 
 def _is_nesting(node: Node) -> bool:
     node = strip_parens(node)
-    return isinstance(node, Binary) and node.op == "/"
+    return isinstance(node, Binary) and OPERATORS[node.op].is_nesting
 
 
 def _interaction(left: Node, right: Node) -> Node:

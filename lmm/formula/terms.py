@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import partial
 
 from lmm.errors import FormulaError
 from lmm.language import (
+    MAX_DEPTH,
+    OPERATORS,
     Binary,
     Call,
     Constant,
@@ -15,6 +17,7 @@ from lmm.language import (
     Node,
     Number,
     Paren,
+    Sets,
     String,
     Unary,
     children,
@@ -25,6 +28,16 @@ from lmm.language import (
 )
 
 MAX_TERMS = 20_000
+"""Most terms that one formula expands to."""
+
+MAX_PRODUCTS = 10 * MAX_TERMS
+"""Most products of two sums; a power forms most of its terms several times."""
+
+MAX_CROSSED = 5_000_000
+"""Most variables written down while terms are crossed."""
+
+MAX_CHARACTERS = 5_000_000
+"""Longest text of all labels together."""
 
 # ---------------------------------------------------------------------------------------------
 # Terms of the fixed part
@@ -43,19 +56,33 @@ class Term:
 
     @property
     def node(self) -> Node:
-        """The term as an expression."""
-        first, *rest = self.factors
+        """The term as an expression that reads as the term."""
+        # x > 5 beside a sum would take the sum for its right side.
+        node: Node
+        node, *rest = (Paren(f) if isinstance(f, Binary | Unary) else f for f in self.factors)
         for factor in rest:
-            first = Binary(":", first, factor)
-        return first
+            node = Binary(":", node, factor)
+        return node
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The expanded terms of a linear predictor, by degree and then order of appearance."""
+    """The expanded terms of a linear predictor, by degree and then order of appearance.
+
+    Attributes
+    ----------
+    intercept : bool
+        Whether there is an intercept.
+    terms : tuple of Term
+        The terms.
+    variables : tuple of Node
+        Variables in order of appearance, those of terms that are subtracted among them (R's
+        ``attr(terms, "variables")``).
+    """
 
     intercept: bool
     terms: tuple[Term, ...]
+    variables: tuple[Node, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -63,114 +90,123 @@ class Terms:
         return tuple(term.label for term in self.terms)
 
 
-# A term is a bit set over the variables in order of appearance, as an int; a sum of terms is a
-# dictionary without values, which is an ordered set.
-_Masks: TypeAlias = dict[int, None]
+class Budget:
+    """What a formula may still expand to: hostile text must not hang.
+
+    Sizes are counted before anything is formed.
+    """
+
+    def __init__(self, source: str | None):
+        self.source = source
+        self.crossed = 0
+        self.characters = 0
+
+    def cross(self, products: int, variables: int, node: Node) -> None:
+        """Count the products that are about to be formed, and the variables that they hold."""
+        self.crossed += variables
+        if products > MAX_PRODUCTS or self.crossed > MAX_CROSSED:
+            raise self.refusal(node)
+
+    def keep(self, terms: int, characters: int, node: Node) -> None:
+        """Count the terms of one sum, and the length of its labels."""
+        self.characters += characters
+        if terms > MAX_TERMS or self.characters > MAX_CHARACTERS:
+            raise self.refusal(node)
+
+    def refusal(self, node: Node) -> FormulaError:
+        """Error at the node that is too much."""
+        return FormulaError(
+            f"The formula expands to more than {MAX_TERMS} terms, or to very long ones: "
+            "write the terms that are meant.",
+            self.source,
+            node.span[0],
+        )
 
 
 class TermAlgebra:
-    """R's ``terms.formula``: + - * : ^ / %in% over sets of variables."""
+    """R's ``terms.formula``: + - * : ^ / %in% over sets of variables.
+
+    Parameters
+    ----------
+    source : str or None
+        The formula's text, for messages.
+    columns : iterable of str, optional
+        What ``.`` stands for.
+    budget : Budget, optional
+        What the formula may still expand to.
+    """
 
     def __init__(
         self,
         source: str | None,
         columns: Iterable[str] | None = None,
-        *,
-        keep_random: bool = False,
+        budget: Budget | None = None,
     ):
         self.source = source
         self.columns = None if columns is None else [Name(column) for column in columns]
-        self.keep_random = keep_random
+        self.budget = budget or Budget(source)
         self.intercept = True
-        self.atoms: dict[str, Node] = {}
-        self.bits: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
+        self.atoms: list[Node] = []
 
     def expand(self, node: Node) -> Terms:
-        """Terms of a right-hand side, by order."""
-        masks = sorted(self.masks(node), key=int.bit_count)
-        atoms = list(self.atoms.values())
-        return Terms(self.intercept, tuple(Term(self.factors(mask, atoms)) for mask in masks))
+        """Terms of a right-hand side."""
+        sets = [sorted(numbers) for numbers in sorted(self.sets(node), key=len)]
+        lengths = list(map(len, self.numbers))
+        characters = sum(lengths[i] for numbers in sets for i in numbers)
+        self.budget.keep(len(sets), characters, node)
+        terms = tuple(Term(tuple(self.atoms[i] for i in numbers)) for numbers in sets)
+        return Terms(self.intercept, terms, tuple(self.atoms))
 
-    @staticmethod
-    def factors(mask: int, atoms: list[Node]) -> tuple[Node, ...]:
-        """Variables of a term."""
-        chosen = []
-        while mask:
-            lowest = mask & -mask
-            chosen.append(atoms[lowest.bit_length() - 1])
-            mask ^= lowest
-        return tuple(chosen)
-
-    def masks(self, node: Node, *, adding: bool = True) -> _Masks:
-        """Terms of a node, as bits of its variables."""
+    def sets(self, node: Node, *, adding: bool = True) -> Sets:
+        """Terms of a node as sets of numbers; 0 and 1 set the intercept."""
         match node:
             case Paren():
-                return self.masks(node.inner, adding=adding)
+                return self.sets(node.inner, adding=adding)
             case Number() if node.value in (0, 1):
                 self.intercept = (node.value == 1) == adding
                 return {}
             case Number() | String() | Constant():
                 raise self.fail(f"{deparse(node)} is not a term: only 0 and 1 are.", node)
             case Unary(op="+"):
-                return self.masks(node.operand, adding=adding)
+                return self.sets(node.operand, adding=adding)
             case Unary(op="-"):
-                self.masks(node.operand, adding=not adding)
+                self.sets(node.operand, adding=not adding)
                 return {}
             case Binary(op="+" | "-"):
                 return self.sum(node, adding=adding)
-            case Binary(op="*" | ":" | "/" | "%in%"):
-                return self.product(node, adding=adding)
             case Binary(op="^"):
                 return self.power(node, adding=adding)
+            case Binary() if node.op in OPERATORS and (rule := OPERATORS[node.op].terms):
+                left = self.sets(node.left, adding=adding)
+                right = self.sets(node.right, adding=adding)
+                return self.bounded(rule(partial(self.interact, node), left, right), node)
             case Name(id=".") if self.columns is not None:
-                return dict.fromkeys(self.bit(column) for column in self.columns)
+                self.budget.cross(0, len(self.columns), node)
+                return {frozenset({self.number(column)}): None for column in self.columns}
             case _:
-                return {self.bit(self.checked_atom(node)): None}
+                return {frozenset({self.number(self.checked_atom(node))}): None}
 
-    def sum(self, node: Binary, *, adding: bool) -> _Masks:
-        """Terms of `a + b - c`."""
+    def sum(self, node: Binary, *, adding: bool) -> Sets:
+        """Terms of a sum; a loop, as sums may be thousands long."""
         first, rest = summands(node)
-        total = self.masks(first, adding=adding)
+        total = self.sets(first, adding=adding)
         for op, operand in rest:
             if op == "+":
-                total |= self.masks(operand, adding=adding)
-                self.check_size(len(total), node)
+                total |= self.sets(operand, adding=adding)
+                self.bounded(total, node)
             else:
-                self.remove(self.masks(operand, adding=not adding), total, operand)
+                total = self.without(total, self.sets(operand, adding=not adding), operand)
         return total
 
-    def remove(self, removed: _Masks, total: _Masks, operand: Node) -> None:
-        """Take terms out of a sum."""
-        if self.keep_random and has_random(operand) and not removed.keys() <= total.keys():
-            present = [
-                text
-                for text, bit in self.bits.items()
-                if bit in total and has_random(self.atoms[text])
-            ]
-            raise self.fail(
-                f"There is no term {deparse(operand)} to remove; "
-                f"the random terms are {', '.join(f'({text})' for text in present)}.",
-                operand,
-            )
-        for mask in removed:
-            total.pop(mask, None)
+    def without(self, total: Sets, removed: Sets, operand: Node) -> Sets:
+        """A sum without the terms of an operand that is subtracted."""
+        for numbers in removed:
+            total.pop(numbers, None)
+        return total
 
-    def product(self, node: Binary, *, adding: bool) -> _Masks:
-        """Terms of `a * b`, `a:b`, `a / b` and `a %in% b`."""
-        left = self.masks(node.left, adding=adding)
-        right = self.masks(node.right, adding=adding)
-        match node.op:
-            case ":":
-                return self.interact(left, right, node)
-            case "*":
-                return left | right | self.interact(left, right, node)
-            case "/":
-                return left | self.interact({_union(left): None}, right, node)
-            case _:
-                return self.interact(left, {_union(right): None}, node)
-
-    def power(self, node: Binary, *, adding: bool) -> _Masks:
-        """Terms of `(a + b)^n`."""
+    def power(self, node: Binary, *, adding: bool) -> Sets:
+        """Terms of a power, up to the order where they stop growing."""
         exponent = strip_parens(node.right)
         if not isinstance(exponent, Number) or exponent.value < 1 or exponent.value % 1:
             raise self.fail(
@@ -178,32 +214,33 @@ class TermAlgebra:
                 "for arithmetic write I(x^2).",
                 node.right,
             )
-        base = self.masks(node.left, adding=adding)
+        base = self.sets(node.left, adding=adding)
         total, order = base, 1
         while order < exponent.value:
-            grown = self.interact(total, base, node)
+            grown = self.bounded(self.interact(node, total, base), node)
             if len(grown) == len(total):
                 break
             total, order = grown, order + 1
         return total
 
-    def interact(self, left: _Masks, right: _Masks, node: Node) -> _Masks:
-        """Each term on the left crossed with each on the right."""
-        # Powers repeat terms: (a + b + c)^3 crosses 6 with 3 to give 7. Hence the allowance.
-        self.check_size(len(left) * len(right) // 50, node)
-        crossed = dict.fromkeys(a | b for a in left for b in right)
-        self.check_size(len(crossed), node)
+    def interact(self, node: Node, left: Sets, right: Sets) -> Sets:
+        """Every term of one sum crossed with every term of the other."""
+        if max(map(len, (*left, *right)), default=0) > MAX_DEPTH:
+            raise self.too_many_variables(node)
+        variables = sum(map(len, left)) * len(right) + sum(map(len, right)) * len(left)
+        self.budget.cross(len(left) * len(right), variables, node)
+        crossed = {a | b: None for a in left for b in right}
+        if max(map(len, crossed), default=0) > MAX_DEPTH:
+            raise self.too_many_variables(node)
         return crossed
 
-    def check_size(self, size: int, node: Node) -> None:
-        """Refuse more terms than can be meant."""
-        if size > MAX_TERMS:
-            raise self.fail(f"The formula expands to more than {MAX_TERMS} terms.", node)
+    def bounded(self, sets: Sets, node: Node) -> Sets:
+        """The terms, if they are not too many."""
+        self.budget.keep(len(sets), 0, node)
+        return sets
 
     def checked_atom(self, node: Node) -> Node:
-        """A variable, which must be no random term where these are not kept."""
-        if self.keep_random:
-            return node
+        """A variable: neither an offset nor a random term."""
         if is_offset(node):
             raise self.fail(
                 "offset() must be added as a term of its own, as in y ~ x + offset(z).", node
@@ -212,25 +249,28 @@ class TermAlgebra:
             raise self.fail(f"({deparse(node)}) is a random term, not a fixed one.", node)
         return node
 
-    def bit(self, node: Node) -> int:
-        """Bit of a variable."""
-        # (x | g) and (x || g) share a bit, so that either removes the other.
-        text = deparse(node).replace("||", "|") if is_bar(node) else deparse(node)
-        if text not in self.bits:
-            self.bits[text] = 1 << len(self.atoms)
-            self.atoms[text] = node
-        return self.bits[text]
+    def number(self, node: Node) -> int:
+        """Number of a variable, by its text."""
+        number = self.numbers.setdefault(self.key(node), len(self.atoms))
+        if number == len(self.atoms):
+            self.atoms.append(node)
+        return number
+
+    def key(self, node: Node) -> str:
+        """Text by which variables are told apart."""
+        return deparse(node)
+
+    def too_many_variables(self, node: Node) -> FormulaError:
+        """Error for an interaction that no model has."""
+        return self.fail(
+            f"An interaction has more than {MAX_DEPTH} variables: after '/' and '%in%' all "
+            "variables of a sum stand in one term.",
+            node,
+        )
 
     def fail(self, message: str, node: Node) -> FormulaError:
         """Error at a node."""
         return FormulaError(message, self.source, node.span[0])
-
-
-def _union(masks: _Masks) -> int:
-    total = 0
-    for mask in masks:
-        total |= mask
-    return total
 
 
 def expand_terms(node: Node, data_columns: Iterable[str] | None = None) -> Terms:
@@ -252,7 +292,8 @@ def expand_terms(node: Node, data_columns: Iterable[str] | None = None) -> Terms
     ------
     FormulaError
         For what is not a term: a power that is not a whole number, a number other than 0 and 1,
-        a random term, an offset inside an interaction, more than 20000 terms.
+        a random term, an offset inside an interaction, more than 20000 terms, an interaction of
+        more than 100 variables.
 
     Examples
     --------
@@ -287,6 +328,16 @@ def walk_algebra(node: Node) -> Iterator[Node]:
             stack.extend(reversed(children(current)))
 
 
+def random_parts(root: Node) -> frozenset[int]:
+    """Identities of the nodes that are or hold a random term, in one walk over the tree."""
+    found: set[int] = set()
+    for node in reversed(list(walk_algebra(root))):
+        below = () if isinstance(node, Call) else children(node)
+        if is_bar(node) or is_random_call(node) or any(id(child) in found for child in below):
+            found.add(id(node))
+    return frozenset(found)
+
+
 def has_random(node: Node) -> bool:
-    """Whether a node holds a random term."""
-    return any(is_bar(part) or is_random_call(part) for part in walk_algebra(node))
+    """Whether a node is or holds a random term."""
+    return id(node) in random_parts(node)

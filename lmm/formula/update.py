@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import chain
 
 from lmm.errors import FormulaError
 from lmm.formula.formula import (
     Formula,
     check_text,
-    expand_double_bars,
     formula_lines,
     parse_formula,
     parse_one_sided,
+    single_bars,
 )
-from lmm.formula.terms import TermAlgebra, Terms, is_offset, is_random_call
+from lmm.formula.terms import TermAlgebra, Terms, has_random, is_offset, is_random_call
 from lmm.language import (
     Binary,
-    Call,
     Name,
     Node,
     Number,
     Paren,
-    Unary,
+    Sets,
     add,
     deparse,
     is_bar,
-    map_summands,
+    map_children,
     parse_tilde,
+    walk,
 )
+
+MAX_DOTS = 20
+"""How often a change may repeat the old formula."""
 
 
 def update_formula(old: Formula, change: str) -> Formula:
@@ -57,32 +62,70 @@ def update_formula(old: Formula, change: str) -> Formula:
     y ~ a + b + (1 | g) + (0 + a | g)
     """
     lhs, rhs = parse_tilde(check_text(change))
+    if sum(node == Name(".") for node in walk(rhs)) > MAX_DOTS:
+        raise FormulaError(f"The change names '.' more than {MAX_DOTS} times.")
     response = old.lhs if lhs is None else _substitute_dot(lhs, old.lhs or Name("."))
-    dot = Paren(expand_double_bars(old.rhs, "||"))
-    algebra = TermAlgebra(change, keep_random=True)
-    right = _rebuild(algebra.expand(_substitute_dot(expand_double_bars(rhs, "||"), dot)), change)
-    text = formula_lines(response, right, math.inf)[0]
+    expanded = _DotAlgebra(change).expand(_substitute_dot(rhs, Paren(old.rhs)))
+    text = formula_lines(response, _rebuild(expanded, change), math.inf)[0]
     return parse_one_sided(text) if response is None else parse_formula(text)
 
 
 def _substitute_dot(node: Node, dot: Node) -> Node:
-    match node:
-        case Name(id="."):
-            return dot
-        case Paren():
-            return Paren(_substitute_dot(node.inner, dot), span=node.span)
-        case Unary():
-            return Unary(node.op, _substitute_dot(node.operand, dot), span=node.span)
-        case Binary(op="+" | "-"):
-            return map_summands(lambda operand: _substitute_dot(operand, dot), node)
-        case Binary():
-            left, right = _substitute_dot(node.left, dot), _substitute_dot(node.right, dot)
-            return Binary(node.op, left, right, span=node.span)
-        case Call():
-            arguments = ((name, _substitute_dot(value, dot)) for name, value in node.arguments)
-            return Call(node.function, tuple(arguments), span=node.span)
-        case _:
-            return node
+    if isinstance(node, Name):
+        return dot if node.id == "." else node
+    return map_children(lambda part: _substitute_dot(part, dot), node)
+
+
+class _DotAlgebra(TermAlgebra):
+    """The algebra with random terms as variables, so that they can be taken away."""
+
+    def checked_atom(self, node: Node) -> Node:
+        return node
+
+    def without(self, total: Sets, removed: Sets, operand: Node) -> Sets:
+        if not has_random(operand):
+            return super().without(total, removed, operand)
+        spellings = [(numbers, self.with_other_bar(numbers)) for numbers in removed]
+        apart = self.written_out(total, dict.fromkeys(chain.from_iterable(spellings)))
+        for present in (total, apart):
+            found = [next((n for n in pair if n in present), None) for pair in spellings]
+            if None not in found:
+                return super().without(present, dict.fromkeys(filter(None, found)), operand)
+        raise self.nothing_to_remove(total, operand)
+
+    def with_other_bar(self, numbers: frozenset[int]) -> frozenset[int]:
+        """The random term with ``||`` for ``|``, or the reverse: either removes the other."""
+        (number, *_) = numbers
+        bar = self.atoms[number]
+        if not isinstance(bar, Binary) or not is_bar(bar):
+            return numbers
+        return frozenset({self.number(replace(bar, op="|" if bar.op == "||" else "||"))})
+
+    def written_out(self, total: Sets, removed: Sets) -> Sets:
+        """The sum with those ``||`` bars apart that hold a term which is to be removed."""
+        parts: Sets = {}
+        for numbers in total:
+            (number, *others) = numbers
+            bar = self.atoms[number]
+            found: Sets = {}
+            if not others and isinstance(bar, Binary) and bar.op == "||":
+                found = dict.fromkeys(map(self.part, single_bars(bar.left, bar.right)))
+            parts |= found if found.keys() & removed.keys() else {numbers: None}
+        return parts
+
+    def part(self, bar: Binary) -> frozenset[int]:
+        """Part of a ``||`` bar; columns that it may still have stay independent."""
+        is_one = isinstance(bar.left, Number)
+        return frozenset({self.number(bar if is_one else replace(bar, op="||"))})
+
+    def nothing_to_remove(self, total: Sets, operand: Node) -> FormulaError:
+        kept = [self.atoms[number] for numbers in total for number in numbers]
+        present = [f"({deparse(node)})" for node in kept if has_random(node)]
+        return self.fail(
+            f"There is no term {deparse(operand)} to remove; "
+            f"the random terms are {', '.join(present)}.",
+            operand,
+        )
 
 
 def _rebuild(expanded: Terms, source: str) -> Node:
@@ -98,7 +141,6 @@ def _rebuild(expanded: Terms, source: str) -> Node:
                 source,
                 source.index("~") + 1,
             )
-        wrapped = Paren(term.node) if is_bar(term.node) else term.node
-        (offsets if is_offset(term.node) else terms).append(wrapped)
+        (offsets if is_offset(term.node) else terms).append(term.node)
     right = add([*(terms or [Number(1.0)]), *offsets])
     return right if expanded.intercept else Binary("-", right, Number(1.0))

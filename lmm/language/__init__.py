@@ -1,7 +1,9 @@
 """R's expressions: text to trees and back."""
 
 from lmm.language.deparse import deparse, deparse_lines
-from lmm.language.parse import MAX_DEPTH, parse_tilde
+from lmm.language.names import quote
+from lmm.language.operators import OPERATORS, Sets
+from lmm.language.parse import MAX_DEPTH, MAX_LENGTH, parse_condition, parse_tilde
 from lmm.language.tree import (
     Binary,
     Call,
@@ -15,6 +17,7 @@ from lmm.language.tree import (
     add,
     children,
     is_bar,
+    map_children,
     map_summands,
     strip_parens,
     summands,
@@ -24,6 +27,8 @@ from lmm.language.tree import (
 
 __all__ = [
     "MAX_DEPTH",
+    "MAX_LENGTH",
+    "OPERATORS",
     "Binary",
     "Call",
     "Constant",
@@ -31,6 +36,7 @@ __all__ = [
     "Node",
     "Number",
     "Paren",
+    "Sets",
     "String",
     "Unary",
     "add",
@@ -38,8 +44,11 @@ __all__ = [
     "deparse",
     "deparse_lines",
     "is_bar",
+    "map_children",
     "map_summands",
+    "parse_condition",
     "parse_tilde",
+    "quote",
     "strip_parens",
     "summands",
     "variables",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from lmm.language.names import escape_spaces, quote
+from lmm.language.operators import OPERATORS
 from lmm.language.tree import (
     Binary,
     Call,
@@ -17,11 +18,6 @@ from lmm.language.tree import (
     Unary,
     summands,
 )
-
-# ---------------------------------------------------------------------------------------------
-# Tree to text
-
-_TIGHT = frozenset({":", "/", "^", "%%", "%/%"})
 
 
 def _string_text(value: str) -> str:
@@ -87,7 +83,7 @@ class _Deparser:
                 self.write(")")
             case Call():
                 self.call(node)
-            case Binary() if node.op in _TIGHT:
+            case Binary() if node.op in OPERATORS and OPERATORS[node.op].is_tight:
                 self.node(node.left)
                 self.write(node.op)
                 self.node(node.right)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lmm.errors import FormulaError
 from lmm.language.names import CONSTANTS, KEYWORDS, quote
+from lmm.language.operators import COMPARISONS, OPERATORS, PREFIXES, level
 from lmm.language.tree import (
     Binary,
     Call,
@@ -24,6 +25,9 @@ from lmm.language.tree import (
 MAX_DEPTH = 100
 """Deepest nesting read: hostile text must not exhaust Python's stack."""
 
+MAX_LENGTH = 100_000
+"""Longest text read."""
+
 
 # ---------------------------------------------------------------------------------------------
 # Text to tree
@@ -39,21 +43,13 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_SPELLINGS = {
+    "/": " Whole division is written x %/% 2.",
+    "=": " Equality is written ==.",
+    "<-": " A comparison with a negative number needs a blank: x < -1.",
+    "[": " Values of a set are written c(1, 2).",
+}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "`": "`"}
-
-_COMPARISONS = frozenset({"<", ">", "<=", ">=", "==", "!="})
-# help("Syntax") in R, from loosest to tightest; ~ stands outside, as a formula has one.
-_LEVELS = (
-    {"|": 1, "||": 1, "&": 2, "&&": 2}
-    | dict.fromkeys(_COMPARISONS, 4)
-    | {"+": 5, "-": 5, "*": 6, "/": 6, ":": 8, "^": 10, "**": 10}
-)
-_PREFIX_LEVELS = {"!": 3, "-": 9, "+": 9}
-
-
-def _level(operator: str) -> int:
-    """Binding strength of a binary operator; 0 for anything else."""
-    return 7 if operator.startswith("%") else _LEVELS.get(operator, 0)
 
 
 class _Token(NamedTuple):
@@ -66,14 +62,20 @@ class _Token(NamedTuple):
         return self.start + len(self.text)
 
     def __str__(self) -> str:
-        return "the end of the formula" if self.kind == "end" else f"'{self.text}'"
+        return "the end" if self.kind == "end" else f"'{self.text}'"
 
 
-def _tokenize(source: str) -> list[_Token]:
+def _tokenize(source: str, brackets: str = "") -> list[_Token]:
+    """Tokens of a text; `brackets` are further characters that stand for themselves."""
+    _check_characters(source)
     tokens = []
     position = 0
     while position < len(source):
         match = _TOKEN.match(source, position)
+        if match is None and source[position] in brackets:
+            tokens.append(_Token("operator", source[position], position))
+            position += 1
+            continue
         if match is None or match.lastgroup is None:
             raise FormulaError(_unreadable(source[position]), source, position)
         if match.lastgroup != "space":
@@ -82,9 +84,23 @@ def _tokenize(source: str) -> list[_Token]:
     return [*tokens, _Token("end", "", len(source.rstrip()))]
 
 
+def _check_characters(source: str) -> None:
+    """Refuse texts that are too long to read, or that cannot be written."""
+    if len(source) > MAX_LENGTH:
+        raise FormulaError(f"The text has {len(source)} characters, more than {MAX_LENGTH}.")
+    try:
+        source.encode()
+    except UnicodeEncodeError as error:
+        raise FormulaError(
+            f"The character {source[error.start]!r} is half of one: no text can hold it."
+        ) from None
+
+
 def _unreadable(character: str) -> str:
     match character:
-        case '"' | "'" | "`" | "%":
+        case "%":
+            return "The % that opens here is never closed; remainders are written x %% 2."
+        case '"' | "'" | "`":
             return f"The {character} that opens here is never closed."
         case "[" | "$" | "@" | "{":
             return (
@@ -114,9 +130,12 @@ def _unquote(token: _Token, source: str) -> str:
 class _Parser:
     """Precedence climbing over the tokens of one formula."""
 
+    brackets = ""
+    whole = "formula"
+
     def __init__(self, source: str):
         self.source = source
-        self.tokens = _tokenize(source)
+        self.tokens = _tokenize(source, self.brackets)
         self.index = 0
 
     @property
@@ -145,7 +164,12 @@ class _Parser:
     def unexpected(self, expected: str) -> FormulaError:
         if self.token.text == "~":
             return self.fail("A formula has one '~', between the response and the terms.")
-        return self.fail(f"Expected {expected}, found {self.token}.")
+        found = f"the end of the {self.whole}" if self.token.kind == "end" else str(self.token)
+        return self.fail(f"Expected {expected}, found {found}.{self.hint()}")
+
+    def hint(self) -> str:
+        """What to write instead of another language's operator."""
+        return _SPELLINGS.get(self.token.text, "") if self.index else ""
 
     def formula(self) -> tuple[Node | None, Node]:
         """``lhs ~ rhs`` or ``~ rhs``."""
@@ -176,18 +200,44 @@ class _Parser:
     def too_deep(self, position: int) -> FormulaError:
         return self.fail(f"The formula nests more than {MAX_DEPTH} operations.", position)
 
+    def operator(self, minimum: int) -> tuple[str, int] | None:
+        """Take the binary operator that stands here and binds so tightly: its text and level."""
+        if self.token.kind != "operator":
+            return None
+        text = self.token.text.replace("**", "^")
+        strength = level(text)
+        if strength < minimum:
+            return None
+        self.advance()
+        return text, strength
+
     def expression(self, minimum: int = 1, depth: int = 0) -> Node:
         if depth > MAX_DEPTH:
             raise self.too_deep(self.token.start)
         start = self.token.start
         left = self.operand(depth)
-        while self.token.kind == "operator" and (level := _level(self.token.text)) >= minimum:
-            if level == _LEVELS["<"] and isinstance(left, Binary) and left.op in _COMPARISONS:
-                raise self.fail("Comparisons do not chain: put the first in parentheses.")
-            op = self.advance().text.replace("**", "^")
-            right = self.expression(level if op == "^" else level + 1, depth + 1)
-            left = Binary(op, left, right, span=(start, self.last_end))
+        compared: Node | None = None
+        while found := self.operator(minimum):
+            op, strength = found
+            position = self.tokens[self.index - 1].start
+            is_right = op in OPERATORS and OPERATORS[op].is_right
+            right = self.expression(strength if is_right else strength + 1, depth + 1)
+            node = self.binary(op, left, right, (start, self.last_end))
+            if op not in COMPARISONS:
+                left, compared = node, None
+                continue
+            left = node if compared is None else self.chain(op, left, compared, right, position)
+            compared = right
         return left
+
+    def binary(self, op: str, left: Node, right: Node, span: tuple[int, int]) -> Node:
+        return Binary(op, left, right, span=span)
+
+    def chain(self, op: str, left: Node, middle: Node, right: Node, position: int) -> Node:
+        raise self.fail(
+            "Comparisons do not chain: put the first in parentheses, or write x > 1 & x < 5.",
+            position,
+        )
 
     def operand(self, depth: int) -> Node:
         token = self.advance()
@@ -204,8 +254,8 @@ class _Parser:
             inner = self.expression(depth=depth + 1)
             self.close(token)
             return Paren(inner, span=(token.start, self.last_end))
-        if token.kind == "operator" and token.text in _PREFIX_LEVELS:
-            inner = self.expression(_PREFIX_LEVELS[token.text], depth + 1)
+        if token.kind == "operator" and token.text in PREFIXES:
+            inner = self.expression(PREFIXES[token.text], depth + 1)
             return Unary(token.text, inner, span=(token.start, self.last_end))
         self.index -= token.kind != "end"
         before = f" after '{self.tokens[self.index - 1].text}'" if self.index else ""
@@ -239,6 +289,9 @@ class _Parser:
                 raise self.unexpected(f"'(' after the function '{name}'")
         if self.token.kind == "operator" and self.token.text == "(":
             arguments = self.arguments(depth)
+            match name, arguments:
+                case "Q", ((None, String(value)),) if value:  # patsy's quoting of a name
+                    return Name(value, span=(token.start, self.last_end))
             return Call(name, arguments, span=(token.start, self.last_end))
         return Name(name, span=(token.start, token.end))
 
@@ -280,3 +333,96 @@ def parse_tilde(source: str) -> tuple[Node | None, Node]:
     (Name(id='y'), Binary(op='*', left=Number(value=2.0, is_integer=False), right=Name(id='x')))
     """
     return _Parser(source).formula()
+
+
+# Python's operators: what R writes, and how tightly they bind in Python.
+_WORDS = {"and": ("&", 2), "or": ("|", 1), "in": ("in", 4)}
+
+
+class _ConditionParser(_Parser):
+    """Reads conditions on rows, in R's spelling or as pandas' ``DataFrame.eval`` takes them."""
+
+    brackets = "[]"
+    whole = "condition"
+
+    def condition(self) -> Node:
+        """One expression."""
+        node = self.expression()
+        if self.token.kind != "end":
+            raise self.unexpected("an operator, such as '&', or the end of the condition")
+        self.check_depth(node)
+        return node
+
+    def unexpected(self, expected: str) -> FormulaError:
+        if self.token.text == "~":
+            return self.fail("'~' has no meaning in a condition: write !(x > 1) for 'not'.")
+        return super().unexpected(expected)
+
+    def operator(self, minimum: int) -> tuple[str, int] | None:
+        is_negated = self.token.text == "not" and self.tokens[self.index + 1].text == "in"
+        text, strength = _WORDS.get("in" if is_negated else self.token.text, ("", 0))
+        if self.token.kind != "name" or not text:
+            return super().operator(minimum)
+        if strength < minimum:
+            return None
+        self.index += 1 + is_negated
+        return "not in" if is_negated else text, strength
+
+    def binary(self, op: str, left: Node, right: Node, span: tuple[int, int]) -> Node:
+        if op not in ("in", "not in"):
+            return super().binary(op, left, right, span)
+        # Python's operator binds less tightly than R's: parentheses keep what it joins.
+        left, right = (Paren(n) if isinstance(n, Binary | Unary) else n for n in (left, right))
+        node = Binary("%in%", left, right, span=span)
+        return node if op == "in" else Paren(Unary("!", node, span=span), span=span)
+
+    def chain(self, op: str, left: Node, middle: Node, right: Node, position: int) -> Node:
+        return Binary("&", left, Binary(op, middle, right, span=left.span), span=left.span)
+
+    def is_followed_by_operand(self) -> bool:
+        """Whether the name that stands here is a word before an operand, and no column."""
+        after = self.tokens[self.index + 1]
+        if after.kind == "operator":
+            return after.text in ("(", "!", "-", "+")
+        return after.kind != "end" and after.text not in _WORDS
+
+    def operand(self, depth: int) -> Node:
+        token = self.token
+        if token.kind == "name" and token.text == "not" and self.is_followed_by_operand():
+            self.advance()
+            inner = self.expression(PREFIXES["!"], depth + 1)
+            return Unary("!", inner, span=(token.start, self.last_end))
+        if token.kind == "operator" and token.text == "[":
+            return self.values(depth)
+        return super().operand(depth)
+
+    def values(self, depth: int) -> Node:
+        """``[1, 2]``, R's ``c(1, 2)``."""
+        opening = self.advance()
+        found = [self.expression(depth=depth + 1)]
+        while self.accept(","):
+            found.append(self.expression(depth=depth + 1))
+        if not self.accept("]"):
+            raise self.fail("This '[' is never closed: expected ']'.", opening.start)
+        arguments = tuple((None, value) for value in found)
+        return Call("c", arguments, span=(opening.start, self.last_end))
+
+
+def parse_condition(source: str) -> Node:
+    """Read a condition on rows, such as ``Days >= 2 & Subject != "308"``.
+
+    Spellings that pandas' ``DataFrame.eval`` takes are read as R's: ``and``, ``or``, ``not``,
+    ``x in [1, 2]``, ``x not in [1, 2]``, ``0 < x < 5``.
+
+    Raises
+    ------
+    FormulaError
+        When the text does not parse; the message points at the place.
+
+    Examples
+    --------
+    >>> from lmm.language import deparse
+    >>> deparse(parse_condition("0 < Days < 5 and not (Subject in ['308', '309'])"))
+    '0 < Days & Days < 5 & !(Subject %in% c("308", "309"))'
+    """
+    return _ConditionParser(source).condition()

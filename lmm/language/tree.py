@@ -150,6 +150,24 @@ def map_summands(change: Callable[[Node], Node], node: Node) -> Node:
     return total
 
 
+def map_children(change: Callable[[Node], Node], node: Node) -> Node:
+    """The node with changed operands or arguments."""
+    match node:
+        case Paren():
+            return Paren(change(node.inner), span=node.span)
+        case Unary():
+            return Unary(node.op, change(node.operand), span=node.span)
+        case Binary(op="+" | "-"):
+            return map_summands(change, node)
+        case Binary():
+            return Binary(node.op, change(node.left), change(node.right), span=node.span)
+        case Call():
+            arguments = tuple((name, change(value)) for name, value in node.arguments)
+            return Call(node.function, arguments, span=node.span)
+        case _:
+            return node
+
+
 def add(nodes: Iterable[Node]) -> Node:
     """Join nodes, at least one, by ``+``."""
     first, *rest = nodes

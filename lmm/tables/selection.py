@@ -103,18 +103,18 @@ def _deletion_frame(model: Comparable, deletions: Sequence[_Deletion]) -> pd.Dat
 
 
 def _random_terms(model: Comparable) -> tuple[RandomTerm, ...]:
-    """Random terms with ``||`` written out."""
+    """Random terms in the order of an update."""
     return update_formula(model.formula, ". ~ .").random
 
 
 def _random_texts(model: Comparable) -> tuple[str, ...]:
-    return tuple(_term_text(model, term, term.effects_text) for term in _random_terms(model))
+    return tuple(_term_text(term, term.effects_text) for term in _random_terms(model))
 
 
-def _term_text(model: Comparable, term: RandomTerm, effects: str) -> str:
-    function = "diag" if term.structure == "diag" else ""
+def _term_text(term: RandomTerm, effects: str) -> str:
+    function = "diag" if term.structure == "diag" and not term.is_double else ""
     # A single number has no correlation that || could leave out.
-    bar = "||" if term.structure == "split" and _has_factor(model, term) else "|"
+    bar = "||" if term.is_double and effects != "1" else "|"
     return f"{function}({effects} {bar} {deparse(term.group)})"
 
 
@@ -136,7 +136,7 @@ def _deletions(model: Comparable, reduce_terms: bool) -> Iterator[_Deletion]:
         others = (texts[:i], texts[i + 1 :])
         smaller = list(_reductions(model, term)) if reduce_terms else []
         for label, effects in smaller:
-            replacement = () if effects is None else (_term_text(model, term, effects),)
+            replacement = () if effects is None else (_term_text(term, effects),)
             yield _Deletion(f"{label} in {text}", (*others[0], *replacement, *others[1]))
         if not smaller:
             yield _Deletion(text, (*others[0], *others[1]))
@@ -152,7 +152,7 @@ def _reductions(model: Comparable, term: RandomTerm) -> Iterator[tuple[str, str 
         rest = [label for label in expanded.labels if label != effect.label]
         if rest:
             yield effect.label, " + ".join([*(() if expanded.intercept else ("0",)), *rest])
-        elif expanded.intercept or (own <= _factors(model) and term.structure != "split"):
+        elif expanded.intercept or (own <= _factors(model) and not term.is_double):
             yield effect.label, "1"  # 0 + f contains the intercept
         else:
             yield effect.label, None
@@ -161,11 +161,6 @@ def _reductions(model: Comparable, term: RandomTerm) -> Iterator[tuple[str, str 
 def _factors(model: Comparable) -> frozenset[str]:
     columns = model.fit.matrices.frame.columns
     return frozenset(text for text, column in columns.items() if isinstance(column, Factor))
-
-
-def _has_factor(model: Comparable, term: RandomTerm) -> bool:
-    variables = {deparse(f) for effect in expand_terms(term.effects).terms for f in effect.factors}
-    return bool(variables & _factors(model))
 
 
 # Fixed effects -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lmm.design import LmerControl, build_matrices
 from lmm.design.fixed import independent_columns
-from lmm.errors import DataError, FormulaError
+from lmm.errors import ContrastsWarning, DataError, FormulaError
 from reference.design import design_table, load_design
 
 # Model matrices are products of few operations: agreement to rounding.
@@ -131,11 +131,26 @@ def test_formulaic_contrasts_are_taken_as_they_are(table):
     np.testing.assert_array_equal(theirs.X, ours.X)
 
 
+@pytest.mark.parametrize("name", ["f", "factor(k)"])
+def test_contrasts_of_absent_factors_are_ignored_with_r_s_warning(name, table):
+    matrices = build("y ~ x", table, contrasts={name: "contr.sum"})
+    (note,) = matrices.notes
+    assert isinstance(note, ContrastsWarning)
+    assert note.text == f"variable {name!r} is absent, its contrast will be ignored"
+
+
+@pytest.mark.parametrize("name", ["my f", "`my f`"])
+def test_contrasts_name_factors_with_or_without_back_ticks(name, table):
+    matrices = build("y ~ `my f`", table, contrasts={name: "contr.sum"})
+    assert matrices.fixed.names[1] == "`my f`1"
+
+
 @pytest.mark.parametrize(
     "formula, contrasts, message",
     [
-        ("y ~ x", {"f": "contr.sum"}, "contrasts are given for 'f', which is not a factor"),
-        ("y ~ f", {"g": "contr.sum"}, "for 'g', .* Known: f"),
+        ("y ~ x", {"x": "contr.sum"}, "contrasts are given for 'x', which is not a factor"),
+        ("y ~ f", {"ff": "contr.sum"}, "for 'ff', .* Known: f"),
+        ("y ~ f", {"f +": "contr.sum"}, r"for 'f \+', .* Known: f"),
         ("y ~ f", {"f": "contr.sums"}, "unknown contrasts 'contr.sums'.* mean 'contr.sum'"),
         ("y ~ f", {"f": np.eye(3)}, r"shape \(3, 3\), .* need shape \(3, 2\)"),
         ("y ~ f", {"f": 3}, "not int"),

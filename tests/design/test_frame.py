@@ -1,5 +1,7 @@
 """Rows: missing values, weights, subset, offset; every kind of table."""
 
+from contextlib import chdir
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmm.design import build_matrices
+from lmm.design import LmerControl, build_matrices
 from lmm.design.columns import Factor, level_name, read_column
 from lmm.errors import DataError, FormulaError
 from lmm.formula import parse_one_sided
@@ -35,6 +37,9 @@ def table():
 
 
 FORMULA = "y ~ x + f + flag + (x | g)"
+UNCHECKED = LmerControl(
+    check_nobs_vs_nlev="ignore", check_nobs_vs_nRE="ignore", check_nlev_gtr_1="ignore"
+)
 
 
 def assert_same_numbers(a, b):
@@ -180,6 +185,92 @@ def test_subset(subset, kind, table):
     assert matrices.frame.rows.tolist() == np.flatnonzero(rows).tolist()
 
 
+# R's spelling -> pandas', which is read too.
+CONDITIONS = {
+    "x > 0 & f != 'u'": "x > 0 and f != 'u'",
+    "x > 0 | flag": "x > 0 or flag",
+    "!(x > 0)": "not (x > 0)",
+    "!(x > 0) & flag": "not x > 0 and flag",
+    "x > 0 & x < 1": "0 < x < 1",
+    "x >= -0.5 & x < 0.5 & x < 1": "-0.5 <= x < 0.5 and x < 1",
+    "f %in% c('u', 'v')": "f in ['u', 'v']",
+    "!(f %in% 'u')": "f not in ['u']",
+    "flag == TRUE": "flag == True",
+    "x^2 + 1 > 2 * abs(x)": "x**2 + 1 > 2 * abs(x)",
+    "(x > 0) != flag": "(x > 0) != flag",
+    "'u' == f": "'u' == f",
+    "(day + 1) %in% c(2, 3)": "day + 1 in [2, 3]",
+}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_conditions_in_the_spelling_of_r_and_of_pandas(condition, table):
+    rows = np.flatnonzero(table.eval(CONDITIONS[condition]).to_numpy()).tolist()
+    for subset in (condition, CONDITIONS[condition]):
+        found = build_matrices("y ~ 1 + (1 | g)", table, subset=subset, control=UNCHECKED)
+        assert found.frame.rows.tolist() == rows
+
+
+def test_conditions_know_the_functions_of_formulas(table):
+    table["name"] = ["ab", "ba"] * 12
+    table["day"] = pd.date_range("2020-01-01", periods=24)
+    expected = {
+        "x > mean(x)": table["x"] > table["x"].mean(),
+        "startsWith(name, 'a')": table["name"].str.startswith("a"),
+        "name < 'b'": table["name"] < "b",
+        "!is.na(x)": table["x"].notna(),
+        "day >= '2020-01-20'": table["day"] >= "2020-01-20",
+        'Q("x") > 0 & `x` < 1': (table["x"] > 0) & (table["x"] < 1),
+    }
+    for subset, rows in expected.items():
+        found = build_matrices(
+            "y ~ 1 + (1 | g)", table, subset=subset, control=UNCHECKED
+        ).frame.rows
+        assert found.tolist() == np.flatnonzero(rows).tolist()
+
+
+# Text -> what the message says.
+NO_CONDITIONS = {
+    "'a'": "does not depend on the data",
+    "True": "does not depend on the data",
+    "10**10**10": "does not depend on the data",
+    "x > 9**9**9": "subset selects no row",
+    "x": "must hold 24 truth values, one per row of the data, not 24 numbers",
+    "f": "must hold 24 truth values, one per row of the data, not 24 texts",
+    "poly(x, 2)": "must hold 24 truth values, one per row of the data, not 24 numbers",
+    "x = 3": "Equality is written ==",
+    "x[0] > 1": r"Values of a set are written c\(1, 2\)",
+    "x // 2 > 1": r"Whole division is written x %/% 2",
+    "x % 2 == 0": "remainders are written x %% 2",
+    "~(x > 1)": r"write !\(x > 1\) for 'not'",
+    "@pd": "'@' is not part",
+    "@pd.io.common.os.system('true')": "'@' is not part",
+    "x > 2; y": "Unexpected character ';'",
+    "import os": "found 'os'",
+    "__builtins__": "Unexpected character '_'",
+    "x.map(print)": "it uses 'print', but the data have no such column",
+    "x.map(x)": "unknown function 'x.map'",
+    "x.to_csv('written.csv') != 3": "unknown function 'x.to_csv'",
+    "x.__class__ == 1": "it uses 'x.__class__', but the data have no such column",
+    "x.isin([1, 2])": r"R writes x %in% c\(1, 2\)",
+    "x.notna()": r"R writes !is.na\(x\)",
+    "x > '2'": "needs numbers, but is given str",
+    "x in [1, 2": r"This '\[' is never closed",
+    "cut(x, 1e9) == 1": "must be a whole number between 2 and 10000",
+    "bs(x, degree = 5000) > 1": "must be a whole number between 1 and 20",
+    "poly(x, 1e6) > 1": "must be a whole number between 1 and 1000",
+    "(" * 200: "nests more than 100 operations",
+    "x > 0" + " & x > 0" * 20_000: "has 160005 characters, more than 100000",
+}
+
+
+@pytest.mark.parametrize("subset", NO_CONDITIONS, ids=lambda text: text[:20])
+def test_texts_that_are_no_conditions_are_refused_and_run_nothing(subset, table, tmp_path):
+    with chdir(tmp_path), pytest.raises(DataError, match=NO_CONDITIONS[subset]):
+        build_matrices(FORMULA, table, subset=subset)
+    assert not list(tmp_path.iterdir())
+
+
 def test_missing_truth_values_select_no_row(table):
     subset = pd.array([True] * 20 + [None] * 4, dtype="boolean")
     assert build_matrices(FORMULA, table, subset=subset).n == 20
@@ -237,7 +328,7 @@ BAD_ARGUMENTS = [
     ({"offset": [1.0]}, r"offset must hold 24 numbers, .* not shape \(1,\)"),
     ({"offset": pd.Series(np.ones(N))}, "the index of offset is not that of the data"),
     ({"subset": "x > 100"}, r"0 \(non-NA\) cases: subset selects no row"),
-    ({"subset": "q > 1"}, "subset 'q > 1' cannot be evaluated: name 'q' is not defined"),
+    ({"subset": "q > 1"}, "subset 'q > 1' cannot be evaluated: it uses 'q', but the data have no"),
     ({"subset": "x >"}, "subset 'x >' cannot be evaluated"),
     ({"subset": "x + 1"}, "subset must hold 24 truth values"),
     ({"subset": np.arange(N)}, "subset must hold 24 truth values"),
