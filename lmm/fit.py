@@ -60,7 +60,7 @@ class Fit:
     def at(cls, formula: Formula, criterion: ProfiledCriterion, optimum: Optimum) -> Fit:
         """Gather the estimates at an optimum."""
         problem = criterion.problem
-        solution = criterion.pls.solution(criterion.factors(optimum.x))
+        solution = criterion.pls.at(criterion.factors(optimum.x)).solution()
         terms = PLSTerms(
             solution.terms.logdet_L,
             solution.terms.logdet_RX + problem.logdet_T,
@@ -171,7 +171,7 @@ class Fit:
     @cached_property
     def deviance(self) -> float:
         """Deviance (-2 log-likelihood) at theta, beta and the ML sigma profiled out."""
-        return ProfiledCriterion(self.matrices, False, self.criterion.pls).value(self.optimum.x)
+        return self.criterion.with_reml(False).value(self.optimum.x)
 
     @property
     def n_parameters(self) -> int:

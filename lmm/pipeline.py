@@ -16,7 +16,7 @@ from lmm.errors import DataError
 from lmm.formula import Formula, parse_formula
 from lmm.model import LinearMixedModel
 from lmm.optimize import Optimizer
-from lmm.pls import PLSSolver
+from lmm.pls import Solver
 from lmm.request import Call
 
 __all__ = ["lmer", "lmer_arrays", "load"]
@@ -34,7 +34,7 @@ def lmer(
     na_action: str = "omit",
     contrasts: Mapping[str, object] | None = None,
     start: Vector | None = None,
-    solver: str | PLSSolver = "auto",
+    solver: str | Solver = "auto",
     optimizer: str | Optimizer = "auto",
     control: LmerControl | None = None,
     verbose: int = 0,
@@ -62,8 +62,9 @@ def lmer(
         Contrasts by factor, such as ``{"f": "contr.sum"}``.
     start : (m,) array, optional
         Starting theta, lme4's scale.
-    solver : str or PLSSolver, default "auto"
-        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"dense"``, or a solver object.
+    solver : str or Solver, default "auto"
+        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"dense"``, or an object with
+        options, such as ``lmm.pls.Sparse("scipy")``.
     optimizer : str or Optimizer, default "auto"
         ``"auto"`` (second-order), ``"L-BFGS-B"``, ``"COBYQA"``, ``"Nelder-Mead"``, or an object.
     control : LmerControl, optional
@@ -136,7 +137,7 @@ def lmer_arrays(
     weights: Any = None,
     offset: Any = None,
     start: Vector | None = None,
-    solver: str | PLSSolver = "auto",
+    solver: str | Solver = "auto",
     optimizer: str | Optimizer = "auto",
     control: LmerControl | None = None,
     verbose: int = 0,

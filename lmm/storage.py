@@ -24,6 +24,7 @@ from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, Optimizer, Optimum, Status
+from lmm.pls import Auto, Block, Dense, Solver, Sparse
 
 __all__ = ["FORMAT_VERSION", "Stored", "read", "write"]
 
@@ -32,6 +33,7 @@ FORMAT_VERSION = 1
 HEADER = "model.json"
 
 OPTIMIZERS = {kind.__name__: kind for kind in (FisherScoring, LBFGSB, COBYQA, NelderMead)}
+SOLVERS: dict[str, Any] = {kind.__name__: kind for kind in (Auto, Block, Sparse, Dense)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,8 +216,8 @@ def _argument(name: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"control": asdict(value)}
     if is_dataclass(value) and type(value).__name__ in OPTIMIZERS:
         return {"optimizer": type(value).__name__, "options": asdict(value)}  # type: ignore[arg-type]
-    if name == "solver":
-        return "auto"  # a solver object belongs to matrices that are built again
+    if is_dataclass(value) and type(value).__name__ in SOLVERS:
+        return {"solver": type(value).__name__, "options": asdict(value)}  # type: ignore[arg-type]
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise DataError(
@@ -234,6 +236,9 @@ def _unpack_argument(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             return {factor: _unpack_argument(coding, arrays) for factor, coding in chosen.items()}
         case {"control": levels}:
             return LmerControl(**levels)
+        case {"solver": kind, "options": options}:
+            solver: Solver = SOLVERS[kind](**options)
+            return solver
         case {"optimizer": kind, "options": options}:
             optimizer: Optimizer = OPTIMIZERS[kind](**options)
             return optimizer

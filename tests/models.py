@@ -11,29 +11,29 @@ import numpy as np
 
 import lmm
 from lmm.design.matrices import ModelMatrices
-from lmm.pls import CrossedSolver, DenseSolver, GroupedSolver, NestedSolver, PLSSolver, SmallSolver
+from lmm.pls import PLS, CrossedPLS, DensePLS, GroupedPLS, NestedPLS, SmallPLS
 from lmm.pls.base import Factors
 from lmm.pls.nested import chain
 from lmm.pls.problem import Problem, standardize
-from lmm.pls.sparse.solver import SparseSolver, cholmod_solver
+from lmm.pls.sparse.solver import SparsePLS
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 
-def _nested(problem: Problem) -> PLSSolver | None:
+def _nested(problem: Problem) -> PLS | None:
     groups = chain(problem.groups) if len(problem.groups) > 1 else None
-    return None if groups is None else NestedSolver.build(problem, groups)
+    return None if groups is None else NestedPLS.build(problem, groups)
 
 
 # Each makes its solver, or None where it does not apply.
-SOLVERS: dict[str, Callable[[Problem], PLSSolver | None]] = {
-    "grouped": lambda problem: GroupedSolver.build(problem) if len(problem.groups) == 1 else None,
-    "small": SmallSolver.build,
+SOLVERS: dict[str, Callable[[Problem], PLS | None]] = {
+    "grouped": lambda problem: GroupedPLS.build(problem) if len(problem.groups) == 1 else None,
+    "small": SmallPLS.build,
     "nested": _nested,
-    "crossed": lambda problem: CrossedSolver.build(problem) if len(problem.groups) > 1 else None,
-    "sparse": lambda problem: SparseSolver.build(problem, "scipy"),
+    "crossed": lambda problem: CrossedPLS.build(problem) if len(problem.groups) > 1 else None,
+    "sparse": lambda problem: SparsePLS.build(problem, "scipy"),
 }
 if importlib.util.find_spec("sksparse"):
-    SOLVERS["cholmod"] = cholmod_solver
+    SOLVERS["cholmod"] = lambda problem: SparsePLS.build(problem, "cholmod")
 
 
 def table(seed: int = 1, n: int = 160) -> dict[str, Any]:
@@ -92,15 +92,15 @@ def problem(model: str) -> Problem:
 
 
 @functools.cache
-def solver(model: str, name: str) -> PLSSolver | None:
+def solver(model: str, name: str) -> PLS | None:
     """Solver of a model of the table, None where it does not apply."""
-    return DenseSolver(problem(model)) if name == "dense" else SOLVERS[name](problem(model))
+    return DensePLS(problem(model)) if name == "dense" else SOLVERS[name](problem(model))
 
 
 @functools.cache
 def criterion(model: str, name: str) -> lmm.ProfiledCriterion:
     """REML criterion of a model of the table with one of its solvers."""
-    return lmm.ProfiledCriterion(matrices(model), True, solver(model, name))
+    return lmm.ProfiledCriterion(problem(model).matrices, True, bound=solver(model, name))
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import pytest
 from fits import fitted
 from lmm.joint import JointCovariance
 from lmm.pls import PenalizedFactor
-from lmm.pls.dense import DenseSolver
+from lmm.pls.dense import DensePLS
 
 MODELS = ["slopes", "independent", "pastes", "penicillin", "machines", "machines_two", "oats"]
 
@@ -45,7 +45,7 @@ def henderson(model):
 def test_blocks_and_products_are_those_of_the_dense_inverse(name):
     fit = fitted(name).fit
     problem, factors = fit.criterion.problem, fit.criterion.factors(fit.optimum.x + 0.1)
-    state = DenseSolver(problem)._state(factors)
+    state = DensePLS(problem).at(factors)
     D = state.Lambda @ np.linalg.inv(state.L @ state.L.T) @ state.Lambda.T
     factor = PenalizedFactor.of(problem, factors)
     positions = list(groups_of(fit))

@@ -11,20 +11,21 @@ with nu = n (ML) or n - p (REML; Bates et al. 2015, eqns. 34 and 41), and its de
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from lmm import likelihood
 from lmm._lapack import lower_triangular, solve_upper
+from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.covariance import ThetaMap
 from lmm.criterion.base import Evaluation, Move, checked_start
 from lmm.criterion.moments import moment_start
 from lmm.design.matrices import ModelMatrices
 from lmm.likelihood import Entries
-from lmm.pls import Derivatives, Factors, PLSSolver, PLSTerms, Problem, choose_solver
+from lmm.pls import PLS, Derivatives, Factors, PLSTerms, Problem, Solver, named, standardize
 
 __all__ = ["ProfiledCriterion", "lower_triangular", "stacked"]
 
@@ -42,9 +43,23 @@ class ProfiledCriterion:
         The model.
     reml : bool, default True
         REML criterion if true, deviance if false.
-    solver : str or PLSSolver, default "auto"
-        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"dense"``, or a solver object made
-        for these matrices.
+    solver : str or Solver, default "auto"
+        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"dense"``, or an object with
+        options, such as ``lmm.pls.Sparse("scipy")``.
+    bound : PLS, optional
+        A problem of these matrices that is ready already.
+
+    Attributes
+    ----------
+    pls : PLS
+        The problem, ready to be solved.
+
+    Raises
+    ------
+    ValueError
+        The solver's name is unknown, or `bound` belongs to other matrices.
+    TypeError
+        The solver is neither a name nor an object with options.
 
     Notes
     -----
@@ -64,17 +79,18 @@ class ProfiledCriterion:
 
     matrices: ModelMatrices
     reml: bool = True
-    solver: PLSSolver | str = "auto"
+    solver: Solver | str = "auto"
+    bound: InitVar[PLS | None] = None
+    pls: PLS = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        if isinstance(self.solver, str):
-            object.__setattr__(self, "solver", choose_solver(self.matrices, self.solver))
-
-    @property
-    def pls(self) -> PLSSolver:
-        """The solver object."""
-        assert not isinstance(self.solver, str)
-        return self.solver
+    def __post_init__(self, bound: PLS | None) -> None:
+        solver = named(self.solver)
+        if bound is None:
+            with blas_threads(0):
+                bound = solver.bind(standardize(self.matrices))
+        elif bound.problem.matrices is not self.matrices:
+            raise ValueError("The bound problem belongs to other matrices than the criterion.")
+        object.__setattr__(self, "pls", bound)
 
     @property
     def problem(self) -> Problem:
@@ -125,7 +141,7 @@ class ProfiledCriterion:
 
     def __call__(self, theta: Vector) -> float:
         """The criterion at theta (m,), lme4's length and order."""
-        return self.from_terms(self.pls.terms(self.whitened(self.checked(theta))))
+        return self.from_terms(self.pls.at(self.whitened(self.checked(theta))).terms)
 
     def from_terms(self, terms: PLSTerms, sigma: float | None = None) -> float:
         """Criterion (1) from the three numbers of a solver, at the best sigma or a given one."""
@@ -164,7 +180,7 @@ class ProfiledCriterion:
         (319.7924, array([1.6788]))
         """
         theta = self.checked(theta)
-        derivatives = self.pls.derivatives(self.whitened(theta), self.reml)
+        derivatives = self.pls.at(self.whitened(theta)).derivatives(self.reml)
         theta_map = self.matrices.theta_map
         slopes = tuple(
             R.T @ G @ R
@@ -220,11 +236,11 @@ class ProfiledCriterion:
 
     def value(self, x: Vector) -> float:
         """The criterion at whitened coordinates x (m,)."""
-        return self.from_terms(self.pls.terms(self.factors(x)))
+        return self.from_terms(self.pls.at(self.factors(x)).terms)
 
     def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
-        derivatives = self.pls.derivatives(self.factors(x), self.reml)
+        derivatives = self.pls.at(self.factors(x)).derivatives(self.reml)
         theta_map, nu = self.matrices.theta_map, self.degrees_of_freedom
         known, S = derivatives.trace, theta_map.symmetric_units
         # Without the exact trace, the average information: nu * average has the same expectation.
@@ -258,7 +274,7 @@ class ProfiledCriterion:
 
     def entries(self, factors: Factors) -> tuple[PLSTerms, Entries]:
         """The three numbers and their derivatives at whitened factors, exact with any solver."""
-        derivatives = self.pls.derivatives(factors, self.reml)
+        derivatives = self.pls.at(factors).derivatives(self.reml)
         if derivatives.trace is not None:
             return derivatives.terms, self.sums(derivatives, derivatives.trace)
         entries = self.sums(derivatives, derivatives.scoring)
@@ -276,8 +292,12 @@ class ProfiledCriterion:
 
     def with_response(self, y: Vector) -> ProfiledCriterion:
         """The criterion for another response (n,) on the same design."""
-        solver = self.pls.with_response(y)
-        return replace(self, matrices=solver.problem.matrices, solver=solver)
+        pls = self.pls.with_response(y)
+        return replace(self, matrices=pls.problem.matrices, bound=pls)
+
+    def with_reml(self, reml: bool) -> ProfiledCriterion:
+        """The REML criterion, or the deviance, of the same problem."""
+        return replace(self, reml=reml, bound=self.pls)
 
 
 # Step in an entry of Gamma* + FLOOR for the derivative of the gradient, relative to its scale.
@@ -301,7 +321,7 @@ def _differenced_trace(criterion: ProfiledCriterion, factors: Factors, logdet: V
         for distance in (step, 2.0 * step):
             moved = np.column_stack([factors[i], np.sqrt(distance) * direction])
             there = (*factors[:i], lower_triangular(moved), *factors[i + 1 :])
-            ahead.append(S @ stacked(criterion.pls.derivatives(there, criterion.reml).logdet))
+            ahead.append(S @ stacked(criterion.pls.at(there).derivatives(criterion.reml).logdet))
         slopes.append((4.0 * ahead[0] - ahead[1] - 3.0 * logdet) / (2.0 * step))
         blocks = [np.zeros_like(factor) for factor in factors]
         blocks[i] = np.outer(direction, direction)

@@ -190,7 +190,7 @@ def _check_levels_left(matrices: ModelMatrices, codes: IntVector, n_deletions: i
 
 def _refit(fit: Fit, rows: IntVector) -> Fit:
     """The model on some of its rows, from the fitted theta."""
-    criterion = ProfiledCriterion(fit.matrices.at_rows(rows), fit.reml, fit.criterion.pls.name)
+    criterion = ProfiledCriterion(fit.matrices.at_rows(rows), fit.reml, fit.criterion.solver)
     return Fit.at(fit.formula, criterion, minimize(criterion, start=fit.theta))
 
 

@@ -204,7 +204,7 @@ class Changes(Estimates):
         if not self.reml:
             return self
         call = replace(self.call, arguments={**self.call.arguments, "reml": False})
-        return self.estimate(replace(self.fit.criterion, reml=False), call)
+        return self.estimate(self.fit.criterion.with_reml(False), call)
 
     @one_blas_thread
     def update(self, formula: str | None = None, **changes: Any) -> LinearMixedModel:

@@ -1,6 +1,7 @@
 """The contract of penalized-least-squares solvers, and the values that they return.
 
-A solver is made from a `Problem` (`lmm.pls.problem`) and evaluated at relative covariance factors
+A `Solver` holds options. Bound to a `Problem` (`lmm.pls.problem`) it becomes a `PLS`, which is
+evaluated at relative covariance factors
 ``factors = (lambda_1, ..., lambda_r)``, one (k, k) array per random-effects term in the problem's
 whitened coordinates. Only ``lambda lambda'`` matters: any square root will do.
 
@@ -8,8 +9,7 @@ With ``V = I + Z Lambda Lambda' Z'`` and ``P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-
 (docs/theory/pls.md, eqns. 6-8) are
 
 * ``logdet_L  = log|V|``,  ``logdet_RX = log|X'V^-1 X|``,  ``pwrss = y'P y``;
-* the hot path (`terms`, `derivatives`) returns scalars and k x k matrices, the cold path
-  (`solution`) returns arrays of its own;
+* `PLSPoint.terms` and `derivatives` are the hot path: they return scalars and k x k matrices;
 * every solver agrees with `lmm.pls.dense` on every model.
 """
 
@@ -18,8 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from lmm._types import Matrix, Vector
 
 if TYPE_CHECKING:
@@ -27,7 +25,15 @@ if TYPE_CHECKING:
 
     from lmm.pls.problem import Problem
 
-__all__ = ["Derivatives", "Factors", "PLSSolution", "PLSSolver", "PLSTerms", "terms_of"]
+__all__ = [
+    "PLS",
+    "Derivatives",
+    "Factors",
+    "PLSPoint",
+    "PLSSolution",
+    "PLSTerms",
+    "Solver",
+]
 
 Factors = tuple[Matrix, ...]
 
@@ -49,15 +55,6 @@ class PLSTerms:
     logdet_L: float
     logdet_RX: float
     pwrss: float
-
-
-def terms_of(logdet: float, L: Matrix) -> PLSTerms:
-    """The three numbers from log|Omega| and the Cholesky factor L (t, t) of [X y]'V^-1[X y].
-
-    Its leading part is RX', its last pivot the root of pwrss.
-    """
-    diagonal = L.diagonal()
-    return PLSTerms(logdet, 2.0 * float(np.log(diagonal[:-1]).sum()), float(diagonal[-1]) ** 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +113,22 @@ class PLSSolution:
     fixed_root: Matrix
 
 
-class PLSSolver(Protocol):
-    """Evaluates the penalized least-squares problem at given covariance factors."""
+class PLSPoint(Protocol):
+    """The problem at given covariance factors: one elimination, which answers everything."""
+
+    @property
+    def terms(self) -> PLSTerms:
+        """The three numbers."""
+
+    def derivatives(self, reml: bool) -> Derivatives:
+        """Values with first and second derivatives of the log determinant and pwrss."""
+
+    def solution(self) -> PLSSolution:
+        """Coefficients."""
+
+
+class PLS(Protocol):
+    """A penalized least-squares problem, ready to be solved at any covariance factors."""
 
     @property
     def problem(self) -> Problem:
@@ -135,14 +146,19 @@ class PLSSolver(Protocol):
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored; decides the BLAS threads."""
 
-    def terms(self, factors: Factors) -> PLSTerms:
-        """Values only."""
-
-    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
-        """Values with first and second derivatives of the log determinant and pwrss."""
-
-    def solution(self, factors: Factors) -> PLSSolution:
-        """Coefficients at given factors."""
+    def at(self, factors: Factors) -> PLSPoint:
+        """Eliminate at given factors; nothing is remembered."""
 
     def with_response(self, y: Vector) -> Self:
         """The same problem with another standardized response (n,); everything else is shared."""
+
+
+class Solver(Protocol):
+    """Options of a way to solve problems: a frozen object that knows no data."""
+
+    @property
+    def name(self) -> str:
+        """What it is called as a string."""
+
+    def bind(self, problem: Problem) -> PLS:
+        """Make ready to solve a problem."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -28,9 +28,9 @@ from scipy.linalg import block_diag, lapack
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.border import Border
 from lmm.pls.grouped import (
-    cholesky,
     couplings,
     directions,
     gram,
@@ -42,7 +42,7 @@ from lmm.pls.grouped import (
 from lmm.pls.kernels import sum_products
 from lmm.pls.problem import Group, Problem
 
-__all__ = ["CrossedSolver"]
+__all__ = ["CrossedPLS"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +85,158 @@ class Links:
 
 
 @dataclass(frozen=True, eq=False)
-class _State:
-    """Everything at one Lambda that values and derivatives share."""
+class CrossedPoint:
+    """Everything at one Lambda that values, derivatives and coefficients share."""
 
-    lam: Matrix  # (k, k) leading factor
+    pls: CrossedPLS
+    lams: list[Matrix]  # of the tail's groups
     H: Matrix  # (k, k, l)
     logdet: float
     tail: Matrix  # Z_T'V_1^-1 Z_T, (q_T, q_T)
-    border: Matrix  # Z_T'V_1^-1 [X y], (q_T, t)
+    coupling: Matrix  # Z_T'V_1^-1 [X y], (q_T, t)
     root: Matrix  # lower Cholesky factor of Omega_T, Fortran order
-    half: Matrix  # L_T^-1 Lambda_T' border, (q_T, t)
-    L: Matrix  # lower Cholesky factor of [X y]'V^-1 [X y], (t, t)
+    half: Matrix  # L_T^-1 Lambda_T' coupling, (q_T, t)
+    border: Border  # what is left of [X y]
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the tail."""
+        return self.pls.dense_size
+
+    @property
+    def terms(self) -> PLSTerms:
+        """The three numbers."""
+        return self.border.terms(self.logdet)
+
+    @limited
+    def solution(self) -> PLSSolution:
+        """Coefficients."""
+        beta, right = self.border.beta, self.half @ self.border.residual
+        spherical, _ = lapack.dtrtrs(self.root, right, lower=1, trans=1)
+        b_tail = self.pls.scale_rows(self.lams, spherical.reshape(-1, 1)).ravel()
+        problem, leading = self.pls.problem, self.pls.leading
+        residual = problem.y - problem.X @ beta - _tail_columns(self.pls.others) @ b_tail
+        sums = sum_products(leading.Z, residual, leading.codes, leading.n_levels)
+        by_group = [(leading, np.einsum("abm,bm->ma", self.H, sums))]
+        for group, part in zip(self.pls.others, self.pls.parts, strict=True):
+            by_group.append((group, b_tail[part].reshape(group.n_levels, group.size)))
+        effects = {i: b[:, columns] for group, b in by_group for i, columns in group.members}
+        return PLSSolution(
+            self.terms,
+            beta,
+            tuple(effects[i] for i in range(len(effects))),
+            self.border.fixed_root,
+        )
+
+    @limited
+    def derivatives(self, reml: bool) -> Derivatives:
+        """Values with exact first derivatives, and second ones by the average information."""
+        lams = self.lams
+        t, k, n_levels = self.pls.C.shape
+        N = identity_minus(self.pls.A, self.H)
+        F = np.einsum("abm,bcm->acm", N, self.pls.A)
+        NS_values = [links.times(N) for links in self.pls.links]
+        NS = sparse.csr_array(
+            sparse.hstack(
+                [links.matrix(v) for links, v in zip(self.pls.links, NS_values, strict=True)],
+                format="csr",
+            )
+        )
+        inverse = _inverse(self.root)
+        Y = self.pls.scale(lams, inverse)
+        # E: Z'V^-1 [X y] L^-T, of which the last column is v / sqrt(pwrss).
+        half = self.border.half
+        coupling = self.coupling @ half.T
+        solved = Y @ coupling
+        E_tail = coupling - self.tail @ solved
+        D = np.einsum("abm,tbm->tam", N, (half @ self.pls.C.reshape(t, -1)).reshape(t, k, n_levels))
+        E = D - (NS @ solved).T.reshape(t, k, n_levels)
+        F_tail = self._tail_F(lams, inverse, self.tail, Y)
+        sums = [F.sum(axis=2) - self.pls.coupled(NS_values, Y)]
+        sums += [
+            _diagonal_sum(F_tail[part, part], group)
+            for part, group in zip(self.pls.parts, self.pls.others, strict=True)
+        ]
+        effects = [E]
+        for group, part in zip(self.pls.others, self.pls.parts, strict=True):
+            by_level = E_tail[part].T.reshape(t, group.n_levels, group.size)
+            effects.append(by_level.transpose(0, 2, 1))
+        average = self._average(effects, F, NS, self.tail, Y)
+        trace = self._trace(F, F_tail)
+        return per_term(
+            self.terms,
+            (self.pls.leading, *self.pls.others),
+            sums,
+            effects,
+            average,
+            trace,
+            reml,
+        )
+
+    def _tail_F(self, lams: list[Matrix], inverse: Matrix, tail: Matrix, Y: Matrix) -> Matrix:
+        """Z_T'V^-1 Z_T, (q_T, q_T).
+
+        Where every lambda is regular it is ``Lambda^-T (I - Omega^-1) Lambda^-1``, elsewhere
+        ``A - A Y A``, which costs two products of the tail's size.
+        """
+        values = [np.linalg.svd(lam, compute_uv=False) for lam in lams]
+        if any(s[-1] <= REGULAR * max(s[0], 1.0) for s in values):
+            return tail - tail @ Y @ tail
+        roots = [np.linalg.inv(lam) for lam in lams]
+        F = -inverse
+        F.flat[:: len(F) + 1] += 1.0
+        return self.pls.scale(roots, F, transpose=True, overwrite=True)
+
+    def _trace(self, F: Matrix, F_tail: Matrix) -> Matrix:
+        """``tr(F E F E')`` (K, K), without the couplings between levels of the leading factor.
+
+        What is left out needs products of the tail's size; it only shapes the first steps.
+        """
+        k = len(F)
+        flat = F.reshape(k * k, -1)
+        own = np.einsum("bcda->abcd", (flat @ flat.T).reshape(k, k, k, k)).reshape(k * k, k * k)
+        sizes = [group.size**2 for group in self.pls.others]
+        rest = np.empty((sum(sizes), sum(sizes)))
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        for i, (rows, g) in enumerate(zip(self.pls.parts, self.pls.others, strict=True)):
+            for j, (columns, h) in enumerate(zip(self.pls.parts, self.pls.others, strict=True)):
+                by_level = F_tail[rows, columns].reshape(g.n_levels, g.size, h.n_levels, h.size)
+                flat = by_level.transpose(1, 3, 0, 2).reshape(g.size * h.size, -1)
+                square = (flat @ flat.T).reshape(g.size, h.size, g.size, h.size)
+                block = np.einsum("bcad->abcd", square).reshape(g.size**2, h.size**2)
+                rest[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = block
+        return np.asarray(block_diag(own, rest))
+
+    def _average(
+        self, effects: list[Matrix], F: Matrix, NS: sparse.csr_array, tail: Matrix, Y: Matrix
+    ) -> Matrix:
+        """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
+        lead = directions(effects[0][-1]).reshape(-1, F.shape[0] * F.shape[2])
+        rows = [directions(effect[-1]) for effect in effects[1:]]
+        K = len(lead) + sum(len(row) for row in rows)
+        W = np.zeros((K, len(tail)))
+        start = len(lead)
+        for row, part in zip(rows, self.pls.parts, strict=True):
+            W[start : start + len(row), part] = row.transpose(0, 2, 1).reshape(len(row), -1)
+            start += len(row)
+        first = np.zeros((K, lead.shape[1]))
+        first[: len(lead)] = lead
+        blocks = first.reshape(K, *F.shape[1:])
+        own = np.einsum("abm,kbm->kam", F, blocks).reshape(K, -1)
+        cross = first @ (NS @ W.T)
+        reach = (NS.T @ first.T).T + W @ tail
+        fixed = first @ effects[0][:-1].reshape(-1, first.shape[1]).T
+        start = len(lead)
+        for row, effect in zip(rows, effects[1:], strict=True):
+            stop = start + len(row)
+            fixed[start:stop] = np.einsum("kam,sam->ks", row, effect[:-1])
+            start = stop
+        unswept = first @ own.T + cross + cross.T + W @ tail @ W.T
+        return np.asarray(unswept - reach @ Y @ reach.T - fixed @ fixed.T)
 
 
 @dataclass(frozen=True, eq=False)
-class CrossedSolver:
+class CrossedPLS:
     """Block solver for crossed factors with a dense tail.
 
     Parameters
@@ -121,8 +258,6 @@ class CrossedSolver:
         Z_T'Z_T.
     border : (q_T, t) array
         Z_T'[X y].
-    latest : dict
-        State at the latest factors, by their bytes.
     """
 
     problem: Problem
@@ -133,12 +268,11 @@ class CrossedSolver:
     links: tuple[Links, ...]
     tail: Matrix
     border: Matrix
-    latest: dict[bytes, _State] = field(default_factory=dict, repr=False, compare=False)
 
     name = "block"
 
     @classmethod
-    def build(cls, problem: Problem) -> CrossedSolver:
+    def build(cls, problem: Problem) -> CrossedPLS:
         """Accumulate the cross-products of a problem."""
         leading, *others = sorted(problem.groups, key=lambda group: -group.q)
         Z = _tail_columns(others)
@@ -154,14 +288,14 @@ class CrossedSolver:
             Z.T @ Xy,
         )
 
-    def with_response(self, y: Vector) -> CrossedSolver:
+    def with_response(self, y: Vector) -> CrossedPLS:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
         own = sum_products(self.leading.Z, problem.y, self.leading.codes, self.leading.n_levels)
         C = np.concatenate([self.C[:-1], own[None]])
         column = _tail_columns(self.others).T @ problem.y
         border = np.column_stack([self.border[:, :-1], column])
-        return CrossedSolver(
+        return CrossedPLS(
             problem, self.leading, self.others, self.A, C, self.links, self.tail, border
         )
 
@@ -174,7 +308,7 @@ class CrossedSolver:
         )
 
     @cached_property
-    def _parts(self) -> tuple[slice, ...]:
+    def parts(self) -> tuple[slice, ...]:
         """Rows of the tail that belong to each of its groups."""
         stops = np.cumsum([group.q for group in self.others])
         return tuple(
@@ -182,12 +316,12 @@ class CrossedSolver:
             for stop, group in zip(stops, self.others, strict=True)
         )
 
-    def _scale_rows(
+    def scale_rows(
         self, lams: list[Matrix], M: Matrix, transpose: bool = False, overwrite: bool = False
     ) -> Matrix:
         """Lambda_T M, or Lambda_T' M: the same k x k factor for every level of a group."""
         out = M if overwrite else np.empty_like(M)
-        for lam, part, group in zip(lams, self._parts, self.others, strict=True):
+        for lam, part, group in zip(lams, self.parts, self.others, strict=True):
             factor, k = lam.T if transpose else lam, group.size
             rows = [M[part.start + b : part.stop : k] for b in range(k)]
             if overwrite and k > 1:
@@ -200,28 +334,21 @@ class CrossedSolver:
                         target += factor[a, b] * rows[b]
         return out
 
-    def _scale(
+    def scale(
         self, lams: list[Matrix], M: Matrix, transpose: bool = False, overwrite: bool = False
     ) -> Matrix:
         """Lambda_T M Lambda_T', or Lambda_T' M Lambda_T, for a symmetric M (q_T, q_T).
 
         Fresh memory of the tail's size costs as much as the arithmetic.
         """
-        half = self._scale_rows(lams, M, transpose, overwrite)
-        return self._scale_rows(lams, half.T, transpose, overwrite=True)
+        half = self.scale_rows(lams, M, transpose, overwrite)
+        return self.scale_rows(lams, half.T, transpose, overwrite=True)
 
     # Forward ---------------------------------------------------------------------------------
 
-    def _state(self, factors: Factors) -> _State:
-        """State at given factors; the latest is kept, for a fit asks twice for its last point."""
-        key = b"".join(factor.tobytes() for factor in factors)
-        if key not in self.latest:
-            state = self._eliminated(factors)
-            self.latest.clear()
-            self.latest[key] = state
-        return self.latest[key]
-
-    def _eliminated(self, factors: Factors) -> _State:
+    @limited
+    def at(self, factors: Factors) -> CrossedPoint:
+        """Eliminate the leading factor, and factor the tail."""
         lam = group_factor(self.leading, factors)
         H, logdets = penalized_inverse(self.A, lam)
         logdet = float(logdets.sum())
@@ -239,102 +366,24 @@ class CrossedSolver:
         for links, piece in zip(self.links, S, strict=True):
             border[links.columns] -= piece.T @ HC.reshape(t, -1).T
         lams = [group_factor(group, factors) for group in self.others]
-        omega = self._scale(lams, tail, transpose=True)
+        omega = self.scale(lams, tail, transpose=True)
         omega.flat[:: len(omega) + 1] += 1.0
         # In row order omega is its own transpose: LAPACK factors it in place.
         root, info = lapack.dpotrf(omega.T, lower=1, clean=1, overwrite_a=1)
         if info:
             raise NumericalError("The tail of the normal equations is not positive definite.")
         logdet += 2.0 * float(np.log(np.diag(root)).sum())
-        right = self._scale_rows(lams, border, transpose=True)
+        right = self.scale_rows(lams, border, transpose=True)
         half, _ = lapack.dtrtrs(root, right, lower=1)
-        return _State(lam, H, logdet, tail, border, root, half, cholesky(base - half.T @ half))
+        left = Border.of(base - half.T @ half)
+        return CrossedPoint(self, lams, H, logdet, tail, border, root, half, left)
 
     @property
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
         return len(self.tail)
 
-    @limited
-    def terms(self, factors: Factors) -> PLSTerms:
-        """Values only."""
-        state = self._state(factors)
-        return terms_of(state.logdet, state.L)
-
-    @limited
-    def solution(self, factors: Factors) -> PLSSolution:
-        """Coefficients at given factors."""
-        state = self._state(factors)
-        half = np.linalg.inv(state.L)
-        beta = -half[-1, :-1] / half[-1, -1]
-        lams = [group_factor(group, factors) for group in self.others]
-        spherical, _ = lapack.dtrtrs(
-            state.root, state.half @ np.append(-beta, 1.0), lower=1, trans=1
-        )
-        b_tail = self._scale_rows(lams, spherical.reshape(-1, 1)).ravel()
-        residual = self.problem.y - self.problem.X @ beta - _tail_columns(self.others) @ b_tail
-        leading = self.leading
-        right = sum_products(leading.Z, residual, leading.codes, leading.n_levels)
-        by_group = [(leading, np.einsum("abm,bm->ma", state.H, right))]
-        for group, part in zip(self.others, self._parts, strict=True):
-            by_group.append((group, b_tail[part].reshape(group.n_levels, group.size)))
-        effects = {i: b[:, columns] for group, b in by_group for i, columns in group.members}
-        return PLSSolution(
-            terms_of(state.logdet, state.L),
-            beta,
-            tuple(effects[i] for i in range(len(effects))),
-            half[:-1, :-1].T,
-        )
-
-    # Derivatives -----------------------------------------------------------------------------
-
-    @limited
-    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
-        """Values with exact first derivatives, and second ones by the average information."""
-        state = self._state(factors)
-        lams = [group_factor(group, factors) for group in self.others]
-        t, k, n_levels = self.C.shape
-        N = identity_minus(self.A, state.H)
-        F = np.einsum("abm,bcm->acm", N, self.A)
-        NS_values = [links.times(N) for links in self.links]
-        NS = sparse.csr_array(
-            sparse.hstack(
-                [links.matrix(v) for links, v in zip(self.links, NS_values, strict=True)],
-                format="csr",
-            )
-        )
-        inverse = _inverse(state.root)
-        Y = self._scale(lams, inverse)
-        # E: Z'V^-1 [X y] L^-T, of which the last column is v / sqrt(pwrss).
-        half = np.linalg.inv(state.L)
-        border = state.border @ half.T
-        solved = Y @ border
-        E_tail = border - state.tail @ solved
-        D = np.einsum("abm,tbm->tam", N, (half @ self.C.reshape(t, -1)).reshape(t, k, n_levels))
-        E = D - (NS @ solved).T.reshape(t, k, n_levels)
-        F_tail = self._tail_F(lams, inverse, state.tail, Y)
-        sums = [F.sum(axis=2) - self._coupled(NS_values, Y)]
-        sums += [
-            _diagonal_sum(F_tail[part, part], group)
-            for part, group in zip(self._parts, self.others, strict=True)
-        ]
-        effects = [E]
-        for group, part in zip(self.others, self._parts, strict=True):
-            by_level = E_tail[part].T.reshape(t, group.n_levels, group.size)
-            effects.append(by_level.transpose(0, 2, 1))
-        average = self._average(effects, F, NS, state.tail, Y)
-        trace = self._trace(F, F_tail)
-        return per_term(
-            terms_of(state.logdet, state.L),
-            (self.leading, *self.others),
-            sums,
-            effects,
-            average,
-            trace,
-            reml,
-        )
-
-    def _coupled(self, NS: list[Matrix], Y: Matrix) -> Matrix:
+    def coupled(self, NS: list[Matrix], Y: Matrix) -> Matrix:
         """Sum over levels of (N S) Y (N S)', (k, k), from values (k, nnz) per piece of S.
 
         Off-diagonal entries by polarization, 2 a'b = (a + b)'(a + b) - a'a - b'b, so that every
@@ -376,67 +425,6 @@ class CrossedSolver:
                 products = list(pool.map(product, pairs))
         for (i, j), result in zip(pairs, products, strict=True):
             yield i, j, result
-
-    def _tail_F(self, lams: list[Matrix], inverse: Matrix, tail: Matrix, Y: Matrix) -> Matrix:
-        """Z_T'V^-1 Z_T, (q_T, q_T).
-
-        Where every lambda is regular it is ``Lambda^-T (I - Omega^-1) Lambda^-1``, elsewhere
-        ``A - A Y A``, which costs two products of the tail's size.
-        """
-        values = [np.linalg.svd(lam, compute_uv=False) for lam in lams]
-        if any(s[-1] <= REGULAR * max(s[0], 1.0) for s in values):
-            return tail - tail @ Y @ tail
-        roots = [np.linalg.inv(lam) for lam in lams]
-        F = -inverse
-        F.flat[:: len(F) + 1] += 1.0
-        return self._scale(roots, F, transpose=True, overwrite=True)
-
-    def _trace(self, F: Matrix, F_tail: Matrix) -> Matrix:
-        """``tr(F E F E')`` (K, K), without the couplings between levels of the leading factor.
-
-        What is left out needs products of the tail's size; it only shapes the first steps.
-        """
-        k = len(F)
-        flat = F.reshape(k * k, -1)
-        own = np.einsum("bcda->abcd", (flat @ flat.T).reshape(k, k, k, k)).reshape(k * k, k * k)
-        sizes = [group.size**2 for group in self.others]
-        rest = np.empty((sum(sizes), sum(sizes)))
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        for i, (rows, g) in enumerate(zip(self._parts, self.others, strict=True)):
-            for j, (columns, h) in enumerate(zip(self._parts, self.others, strict=True)):
-                by_level = F_tail[rows, columns].reshape(g.n_levels, g.size, h.n_levels, h.size)
-                flat = by_level.transpose(1, 3, 0, 2).reshape(g.size * h.size, -1)
-                square = (flat @ flat.T).reshape(g.size, h.size, g.size, h.size)
-                block = np.einsum("bcad->abcd", square).reshape(g.size**2, h.size**2)
-                rest[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = block
-        return np.asarray(block_diag(own, rest))
-
-    def _average(
-        self, effects: list[Matrix], F: Matrix, NS: sparse.csr_array, tail: Matrix, Y: Matrix
-    ) -> Matrix:
-        """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
-        lead = directions(effects[0][-1]).reshape(-1, F.shape[0] * F.shape[2])
-        rows = [directions(effect[-1]) for effect in effects[1:]]
-        K = len(lead) + sum(len(row) for row in rows)
-        W = np.zeros((K, len(tail)))
-        start = len(lead)
-        for row, part in zip(rows, self._parts, strict=True):
-            W[start : start + len(row), part] = row.transpose(0, 2, 1).reshape(len(row), -1)
-            start += len(row)
-        first = np.zeros((K, lead.shape[1]))
-        first[: len(lead)] = lead
-        blocks = first.reshape(K, *F.shape[1:])
-        own = np.einsum("abm,kbm->kam", F, blocks).reshape(K, -1)
-        cross = first @ (NS @ W.T)
-        reach = (NS.T @ first.T).T + W @ tail
-        fixed = first @ effects[0][:-1].reshape(-1, first.shape[1]).T
-        start = len(lead)
-        for row, effect in zip(rows, effects[1:], strict=True):
-            stop = start + len(row)
-            fixed[start:stop] = np.einsum("kam,sam->ks", row, effect[:-1])
-            start = stop
-        unswept = first @ own.T + cross + cross.T + W @ tail @ W.T
-        return np.asarray(unswept - reach @ Y @ reach.T - fixed @ fixed.T)
 
 
 # Relative size of the smallest singular value of lambda below which its inverse is not used.

@@ -18,13 +18,14 @@ from lmm._types import Matrix, Vector
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.problem import Problem
 
-__all__ = ["DenseSolver"]
+__all__ = ["DensePLS"]
 
 
 @dataclass(frozen=True, eq=False)
-class _State:
+class DensePoint:
     """Everything at one Lambda: L (q, q), RZX (q, p), RX (p, p), cu (q,), beta (p,), u (q,)."""
 
+    pls: DensePLS
     Lambda: Matrix
     L: Matrix
     RZX: Matrix
@@ -33,9 +34,63 @@ class _State:
     u: Vector
     pwrss: float
 
+    @property
+    def terms(self) -> PLSTerms:
+        """The three numbers."""
+        return PLSTerms(
+            2.0 * float(np.log(np.diag(self.L)).sum()),
+            2.0 * float(np.log(np.diag(self.RX)).sum()),
+            self.pwrss,
+        )
+
+    def derivatives(self, reml: bool) -> Derivatives:
+        """Values with first and second derivatives, from the q x q matrices themselves."""
+        X, y, Z = self.pls.problem.X, self.pls.problem.y, self.pls.Z
+        A = Z.T @ Z
+        half = solve_triangular(self.L, self.Lambda.T @ A, lower=True)
+        ZVZ = A - half.T @ half
+        ZVX = Z.T @ X - half.T @ self.RZX
+        DX = solve_triangular(self.RX, ZVX.T, trans="T").T
+        ZPZ = ZVZ - DX @ DX.T
+        v = Z.T @ (y - X @ self.beta - Z @ (self.Lambda @ self.u))
+        F = ZPZ if reml else ZVZ
+        selectors = list(self.pls.directions())
+        rows = [a for a, _ in selectors]
+        columns = [b for _, b in selectors]
+        W = np.zeros((len(v), len(selectors)))  # E_ab v, one column per direction
+        for j, (a, b) in enumerate(selectors):
+            W[a, j] = v[b]
+        trace = np.array(
+            [
+                [
+                    np.sum(F[np.ix_(b, c)] * F[np.ix_(a, d)])
+                    for c, d in zip(rows, columns, strict=True)
+                ]
+                for a, b in selectors
+            ]
+        )
+        logdet, quadratic = [], []
+        for range_, term in zip(self.pls.ranges(), self.pls.problem.matrices.terms, strict=True):
+            blocks = F[range_, range_].reshape(term.n_levels, term.size, term.n_levels, term.size)
+            logdet.append(np.einsum("iaib->ab", blocks))
+            effects = v[range_].reshape(term.n_levels, term.size)
+            quadratic.append(effects.T @ effects / self.pwrss)
+        average = W.T @ ZPZ @ W / self.pwrss
+        return Derivatives(self.terms, tuple(logdet), tuple(quadratic), average, trace, trace)
+
+    def solution(self) -> PLSSolution:
+        """Coefficients."""
+        b = self.Lambda @ self.u
+        effects = tuple(
+            b[range_].reshape(term.n_levels, term.size)
+            for range_, term in zip(self.pls.ranges(), self.pls.problem.matrices.terms, strict=True)
+        )
+        root = solve_triangular(self.RX, np.eye(len(self.RX)))
+        return PLSSolution(self.terms, self.beta, effects, root)
+
 
 @dataclass(frozen=True, eq=False)
-class DenseSolver:
+class DensePLS:
     """Dense solver for small models and for checking the others.
 
     Parameters
@@ -54,11 +109,12 @@ class DenseSolver:
         """(n, q): term by term, level by level, columns within."""
         return self.problem.dense_Z()
 
-    def _state(self, factors: Factors) -> _State:
+    def at(self, factors: Factors) -> DensePoint:
+        """Solve at given factors."""
         X, y, Z = self.problem.X, self.problem.y, self.Z
         terms = self.problem.matrices.terms
         Lambda = np.zeros((Z.shape[1], Z.shape[1]))
-        for rows, factor, term in zip(self._ranges(), factors, terms, strict=True):
+        for rows, factor, term in zip(self.ranges(), factors, terms, strict=True):
             Lambda[rows, rows] = np.kron(np.eye(term.n_levels), factor)
         ZL = Z @ Lambda
         L = cholesky(ZL.T @ ZL + np.eye(ZL.shape[1]), lower=True)  # eqn. 18
@@ -70,9 +126,10 @@ class DenseSolver:
         u = solve_triangular(L, cu - RZX @ beta, lower=True, trans="T")
         residual = y - X @ beta - ZL @ u
         pwrss = float(residual @ residual + u @ u)  # eqn. 14
-        return _State(Lambda, L, RZX, RX, beta, u, pwrss)
+        return DensePoint(self, Lambda, L, RZX, RX, beta, u, pwrss)
 
-    def _ranges(self) -> Iterator[slice]:
+    def ranges(self) -> Iterator[slice]:
+        """Random effects of each term."""
         start = 0
         for term in self.problem.matrices.terms:
             yield slice(start, start + term.q)
@@ -83,74 +140,14 @@ class DenseSolver:
         """Columns of the largest dense matrix that is factored."""
         return self.problem.matrices.q
 
-    def terms(self, factors: Factors) -> PLSTerms:
-        """Values only."""
-        return self._terms(self._state(factors))
-
-    def _terms(self, state: _State) -> PLSTerms:
-        return PLSTerms(
-            2.0 * float(np.log(np.diag(state.L)).sum()),
-            2.0 * float(np.log(np.diag(state.RX)).sum()),
-            state.pwrss,
-        )
-
-    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
-        """Values with first and second derivatives, from the q x q matrices themselves."""
-        state = self._state(factors)
-        X, y, Z = self.problem.X, self.problem.y, self.Z
-        A = Z.T @ Z
-        half = solve_triangular(state.L, state.Lambda.T @ A, lower=True)
-        ZVZ = A - half.T @ half
-        ZVX = Z.T @ X - half.T @ state.RZX
-        DX = solve_triangular(state.RX, ZVX.T, trans="T").T
-        ZPZ = ZVZ - DX @ DX.T
-        v = Z.T @ (y - X @ state.beta - Z @ (state.Lambda @ state.u))
-        F = ZPZ if reml else ZVZ
-        selectors = list(self._directions())
-        rows = [a for a, _ in selectors]
-        columns = [b for _, b in selectors]
-        W = np.zeros((len(v), len(selectors)))  # E_ab v, one column per direction
-        for j, (a, b) in enumerate(selectors):
-            W[a, j] = v[b]
-        trace = np.array(
-            [
-                [
-                    np.sum(F[np.ix_(b, c)] * F[np.ix_(a, d)])
-                    for c, d in zip(rows, columns, strict=True)
-                ]
-                for a, b in selectors
-            ]
-        )
-        logdet, quadratic = [], []
-        for range_, term in zip(self._ranges(), self.problem.matrices.terms, strict=True):
-            blocks = F[range_, range_].reshape(term.n_levels, term.size, term.n_levels, term.size)
-            logdet.append(np.einsum("iaib->ab", blocks))
-            effects = v[range_].reshape(term.n_levels, term.size)
-            quadratic.append(effects.T @ effects / state.pwrss)
-        average = W.T @ ZPZ @ W / state.pwrss
-        return Derivatives(
-            self._terms(state), tuple(logdet), tuple(quadratic), average, trace, trace
-        )
-
-    def _directions(self) -> Iterator[tuple[Vector, Vector]]:
+    def directions(self) -> Iterator[tuple[Vector, Vector]]:
         """Rows and columns of Z'..Z that each entry (a, b) of each Gamma couples."""
-        for range_, term in zip(self._ranges(), self.problem.matrices.terms, strict=True):
+        for range_, term in zip(self.ranges(), self.problem.matrices.terms, strict=True):
             index = np.arange(range_.start, range_.stop).reshape(term.n_levels, term.size)
             for a in range(term.size):
                 for b in range(term.size):
                     yield index[:, a], index[:, b]
 
-    def solution(self, factors: Factors) -> PLSSolution:
-        """Coefficients at given factors."""
-        state = self._state(factors)
-        b = state.Lambda @ state.u
-        effects = tuple(
-            b[range_].reshape(term.n_levels, term.size)
-            for range_, term in zip(self._ranges(), self.problem.matrices.terms, strict=True)
-        )
-        root = solve_triangular(state.RX, np.eye(len(state.RX)))
-        return PLSSolution(self._terms(state), state.beta, effects, root)
-
-    def with_response(self, y: Vector) -> DenseSolver:
+    def with_response(self, y: Vector) -> DensePLS:
         """The same design with another response (n,)."""
-        return DenseSolver(self.problem.with_response(y))
+        return DensePLS(self.problem.with_response(y))

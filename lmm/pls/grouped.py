@@ -26,14 +26,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
-from lmm.errors import NumericalError
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.border import Border
 from lmm.pls.kernels import invert, sum_products
 from lmm.pls.problem import Group, Problem
 
-__all__ = ["GroupedSolver"]
+__all__ = ["GroupedPLS"]
 
 # Levels per chunk: the working set of a chunk stays in the cache.
 CHUNK = 16384
@@ -85,7 +84,73 @@ Sweep: TypeAlias = tuple[Matrix, Matrix, float]
 
 
 @dataclass(frozen=True, eq=False)
-class GroupedSolver:
+class GroupedPoint:
+    """All levels eliminated at one lambda.
+
+    Attributes
+    ----------
+    lam : (k, k) array
+        Factor of the group.
+    logdet : float
+        log|V|.
+    border : Border
+        What is left of [X y].
+    kept : tuple of Sweep
+        The sweeps, one per chunk; empty where they were not kept.
+    """
+
+    pls: GroupedPLS
+    lam: Matrix
+    logdet: float
+    border: Border
+    kept: tuple[Sweep, ...]
+
+    @classmethod
+    def of(cls, pls: GroupedPLS, lam: Matrix, keep: bool) -> GroupedPoint:
+        """Sweep over all chunks."""
+        logdet, reduced, kept = 0.0, pls.left(lam).copy(), []
+        for levels in pls.chunks:
+            sweep = _sweep(levels, lam)
+            logdet += sweep[2]
+            reduced += _quadratic(levels, sweep[1])
+            if keep:
+                kept.append(sweep)
+        return cls(pls, lam, logdet, Border.of(reduced), tuple(kept))
+
+    @property
+    def terms(self) -> PLSTerms:
+        """The three numbers."""
+        return self.border.terms(self.logdet)
+
+    def _sweeps(self) -> Iterator[tuple[Levels, Sweep]]:
+        sweeps = self.kept or (_sweep(levels, self.lam) for levels in self.pls.chunks)
+        yield from zip(self.pls.chunks, sweeps, strict=True)
+
+    def derivatives(self, reml: bool) -> Derivatives:
+        """Values with exact first and second derivatives."""
+        half = self.border.half
+        parts = (_Sums.of(levels, M, MS, half) for levels, (M, MS, _) in self._sweeps())
+        return reduce(add, parts).derivatives(self.terms, reml, self.pls.members)
+
+    def solution(self) -> PLSSolution:
+        """Coefficients."""
+        problem, group, lam = self.pls.problem, self.pls.problem.groups[0], self.lam
+        # b = Gamma Z'V^-1 (y - X beta)
+        residual = problem.y - problem.X @ self.border.beta
+        right = sum_products(group.Z, residual, group.codes, group.n_levels)
+        b = np.empty((group.n_levels, group.size))
+        stop = 0
+        for levels, (M, _, _) in self._sweeps():
+            R, M = levels.by_level(levels.R), levels.by_level(M)
+            start, stop = stop, stop + R.shape[2]
+            explained = np.einsum("abm,bm->am", M, forward(R, right[None, :, start:stop])[0])
+            b[start:stop] = np.einsum("bam,bm->ma", R, explained) @ (lam @ lam.T)
+        effects = tuple(b[:, part] for part in self.pls.members)
+        return PLSSolution(self.terms, self.border.beta, effects, self.border.fixed_root)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedPLS:
     """Block solver for models with a single grouping factor.
 
     Parameters
@@ -105,16 +170,16 @@ class GroupedSolver:
     name = "block"
 
     @classmethod
-    def build(cls, problem: Problem) -> GroupedSolver:
+    def build(cls, problem: Problem) -> GroupedPLS:
         """Accumulate the cross-products of a problem."""
         group = problem.groups[0]
         chunks = tuple(_chunks(gram(group), couplings(problem, group)))
         within = problem.base - sum(_quadratic(levels, levels.S) for levels in chunks)
         return cls(problem, chunks, within)
 
-    def with_response(self, y: Vector) -> GroupedSolver:
+    def with_response(self, y: Vector) -> GroupedPLS:
         """The same design with another response (n,)."""
-        return GroupedSolver.build(self.problem.with_response(y))
+        return GroupedPLS.build(self.problem.with_response(y))
 
     @property
     def description(self) -> str:
@@ -131,56 +196,13 @@ class GroupedSolver:
         """Columns of the largest dense matrix that is factored."""
         return len(self.within)
 
-    def terms(self, factors: Factors) -> PLSTerms:
-        """Values only."""
-        return self._eliminate(group_factor(self.problem.groups[0], factors))[0]
-
-    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
-        """Values with exact first and second derivatives."""
+    def at(self, factors: Factors) -> GroupedPoint:
+        """Eliminate all levels at given factors."""
         lam = group_factor(self.problem.groups[0], factors)
-        # Many chunks are swept once more, to save memory.
-        terms, L, kept = self._eliminate(lam, keep=len(self.chunks) == 1)
-        half = _lapack.invert_lower(L)
-        sweeps = kept or (_sweep(levels, lam) for levels in self.chunks)
-        parts = (
-            _Sums.of(levels, M, MS, half)
-            for levels, (M, MS, _) in zip(self.chunks, sweeps, strict=True)
-        )
-        return reduce(add, parts).derivatives(terms, reml, self._members)
+        # Sweeps over many chunks are made once more when they are needed, to save memory.
+        return GroupedPoint.of(self, lam, keep=len(self.chunks) == 1)
 
-    def solution(self, factors: Factors) -> PLSSolution:
-        """Coefficients at given factors."""
-        group, p = self.problem.groups[0], self.problem.p
-        lam = group_factor(group, factors)
-        terms, L, sweeps = self._eliminate(lam, keep=True)
-        half = _lapack.invert_lower(L)
-        beta = -half[-1, :-1] / half[-1, -1]
-        # b = Gamma Z'V^-1 (y - X beta)
-        residual = self.problem.y - self.problem.X @ beta
-        right = sum_products(group.Z, residual, group.codes, group.n_levels)
-        b = np.empty((group.n_levels, group.size))
-        stop = 0
-        for levels, (M, _, _) in zip(self.chunks, sweeps, strict=True):
-            R, M = levels.by_level(levels.R), levels.by_level(M)
-            start, stop = stop, stop + R.shape[2]
-            explained = np.einsum("abm,bm->am", M, forward(R, right[None, :, start:stop])[0])
-            b[start:stop] = np.einsum("bam,bm->ma", R, explained) @ (lam @ lam.T)
-        effects = tuple(b[:, part] for part in self._members)
-        return PLSSolution(terms, beta, effects, half[:p, :p].T)
-
-    def _eliminate(self, lam: Matrix, keep: bool = False) -> tuple[PLSTerms, Matrix, list[Sweep]]:
-        """The three numbers, the factor L (t, t) of [X y]'V^-1[X y], and the sweeps if kept."""
-        logdet, reduced, kept = 0.0, self._left(lam).copy(), []
-        for levels in self.chunks:
-            sweep = _sweep(levels, lam)
-            logdet += sweep[2]
-            reduced += _quadratic(levels, sweep[1])
-            if keep:
-                kept.append(sweep)
-        L = cholesky(reduced)
-        return terms_of(logdet, L), L, kept
-
-    def _left(self, lam: Matrix) -> Matrix:
+    def left(self, lam: Matrix) -> Matrix:
         """W (t, t), with all the digits that count at this factor (k, k)."""
         return self._residuals_within if np.abs(lam).max() > LARGE else self.within
 
@@ -198,7 +220,7 @@ class GroupedSolver:
         return np.asarray(left @ left.T)
 
     @cached_property
-    def _members(self) -> tuple[slice, ...]:
+    def members(self) -> tuple[slice, ...]:
         """Columns of each term."""
         by_term = dict(self.problem.groups[0].members)
         return tuple(by_term[i] for i in range(len(by_term)))
@@ -334,22 +356,6 @@ def identity_minus(A: Matrix, H: Matrix) -> Matrix:
     for a in range(len(N)):
         N[a, a] += 1.0
     return N
-
-
-def cholesky(reduced: Matrix) -> Matrix:
-    """Lower Cholesky factor of [X y]'V^-1[X y].
-
-    Raises
-    ------
-    NumericalError
-        The fixed effects are not identified at this covariance.
-    """
-    try:
-        return _lapack.cholesky(reduced)
-    except np.linalg.LinAlgError as error:
-        raise NumericalError(
-            "X'V^-1 X is not positive definite: the fixed effects are not identified."
-        ) from error
 
 
 @dataclass(frozen=True, eq=False)

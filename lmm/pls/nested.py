@@ -17,9 +17,9 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.border import Border
 from lmm.pls.grouped import (
-    cholesky,
     couplings,
     directions,
     gram,
@@ -31,7 +31,7 @@ from lmm.pls.grouped import (
 from lmm.pls.kernels import sum_by, sum_products
 from lmm.pls.problem import Group, Problem
 
-__all__ = ["NestedSolver", "chain"]
+__all__ = ["NestedPLS", "chain"]
 
 
 def chain(groups: tuple[Group, ...]) -> tuple[Group, ...] | None:
@@ -46,18 +46,6 @@ def _parents(fine: Group, coarse: Group) -> IntVector | None:
     parents = np.zeros(fine.n_levels, dtype=np.intp)
     parents[fine.codes] = coarse.codes
     return parents if np.array_equal(parents[fine.codes], coarse.codes) else None
-
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """Everything at one Lambda: blocks and borders after elimination, per factor of the chain."""
-
-    lams: list[Matrix]
-    A: list[Matrix]
-    D: list[Matrix]
-    H: list[Matrix]
-    logdet: float
-    L: Matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +65,191 @@ def _square(left: Matrix, right: Matrix) -> Matrix:
 
 
 @dataclass(frozen=True, eq=False)
-class NestedSolver:
+class NestedPoint:
+    """Everything at one Lambda: blocks and borders after elimination, per factor of the chain."""
+
+    pls: NestedPLS
+    lams: list[Matrix]
+    A: list[Matrix]
+    D: list[Matrix]
+    H: list[Matrix]
+    logdet: float
+    border: Border
+
+    @property
+    def terms(self) -> PLSTerms:
+        """The three numbers."""
+        return self.border.terms(self.logdet)
+
+    @cached_property
+    def N(self) -> list[Matrix]:
+        """I - A H per factor, (k, k, l)."""
+        return [identity_minus(a, h) for a, h in zip(self.A, self.H, strict=True)]
+
+    def solution(self) -> PLSSolution:
+        """Coefficients."""
+        E, root = self._effects(), self.border.half[-1, -1]
+        effects = {}
+        for group, lam, e in zip(self.pls.groups, self.lams, E, strict=True):
+            b = np.einsum("ab,bm->ma", lam @ lam.T, e[-1]) / root
+            effects.update({i: b[:, part] for i, part in group.members})
+        return PLSSolution(
+            self.terms,
+            self.border.beta,
+            tuple(effects[i] for i in range(len(effects))),
+            self.border.fixed_root,
+        )
+
+    # Backward --------------------------------------------------------------------------------
+
+    def _effects(self) -> list[Matrix]:
+        """E_c = Z_c'V^-1 [X y] L^-T, (t, k_c, l_c) per factor."""
+        half, N = self.border.half, self.N
+        t = len(half)
+        E: list[Matrix] = [np.empty(0)] * len(N)
+        for c in reversed(range(len(N))):
+            _, k, n_levels = self.D[c].shape
+            R = (half @ self.D[c][-t:].reshape(t, -1)).reshape(t, k, n_levels)
+            for h, part, parents in self.pls.later(c):
+                solved = np.einsum("ab,tbm->tam", self.lams[h] @ self.lams[h].T, E[h])
+                R = R - np.einsum("xam,txm->tam", self.D[c][part], solved[:, :, parents])
+            E[c] = np.einsum("abm,tbm->tam", N[c], R)
+        return E
+
+    def _blocks(self) -> list[_Blocks]:
+        """Blocks of Z'V^-1 Z and of the inverse of the penalized cross-products, per factor.
+
+        `selected` is that inverse over a level and its ancestors.
+        """
+        blocks: list[_Blocks] = []
+        N = self.N
+        selected: Matrix = np.empty((0, 0, 0))
+        for c in reversed(range(len(N))):
+            F = np.einsum("abm,bcm->acm", N[c], self.A[c])
+            if not self.pls.ancestors[c]:
+                selected = self.H[c]
+                blocks.insert(0, _Blocks(F, selected, None))
+                continue
+            width = self.pls.columns[c][-1].stop
+            above = selected[:, :, self.pls.ancestors[c][0]]
+            C = self.D[c][:width]
+            NC = np.einsum("abm,xbm->xam", N[c], C)
+            F = F - np.einsum("xam,xym,ybm->abm", NC, above, NC, optimize=True)
+            HC = np.einsum("abm,xbm->xam", self.H[c], C)
+            side = -np.einsum("xam,xym->aym", HC, above)
+            own = self.H[c] - np.einsum("aym,ybm->abm", side, HC)
+            blocks.insert(0, _Blocks(F, own, NC[self.pls.columns[c][0]]))
+            top = np.concatenate([own, side], axis=1)
+            bottom = np.concatenate([side.transpose(1, 0, 2), above], axis=1)
+            selected = np.concatenate([top, bottom])
+        return blocks
+
+    def derivatives(self, reml: bool) -> Derivatives:
+        """Values with first and second derivatives; the latter exact for up to two factors."""
+        E, blocks = self._effects(), self._blocks()
+        forms, fixed = self._quadratic_forms([e[-1] for e in E])
+        return per_term(
+            self.terms,
+            self.pls.groups,
+            [block.F.sum(axis=2) for block in blocks],
+            E,
+            forms - fixed @ fixed.T,
+            self._trace(E, blocks, reml),
+            reml,
+            exact=len(self.pls.groups) <= 2,
+        )
+
+    def _trace(self, E: list[Matrix], blocks: list[_Blocks], reml: bool) -> Matrix:
+        """``tr(F E_ab F E_cd)`` over all factors' directions, (K, K).
+
+        Levels of one factor are coupled through their common parent, and levels of a factor with
+        those of the next; couplings over two generations are left out.
+        """
+        starts = list(accumulate((group.size**2 for group in self.pls.groups), initial=0))
+        trace = np.zeros((starts[-1], starts[-1]))
+        for c, block in enumerate(blocks):
+            own = slice(starts[c], starts[c + 1])
+            trace[own, own] = _square(block.F, block.F)
+            if block.reach is None:
+                continue
+            parents, n_parents = self.pls.ancestors[c][0], self.pls.groups[c + 1].n_levels
+            Y, reach = blocks[c + 1].Y, block.reach
+            coupled = np.einsum("xam,xym,ybm->abm", reach, Y[:, :, parents], reach, optimize=True)
+            K = sum_by(np.einsum("xam,ybm->abxym", reach, reach), parents, n_parents)
+            KY = np.einsum("abxyu,yzu->abxzu", K, Y)
+            siblings = np.einsum("abxzu,cdzxu->abcd", KY, KY).reshape(len(trace[own]), -1)
+            trace[own, own] += siblings - _square(coupled, coupled)
+            up = slice(starts[c + 1], starts[c + 2])
+            across = np.einsum("xam,yxm->aym", reach, self.N[c + 1][:, :, parents])
+            trace[own, up] = _square(across, across)
+            trace[up, own] = trace[own, up].T
+        if reml:
+            trace = trace + self._fixed_part_of_trace(E)
+        return trace
+
+    def _fixed_part_of_trace(self, E: list[Matrix]) -> Matrix:
+        """What ``Z'PZ = F - sum_s e_s e_s'`` adds to the trace of F, e_s the columns of E in X."""
+        p = self.pls.problem.p
+        flip = np.concatenate(
+            [
+                start + np.arange(g.size**2).reshape(g.size, g.size).T.ravel()
+                for start, g in zip(
+                    accumulate((g.size**2 for g in self.pls.groups), initial=0),
+                    self.pls.groups,
+                    strict=False,
+                )
+            ]
+        )
+        forms = np.zeros((len(flip), len(flip)))
+        for s in range(p):
+            forms += self._quadratic_forms([e[s] for e in E])[0]
+        G = np.concatenate([np.einsum("sam,tbm->abst", e[:p], e[:p]).reshape(-1, p * p) for e in E])
+        return np.asarray(G @ G[flip].T - forms[flip] - forms[flip].T)
+
+    def _quadratic_forms(self, v: list[Matrix]) -> tuple[Matrix, Matrix]:
+        """``w'Fw`` (K, K) and ``RX^-T X'V^-1 Zw`` (K, p) for w = E_ab v over all directions.
+
+        The columns Z w are swept like responses: what is left of their cross-products after all
+        factors are swept out is the result.
+        """
+        R, RX, products = self._direction_products(v)
+        t = self.pls.problem.p + 1
+        for c, H in enumerate(self.H):
+            HR = np.einsum("abm,kbm->kam", H, R[c])
+            K = len(HR)
+            products = products - R[c].reshape(K, -1) @ HR.reshape(K, -1).T
+            for h, part, parents in self.pls.later(c):
+                swept = np.einsum("xam,kam->kxm", self.D[c][part], HR)
+                R[h] -= sum_by(swept, parents, self.pls.groups[h].n_levels)
+            RX = RX - HR.reshape(K, -1) @ self.D[c][-t:-1].reshape(t - 1, HR[0].size).T
+        return products, RX @ self.border.fixed_root
+
+    def _direction_products(self, v: list[Matrix]) -> tuple[list[Matrix], Matrix, Matrix]:
+        """Z_c'Zw (K, k_c, l_c) per factor, X'Zw (K, p) and w'Z'Zw (K, K), unswept."""
+        W = [directions(effect) for effect in v]
+        starts = list(accumulate((len(w) for w in W), initial=0))
+        K, t = starts[-1], self.pls.problem.p + 1
+        R = [np.zeros((K, *effect.shape)) for effect in v]
+        RX = np.zeros((K, self.pls.problem.p))
+        for c, w in enumerate(W):
+            own = slice(starts[c], starts[c + 1])
+            R[c][own] += np.einsum("abm,kbm->kam", self.pls.A[c], w)
+            border = self.pls.D[c][-t:-1].reshape(t - 1, w[0].size)
+            RX[own] = w.reshape(len(w), -1) @ border.T
+            for h, part, parents in self.pls.later(c):
+                other = slice(starts[h], starts[h + 1])
+                down = np.einsum("xam,kam->kxm", self.pls.D[c][part], w)
+                R[h][own] += sum_by(down, parents, self.pls.groups[h].n_levels)
+                R[c][other] += np.einsum("xam,kxm->kam", self.pls.D[c][part], W[h][:, :, parents])
+        products = np.zeros((K, K))
+        for c, w in enumerate(W):
+            own = slice(starts[c], starts[c + 1])
+            products[own] = w.reshape(len(w), -1) @ R[c].reshape(K, -1).T
+        return R, RX, products
+
+
+@dataclass(frozen=True, eq=False)
+class NestedPLS:
     """Block solver for nested factors.
 
     Parameters
@@ -103,7 +275,7 @@ class NestedSolver:
     name = "block"
 
     @classmethod
-    def build(cls, problem: Problem, groups: tuple[Group, ...]) -> NestedSolver:
+    def build(cls, problem: Problem, groups: tuple[Group, ...]) -> NestedPLS:
         """Accumulate the cross-products of a problem whose groups form a chain."""
         ancestors, A, D = [], [], []
         for c, group in enumerate(groups):
@@ -123,14 +295,14 @@ class NestedSolver:
             )
         return cls(problem, groups, tuple(ancestors), tuple(A), tuple(D))
 
-    def with_response(self, y: Vector) -> NestedSolver:
+    def with_response(self, y: Vector) -> NestedPLS:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
         D = []
         for group, border in zip(self.groups, self.D, strict=True):
             own = sum_products(group.Z, problem.y, group.codes, group.n_levels)
             D.append(np.concatenate([border[:-1], own[None]]))
-        return NestedSolver(problem, self.groups, self.ancestors, self.A, tuple(D))
+        return NestedPLS(problem, self.groups, self.ancestors, self.A, tuple(D))
 
     @property
     def description(self) -> str:
@@ -144,7 +316,7 @@ class NestedSolver:
         return self.problem.p + 1
 
     @cached_property
-    def _columns(self) -> tuple[tuple[slice, ...], ...]:
+    def columns(self) -> tuple[tuple[slice, ...], ...]:
         """Per factor c, the part of its border that belongs to each later factor."""
         columns = []
         for c in range(len(self.groups)):
@@ -152,18 +324,17 @@ class NestedSolver:
             columns.append(tuple(slice(a, b) for a, b in pairwise(stops)))
         return tuple(columns)
 
-    def _later(self, c: int) -> list[tuple[int, slice, IntVector]]:
+    def later(self, c: int) -> list[tuple[int, slice, IntVector]]:
         """Later factors of c: (factor, its columns in c's border, ancestor of each level)."""
         return [
             (c + 1 + j, part, parents)
             for j, (part, parents) in enumerate(
-                zip(self._columns[c], self.ancestors[c], strict=True)
+                zip(self.columns[c], self.ancestors[c], strict=True)
             )
         ]
 
-    # Forward ---------------------------------------------------------------------------------
-
-    def _state(self, factors: Factors) -> _State:
+    def at(self, factors: Factors) -> NestedPoint:
+        """Eliminate one factor after the other at given factors."""
         lams = [group_factor(group, factors) for group in self.groups]
         A, D, H = [a.copy() for a in self.A], [d.copy() for d in self.D], []
         base, logdet, t = self.problem.base, 0.0, self.problem.p + 1
@@ -172,189 +343,10 @@ class NestedSolver:
             H.append(inverse)
             logdet += float(logdets.sum())
             HD = np.einsum("abm,tbm->tam", inverse, D[c])
-            for h, part, parents in self._later(c):
+            for h, part, parents in self.later(c):
                 swept = np.einsum("tam,xam->txm", D[c][part.start :], HD[part])
                 swept = sum_by(swept, parents, self.groups[h].n_levels)
                 A[h] -= swept[: part.stop - part.start]
                 D[h] -= swept[part.stop - part.start :]
             base = base - D[c][-t:].reshape(t, -1) @ HD[-t:].reshape(t, -1).T
-        return _State(lams, A, D, H, logdet, cholesky(base))
-
-    def terms(self, factors: Factors) -> PLSTerms:
-        """Values only."""
-        state = self._state(factors)
-        return terms_of(state.logdet, state.L)
-
-    def solution(self, factors: Factors) -> PLSSolution:
-        """Coefficients at given factors."""
-        state = self._state(factors)
-        half = np.linalg.inv(state.L)
-        beta = -half[-1, :-1] / half[-1, -1]
-        E = self._effects(
-            state, half, [identity_minus(a, h) for a, h in zip(state.A, state.H, strict=True)]
-        )
-        effects = {}
-        for group, lam, e in zip(self.groups, state.lams, E, strict=True):
-            b = np.einsum("ab,bm->ma", lam @ lam.T, e[-1]) / half[-1, -1]
-            effects.update({i: b[:, part] for i, part in group.members})
-        return PLSSolution(
-            terms_of(state.logdet, state.L),
-            beta,
-            tuple(effects[i] for i in range(len(effects))),
-            half[:-1, :-1].T,
-        )
-
-    # Backward --------------------------------------------------------------------------------
-
-    def _effects(self, state: _State, half: Matrix, N: list[Matrix]) -> list[Matrix]:
-        """E_c = Z_c'V^-1 [X y] L^-T, (t, k_c, l_c) per factor."""
-        t = len(half)
-        E: list[Matrix] = [np.empty(0)] * len(N)
-        for c in reversed(range(len(N))):
-            _, k, n_levels = state.D[c].shape
-            R = (half @ state.D[c][-t:].reshape(t, -1)).reshape(t, k, n_levels)
-            for h, part, parents in self._later(c):
-                solved = np.einsum("ab,tbm->tam", state.lams[h] @ state.lams[h].T, E[h])
-                R = R - np.einsum("xam,txm->tam", state.D[c][part], solved[:, :, parents])
-            E[c] = np.einsum("abm,tbm->tam", N[c], R)
-        return E
-
-    def _blocks(self, state: _State, N: list[Matrix]) -> list[_Blocks]:
-        """Blocks of Z'V^-1 Z and of the inverse of the penalized cross-products, per factor.
-
-        `selected` is that inverse over a level and its ancestors.
-        """
-        blocks: list[_Blocks] = []
-        selected: Matrix = np.empty((0, 0, 0))
-        for c in reversed(range(len(N))):
-            F = np.einsum("abm,bcm->acm", N[c], state.A[c])
-            if not self.ancestors[c]:
-                selected = state.H[c]
-                blocks.insert(0, _Blocks(F, selected, None))
-                continue
-            width = self._columns[c][-1].stop
-            above = selected[:, :, self.ancestors[c][0]]
-            C = state.D[c][:width]
-            NC = np.einsum("abm,xbm->xam", N[c], C)
-            F = F - np.einsum("xam,xym,ybm->abm", NC, above, NC, optimize=True)
-            HC = np.einsum("abm,xbm->xam", state.H[c], C)
-            side = -np.einsum("xam,xym->aym", HC, above)
-            own = state.H[c] - np.einsum("aym,ybm->abm", side, HC)
-            blocks.insert(0, _Blocks(F, own, NC[self._columns[c][0]]))
-            top = np.concatenate([own, side], axis=1)
-            bottom = np.concatenate([side.transpose(1, 0, 2), above], axis=1)
-            selected = np.concatenate([top, bottom])
-        return blocks
-
-    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
-        """Values with first and second derivatives; the latter exact for up to two factors."""
-        state = self._state(factors)
-        N = [identity_minus(a, h) for a, h in zip(state.A, state.H, strict=True)]
-        E = self._effects(state, np.linalg.inv(state.L), N)
-        blocks = self._blocks(state, N)
-        forms, fixed = self._quadratic_forms(state, [e[-1] for e in E])
-        return per_term(
-            terms_of(state.logdet, state.L),
-            self.groups,
-            [block.F.sum(axis=2) for block in blocks],
-            E,
-            forms - fixed @ fixed.T,
-            self._trace(state, N, E, blocks, reml),
-            reml,
-            exact=len(self.groups) <= 2,
-        )
-
-    def _trace(
-        self,
-        state: _State,
-        N: list[Matrix],
-        E: list[Matrix],
-        blocks: list[_Blocks],
-        reml: bool,
-    ) -> Matrix:
-        """``tr(F E_ab F E_cd)`` over all factors' directions, (K, K).
-
-        Levels of one factor are coupled through their common parent, and levels of a factor with
-        those of the next; couplings over two generations are left out.
-        """
-        starts = list(accumulate((group.size**2 for group in self.groups), initial=0))
-        trace = np.zeros((starts[-1], starts[-1]))
-        for c, block in enumerate(blocks):
-            own = slice(starts[c], starts[c + 1])
-            trace[own, own] = _square(block.F, block.F)
-            if block.reach is None:
-                continue
-            parents, n_parents = self.ancestors[c][0], self.groups[c + 1].n_levels
-            Y, reach = blocks[c + 1].Y, block.reach
-            coupled = np.einsum("xam,xym,ybm->abm", reach, Y[:, :, parents], reach, optimize=True)
-            K = sum_by(np.einsum("xam,ybm->abxym", reach, reach), parents, n_parents)
-            KY = np.einsum("abxyu,yzu->abxzu", K, Y)
-            siblings = np.einsum("abxzu,cdzxu->abcd", KY, KY).reshape(len(trace[own]), -1)
-            trace[own, own] += siblings - _square(coupled, coupled)
-            up = slice(starts[c + 1], starts[c + 2])
-            across = np.einsum("xam,yxm->aym", reach, N[c + 1][:, :, parents])
-            trace[own, up] = _square(across, across)
-            trace[up, own] = trace[own, up].T
-        if reml:
-            trace = trace + self._fixed_part_of_trace(state, E)
-        return trace
-
-    def _fixed_part_of_trace(self, state: _State, E: list[Matrix]) -> Matrix:
-        """What ``Z'PZ = F - sum_s e_s e_s'`` adds to the trace of F, e_s the columns of E in X."""
-        p = self.problem.p
-        flip = np.concatenate(
-            [
-                start + np.arange(g.size**2).reshape(g.size, g.size).T.ravel()
-                for start, g in zip(
-                    accumulate((g.size**2 for g in self.groups), initial=0),
-                    self.groups,
-                    strict=False,
-                )
-            ]
-        )
-        forms = np.zeros((len(flip), len(flip)))
-        for s in range(p):
-            forms += self._quadratic_forms(state, [e[s] for e in E])[0]
-        G = np.concatenate([np.einsum("sam,tbm->abst", e[:p], e[:p]).reshape(-1, p * p) for e in E])
-        return np.asarray(G @ G[flip].T - forms[flip] - forms[flip].T)
-
-    def _quadratic_forms(self, state: _State, v: list[Matrix]) -> tuple[Matrix, Matrix]:
-        """``w'Fw`` (K, K) and ``RX^-T X'V^-1 Zw`` (K, p) for w = E_ab v over all directions.
-
-        The columns Z w are swept like responses: what is left of their cross-products after all
-        factors are swept out is the result.
-        """
-        R, RX, products = self._direction_products(v)
-        t = self.problem.p + 1
-        for c, H in enumerate(state.H):
-            HR = np.einsum("abm,kbm->kam", H, R[c])
-            K = len(HR)
-            products = products - R[c].reshape(K, -1) @ HR.reshape(K, -1).T
-            for h, part, parents in self._later(c):
-                swept = np.einsum("xam,kam->kxm", state.D[c][part], HR)
-                R[h] -= sum_by(swept, parents, self.groups[h].n_levels)
-            RX = RX - HR.reshape(K, -1) @ state.D[c][-t:-1].reshape(t - 1, HR[0].size).T
-        return products, RX @ np.linalg.inv(state.L[:-1, :-1]).T
-
-    def _direction_products(self, v: list[Matrix]) -> tuple[list[Matrix], Matrix, Matrix]:
-        """Z_c'Zw (K, k_c, l_c) per factor, X'Zw (K, p) and w'Z'Zw (K, K), unswept."""
-        W = [directions(effect) for effect in v]
-        starts = list(accumulate((len(w) for w in W), initial=0))
-        K, t = starts[-1], self.problem.p + 1
-        R = [np.zeros((K, *effect.shape)) for effect in v]
-        RX = np.zeros((K, self.problem.p))
-        for c, w in enumerate(W):
-            own = slice(starts[c], starts[c + 1])
-            R[c][own] += np.einsum("abm,kbm->kam", self.A[c], w)
-            border = self.D[c][-t:-1].reshape(t - 1, w[0].size)
-            RX[own] = w.reshape(len(w), -1) @ border.T
-            for h, part, parents in self._later(c):
-                other = slice(starts[h], starts[h + 1])
-                down = np.einsum("xam,kam->kxm", self.D[c][part], w)
-                R[h][own] += sum_by(down, parents, self.groups[h].n_levels)
-                R[c][other] += np.einsum("xam,kxm->kam", self.D[c][part], W[h][:, :, parents])
-        products = np.zeros((K, K))
-        for c, w in enumerate(W):
-            own = slice(starts[c], starts[c + 1])
-            products[own] = w.reshape(len(w), -1) @ R[c].reshape(K, -1).T
-        return R, RX, products
+        return NestedPoint(self, lams, A, D, H, logdet, Border.of(base))

@@ -113,6 +113,12 @@ class Problem:
         return int(self.X.shape[1])
 
     @property
+    def tail_size(self) -> int:
+        """Random effects of all groups but the largest."""
+        sizes = [group.q for group in self.groups]
+        return sum(sizes) - max(sizes)
+
+    @property
     def term_columns(self) -> tuple[Matrix, ...]:
         """Standardized columns of each term, (n, k_i)."""
         columns: dict[int, Matrix] = {}

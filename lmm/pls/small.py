@@ -14,25 +14,66 @@ import numpy as np
 from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
-from lmm.pls.grouped import cholesky
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.border import Border
 from lmm.pls.problem import Problem
 
-__all__ = ["SmallSolver"]
+__all__ = ["SmallPLS"]
 
 
 @dataclass(frozen=True, eq=False)
-class _State:
-    """At one Lambda: L^-1 Lambda' (q, q), L^-1 Lambda'B (q, t), log|Omega|, factor of [X y]."""
+class SmallPoint:
+    """At one Lambda: L^-1 Lambda' (q, q), L^-1 Lambda'B (q, t), log|Omega|, what is left."""
 
+    pls: SmallPLS
     half: Matrix
     HB: Matrix
     logdet: float
-    L: Matrix
+    border: Border
+
+    @property
+    def terms(self) -> PLSTerms:
+        """The three numbers."""
+        return self.border.terms(self.logdet)
+
+    def derivatives(self, reml: bool) -> Derivatives:
+        """Values with exact first and second derivatives."""
+        HA = self.half @ self.pls.A
+        ZVZ = self.pls.A - HA.T @ HA
+        E = (self.pls.B - HA.T @ self.HB) @ self.border.half.T
+        ZPZ = ZVZ - E[:, :-1] @ E[:, :-1].T
+        F, v = (ZPZ if reml else ZVZ), E[:, -1]
+        directions = [(a, b) for term in self.pls.components for a in term for b in term]
+        W = np.zeros((len(v), len(directions)))
+        for j, (a, b) in enumerate(directions):
+            W[a, j] = v[b]
+        trace = np.empty((len(directions), len(directions)))
+        for i, (a, b) in enumerate(directions):
+            for j, (c, d) in enumerate(directions[: i + 1]):
+                trace[i, j] = trace[j, i] = np.vdot(F[b[:, None], c], F[a[:, None], d])
+        logdet, quadratic = [], []
+        for columns in self.pls.components:
+            logdet.append(np.array([[F[a, b].sum() for b in columns] for a in columns]))
+            effects = v[np.array(columns)]
+            quadratic.append(effects @ effects.T)
+        return Derivatives(
+            self.terms,
+            tuple(logdet),
+            tuple(quadratic),
+            W.T @ ZPZ @ W,
+            trace,
+            trace,
+        )
+
+    def solution(self) -> PLSSolution:
+        """Coefficients."""
+        b = self.half.T @ (self.HB @ self.border.residual)
+        effects = tuple(b[np.array(columns).T] for columns in self.pls.components)
+        return PLSSolution(self.terms, self.border.beta, effects, self.border.fixed_root)
 
 
 @dataclass(frozen=True, eq=False)
-class SmallSolver:
+class SmallPLS:
     """Solver for models with few random effects, crossed in any way.
 
     Parameters
@@ -55,17 +96,17 @@ class SmallSolver:
     name = "block"
 
     @classmethod
-    def build(cls, problem: Problem) -> SmallSolver:
+    def build(cls, problem: Problem) -> SmallPLS:
         """Accumulate the cross-products of a problem."""
         Z = problem.dense_Z()
         Xy = np.column_stack([problem.X, problem.y])
         return cls(problem, Z.T @ Z, Z.T @ Xy, problem.base)
 
-    def with_response(self, y: Vector) -> SmallSolver:
+    def with_response(self, y: Vector) -> SmallPLS:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
         B = np.column_stack([self.B[:, :-1], problem.Z_times(problem.y)])
-        return SmallSolver(problem, self.A, B, problem.base)
+        return SmallPLS(problem, self.A, B, problem.base)
 
     @property
     def description(self) -> str:
@@ -73,7 +114,7 @@ class SmallSolver:
         return f"block: all {len(self.A)} random effects in one dense block, for they are few"
 
     @cached_property
-    def _components(self) -> tuple[tuple[IntVector, ...], ...]:
+    def components(self) -> tuple[tuple[IntVector, ...], ...]:
         """Per term, the positions in q of each of its columns: k_i arrays (l_i,)."""
         components, start = [], 0
         for term in self.problem.matrices.terms:
@@ -84,14 +125,15 @@ class SmallSolver:
 
     def _Lambdat(self, factors: Factors) -> Matrix:
         Lambdat = np.zeros_like(self.A)
-        for factor, columns in zip(factors, self._components, strict=True):
+        for factor, columns in zip(factors, self.components, strict=True):
             for i, row in enumerate(columns):
                 for j, column in enumerate(columns):
                     if factor[i, j] != 0.0:
                         Lambdat[column, row] = factor[i, j]
         return Lambdat
 
-    def _state(self, factors: Factors) -> _State:
+    def at(self, factors: Factors) -> SmallPoint:
+        """Eliminate at given factors."""
         Lambdat = self._Lambdat(factors)
         omega = Lambdat @ self.A @ Lambdat.T
         omega.flat[:: len(omega) + 1] += 1.0
@@ -102,53 +144,9 @@ class SmallSolver:
         half = _lapack.solve_lower(L, Lambdat)
         HB = half @ self.B
         logdet = 2.0 * float(np.log(L.diagonal()).sum())
-        return _State(half, HB, logdet, cholesky(self.base - HB.T @ HB))
+        return SmallPoint(self, half, HB, logdet, Border.of(self.base - HB.T @ HB))
 
     @property
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
         return len(self.A)
-
-    def terms(self, factors: Factors) -> PLSTerms:
-        """Values only."""
-        state = self._state(factors)
-        return terms_of(state.logdet, state.L)
-
-    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
-        """Values with exact first and second derivatives."""
-        state = self._state(factors)
-        HA = state.half @ self.A
-        ZVZ = self.A - HA.T @ HA
-        E = (self.B - HA.T @ state.HB) @ _lapack.invert_lower(state.L).T
-        ZPZ = ZVZ - E[:, :-1] @ E[:, :-1].T
-        F, v = (ZPZ if reml else ZVZ), E[:, -1]
-        directions = [(a, b) for term in self._components for a in term for b in term]
-        W = np.zeros((len(v), len(directions)))
-        for j, (a, b) in enumerate(directions):
-            W[a, j] = v[b]
-        trace = np.empty((len(directions), len(directions)))
-        for i, (a, b) in enumerate(directions):
-            for j, (c, d) in enumerate(directions[: i + 1]):
-                trace[i, j] = trace[j, i] = np.vdot(F[b[:, None], c], F[a[:, None], d])
-        logdet, quadratic = [], []
-        for columns in self._components:
-            logdet.append(np.array([[F[a, b].sum() for b in columns] for a in columns]))
-            effects = v[np.array(columns)]
-            quadratic.append(effects @ effects.T)
-        return Derivatives(
-            terms_of(state.logdet, state.L),
-            tuple(logdet),
-            tuple(quadratic),
-            W.T @ ZPZ @ W,
-            trace,
-            trace,
-        )
-
-    def solution(self, factors: Factors) -> PLSSolution:
-        """Coefficients at given factors."""
-        state = self._state(factors)
-        half = _lapack.invert_lower(state.L)
-        beta = -half[-1, :-1] / half[-1, -1]
-        b = state.half.T @ (state.HB @ np.append(-beta, 1.0))
-        effects = tuple(b[np.array(columns).T] for columns in self._components)
-        return PLSSolution(terms_of(state.logdet, state.L), beta, effects, half[:-1, :-1].T)

@@ -129,7 +129,7 @@ class DevianceOfSdCor:
             strict=True,
         ):
             factors.append(R @ _root_of_sdcor(term.covariance.factor(values[part])) / sigma)
-        return criterion.from_terms(criterion.pls.terms(tuple(factors)), sigma)
+        return criterion.from_terms(criterion.pls.at(tuple(factors)).terms, sigma)
 
 
 def _root_of_sdcor(sdcor: Matrix) -> Matrix:

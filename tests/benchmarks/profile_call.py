@@ -23,7 +23,7 @@ import lmm
 from lmm._threads import blas_threads
 from lmm.criterion.moments import moment_start
 from lmm.fit import Fit
-from lmm.pls import choose_solver
+from lmm.pls import named, standardize
 
 TIMERS = (time.perf_counter, time.process_time)
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -42,8 +42,8 @@ def stages(data: pd.DataFrame) -> dict[str, Callable[[], object]]:
     optimum = lmm.minimize(criterion)
     return {
         "model matrices (`build_matrices`)": lambda: lmm.build_matrices(FORMULA, data),
-        "standardizing and cross-products (`choose_solver`)": lambda: choose_solver(
-            matrices, "auto"
+        "standardizing and cross-products (`Auto.bind`)": lambda: named("auto").bind(
+            standardize(matrices)
         ),
         f"optimization (`minimize`), {optimum.n_evaluations} evaluations": lambda: lmm.minimize(
             criterion

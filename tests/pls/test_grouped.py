@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.pls import DenseSolver, GroupedSolver, grouped, standardize
+from lmm.pls import DensePLS, GroupedPLS, grouped, standardize
 from lmm.pls.kernels import invert, sum_by, sum_products
 
 LEVELS = 300
@@ -36,7 +36,7 @@ def distinct_blocks(solver):
 
 def assert_agrees(solver, oracle, reml):
     factors = (np.array([[1.1, 0.0], [-0.3, 0.7]]),)
-    ours, theirs = solver.derivatives(factors, reml), oracle.derivatives(factors, reml)
+    ours, theirs = solver.at(factors).derivatives(reml), oracle.at(factors).derivatives(reml)
     for name in ("logdet_L", "logdet_RX", "pwrss"):
         assert getattr(ours.terms, name) == pytest.approx(getattr(theirs.terms, name), rel=1e-12)
     for name in ("average", "trace"):
@@ -48,10 +48,10 @@ def assert_agrees(solver, oracle, reml):
 @pytest.mark.parametrize("reml", [True, False])
 def test_equal_blocks_are_computed_once(reml):
     problem = standardize(balanced())
-    solver = GroupedSolver.build(problem)
+    solver = GroupedPLS.build(problem)
     assert distinct_blocks(solver) == 1
     assert solver.chunks[0].S.shape[2] <= 2 * (problem.p + 1)
-    assert_agrees(solver, DenseSolver(problem), reml)
+    assert_agrees(solver, DensePLS(problem), reml)
 
 
 def test_counts_of_a_scalar_factor_are_a_histogram():
@@ -60,11 +60,11 @@ def test_counts_of_a_scalar_factor_are_a_histogram():
     g = np.repeat(np.arange(LEVELS), sizes)
     y = rng.standard_normal(LEVELS)[g] + rng.standard_normal(len(g))
     problem = standardize(lmm.build_matrices("y ~ 1 + (1 | g)", {"y": y, "g": g}))
-    assert distinct_blocks(GroupedSolver.build(problem)) == 5
+    assert distinct_blocks(GroupedPLS.build(problem)) == 5
 
 
 def test_different_blocks_are_kept_apart():
-    solver = GroupedSolver.build(standardize(unbalanced()))
+    solver = GroupedPLS.build(standardize(unbalanced()))
     assert distinct_blocks(solver) == LEVELS
 
 
@@ -72,17 +72,17 @@ def test_different_blocks_are_kept_apart():
 def test_a_new_response_is_as_a_new_problem(matrices):
     built = matrices()
     y = built.y[::-1].copy()
-    solver = GroupedSolver.build(standardize(built)).with_response(y)
-    assert_agrees(solver, DenseSolver(solver.problem), True)
+    solver = GroupedPLS.build(standardize(built)).with_response(y)
+    assert_agrees(solver, DensePLS(solver.problem), True)
 
 
 @pytest.mark.parametrize("reml", [True, False])
 def test_chunks_add_up(monkeypatch, reml):
     monkeypatch.setattr(grouped, "CHUNK", 64)
     problem = standardize(unbalanced())
-    solver = GroupedSolver.build(problem)
+    solver = GroupedPLS.build(problem)
     assert len(solver.chunks) == 5
-    assert_agrees(solver, DenseSolver(problem), reml)
+    assert_agrees(solver, DensePLS(problem), reml)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 5])

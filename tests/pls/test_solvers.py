@@ -6,8 +6,19 @@ import pickle
 import numpy as np
 import pytest
 
-from lmm.pls import DenseSolver, choose_solver
-from models import MODELS, STRUCTURES, criterion, factors_at, matrices, pairs, points, solver
+import lmm
+from lmm.pls import DensePLS, Sparse, named
+from models import (
+    MODELS,
+    STRUCTURES,
+    criterion,
+    factors_at,
+    matrices,
+    pairs,
+    points,
+    problem,
+    solver,
+)
 
 # Two routes to a log determinant or a sum of squares differ by rounding ...
 VALUE = 1e-10
@@ -19,12 +30,12 @@ DIFFERENCED = 2e-5
 
 @functools.cache
 def dense_derivatives(model, point, reml):
-    return solver(model, "dense").derivatives(factors_at(model, point), reml)
+    return solver(model, "dense").at(factors_at(model, point)).derivatives(reml)
 
 
 @functools.cache
 def dense_solution(model, point):
-    return solver(model, "dense").solution(factors_at(model, point))
+    return solver(model, "dense").at(factors_at(model, point)).solution()
 
 
 def assert_close(actual, expected, relative, size=0.0):
@@ -45,7 +56,7 @@ def assert_terms(actual, expected):
 def test_values(model, name):
     for point in points(model):
         expected = dense_solution(model, point).terms
-        assert_terms(solver(model, name).terms(factors_at(model, point)), expected)
+        assert_terms(solver(model, name).at(factors_at(model, point)).terms, expected)
 
 
 def assert_same_size(model, scoring, trace, large):
@@ -64,7 +75,7 @@ def assert_same_size(model, scoring, trace, large):
 def test_derivatives(model, name, reml):
     for point in points(model):
         expected = dense_derivatives(model, point, reml)
-        actual = solver(model, name).derivatives(factors_at(model, point), reml)
+        actual = solver(model, name).at(factors_at(model, point)).derivatives(reml)
         assert_terms(actual.terms, expected.terms)
         for own, others in (
             (actual.logdet, expected.logdet),
@@ -94,7 +105,7 @@ def test_second_derivatives_are_exact_whatever_the_solver(model, name):
 def test_solutions(model, name):
     for point in points(model):
         expected = dense_solution(model, point)
-        actual = solver(model, name).solution(factors_at(model, point))
+        actual = solver(model, name).at(factors_at(model, point)).solution()
         covariance = expected.fixed_root @ expected.fixed_root.T
         # Where GLS is OLS, as for balanced data, beta is zero: compare with its standard errors.
         errors = np.sqrt(np.diag(covariance))
@@ -111,11 +122,11 @@ def test_another_response(model, name):
     other = y[::-1] + np.linspace(0.0, np.std(y), len(y))
     factors = factors_at(model, "identity")
     actual = solver(model, name).with_response(other)
-    expected = DenseSolver(actual.problem)
-    assert_terms(actual.terms(factors), expected.terms(factors))
+    expected = DensePLS(actual.problem)
+    assert_terms(actual.at(factors).terms, expected.at(factors).terms)
     assert_close(
-        actual.derivatives(factors, True).quadratic[0],
-        expected.derivatives(factors, True).quadratic[0],
+        actual.at(factors).derivatives(True).quadratic[0],
+        expected.at(factors).derivatives(True).quadratic[0],
         DERIVATIVE,
     )
 
@@ -126,15 +137,45 @@ def test_solvers_survive_pickling(model):
     for name in [name for other, name in pairs() if other == model]:
         original = solver(model, name)
         copy = pickle.loads(pickle.dumps(original))
-        assert copy.terms(factors) == original.terms(factors)
+        assert copy.at(factors).terms == original.at(factors).terms
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_automatic_choice_says_what_and_why(model):
-    chosen = choose_solver(matrices(model), "auto")
+    chosen = named("auto").bind(problem(model))
     assert chosen.description.startswith(f"{chosen.name}: ")
+
+
+@pytest.mark.parametrize("wrong", [3, None, DensePLS, Sparse, np.ones(2)])
+def test_what_is_no_solver_is_refused(wrong):
+    with pytest.raises(TypeError, match="solver must be one of 'auto'"):
+        named(wrong)
+
+
+def test_a_bound_problem_is_no_solver():
+    bound = solver("crossed", "crossed")
+    with pytest.raises(TypeError, match=r"not a CrossedPLS\. It holds options, and no data"):
+        named(bound)
+    with pytest.raises(ValueError, match="other matrices"):
+        lmm.ProfiledCriterion(matrices("nested"), bound=bound)
+
+
+def test_an_unknown_library_is_refused():
+    with pytest.raises(ValueError, match="'cholmod' or 'scipy', not 'pardiso'"):
+        Sparse("pardiso")
+
+
+def test_options_fit_the_data_they_are_given():
+    data = lmm.load_dataset("sleepstudy")
+    other = data.assign(Reaction=data["Reaction"].to_numpy()[::-1])
+    m = lmm.lmer("Reaction ~ Days + (Days | Subject)", data, solver=Sparse("scipy"))
+    assert m.optimum.solver.startswith("sparse: ")
+    assert m.update(data=other).fixef()["Days"] == pytest.approx(-m.fixef()["Days"])
+    weights = np.repeat([1.0, 9.0], 90)
+    expected = lmm.lmer("Reaction ~ Days + (Days | Subject)", data, weights=weights).fixef()
+    np.testing.assert_allclose(m.update(weights=weights).fixef(), expected, rtol=1e-6)
 
 
 def test_an_unknown_solver_is_named_with_the_nearest():
     with pytest.raises(ValueError, match=r"'blok'.*block"):
-        choose_solver(matrices("crossed"), "blok")
+        named("blok")

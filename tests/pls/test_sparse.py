@@ -12,7 +12,7 @@ from scipy import sparse
 import lmm
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import NumericalError
-from lmm.pls import DenseSolver, SparseSolver, choose_solver, standardize
+from lmm.pls import DensePLS, Sparse, SparsePLS, choose, named, standardize
 from lmm.pls.sparse import solver as solvers
 from lmm.pls.sparse.selected import SelectedInverse
 from lmm.pls.sparse.symbolic import column_counts, factor_columns, permuted
@@ -74,15 +74,15 @@ CROSSED = "y ~ x + (x | a) + (1 | b) + (0 + x || c)"
 def test_values_and_gradient_agree_with_the_oracle(model_id, backend):
     matrices = matrices_of(model_id)
     problem = standardize(matrices)
-    oracle, solver = DenseSolver(problem), SparseSolver.build(problem, backend)
+    oracle, solver = DensePLS(problem), SparsePLS.build(problem, backend)
     rng = np.random.default_rng(7)
     for zero, reml in [(False, True), (False, False), (True, True)]:
         check_derivatives(oracle, solver, random_factors(matrices, rng, zero), reml)
 
 
 def check_derivatives(oracle, solver, factors, reml):
-    expected, actual = oracle.derivatives(factors, reml), solver.derivatives(factors, reml)
-    assert solver.terms(factors) == actual.terms
+    expected, actual = oracle.at(factors).derivatives(reml), solver.at(factors).derivatives(reml)
+    assert solver.at(factors).terms == actual.terms
     for name in ("logdet_L", "logdet_RX", "pwrss"):
         value = getattr(expected.terms, name)
         assert getattr(actual.terms, name) == pytest.approx(value, rel=1e-12, abs=1e-12)
@@ -100,22 +100,22 @@ def test_slopes_on_crossed_factors(backend, reml, zero):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
     factors = random_factors(matrices, np.random.default_rng(3), zero)
-    check_derivatives(DenseSolver(problem), SparseSolver.build(problem, backend), factors, reml)
+    check_derivatives(DensePLS(problem), SparsePLS.build(problem, backend), factors, reml)
 
 
 def test_no_random_variation_at_all(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
     factors = tuple(np.zeros((term.size, term.size)) for term in matrices.terms)
-    check_derivatives(DenseSolver(problem), SparseSolver.build(problem, backend), factors, True)
+    check_derivatives(DensePLS(problem), SparsePLS.build(problem, backend), factors, True)
 
 
 def test_coefficients_agree_with_the_oracle(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
     factors = random_factors(matrices, np.random.default_rng(5))
-    expected = DenseSolver(problem).solution(factors)
-    actual = SparseSolver.build(problem, backend).solution(factors)
+    expected = DensePLS(problem).at(factors).solution()
+    actual = SparsePLS.build(problem, backend).at(factors).solution()
     assert_close(actual.beta, expected.beta, 1e-10)
     for ours, theirs in zip(actual.effects, expected.effects, strict=True):
         assert_close(ours, theirs, 1e-10)
@@ -126,9 +126,7 @@ def test_coefficients_agree_with_the_oracle(backend):
 
 def test_gradient_agrees_with_central_differences(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
-    criterion = ProfiledCriterion(
-        matrices, True, SparseSolver.build(standardize(matrices), backend)
-    )
+    criterion = ProfiledCriterion(matrices, True, Sparse(backend))
     theta = np.array([0.8, -0.2, 0.5, 0.7, 0.3])
     _, gradient = criterion.value_and_gradient(theta)
     for i, step in enumerate(1e-5 * np.eye(len(theta))):
@@ -140,8 +138,7 @@ def test_gradient_agrees_with_central_differences(backend):
 def test_criterion_is_that_of_lme4(model_id, backend):
     reference = load_reference(model_id)
     matrices = matrices_of(model_id)
-    solver = SparseSolver.build(standardize(matrices), backend)
-    criterion = ProfiledCriterion(matrices, reference["REML"], solver)
+    criterion = ProfiledCriterion(matrices, reference["REML"], Sparse(backend))
     for point in reference["criterion_at"]:
         assert criterion(point["theta"]) == pytest.approx(point["value"], rel=1e-9)
 
@@ -153,38 +150,38 @@ def test_pattern_survives_zeros(backend):
     """An analysis made for one theta serves where zeros come and go."""
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
-    solver = SparseSolver.build(problem, backend)
+    solver = SparsePLS.build(problem, backend)
     ones = tuple(np.eye(term.size) for term in matrices.terms)
     zeros = tuple(0.0 * factor for factor in ones)
-    before = solver.derivatives(ones, True)
-    solver.derivatives(zeros, True)
-    after = solver.derivatives(ones, True)
+    before = solver.at(ones).derivatives(True)
+    solver.at(zeros).derivatives(True)
+    after = solver.at(ones).derivatives(True)
     assert before.terms == after.terms
     np.testing.assert_array_equal(before.logdet[0], after.logdet[0])
 
 
 def test_pickled_solver_analyses_again(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
-    solver = SparseSolver.build(standardize(matrices), backend)
+    solver = SparsePLS.build(standardize(matrices), backend)
     factors = random_factors(matrices, np.random.default_rng(11))
-    expected = solver.terms(factors)
-    assert pickle.loads(pickle.dumps(solver)).terms(factors) == expected
+    expected = solver.at(factors).terms
+    assert pickle.loads(pickle.dumps(solver)).at(factors).terms == expected
 
 
 def test_other_response_shares_the_analysis(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
-    solver = SparseSolver.build(standardize(matrices), backend)
+    solver = SparsePLS.build(standardize(matrices), backend)
     factors = random_factors(matrices, np.random.default_rng(13))
     y = np.random.default_rng(17).standard_normal(matrices.n)
     other = solver.with_response(y)
     assert other.system is solver.system
-    expected = DenseSolver(solver.problem).with_response(y).terms(factors)
-    assert other.terms(factors).pwrss == pytest.approx(expected.pwrss, rel=1e-12)
+    expected = DensePLS(solver.problem).with_response(y).at(factors).terms
+    assert other.at(factors).terms.pwrss == pytest.approx(expected.pwrss, rel=1e-12)
 
 
 def test_not_positive_definite_is_a_numerical_error(backend):
     matrices = lmm.build_matrices("y ~ 1 + (1 | a)", crossed_table())
-    solver = SparseSolver.build(standardize(matrices), backend)
+    solver = SparsePLS.build(standardize(matrices), backend)
     with pytest.raises(NumericalError, match="not positive definite"):
         solver.system.factor(-np.ones(len(solver.system.rows)))
 
@@ -255,30 +252,28 @@ def large_tail(n_levels=4000, n=20_000, spread=4, seed=31):
 
 def test_auto_takes_a_sparse_factor_for_a_large_sparse_tail():
     table = large_tail()
-    solver = choose_solver(lmm.build_matrices("y ~ 1 + (1 | a) + (1 | b)", table), "auto")
-    assert isinstance(solver, SparseSolver)
+    solver = named("auto").bind(standardize(lmm.build_matrices("y ~ 1 + (1 | a) + (1 | b)", table)))
+    assert isinstance(solver, SparsePLS)
     assert f"all {len(set(table['a'])) + len(set(table['b']))} random effects" in solver.description
 
 
 @pytest.mark.parametrize("formula", [CROSSED, "y ~ 1 + (1 | a)", "y ~ 1 + (1 | a / b)"])
 def test_auto_keeps_small_tails_dense(formula):
-    solver = choose_solver(lmm.build_matrices(formula, crossed_table()), "auto")
+    solver = named("auto").bind(standardize(lmm.build_matrices(formula, crossed_table())))
     assert solver.name == "block"
 
 
 def test_auto_keeps_a_tail_dense_that_fills_up(monkeypatch):
-    monkeypatch.setattr(solvers, "LOOK", 0.0)
+    monkeypatch.setattr(choose, "LOOK", 0.0)
     table = large_tail(n_levels=150, n=6000, spread=75)
-    solver = choose_solver(lmm.build_matrices("y ~ 1 + (1 | a) + (1 | b)", table), "auto")
+    solver = named("auto").bind(standardize(lmm.build_matrices("y ~ 1 + (1 | a) + (1 | b)", table)))
     assert solver.name == "block"
 
 
 def test_fits_agree(backend):
     table = lmm.load_dataset("Penicillin")
     formula = "diameter ~ 1 + (1 | plate) + (1 | sample)"
-    matrices = lmm.build_matrices(formula, table)
-    solver = SparseSolver.build(standardize(matrices), backend)
-    fit = lmm.lmer(formula, table, solver=solver)
+    fit = lmm.lmer(formula, table, solver=Sparse(backend))
     expected = lmm.lmer(formula, table)
     assert fit.optimum.value == pytest.approx(expected.optimum.value, rel=1e-12)
 
@@ -363,8 +358,8 @@ def renamed_sksparse(monkeypatch):
 def test_renamed_interface_of_scikit_sparse():
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
-    solver = choose_solver(matrices, "cholmod")
+    solver = named("cholmod").bind(standardize(matrices))
     factors = random_factors(matrices, np.random.default_rng(37))
-    check_derivatives(DenseSolver(problem), solver, factors, True)
+    check_derivatives(DensePLS(problem), solver, factors, True)
     with pytest.raises(NumericalError, match="not positive definite"):
         solver.system.factor(-np.ones(len(solver.system.rows)))

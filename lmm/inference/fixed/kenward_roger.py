@@ -15,7 +15,6 @@ the direction adds nothing to (1). Degrees of freedom: Halekoh & Hojsgaard (2014
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,5 +133,5 @@ def _ratio(above: float, below: float) -> float:
 
 def refit_by_reml(fit: Fit) -> Fit:
     """The same model fitted by REML, from the estimates of the given fit."""
-    criterion = dataclasses.replace(fit.criterion, reml=True)
+    criterion = fit.criterion.with_reml(True)
     return Fit.at(fit.formula, criterion, minimize(criterion, start=fit.theta))

@@ -287,14 +287,15 @@ class FixedEffectTarget:
     @cached_property
     def _others(self) -> ProfiledCriterion:
         """Criterion of the model without the column."""
-        matrices = self.likelihood.criterion.matrices
+        criterion, matrices = self.likelihood.criterion, self.likelihood.criterion.matrices
         X = np.delete(matrices.X, self.index, axis=1)
-        return ProfiledCriterion(matrices.with_columns(X), reml=False)
+        others = matrices.with_columns(X)
+        return ProfiledCriterion(others, reml=False, solver=criterion.solver)
 
     def _conditional(self, w: Vector) -> tuple[Vector, Vector]:
         """GLS estimate beta^ (p,) and column j of its unscaled covariance (p,), at given w."""
         problem = self.likelihood.criterion.problem
-        solution = self.likelihood.criterion.pls.solution(self.likelihood.whitened(w))
+        solution = self.likelihood.criterion.pls.at(self.likelihood.whitened(w)).solution()
         root = problem.fixed_root(solution.fixed_root)
         return problem.beta(solution.beta), root @ root[self.index]
 

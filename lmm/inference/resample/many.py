@@ -155,7 +155,7 @@ class OneByOne:
 
     def _score(self, criterion: ProfiledCriterion) -> Vector:
         problem = criterion.problem
-        solution = criterion.pls.solution(criterion.factors(self.estimate))
+        solution = criterion.pls.at(criterion.factors(self.estimate)).solution()
         terms = list(zip(problem.matrices.terms, problem.term_columns, strict=True))
         residual = problem.y - problem.X @ solution.beta
         for (term, Z), b in zip(terms, solution.effects, strict=True):
@@ -389,7 +389,7 @@ def _refuse_exact(
 def _without(fit: Fit, kept: np.ndarray) -> Fit:
     """The fit's design on some of its rows, at the same estimates."""
     part = fit.matrices.at_rows(np.flatnonzero(kept))
-    criterion = ProfiledCriterion(part, fit.criterion.reml)
+    criterion = ProfiledCriterion(part, fit.criterion.reml, fit.criterion.solver)
     optimum = dataclasses.replace(fit.optimum, x=criterion.to_x(fit.theta))
     return dataclasses.replace(fit, criterion=criterion, optimum=optimum)
 

@@ -7,7 +7,6 @@ the covariance of term i and ``s = log sigma``, it is (1) of `lmm.likelihood` at
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -279,12 +278,12 @@ class Likelihood:
     def beta(self, z: Vector) -> Vector:
         """Fixed effects (p,) that maximize the likelihood at z."""
         problem = self.criterion.problem
-        solution = self.criterion.pls.solution(self.whitened(z))
+        solution = self.criterion.pls.at(self.whitened(z)).solution()
         return problem.beta(solution.beta)
 
     def evaluate(self, z: Vector) -> LocalModel:
         """Value (1), gradient and Hessian at z (m + 1,)."""
-        derivatives = self.criterion.pls.derivatives(self.whitened(z), self.criterion.reml)
+        derivatives = self.criterion.pls.at(self.whitened(z)).derivatives(self.criterion.reml)
         known = derivatives.trace
         nu = self.criterion.degrees_of_freedom
         # Where the exact trace is dear, the average information takes its place.
@@ -338,9 +337,9 @@ def maximum_likelihood(fit: Fit) -> tuple[ProfiledCriterion, Vector, float]:
     criterion = fit.criterion
     x = fit.optimum.x
     if fit.reml:
-        criterion = dataclasses.replace(criterion, reml=False)
+        criterion = criterion.with_reml(False)
         x = FisherScoring().run(criterion, x, _silent).point.x
-    terms = criterion.pls.terms(criterion.factors(x))
+    terms = criterion.pls.at(criterion.factors(x)).terms
     return (
         criterion,
         x,

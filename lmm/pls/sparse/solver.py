@@ -32,26 +32,20 @@ from scipy.linalg import block_diag
 
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms, terms_of
-from lmm.pls.grouped import cholesky, couplings, directions, gram, group_factor, per_term
+from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.border import Border
+from lmm.pls.grouped import couplings, directions, gram, group_factor, per_term
 from lmm.pls.kernels import sum_by
-from lmm.pls.nested import chain
 from lmm.pls.problem import Group, Problem
 from lmm.pls.sparse.selected import SelectedInverse
 from lmm.pls.sparse.symbolic import column_counts, flops, permuted
 
-__all__ = ["SparseSolver", "cholmod_solver", "sparse_or_none", "sparse_solver"]
+__all__ = ["SparsePLS", "has_cholmod"]
 
 # Standard deviation, in units of the noise of a level's own mean, that stands for none at all.
 FLOOR = 1e-8
 # From this s on, diagonal blocks of (4) are (I - Omega^-1) / s^2; below, U'A Lambda Omega^-1 / s.
 REGULAR = 1e-2
-# Operations of a dense tail that the search for an order costs, per random effect.
-LOOK = 1e6
-# Columns from which the matrices of a dense tail do not fit the memory of most machines.
-LARGE_TAIL = 10_000
-# Time of an operation of a sparse evaluation over that of a dense one.
-PENALTY = {"cholmod": 2.0, "scipy": 5.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,19 +178,130 @@ class _Factored:
 
 
 @dataclass(frozen=True, eq=False)
-class _State:
+class SparsePoint:
     """Everything at one Lambda."""
 
+    pls: SparsePLS
+    factors: Factors
     axes: list[Matrix]  # U per group
     s: list[Vector]
     factored: _Factored
     S: Matrix  # Omega^-1 Lambda'Z'[X y], (q, t)
     logdet: float
-    L: Matrix  # lower Cholesky factor of [X y]'V^-1[X y], (t, t)
+    border: Border  # what is left of [X y]
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return self.pls.dense_size
+
+    @property
+    def terms(self) -> PLSTerms:
+        """The three numbers."""
+        return self.border.terms(self.logdet)
+
+    @limited
+    def solution(self) -> PLSSolution:
+        """Coefficients."""
+        # b = Gamma Lambda^-T S (-beta, 1): with the Gamma given, axes without variance have none.
+        blocks = []
+        for group, U, s in zip(self.pls.problem.groups, self.axes, self.s, strict=True):
+            lam = group_factor(group, self.factors)
+            blocks.append(lam @ (lam.T @ U / s))
+        b = self.pls.each(blocks, self.S @ self.border.residual[:, None])
+        effects = {}
+        for group, part in zip(self.pls.problem.groups, self.pls.parts, strict=True):
+            levels = b[part].reshape(group.n_levels, group.size)
+            effects.update({i: levels[:, columns] for i, columns in group.members})
+        return PLSSolution(
+            self.terms,
+            self.border.beta,
+            tuple(effects[i] for i in range(len(effects))),
+            self.border.fixed_root,
+        )
+
+    @limited
+    def derivatives(self, reml: bool) -> Derivatives:
+        """Values with exact first derivatives, and second ones by the average information."""
+        inverse_t = [U / s for U, s in zip(self.axes, self.s, strict=True)]  # Lambda^-T
+        E = self.pls.each(inverse_t, self.S @ self.border.half.T)
+        effects = [
+            E[part].reshape(group.n_levels, group.size, -1).transpose(2, 1, 0)
+            for part, group in zip(self.pls.parts, self.pls.problem.groups, strict=True)
+        ]
+        F = self._diagonal_blocks()
+        traces = []
+        for blocks in F:
+            k = len(blocks)
+            flat = blocks.reshape(k * k, -1)
+            square = (flat @ flat.T).reshape(k, k, k, k)
+            traces.append(np.einsum("bcda->abcd", square).reshape(k * k, k * k))
+        return per_term(
+            self.terms,
+            self.pls.problem.groups,
+            [blocks.sum(axis=2) for blocks in F],
+            effects,
+            self._average(inverse_t, E),
+            np.asarray(block_diag(*traces)),
+            reml,
+        )
+
+    def _diagonal_blocks(self) -> list[Matrix]:
+        """Diagonal blocks of Z'V^-1 Z by (4), (k, k, l) per group."""
+        entries = self.pls.system.inverse(self.factored.L)
+        sizes = accumulate((pairs.A.size for pairs in self.pls.pairs), initial=0)
+        inverse = [
+            entries[a:b].reshape(pairs.A.shape)
+            for pairs, (a, b) in zip(self.pls.pairs, pairwise(sizes), strict=True)
+        ]
+        F = []
+        for g, (U, s) in enumerate(zip(self.axes, self.s, strict=True)):
+            own = next(
+                block
+                for pairs, block in zip(self.pls.pairs, inverse, strict=True)
+                if pairs.g == pairs.h == g
+            )
+            blocks = (np.eye(len(s))[:, :, None] - own) / np.outer(s, s)[:, :, None]
+            if s[-1] < REGULAR:
+                regular = np.minimum.outer(s, s) >= REGULAR
+                rows = self._product_blocks(inverse, g) / s[:, None]
+                blocks = np.where(regular[:, :, None], blocks, rows)
+            blocks = np.einsum("ab,bcm,dc->adm", U, blocks, U, optimize=True)
+            F.append(0.5 * (blocks + blocks.transpose(1, 0, 2)))
+        return F
+
+    def _product_blocks(self, inverse: list[Matrix], g: int) -> Matrix:
+        """Diagonal blocks of U'A Lambda Omega^-1 for one group, (k, k, l): (5)."""
+        n_levels = self.pls.problem.groups[g].n_levels
+        total = np.zeros((len(self.s[g]), len(self.s[g]), n_levels))
+        for pairs, block in zip(self.pls.pairs, inverse, strict=True):
+            for own, other, levels, turned in (
+                (pairs.g, pairs.h, pairs.i, False),
+                (pairs.h, pairs.g, pairs.j, True),
+            ):
+                if own != g or (turned and pairs.g == pairs.h):
+                    continue
+                A, W = (M.transpose(1, 0, 2) if turned else M for M in (pairs.A, block))
+                left, lam = self.axes[g].T, self.axes[other] * self.s[other]
+                product = np.einsum("xa,abm,bc,dcm->xdm", left, A, lam, W, optimize=True)
+                total += sum_by(product, levels, n_levels)
+        return total
+
+    def _average(self, inverse_t: Sequence[Matrix], E: Matrix) -> Matrix:
+        """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
+        columns = []
+        for part, group in zip(self.pls.parts, self.pls.problem.groups, strict=True):
+            v = E[part, -1].reshape(group.n_levels, group.size).T
+            columns.append(directions(v).transpose(2, 1, 0).reshape(group.q, -1))
+        W = np.asarray(block_diag(*columns))
+        lams_t = [(U * s).T for U, s in zip(self.axes, self.s, strict=True)]
+        swept = self.factored.solve(self.pls.each(lams_t, self.pls.A @ W))
+        fixed = W.T @ E[:, :-1]
+        return np.asarray(W.T @ self.pls.each(inverse_t, swept) - fixed @ fixed.T)
 
 
 @dataclass(frozen=True, eq=False)
-class SparseSolver:
+class SparsePLS:
     """Sparse Cholesky solver for any structure.
 
     Parameters
@@ -217,7 +322,7 @@ class SparseSolver:
     system: _System
 
     @classmethod
-    def build(cls, problem: Problem, backend: str) -> SparseSolver:
+    def build(cls, problem: Problem, backend: str) -> SparsePLS:
         """Accumulate the cross-products of a problem and choose an order.
 
         Parameters
@@ -233,7 +338,7 @@ class SparseSolver:
         system = _System(rows, columns, _order(_symmetric(rows, columns, len(B)), backend))
         return cls(problem, pairs, B, system)
 
-    def with_response(self, y: Vector) -> SparseSolver:
+    def with_response(self, y: Vector) -> SparsePLS:
         """The same design with another response (n,); the analysis is shared."""
         problem = self.problem.with_response(y)
         own = [
@@ -241,7 +346,7 @@ class SparseSolver:
             for group in problem.groups
         ]
         B = np.column_stack([self.B[:, :-1], np.concatenate(own)])
-        return SparseSolver(problem, self.pairs, B, self.system)
+        return SparsePLS(problem, self.pairs, B, self.system)
 
     @property
     def name(self) -> str:
@@ -257,7 +362,7 @@ class SparseSolver:
             f"{self.name}: sparse factor of all {len(self.B)} random effects by {library}, "
             f"{ordering.name} order, {ordering.counts.sum():.2g} entries, "
             f"{ordering.flops / 1e9:.2g} Gflop; a dense tail would have "
-            f"{_tail_size(self.problem)} columns"
+            f"{self.problem.tail_size} columns"
         )
 
     @property
@@ -266,21 +371,23 @@ class SparseSolver:
         return int(self.system.ordering.counts.max())
 
     @cached_property
-    def _parts(self) -> tuple[slice, ...]:
+    def parts(self) -> tuple[slice, ...]:
         """Random effects of each group."""
         return tuple(slice(a, b) for a, b in pairwise(_offsets(self.problem.groups)))
 
-    def _each(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
+    def each(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
         """A group's block (k, k) times every level's rows of M (q, c)."""
         out = np.empty_like(M)
-        for block, part, group in zip(blocks, self._parts, self.problem.groups, strict=True):
+        for block, part, group in zip(blocks, self.parts, self.problem.groups, strict=True):
             levels = M[part].reshape(group.n_levels, group.size, -1)
             out[part] = np.einsum("ab,lbc->lac", block, levels).reshape(group.q, -1)
         return out
 
     # Forward ---------------------------------------------------------------------------------
 
-    def _state(self, factors: Factors) -> _State:
+    @limited
+    def at(self, factors: Factors) -> SparsePoint:
+        """Factor at given factors."""
         axes, s = [], []
         for group in self.problem.groups:
             U, values, _ = np.linalg.svd(group_factor(group, factors))
@@ -288,10 +395,11 @@ class SparseSolver:
             s.append(np.maximum(values, FLOOR))
         lams = [U * values for U, values in zip(axes, s, strict=True)]
         factored = self.system.factor(self._omega(lams))
-        right = self._each([lam.T for lam in lams], self.B)
+        right = self.each([lam.T for lam in lams], self.B)
         S = factored.solve(right)
-        L = cholesky(self.problem.base - right.T @ S)
-        return _State(axes, s, factored, S, self.system.logdet(factored.L), L)
+        border = Border.of(self.problem.base - right.T @ S)
+        logdet = self.system.logdet(factored.L)
+        return SparsePoint(self, factors, axes, s, factored, S, logdet, border)
 
     def _omega(self, lams: list[Matrix]) -> Vector:
         """Entries of Omega."""
@@ -304,119 +412,8 @@ class SparseSolver:
             entries.append(block.ravel())
         return np.concatenate(entries)
 
-    @limited
-    def terms(self, factors: Factors) -> PLSTerms:
-        """Values only."""
-        state = self._state(factors)
-        return terms_of(state.logdet, state.L)
-
-    @limited
-    def solution(self, factors: Factors) -> PLSSolution:
-        """Coefficients at given factors."""
-        state = self._state(factors)
-        half = np.linalg.inv(state.L)
-        beta = -half[-1, :-1] / half[-1, -1]
-        # b = Gamma Lambda^-T S (-beta, 1): with the Gamma given, axes without variance have none.
-        blocks = []
-        for group, U, s in zip(self.problem.groups, state.axes, state.s, strict=True):
-            lam = group_factor(group, factors)
-            blocks.append(lam @ (lam.T @ U / s))
-        b = self._each(blocks, state.S @ np.append(-beta, 1.0)[:, None])
-        effects = {}
-        for group, part in zip(self.problem.groups, self._parts, strict=True):
-            levels = b[part].reshape(group.n_levels, group.size)
-            effects.update({i: levels[:, columns] for i, columns in group.members})
-        return PLSSolution(
-            terms_of(state.logdet, state.L),
-            beta,
-            tuple(effects[i] for i in range(len(effects))),
-            half[:-1, :-1].T,
-        )
-
-    # Derivatives -----------------------------------------------------------------------------
-
-    @limited
-    def derivatives(self, factors: Factors, reml: bool) -> Derivatives:
-        """Values with exact first derivatives, and second ones by the average information."""
-        state = self._state(factors)
-        inverse_t = [U / s for U, s in zip(state.axes, state.s, strict=True)]  # Lambda^-T
-        E = self._each(inverse_t, state.S @ np.linalg.inv(state.L).T)
-        effects = [
-            E[part].reshape(group.n_levels, group.size, -1).transpose(2, 1, 0)
-            for part, group in zip(self._parts, self.problem.groups, strict=True)
-        ]
-        F = self._diagonal_blocks(state)
-        traces = []
-        for blocks in F:
-            k = len(blocks)
-            flat = blocks.reshape(k * k, -1)
-            square = (flat @ flat.T).reshape(k, k, k, k)
-            traces.append(np.einsum("bcda->abcd", square).reshape(k * k, k * k))
-        return per_term(
-            terms_of(state.logdet, state.L),
-            self.problem.groups,
-            [blocks.sum(axis=2) for blocks in F],
-            effects,
-            self._average(state, inverse_t, E),
-            np.asarray(block_diag(*traces)),
-            reml,
-        )
-
-    def _diagonal_blocks(self, state: _State) -> list[Matrix]:
-        """Diagonal blocks of Z'V^-1 Z by (4), (k, k, l) per group."""
-        entries = self.system.inverse(state.factored.L)
-        sizes = accumulate((pairs.A.size for pairs in self.pairs), initial=0)
-        inverse = [
-            entries[a:b].reshape(pairs.A.shape)
-            for pairs, (a, b) in zip(self.pairs, pairwise(sizes), strict=True)
-        ]
-        F = []
-        for g, (U, s) in enumerate(zip(state.axes, state.s, strict=True)):
-            own = next(
-                block
-                for pairs, block in zip(self.pairs, inverse, strict=True)
-                if pairs.g == pairs.h == g
-            )
-            blocks = (np.eye(len(s))[:, :, None] - own) / np.outer(s, s)[:, :, None]
-            if s[-1] < REGULAR:
-                regular = np.minimum.outer(s, s) >= REGULAR
-                rows = self._product_blocks(state, inverse, g) / s[:, None]
-                blocks = np.where(regular[:, :, None], blocks, rows)
-            blocks = np.einsum("ab,bcm,dc->adm", U, blocks, U, optimize=True)
-            F.append(0.5 * (blocks + blocks.transpose(1, 0, 2)))
-        return F
-
-    def _product_blocks(self, state: _State, inverse: list[Matrix], g: int) -> Matrix:
-        """Diagonal blocks of U'A Lambda Omega^-1 for one group, (k, k, l): (5)."""
-        n_levels = self.problem.groups[g].n_levels
-        total = np.zeros((len(state.s[g]), len(state.s[g]), n_levels))
-        for pairs, block in zip(self.pairs, inverse, strict=True):
-            for own, other, levels, turned in (
-                (pairs.g, pairs.h, pairs.i, False),
-                (pairs.h, pairs.g, pairs.j, True),
-            ):
-                if own != g or (turned and pairs.g == pairs.h):
-                    continue
-                A, W = (M.transpose(1, 0, 2) if turned else M for M in (pairs.A, block))
-                left, lam = state.axes[g].T, state.axes[other] * state.s[other]
-                product = np.einsum("xa,abm,bc,dcm->xdm", left, A, lam, W, optimize=True)
-                total += sum_by(product, levels, n_levels)
-        return total
-
-    def _average(self, state: _State, inverse_t: Sequence[Matrix], E: Matrix) -> Matrix:
-        """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
-        columns = []
-        for part, group in zip(self._parts, self.problem.groups, strict=True):
-            v = E[part, -1].reshape(group.n_levels, group.size).T
-            columns.append(directions(v).transpose(2, 1, 0).reshape(group.q, -1))
-        W = np.asarray(block_diag(*columns))
-        lams_t = [(U * s).T for U, s in zip(state.axes, state.s, strict=True)]
-        swept = state.factored.solve(self._each(lams_t, self._A @ W))
-        fixed = W.T @ E[:, :-1]
-        return np.asarray(W.T @ self._each(inverse_t, swept) - fixed @ fixed.T)
-
     @cached_property
-    def _A(self) -> sparse.csr_array:
+    def A(self) -> sparse.csr_array:
         """Z'Z, (q, q)."""
         values = np.concatenate([pairs.A.ravel() for pairs in self.pairs])
         pattern = _symmetric(self.system.rows, self.system.columns, len(self.B))
@@ -425,54 +422,10 @@ class SparseSolver:
         )
 
 
-# Choice of the library and of the order ---------------------------------------------------------
+# Choice of the order ------------------------------------------------------------------------------
 
 
-def cholmod_solver(problem: Problem) -> SparseSolver:
-    """The sparse solver with CHOLMOD.
-
-    Raises
-    ------
-    ImportError
-        scikit-sparse is not installed; the message says how to install it.
-    """
-    if not _has_cholmod():
-        raise ImportError(
-            'solver="cholmod" needs scikit-sparse, which is not installed. Install the extra with '
-            "pip install 'lmm[cholmod]' (it compiles against SuiteSparse: libsuitesparse-dev on "
-            'Debian and Ubuntu), or use solver="auto" or "sparse", which work without it.'
-        )
-    return SparseSolver.build(problem, "cholmod")
-
-
-def sparse_solver(problem: Problem) -> SparseSolver:
-    """The sparse solver with CHOLMOD where it is installed, else with SciPy's SuperLU."""
-    return SparseSolver.build(problem, "cholmod" if _has_cholmod() else "scipy")
-
-
-def sparse_or_none(problem: Problem) -> SparseSolver | None:
-    """The sparse solver where it costs less than the block solvers, None where it does not.
-
-    The alternative is a dense tail for all groups but the largest, unless factors are nested. An
-    evaluation with gradient takes about q_T^3 operations for a dense tail of q_T columns, and three
-    factorizations, slower by `PENALTY`, for a sparse factor (docs/decisions/solvers.md).
-    """
-    tail, q = _tail_size(problem), sum(group.q for group in problem.groups)
-    if float(tail) ** 3 < LOOK * q or chain(problem.groups) is not None:
-        return None
-    solver = sparse_solver(problem)
-    ordering = solver.system.ordering
-    dense_is_cheaper = 3.0 * PENALTY[ordering.backend] * ordering.flops > float(tail) ** 3
-    return None if tail < LARGE_TAIL and dense_is_cheaper else solver
-
-
-def _tail_size(problem: Problem) -> int:
-    """Random effects of all groups but the largest."""
-    sizes = [group.q for group in problem.groups]
-    return sum(sizes) - max(sizes)
-
-
-def _has_cholmod() -> bool:
+def has_cholmod() -> bool:
     """Whether scikit-sparse can be imported."""
     try:
         _backend("cholmod")

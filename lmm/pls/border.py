@@ -1,0 +1,72 @@
+"""What is left of [X y] when all random effects are eliminated: the fixed effects and pwrss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lmm import _lapack
+from lmm._types import Matrix, Vector
+from lmm.errors import NumericalError
+from lmm.pls.base import PLSTerms
+
+__all__ = ["Border"]
+
+
+@dataclass(frozen=True, eq=False)
+class Border:
+    """Lower Cholesky factor of ``[X y]'V^-1[X y]``.
+
+    Its leading part is RX', its last pivot the root of pwrss.
+
+    Attributes
+    ----------
+    L : (t, t) array
+        The factor, t = p + 1.
+    """
+
+    L: Matrix
+
+    @classmethod
+    def of(cls, reduced: Matrix) -> Border:
+        """Factor what is left (t, t).
+
+        Raises
+        ------
+        NumericalError
+            The fixed effects are not identified at this covariance.
+        """
+        try:
+            return cls(_lapack.cholesky(reduced))
+        except np.linalg.LinAlgError as error:
+            raise NumericalError(
+                "X'V^-1 X is not positive definite: the fixed effects are not identified."
+            ) from error
+
+    def terms(self, logdet: float) -> PLSTerms:
+        """The three numbers, given log|Omega|."""
+        diagonal = self.L.diagonal()
+        logdet_RX = 2.0 * float(np.log(diagonal[:-1]).sum())
+        return PLSTerms(logdet, logdet_RX, float(diagonal[-1]) ** 2)
+
+    @cached_property
+    def half(self) -> Matrix:
+        """L^-1, (t, t)."""
+        return _lapack.invert_lower(self.L)
+
+    @property
+    def beta(self) -> Vector:
+        """Fixed effects (p,): the last row of L^-1 is ``(-beta', 1) / sqrt(pwrss)``."""
+        return np.asarray(-self.half[-1, :-1] / self.half[-1, -1])
+
+    @property
+    def residual(self) -> Vector:
+        """What turns [X y] into ``y - X beta``: (-beta, 1), (t,)."""
+        return np.asarray(self.half[-1] / self.half[-1, -1])
+
+    @property
+    def fixed_root(self) -> Matrix:
+        """RX^-1, (p, p)."""
+        return np.asarray(self.half[:-1, :-1].T)
