@@ -17,6 +17,7 @@ from lmm.formula import (
     expand_terms,
     parse_formula,
     parse_one_sided,
+    parse_specs,
     update_formula,
 )
 from lmm.language import MAX_LENGTH, deparse, parse_tilde
@@ -446,6 +447,33 @@ def test_update_of_a_one_sided_formula() -> None:
 def test_refused_updates(change: str, message: str) -> None:
     with pytest.raises(FormulaError, match=message):
         update_formula(parse_formula("y ~ x + (1 | g)"), change)
+
+
+# ------------------------------------------------------------------------------- marginal means
+
+SPECS = {
+    "a": (None, ("a",), ()),
+    "a|b": (None, ("a|b",), ()),
+    "~ a": (None, ("a",), ()),
+    "~ a * b | c + d": (None, ("a", "b"), ("c", "d")),
+    "pairwise ~ a": ("pairwise", ("a",), ()),
+    "trt.vs.ctrl ~ a | b": ("trt.vs.ctrl", ("a",), ("b",)),
+    "~ `a|b`": (None, ("a|b",), ()),
+    "~ `a~b` | `c|d`": (None, ("a~b",), ("c|d",)),
+    "~ 1": (None, (), ()),
+}
+
+
+@pytest.mark.parametrize("text", SPECS)
+def test_specs_of_marginal_means(text: str) -> None:
+    specs = parse_specs(text)
+    assert (specs.contrast, specs.predictors, specs.by) == SPECS[text]
+
+
+def test_specs_may_be_a_list_of_names() -> None:
+    assert parse_specs(["a|b", "c"]).predictors == ("a|b", "c")
+    with pytest.raises(FormulaError, match=r"one '\|': join the groups by '\+'"):
+        parse_specs("~ a | b | c")
 
 
 # ----------------------------------------------------------------------------------- properties

@@ -21,7 +21,7 @@ from lmm.design.columns import Basis, Column, Factor, as_factor
 from lmm.design.frame import Frame, Variables
 from lmm.errors import ContrastsWarning, DataError, FormulaError, LmmWarning, nearest
 from lmm.formula import Terms
-from lmm.language import deparse, parse_tilde, quote, variables
+from lmm.language import deparse, parse_expression, quote, variables
 
 __all__ = [
     "FixedEffects",
@@ -281,7 +281,7 @@ def _is_of_columns(name: str, names: Sequence[str]) -> bool:
     if name in names:
         return True
     try:
-        used = variables(parse_tilde(f"~ {name}")[1])
+        used = variables(parse_expression(name))
     except FormulaError:
         return False
     return bool(used) and set(used) <= set(names)

@@ -8,6 +8,7 @@ from lmm.formula.formula import (
     single_bars,
 )
 from lmm.formula.groups import RandomTerm
+from lmm.formula.specs import Specs, parse_specs
 from lmm.formula.terms import MAX_TERMS, Terms, expand_terms
 from lmm.formula.update import update_formula
 
@@ -16,10 +17,12 @@ __all__ = [
     "MAX_TERMS",
     "Formula",
     "RandomTerm",
+    "Specs",
     "Terms",
     "expand_terms",
     "parse_formula",
     "parse_one_sided",
+    "parse_specs",
     "single_bars",
     "update_formula",
 ]

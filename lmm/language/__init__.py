@@ -3,7 +3,7 @@
 from lmm.language.deparse import deparse, deparse_lines
 from lmm.language.names import quote
 from lmm.language.operators import OPERATORS, Sets
-from lmm.language.parse import MAX_DEPTH, MAX_LENGTH, parse_condition, parse_tilde
+from lmm.language.parse import MAX_DEPTH, MAX_LENGTH, parse_condition, parse_expression, parse_tilde
 from lmm.language.tree import (
     Binary,
     Call,
@@ -47,6 +47,7 @@ __all__ = [
     "map_children",
     "map_summands",
     "parse_condition",
+    "parse_expression",
     "parse_tilde",
     "quote",
     "strip_parens",

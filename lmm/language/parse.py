@@ -184,6 +184,14 @@ class _Parser:
                 self.check_depth(side)
         return lhs, rhs
 
+    def alone(self) -> Node:
+        """One expression and nothing else."""
+        node = self.expression()
+        if self.token.kind != "end":
+            raise self.unexpected(f"an operator, or the end of the {self.whole}")
+        self.check_depth(node)
+        return node
+
     def check_depth(self, root: Node) -> None:
         """Refuse what is too deep to walk by recursion; sums of terms may have any length."""
         stack = [(root, 0, True)]
@@ -335,6 +343,17 @@ def parse_tilde(source: str) -> tuple[Node | None, Node]:
     return _Parser(source).formula()
 
 
+def parse_expression(source: str) -> Node:
+    """Read one expression, such as ``factor(x, levels = c("b", "a"))``.
+
+    Raises
+    ------
+    FormulaError
+        When the text does not parse; the message points at the place.
+    """
+    return _Parser(source).alone()
+
+
 # Python's operators: what R writes, and how tightly they bind in Python.
 _WORDS = {"and": ("&", 2), "or": ("|", 1), "in": ("in", 4)}
 
@@ -344,14 +363,6 @@ class _ConditionParser(_Parser):
 
     brackets = "[]"
     whole = "condition"
-
-    def condition(self) -> Node:
-        """One expression."""
-        node = self.expression()
-        if self.token.kind != "end":
-            raise self.unexpected("an operator, such as '&', or the end of the condition")
-        self.check_depth(node)
-        return node
 
     def unexpected(self, expected: str) -> FormulaError:
         if self.token.text == "~":
@@ -425,4 +436,4 @@ def parse_condition(source: str) -> Node:
     >>> deparse(parse_condition("0 < Days < 5 and not (Subject in ['308', '309'])"))
     '0 < Days & Days < 5 & !(Subject %in% c("308", "309"))'
     """
-    return _ConditionParser(source).condition()
+    return _ConditionParser(source).alone()

@@ -68,6 +68,6 @@ def fitted_lines(m: Model, x: str, group: str | None = None, ax: Axes | None = N
     population = rows.groupby("x")["fixed"].mean()
     ax.plot(population.index, population, color=ACCENT, lw=2.5, label="population")
     ax.plot([], [], color=INK, lw=1.0, label=f"by {group}")
-    ax.set(xlabel=x, ylabel=matrices.formula.source.split("~")[0].strip())
+    ax.set(xlabel=x, ylabel=matrices.formula.response)
     ax.legend(frameon=False)
     return ax

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmm._types import Matrix
 from lmm.errors import nearest
+from lmm.formula import parse_specs
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.marginal import (
     Estimator,
@@ -19,7 +20,6 @@ from lmm.inference.marginal import (
     reference_grid,
     response_scale,
 )
-from lmm.language import parse_tilde, variables
 from lmm.tables.emmeans.cells import cells, named_axes
 from lmm.tables.emmeans.estimates import TYPES, EmmeansList, Estimates
 from lmm.tables.emmeans.joint_tests import predictors
@@ -155,9 +155,9 @@ def _estimates(
     weights: str,
 ) -> tuple[str | None, Estimates]:
     """Family of contrasts asked for, and averages of the rows of a grid."""
-    contrast, wanted, groups = _parse(specs)
-    groups = named_axes(grid, groups if by is None else by)
-    names = tuple(name for name in named_axes(grid, wanted) if name not in groups)
+    asked = parse_specs(specs)
+    groups = named_axes(grid, asked.by if by is None else by)
+    names = tuple(name for name in named_axes(grid, asked.predictors) if name not in groups)
     keep = (*names, *groups)
     L = grid.average(rows, keep, weights)
     labels = pd.DataFrame([cell for cell, _ in cells(grid, keep)], columns=list(keep))
@@ -170,7 +170,7 @@ def _estimates(
         names_over = ", ".join(axis.name for axis in over)
         notes.append(f"Results are averaged over the levels of: {names_over}")
     estimator = Estimator.of(ddf_method(m.fit, ddf))
-    return contrast, Estimates(
+    return asked.contrast, Estimates(
         quantity,
         labels,
         groups,
@@ -181,21 +181,6 @@ def _estimates(
         tuple(notes),
         response_scale(m),
         _interaction_note(m, grid, keep, quantity),
-    )
-
-
-def _parse(specs: str | Sequence[str]) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
-    """Family of contrasts, predictors and groups that specs name."""
-    if not isinstance(specs, str):
-        return None, tuple(specs), ()
-    if "~" not in specs:
-        return None, (specs,), ()
-    left, right = specs.split("~", 1)
-    wanted, _, groups = right.partition("|")
-    return (
-        left.strip() or None,
-        variables(parse_tilde(f"~ {wanted}")[1]),
-        variables(parse_tilde(f"~ {groups}")[1]) if groups.strip() else (),
     )
 
 
