@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from lmm._versions import __version__, show_versions
-from lmm.datasets import DATASETS, DataSet, dataset_names, find_dataset, load_dataset
-from lmm.errors import DataError, LmmWarning, NumericalError, nearest
+from lmm.datasets import DATASETS, DataSet, dataset_names, find_dataset
+from lmm.errors import DataError, LmmWarning, NumericalError
+from lmm.files import almost_numbers, check_output, read_table, write_table
+from lmm.formula import parse_formula
+from lmm.language import variables
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lmm.model import LinearMixedModel
 
-CONVERGED, NOT_CONVERGED, BAD_INPUT = 0, 1, 2
+CONVERGED, NOT_CONVERGED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 _EXIT_STATUS = """\
 exit status:
   0  the model was fitted
   1  the fit did not converge (the result is printed all the same) or broke down numerically
-  2  the formula, the data or an option cannot be used; one message on stderr says why"""
+  2  the formula, the data or an option cannot be used, the output cannot be written, or
+     memory does not suffice; one message on stderr says why"""
 
 _FIT_EXAMPLES = f"""\
 examples:
@@ -48,20 +53,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all went well, 1 if a fit did not converge, 2 for bad input.
+        0 if all went well, 1 if a fit did not converge, 2 for bad input, output that cannot be
+        written and whatever else goes wrong, 130 for an interrupt.
     """
-    arguments = _parser().parse_args(argv)
-    run: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        return run(arguments)
+        try:
+            arguments = _parser().parse_args(argv)
+            run: Callable[[argparse.Namespace], int] = arguments.run
+            return run(arguments)
+        finally:
+            _flush()
     except NumericalError as error:
-        return _fail(error, NOT_CONVERGED)
-    except (ValueError, OSError) as error:
-        return _fail(error, BAD_INPUT)
+        return _fail(str(error), NOT_CONVERGED)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except Exception as error:
+        return _fail(_reason(error), BAD_INPUT)
 
 
-def _fail(error: Exception, status: int) -> int:
-    print(f"lmm: error: {error}", file=sys.stderr)
+def _reason(error: Exception) -> str:
+    match error:
+        case MemoryError():
+            return "not enough memory for this model and these data"
+        case BrokenPipeError():
+            return "the output was closed before all of it was written"
+        case ValueError() | OSError() | ImportError():
+            return str(error)
+    kind = type(error).__name__
+    return f"unexpected {kind}: {error}. Please report it, with what 'lmm versions' prints."
+
+
+def _fail(message: str, status: int) -> int:
+    _tell("error", message)
     return status
 
 
@@ -94,7 +117,7 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "file",
         metavar="FILE",
         help="table as .csv, .tsv or .parquet, or the name of a shipped data set; in text files "
-        "an empty field and NA are missing values, nothing else is",
+        "an empty field and NA are missing values, and NaN is one in a column of numbers",
     )
     add("--ml", action="store_true", help="maximum likelihood instead of REML")
     add("--weights", metavar="COLUMN", help="column of prior weights")
@@ -114,7 +137,13 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add("--solver", default="auto", help="penalized least squares solver (default: auto)")
     add("--optimizer", default="auto", help="optimizer of the criterion (default: auto)")
     add("--json", action="store_true", help="print the estimates as one JSON object instead")
-    add("--tidy", metavar="OUT.csv", help="also write the estimates as a tidy table")
+    add(
+        "--tidy",
+        metavar="OUT",
+        help="also write the estimates as a tidy table, to a .csv, .tsv or .parquet file; - writes "
+        "CSV to standard output in place of the summary",
+    )
+    add("--force", action="store_true", help="let --tidy replace a file that exists")
     fit.set_defaults(run=_run_fit)
 
 
@@ -129,10 +158,20 @@ def _run_fit(arguments: argparse.Namespace) -> int:
 
     if arguments.ml and arguments.ddf == "kenward-roger":
         raise DataError("Kenward-Roger is a method for REML: leave out --ml or --ddf kenward-roger")
+    if arguments.json and arguments.tidy == "-":
+        raise DataError("--json and --tidy - both write to standard output: leave one out")
+    if arguments.tidy:
+        check_output(arguments.tidy, arguments.force)
     table = read_table(arguments.file)
-    # The summary repeats every warning at its foot, and the JSON object lists them.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LmmWarning)
+    for name, strange in almost_numbers(table).items():
+        if {name, "."} & _mentioned(arguments):
+            _tell(
+                "warning",
+                f"column {name!r} is read as text, because some of its fields are no numbers: "
+                f"{', '.join(map(repr, strange))}. Write missing values as NA or leave them empty.",
+            )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LmmWarning)
         model = lmer(
             arguments.formula,
             table,
@@ -144,25 +183,49 @@ def _run_fit(arguments: argparse.Namespace) -> int:
             solver=arguments.solver,
             optimizer=arguments.optimizer,
         )
-    if arguments.tidy:
-        model.tidy(ddf=arguments.ddf).to_csv(arguments.tidy, index=False)
-    summary = model.summary(arguments.ddf)
-    print(_json_text(model, summary.coefficients) if arguments.json else summary)
+        summary = model.summary(arguments.ddf)
+        tidy = model.tidy(ddf=arguments.ddf) if arguments.tidy else None
+    # The summary repeats the model's own warnings at its foot, and the JSON object lists them.
+    told = {warning.text for warning in model.warnings}
+    for message in dict.fromkeys(_text(each.message) for each in caught):
+        if message not in told:
+            _tell("warning", message)
+    if tidy is not None and arguments.tidy != "-":
+        write_table(tidy, arguments.tidy, arguments.force)
+    if tidy is not None and arguments.tidy == "-":
+        _write(tidy.to_csv(index=False))
+    else:
+        _write(_json_text(model, summary.coefficients) if arguments.json else str(summary))
     return CONVERGED if model.converged else NOT_CONVERGED
+
+
+def _mentioned(arguments: argparse.Namespace) -> set[str]:
+    """Columns that the model uses."""
+    formula = parse_formula(arguments.formula)
+    sides = [formula.rhs] if formula.lhs is None else [formula.lhs, formula.rhs]
+    named = {name for side in sides for name in variables(side)}
+    return named | {arguments.weights, arguments.offset}
+
+
+def _text(warning: Warning | str) -> str:
+    return warning.text if isinstance(warning, LmmWarning) else str(warning)
 
 
 def _run_datasets(arguments: argparse.Namespace) -> int:
     if arguments.name is not None:
-        print(_description(find_dataset(arguments.name)))
+        _write(_description(find_dataset(arguments.name)))
         return 0
-    for name in dataset_names():
-        dataset = DATASETS[name]
-        print(f"{name:<12}{dataset.rows:>6} x {len(dataset.columns):<3}{dataset.title}")
+    _write("\n".join(map(_line, dataset_names())))
     return 0
 
 
+def _line(name: str) -> str:
+    dataset = DATASETS[name]
+    return f"{name:<12}{dataset.rows:>6} x {len(dataset.columns):<3}{dataset.title}"
+
+
 def _run_versions(arguments: argparse.Namespace) -> int:
-    print(show_versions())
+    _write(repr(show_versions()))
     return 0
 
 
@@ -175,76 +238,7 @@ def _description(dataset: DataSet) -> str:
     )
 
 
-def read_table(name: str) -> pd.DataFrame:
-    """Read the table that the command line names.
-
-    Parameters
-    ----------
-    name : str
-        Path of a ``.csv``, ``.tsv`` or ``.parquet`` file (text files may be compressed, such as
-        ``.csv.gz``), or the name of a shipped data set.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The table, which carries its name as ``attrs["name"]``. In text files only empty fields and
-        ``NA`` are missing, so that a level called ``None`` or ``nan`` survives.
-
-    Raises
-    ------
-    DataError
-        If there is no such table or it cannot be read.
-    """
-    if name in DATASETS:
-        return load_dataset(name)
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes if suffix not in _COMPRESSIONS]
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix not in _READERS:
-        raise DataError(_unknown_table(name, suffix))
-    try:
-        table = _READERS[suffix](name)
-    except (OSError, ImportError, ValueError) as error:
-        raise DataError(f"Cannot read {name!r}: {error}") from error
-    table.attrs["name"] = Path(name).name
-    return table
-
-
-def _read_csv(name: str, separator: str = ",") -> pd.DataFrame:
-    import pandas as pd
-
-    # Nullable types: whole numbers stay exact beside missing ones.
-    return pd.read_csv(
-        name,
-        sep=separator,
-        keep_default_na=False,
-        na_values=["", "NA"],
-        dtype_backend="numpy_nullable",
-    )
-
-
-def _read_parquet(name: str) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.read_parquet(name)
-
-
-_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
-_READERS: dict[str, Callable[[str], pd.DataFrame]] = {
-    ".csv": _read_csv,
-    ".tsv": partial(_read_csv, separator="\t"),
-    ".parquet": _read_parquet,
-}
-
-
-def _unknown_table(name: str, suffix: str) -> str:
-    if not suffix:
-        known = nearest(name, dataset_names())
-        return f"{name!r} is neither a .csv, .tsv or .parquet file nor a shipped data set.{known}"
-    return f"Cannot read {name!r}: the table must be a .csv, .tsv or .parquet file."
-
-
 def _json_text(model: LinearMixedModel, coefficients: pd.DataFrame) -> str:
-    varcorr = model.varcorr().to_frame().to_json(orient="records", double_precision=15)
     estimates = {
         "formula": str(model.formula),
         "reml": model.reml,
@@ -255,8 +249,67 @@ def _json_text(model: LinearMixedModel, coefficients: pd.DataFrame) -> str:
         "ngroups": model.ngroups,
         "theta": model.theta.tolist(),
         "sigma": model.sigma,
-        "varcorr": json.loads(varcorr),
+        "varcorr": model.varcorr().to_frame().to_dict(orient="records"),
         "fixef": model.fixef().to_dict(),
         "coefficients": coefficients.to_dict(orient="index"),
     }
-    return json.dumps(estimates, indent=2)
+    return json.dumps(_plain(estimates), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON, which has no NaN: null."""
+    match value:
+        case dict():
+            return {str(key): _plain(each) for key, each in value.items()}
+        case list():
+            return [_plain(each) for each in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+# Output -------------------------------------------------------------------------------------------
+
+
+def _write(text: str) -> None:
+    """Write lines to standard output."""
+    _print(text.rstrip("\n"), sys.stdout)
+    _flush()
+
+
+def _tell(kind: str, message: str) -> None:
+    """Write one message to standard error."""
+    _print(f"lmm: {kind}: {message}", sys.stderr)
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    if stream is not None:
+        print(_shown(text, getattr(stream, "encoding", None) or "utf-8"), file=stream)
+
+
+def _flush() -> None:
+    """Write what is buffered now, so that a failure is not left to the interpreter's exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise
+
+
+# What a terminal would obey: control characters other than tab and newline, and marks that turn the
+# direction of writing.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_TYPOGRAPHIC = str.maketrans("‘’“”–−×", "''\"\"--x")
+
+
+def _shown(text: str, encoding: str) -> str:
+    """Text in which nothing steers the terminal and nothing is beyond its encoding."""
+    text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_TYPOGRAPHIC).encode(encoding, "backslashreplace").decode(encoding)
+    return text

@@ -1,6 +1,7 @@
 """The ``lmm`` command: what it prints, and its exit status."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -14,6 +15,7 @@ import pytest
 import lmm
 from lmm import load_dataset
 from lmm.cli import main
+from lmm.files import read_table
 from reference import load_reference
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -154,6 +156,193 @@ def test_a_fit_that_did_not_converge_is_printed_with_status_1(monkeypatch, capsy
     assert printed.err == ""
 
 
+def with_fields(table, path, column, fields):
+    """Write a table in which the first rows of a column have these fields."""
+    texts = table.astype({column: str})
+    texts.loc[: len(fields) - 1, column] = fields
+    texts.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("field", ["NaN", "nan", " NaN ", "NA", ""])
+def test_a_column_of_numbers_with_missing_ones_stays_numeric(field, table, tmp_path):
+    """R 4.2.2: read.csv, class numeric; lmer, 179 observations."""
+    path = with_fields(table, tmp_path / "t.csv", "Days", [field])
+    done = run("fit", SLEEP, path, "--json")
+    estimates = json.loads(done.stdout)
+    assert estimates["nobs"] == 179
+    assert list(estimates["fixef"]) == ["(Intercept)", "Days"]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("field", ["inf", "-Inf", "Infinity"])
+def test_infinite_fields_are_numbers_and_named(field, table, tmp_path):
+    path = with_fields(table, tmp_path / "t.csv", "Days", ["1", field])
+    done = run("fit", SLEEP, path)
+    assert done.returncode == 2
+    assert "infinite values in 'Days'" in done.stderr
+
+
+def test_a_column_of_almost_only_numbers_is_named(table, tmp_path):
+    path = with_fields(table, tmp_path / "t.csv", "Days", ["1,5", ".", "."])
+    done = run("fit", "Reaction ~ Days + (1 | Subject)", path)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "lmm: warning: column 'Days' is read as text, because some of its fields are no numbers: "
+        "'1,5', '.'. Write missing values as NA or leave them empty.\n"
+    )
+    assert run("fit", "Reaction ~ 1 + (1 | Subject)", path).stderr == ""
+
+
+def test_long_identifiers_stay_text_and_levels_called_nan_levels(tmp_path, table):
+    names = {label: f"{10**20 + i}" for i, label in enumerate(table["Subject"].unique())}
+    table["Subject"] = table["Subject"].map(names)
+    table.assign(g="nan").to_csv(tmp_path / "t.csv", index=False)
+    read = read_table(str(tmp_path / "t.csv"))
+    assert read["Subject"].nunique() == 18
+    assert set(read["g"]) == {"nan"}
+
+
+def test_tidy_never_overwrites(tmp_path, table):
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    before = (tmp_path / "mine.csv").read_bytes()
+    done = run("fit", SLEEP, "mine.csv", "--tidy", "mine.csv", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'mine.csv' exists: choose another name, or --force replaces it." in done.stderr
+    assert (tmp_path / "mine.csv").read_bytes() == before
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere.csv")
+    assert run("fit", SLEEP, "mine.csv", "--tidy", "link.csv", cwd=tmp_path).returncode == 2
+    (tmp_path / "old.csv").write_text("old")
+    done = run("fit", SLEEP, "mine.csv", "--tidy", "old.csv", "--force", cwd=tmp_path)
+    assert done.returncode == 0
+    assert pd.read_csv(tmp_path / "old.csv").columns[0] == "effect"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"mine.csv", "link.csv", "old.csv"}
+
+
+READERS = {
+    "out.csv": pd.read_csv,
+    "out.tsv": lambda path: pd.read_csv(path, sep="\t"),
+    "out.csv.gz": pd.read_csv,
+    "out.parquet": pd.read_parquet,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_suffix_decides_the_format_of_tidy(name, tmp_path):
+    assert run("fit", SLEEP, "sleepstudy", "--tidy", name, cwd=tmp_path).returncode == 0
+    tidy = READERS[name](tmp_path / name)
+    assert dict(zip(tidy["term"], tidy["estimate"], strict=True))["Days"] == pytest.approx(10.46729)
+
+
+def test_tidy_to_standard_output_takes_the_summarys_place(tmp_path):
+    done = run("fit", SLEEP, "sleepstudy", "--tidy", "-", cwd=tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (0, [])
+    assert pd.read_csv(StringIO(done.stdout))["term"].tolist()[:2] == ["(Intercept)", "Days"]
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    def fails(*arguments, **options):
+        Path(arguments[1]).write_text("half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fails)
+    (tmp_path / "t.csv").write_text("old")
+    done = run("fit", SLEEP, "sleepstudy", "--tidy", tmp_path / "t.csv", "--force")
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+FAILURES = {
+    "memory": (MemoryError(), 2, "not enough memory"),
+    "interrupt": (KeyboardInterrupt(), 130, "interrupted"),
+    "package": (ImportError("solver='cholmod' needs scikit-sparse"), 2, "needs scikit-sparse"),
+    "ours": (KeyError("x"), 2, "unexpected KeyError: 'x'. Please report it"),
+    "numbers": (lmm.NumericalError("a matrix is not positive definite"), 1, "positive definite"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_whatever_goes_wrong_is_one_message(name, monkeypatch):
+    error, status, message = FAILURES[name]
+
+    def fails(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("lmm.pipeline.lmer", fails)
+    done = run("fit", SLEEP, "sleepstudy")
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith("lmm: error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "lmm", *arguments]
+    return subprocess.run(command, check=False, timeout=120, **options)
+
+
+def test_output_that_nobody_reads_is_one_message():
+    read, write = os.pipe()
+    os.close(read)
+    done = start("fit", SLEEP, "sleepstudy", stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.returncode == 2
+    assert done.stderr == "lmm: error: the output was closed before all of it was written\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_has_no_room_is_one_message():
+    with open("/dev/full", "w") as full:
+        done = start("fit", SLEEP, "sleepstudy", stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "lmm: error: [Errno 28] No space left on device\n"
+
+
+def test_terminals_that_know_ascii_only(tmp_path, table):
+    table = table.assign(Größe=table["Days"])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    options = {"capture_output": True, "env": ascii_only, "cwd": tmp_path}
+    done = start("fit", SLEEP, "sleepstudy", "--ddf", "satterthwaite", **options)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Signif. codes:  0 '***' 0.001 '**' 0.01 '*' 0.05 '.' 0.1 ' ' 1" in done.stdout
+    done = start("fit", "Reaction ~ Größe + (1 | Subject)", "t.csv", **options)
+    assert done.returncode == 0
+    assert rb"Gr\xf6\xdfe" in done.stdout
+
+
+def test_nothing_steers_the_terminal(tmp_path, table):
+    evil = "z\x1b[2J\x1b]0;gone\x07\u202e"
+    table = table.assign(g=np.where(table.index % 2, evil, "b"))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for options in ([], ["--json"], ["--tidy", "-"]):
+        done = run("fit", "Reaction ~ g + (1 | Subject)", tmp_path / "t.csv", *options)
+        assert done.returncode == 0
+        assert not set("\x1b\x07\u202e") & set(done.stdout)
+        assert "x1b[2J" in done.stdout or "u001b[2J" in done.stdout, options
+    done = run("fit", f"Reaction ~ g + (1 | Subject) {evil}", tmp_path / "t.csv")
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9/t.csv", "file:///etc/t.csv", "s3://b/t.csv"]
+)
+def test_no_address_is_read(address, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_: pytest.fail("an address was read"))
+    done = run("fit", SLEEP, address)
+    assert done.returncode == 2
+    assert f"Cannot read '{address}': No such file or directory" in done.stderr
+
+
+def test_json_has_null_for_what_is_no_number(tmp_path):
+    done = run("fit", "Yield ~ 1 + (1 | Batch)", "Dyestuff2", "--json", "--ddf", "satterthwaite")
+    estimates = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
+    assert estimates["varcorr"][0]["var2"] is None
+
+
 BAD_INPUT = [
     (["fit", "Reaction ~ Days", "sleepstudy"], "random"),
     (["fit", "Reaction ~ Dayz + (1 | Subject)", "sleepstudy"], "Did you mean 'Days'?"),
@@ -166,6 +355,9 @@ BAD_INPUT = [
     (["fit", SLEEP, "sleepstudy", "--optimizer", "bobyqa"], "COBYQA"),
     (["fit", SLEEP, "sleepstudy", "--tidy", "no/such/folder.csv"], "no/such"),
     (["fit", SLEEP, "sleepstudy", "--ml", "--ddf", "kenward-roger"], "leave out --ml"),
+    (["fit", SLEEP, "sleepstudy", "--tidy", "out.xlsx"], ".csv, .tsv or .parquet"),
+    (["fit", SLEEP, "sleepstudy", "--tidy", "out"], ".csv, .tsv or .parquet"),
+    (["fit", SLEEP, "sleepstudy", "--tidy", "-", "--json"], "leave one out"),
     (["datasets", "cak"], "Did you mean 'cake'?"),
 ]
 
@@ -184,6 +376,9 @@ MALFORMED = {
     "ragged.csv": b"a,b\n1,2\n1,2,3\n",
     "binary.csv": b"\xff\xfe\x00\x01",
     "broken.parquet": b"not parquet",
+    "broken.csv.gz": b"\x1f\x8b\x08 broken",
+    "broken.csv.xz": b"not xz",
+    "broken.csv.zip": b"PK not zip",
 }
 
 
