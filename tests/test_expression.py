@@ -57,6 +57,8 @@ DEPARSE = {
     "base::`my f`(x)": "base::`my f`(x)",
     "`my f`(`a b`=`c d`)": "`my f`(`a b` = `c d`)",
     "`x`": "x",
+    "Q('a b')+Q(\"x\")": "`a b` + x",
+    "Q(x)": "Q(x)",
     "`if`+`TRUE`+`1a`+`_b`": "`if` + `TRUE` + `1a` + `_b`",
     "yield+class+size+sample+lambda": "yield + class + size + sample + lambda",
     ".x+x.y+..z": ".x + x.y + ..z",

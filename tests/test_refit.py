@@ -107,3 +107,37 @@ def test_models_of_arrays_are_updated_too():
     m = lmm.lmer_arrays(data["Reaction"], X, data["Subject"], X)
     assert m.update(reml=False).deviance() == pytest.approx(1751.9393444, abs=1e-6)
     assert isinstance(m.data, pd.DataFrame)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.DoubleBarWarning")
+def test_updates_keep_the_independent_columns_of_a_factor():
+    machines = lmm.load_dataset("Machines")
+    m = lmm.lmer("score ~ Machine + (Machine || Worker)", machines, reml=False)
+    assert "lme4 keeps the columns of Machine correlated" in m.warnings[0].text
+    same = m.update(". ~ .")
+    smaller = m.update(". ~ . - Machine")
+    written = lmm.lmer("score ~ 1 + (Machine || Worker)", machines, reml=False)
+    dropped = m.drop1(test="Chisq").to_frame()
+    assert str(same.formula) == str(m.formula) == "score ~ Machine + (Machine || Worker)"
+    np.testing.assert_array_equal(same.theta, m.theta)
+    assert len(smaller.theta) == len(m.theta) == 3
+    assert smaller.loglik() == pytest.approx(written.loglik(), abs=1e-8)
+    assert dropped.loc["Machine", "LRT"] == pytest.approx(2 * (m.loglik() - written.loglik()))
+    # diag() says the same model as one term.
+    named = lmm.lmer("score ~ Machine + diag(Machine | Worker)", machines, reml=False)
+    assert named.loglik() == pytest.approx(m.loglik(), abs=1e-8)
+
+
+def test_an_update_that_drops_a_factor_ignores_its_contrasts():
+    cake = lmm.load_dataset("cake")
+    m = lmm.lmer(
+        "angle ~ recipe + temperature + (1 | recipe:replicate)",
+        cake,
+        contrasts={"recipe": "contr.sum"},
+    )
+    with pytest.warns(lmm.ContrastsWarning, match="variable 'recipe' is absent, its contrast will"):
+        smaller = m.update(". ~ . - recipe")
+    plain = lmm.lmer("angle ~ temperature + (1 | recipe:replicate)", cake)
+    assert smaller.reml_criterion() == plain.reml_criterion()
+    with pytest.warns(lmm.ContrastsWarning):
+        assert m.drop1().to_frame().index.tolist() == ["<none>", "recipe", "temperature"]

@@ -313,7 +313,8 @@ def build_frame(
     source : str
         The formula's text, for messages.
     weights, offset : str or array, optional
-        Column name or one number per row of the data. Rows of weight zero are left out, as in lm.
+        Column name or one number per row of the data. Rows of weight zero are left out, as in lm;
+        missing numbers are missing values.
     subset : str or array of bool, optional
         Column name, condition such as ``"Days >= 2 & Subject != '308'"``, or truth value per row.
     na_action : str
@@ -339,9 +340,10 @@ def build_frame(
     known = [numbers_of(columns[text], f"offset({text})") for text in offsets]
     total = _add_up(known, row_numbers(table, offset, "offset"))
 
+    # R's names in the model frame, which no variable has.
+    by_row = {"(offset)": total, "(weights)": prior}
     checked: dict[str, Column] = {**columns, **factors}
-    if total is not None:
-        checked["offset"] = total
+    checked |= {name: values for name, values in by_row.items() if values is not None}
     missing = {text: is_missing(column)[selected] for text, column in checked.items()}
     complete = ~np.logical_or.reduce(list(missing.values())) if missing else None
     used = _usable_rows(table, selected, complete, missing, prior, na_action)

@@ -156,6 +156,19 @@ def test_a_missing_offset_is_a_missing_row(table):
     ]
 
 
+@pytest.mark.parametrize("argument", ["weights", "offset"])
+def test_missing_weights_and_offsets_are_missing_values_as_in_r(argument, table):
+    values = np.where(np.arange(N) == 3, np.nan, 2.0)
+    found = build_matrices(FORMULA, table, **{argument: values}, na_action="exclude").frame
+    assert found.n == N - 1
+    assert np.isnan(found.pad(np.ones(N - 1))).tolist() == np.isnan(values).tolist()
+
+
+def test_a_column_called_offset_is_checked_beside_the_argument(table):
+    table["offset"] = np.where(np.arange(N) == 3, np.nan, 2.0 * table["x"])
+    assert build_matrices("y ~ offset + (1 | g)", table, offset="off").n == N - 1
+
+
 def test_rows_of_weight_zero_are_left_out(table):
     table.loc[["r0", "r9"], "w"] = 0.0
     matrices = build_matrices(FORMULA, table, weights="w")
@@ -319,7 +332,10 @@ def test_numbers_that_print_the_same_are_one_level():
 # Arguments that do not suit the data: keywords -> part of the message.
 BAD_ARGUMENTS = [
     ({"weights": -np.ones(N)}, r"weights must be finite and not negative: 24 .* first -1.0"),
-    ({"weights": np.r_[np.nan, np.ones(N - 1)]}, "weights must be finite .* nan at row 0"),
+    (
+        {"weights": np.r_[np.nan, np.ones(N - 1)], "na_action": "raise"},
+        r"missing values in '\(weights\)': 1 of 24 rows",
+    ),
     ({"weights": np.r_[np.inf, np.ones(N - 1)]}, "weights must be finite .* inf at row 0"),
     ({"weights": np.zeros(N)}, r"0 \(non-NA\) cases: every selected row .* zero weight"),
     ({"weights": np.ones(3)}, r"weights must hold 24 numbers, .* not shape \(3,\)"),
