@@ -117,6 +117,10 @@ class PLSPoint(Protocol):
     """The problem at given covariance factors: one elimination, which answers everything."""
 
     @property
+    def logdet(self) -> float:
+        """``log|Lambda'Z'Z Lambda + I|``."""
+
+    @property
     def terms(self) -> PLSTerms:
         """The three numbers."""
 
@@ -150,7 +154,13 @@ class PLS(Protocol):
         """Eliminate at given factors; nothing is remembered."""
 
     def with_response(self, y: Vector) -> Self:
-        """The same problem with another standardized response (n,); everything else is shared."""
+        """The same problem with another response (n,); everything else is shared."""
+
+    def reweighted(self, weights: Vector, y: Vector | None = None) -> Self:
+        """The same layout with other weights (n,) and response: sums are accumulated anew.
+
+        Patterns and orders stay. See `lmm.pls.problem.Problem.reweighted`.
+        """
 
 
 class Solver(Protocol):

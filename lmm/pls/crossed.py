@@ -16,7 +16,7 @@ and 9).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +40,7 @@ from lmm.pls.grouped import (
     per_term,
 )
 from lmm.pls.kernels import sum_products
-from lmm.pls.problem import Group, Problem
+from lmm.pls.problem import Cells, Group, Problem
 
 __all__ = ["CrossedPLS"]
 
@@ -96,7 +96,12 @@ class CrossedPoint:
     coupling: Matrix  # Z_T'V_1^-1 [X y], (q_T, t)
     root: Matrix  # lower Cholesky factor of Omega_T, Fortran order
     half: Matrix  # L_T^-1 Lambda_T' coupling, (q_T, t)
-    border: Border  # what is left of [X y]
+    reduced: Matrix  # [X y]'V^-1[X y], (t, t)
+
+    @cached_property
+    def border(self) -> Border:
+        """What is left of [X y]."""
+        return Border.of(self.reduced)
 
     @property
     def dense_size(self) -> int:
@@ -274,16 +279,18 @@ class CrossedPLS:
     @classmethod
     def build(cls, problem: Problem) -> CrossedPLS:
         """Accumulate the cross-products of a problem."""
-        leading, *others = sorted(problem.groups, key=lambda group: -group.q)
+        first, *rest = sorted(range(len(problem.groups)), key=lambda g: -problem.groups[g].q)
+        leading, others = problem.groups[first], tuple(problem.groups[g] for g in rest)
+        cells = [problem.cells(first, g) for g in rest]
         Z = _tail_columns(others)
         Xy = np.column_stack([problem.X, problem.y])
         return cls(
             problem,
             leading,
-            tuple(others),
+            others,
             gram(leading),
             couplings(problem, leading),
-            tuple(_links(leading, tuple(others))),
+            tuple(_links(leading, others, cells)),
             (Z.T @ Z).toarray(order="F"),
             Z.T @ Xy,
         )
@@ -298,6 +305,10 @@ class CrossedPLS:
         return CrossedPLS(
             problem, self.leading, self.others, self.A, C, self.links, self.tail, border
         )
+
+    def reweighted(self, weights: Vector, y: Vector | None = None) -> CrossedPLS:
+        """The same layout with other weights (n,) and response (n,)."""
+        return CrossedPLS.build(self.problem.reweighted(weights, y))
 
     @property
     def description(self) -> str:
@@ -375,8 +386,8 @@ class CrossedPLS:
         logdet += 2.0 * float(np.log(np.diag(root)).sum())
         right = self.scale_rows(lams, border, transpose=True)
         half, _ = lapack.dtrtrs(root, right, lower=1)
-        left = Border.of(base - half.T @ half)
-        return CrossedPoint(self, lams, H, logdet, tail, border, root, half, left)
+        reduced = base - half.T @ half
+        return CrossedPoint(self, lams, H, logdet, tail, border, root, half, reduced)
 
     @property
     def dense_size(self) -> int:
@@ -462,21 +473,13 @@ def _tail_columns(groups: list[Group] | tuple[Group, ...]) -> sparse.csr_array:
     return sparse.csr_array(sparse.hstack(blocks, format="csr"))
 
 
-def _links(leading: Group, others: tuple[Group, ...]) -> Iterator[Links]:
+def _links(leading: Group, others: tuple[Group, ...], cells: Sequence[Cells]) -> Iterator[Links]:
     """Couplings of the leading factor with the tail, summed over the rows of each level pair."""
     start = 0
-    for group in others:
-        # Level pairs that occur, ordered by leading level: the pattern in compressed rows.
-        pairs = leading.codes.astype(np.int64) * group.n_levels + group.codes
-        distinct, inverse = np.unique(pairs, return_inverse=True)
-        level, other = np.divmod(distinct, group.n_levels)
-        values = np.stack(
-            [
-                sum_products(leading.Z, group.Z[:, b], inverse, len(distinct))
-                for b in range(group.size)
-            ],
-            axis=-1,
-        )
+    # Pairs are ordered by leading level: the pattern in compressed rows.
+    for group, pairs in zip(others, cells, strict=True):
+        level, other = pairs.i, pairs.j
+        values = pairs.products(leading, group).transpose(0, 2, 1)
         per_piece = max(PIECE // group.size, 1)
         for first in range(0, group.n_levels, per_piece):
             stop = min(first + per_piece, group.n_levels)

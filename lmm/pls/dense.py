@@ -35,10 +35,15 @@ class DensePoint:
     pwrss: float
 
     @property
+    def logdet(self) -> float:
+        """log|Omega|."""
+        return 2.0 * float(np.log(np.diag(self.L)).sum())
+
+    @property
     def terms(self) -> PLSTerms:
         """The three numbers."""
         return PLSTerms(
-            2.0 * float(np.log(np.diag(self.L)).sum()),
+            self.logdet,
             2.0 * float(np.log(np.diag(self.RX)).sum()),
             self.pwrss,
         )
@@ -147,6 +152,10 @@ class DensePLS:
             for a in range(term.size):
                 for b in range(term.size):
                     yield index[:, a], index[:, b]
+
+    def reweighted(self, weights: Vector, y: Vector | None = None) -> DensePLS:
+        """The same layout with other weights (n,) and response (n,)."""
+        return DensePLS(self.problem.reweighted(weights, y))
 
     def with_response(self, y: Vector) -> DensePLS:
         """The same design with another response (n,)."""

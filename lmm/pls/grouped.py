@@ -93,8 +93,8 @@ class GroupedPoint:
         Factor of the group.
     logdet : float
         log|V|.
-    border : Border
-        What is left of [X y].
+    reduced : (t, t) array
+        ``[X y]'V^-1[X y]``.
     kept : tuple of Sweep
         The sweeps, one per chunk; empty where they were not kept.
     """
@@ -102,7 +102,7 @@ class GroupedPoint:
     pls: GroupedPLS
     lam: Matrix
     logdet: float
-    border: Border
+    reduced: Matrix
     kept: tuple[Sweep, ...]
 
     @classmethod
@@ -115,7 +115,12 @@ class GroupedPoint:
             reduced += _quadratic(levels, sweep[1])
             if keep:
                 kept.append(sweep)
-        return cls(pls, lam, logdet, Border.of(reduced), tuple(kept))
+        return cls(pls, lam, logdet, reduced, tuple(kept))
+
+    @cached_property
+    def border(self) -> Border:
+        """What is left of [X y]."""
+        return Border.of(self.reduced)
 
     @property
     def terms(self) -> PLSTerms:
@@ -173,13 +178,18 @@ class GroupedPLS:
     def build(cls, problem: Problem) -> GroupedPLS:
         """Accumulate the cross-products of a problem."""
         group = problem.groups[0]
-        chunks = tuple(_chunks(gram(group), couplings(problem, group)))
+        A, C = gram(group), couplings(problem, group)
+        chunks = tuple(_chunks(A, C, collapse=not problem.is_reweighted))
         within = problem.base - sum(_quadratic(levels, levels.S) for levels in chunks)
         return cls(problem, chunks, within)
 
     def with_response(self, y: Vector) -> GroupedPLS:
         """The same design with another response (n,)."""
         return GroupedPLS.build(self.problem.with_response(y))
+
+    def reweighted(self, weights: Vector, y: Vector | None = None) -> GroupedPLS:
+        """The same layout with other weights (n,) and response (n,)."""
+        return GroupedPLS.build(self.problem.reweighted(weights, y))
 
     @property
     def description(self) -> str:
@@ -252,13 +262,13 @@ def couplings(problem: Problem, group: Group) -> Matrix:
     )
 
 
-def _chunks(A: Matrix, C: Matrix) -> Iterator[Levels]:
-    """Cut into chunks; collapse levels with bitwise equal blocks where that pays."""
+def _chunks(A: Matrix, C: Matrix, collapse: bool) -> Iterator[Levels]:
+    """Cut into chunks; collapse levels with bitwise equal blocks where that may pay."""
     k, _, n_levels = A.shape
     rows = A.reshape(k * k, n_levels).T
     # A look at the first levels tells whether the full search can pay; for a few levels an
     # evaluation costs its array calls, whatever their number.
-    sample = _classes(rows[:256]) if n_levels >= COLLAPSIBLE else np.arange(n_levels)
+    sample = _classes(rows[:256]) if collapse and n_levels >= COLLAPSIBLE else np.arange(n_levels)
     if 4 * (sample.max() + 1) <= len(sample):
         classes = _classes(rows)
         counts = np.bincount(classes)

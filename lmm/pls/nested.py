@@ -74,7 +74,12 @@ class NestedPoint:
     D: list[Matrix]
     H: list[Matrix]
     logdet: float
-    border: Border
+    reduced: Matrix
+
+    @cached_property
+    def border(self) -> Border:
+        """What is left of [X y]."""
+        return Border.of(self.reduced)
 
     @property
     def terms(self) -> PLSTerms:
@@ -276,12 +281,24 @@ class NestedPLS:
 
     @classmethod
     def build(cls, problem: Problem, groups: tuple[Group, ...]) -> NestedPLS:
-        """Accumulate the cross-products of a problem whose groups form a chain."""
-        ancestors, A, D = [], [], []
+        """Accumulate the cross-products of a problem whose groups form a chain, finest first."""
+        found = [
+            [_parents(group, other) for other in groups[c + 1 :]] for c, group in enumerate(groups)
+        ]
+        ancestors = [tuple(parents for parents in row if parents is not None) for row in found]
+        return cls.accumulate(problem, groups, tuple(ancestors))
+
+    @classmethod
+    def accumulate(
+        cls,
+        problem: Problem,
+        groups: tuple[Group, ...],
+        ancestors: tuple[tuple[IntVector, ...], ...],
+    ) -> NestedPLS:
+        """Accumulate the cross-products, given the ancestors of each level."""
+        A, D = [], []
         for c, group in enumerate(groups):
             later = groups[c + 1 :]
-            found = [_parents(group, other) for other in later]
-            ancestors.append(tuple(parents for parents in found if parents is not None))
             A.append(gram(group))
             rows = [
                 sum_products(group.Z, other.Z[:, x], group.codes, group.n_levels)
@@ -293,7 +310,7 @@ class NestedPLS:
                 if rows
                 else couplings(problem, group)
             )
-        return cls(problem, groups, tuple(ancestors), tuple(A), tuple(D))
+        return cls(problem, groups, ancestors, tuple(A), tuple(D))
 
     def with_response(self, y: Vector) -> NestedPLS:
         """The same design with another response (n,)."""
@@ -303,6 +320,13 @@ class NestedPLS:
             own = sum_products(group.Z, problem.y, group.codes, group.n_levels)
             D.append(np.concatenate([border[:-1], own[None]]))
         return NestedPLS(problem, self.groups, self.ancestors, self.A, tuple(D))
+
+    def reweighted(self, weights: Vector, y: Vector | None = None) -> NestedPLS:
+        """The same layout with other weights (n,) and response (n,)."""
+        problem = self.problem.reweighted(weights, y)
+        by_name = {group.name: group for group in problem.groups}
+        groups = tuple(by_name[group.name] for group in self.groups)
+        return NestedPLS.accumulate(problem, groups, self.ancestors)
 
     @property
     def description(self) -> str:
@@ -349,4 +373,4 @@ class NestedPLS:
                 A[h] -= swept[: part.stop - part.start]
                 D[h] -= swept[part.stop - part.start :]
             base = base - D[c][-t:].reshape(t, -1) @ HD[-t:].reshape(t, -1).T
-        return NestedPoint(self, lams, A, D, H, logdet, Border.of(base))
+        return NestedPoint(self, lams, A, D, H, logdet, base)

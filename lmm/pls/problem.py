@@ -8,12 +8,16 @@ Every solver works on it, so that no result depends on the unit or the origin of
 * ``Z_i = Z*_i R_i`` with R_i upper triangular (diagonal for independent columns), scaled so that
   the mean over levels of ``Z*'Z*`` is the identity. ``lambda* = R_i lambda_i``: a random effect
   with ``lambda* = 1`` is as large as the noise of its level's own mean.
+
+T and R_i, with the codes of levels, are the `Layout`. It is made once: other weights and responses
+on the same rows (`Problem.reweighted`) keep it, and with it all coordinates.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,12 +25,12 @@ import numpy as np
 
 from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
-from lmm.design.matrices import ModelMatrices, ReTerm
+from lmm.design.matrices import Design, ModelMatrices, ReTerm
 from lmm.design.response import Response
 from lmm.errors import NumericalError
 from lmm.pls.kernels import sum_products
 
-__all__ = ["Group", "Problem", "standardize"]
+__all__ = ["Cells", "Group", "Layout", "Problem", "standardize"]
 
 # A column of Z that adds less than this fraction of its norm to the columns before it is not
 # whitened against them: dividing by what is left would only blow up rounding errors.
@@ -47,7 +51,7 @@ class Group:
     n_levels : int
         Number of levels l.
     Z : (n, k) array
-        Weighted, whitened columns of all its terms.
+        Whitened columns of all its terms, weighted in a `Problem`.
     members : tuple of (int, slice)
         Index of each term and its columns in Z.
     """
@@ -68,6 +72,100 @@ class Group:
         """Number of random effects."""
         return self.n_levels * self.size
 
+    def sums(self, rows: Matrix) -> Matrix:
+        """Z'rows by level, (r, k, l), for rows (r, n)."""
+        return np.array([sum_products(self.Z, row, self.codes, self.n_levels) for row in rows])
+
+    def spread(self, effects: Matrix) -> Matrix:
+        """Z times effects by row, (r, n), for effects (r, k, l)."""
+        rows = np.zeros((len(effects), len(self.codes)))
+        for a, column in enumerate(self.Z.T):
+            rows += column * effects[:, a, self.codes]
+        return rows
+
+    def weighted(self, root: Vector) -> Group:
+        """With rows times the roots (n,) of weights."""
+        return dataclasses.replace(self, Z=self.Z * root[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Pairs of levels of two groups that occur together in some row.
+
+    Attributes
+    ----------
+    i, j : (m,) int arrays
+        Levels of the two groups, ordered by the first.
+    rows : (n,) int array
+        Pair of each row.
+    """
+
+    i: IntVector
+    j: IntVector
+    rows: IntVector
+
+    @classmethod
+    def of(cls, left: Group, right: Group) -> Cells:
+        """Find the pairs."""
+        codes = left.codes.astype(np.int64) * right.n_levels + right.codes
+        distinct, rows = np.unique(codes, return_inverse=True)
+        i, j = np.divmod(distinct, right.n_levels)
+        return cls(i, j, rows.ravel())
+
+    def products(self, left: Group, right: Group) -> Matrix:
+        """Cross-products Z_i'Z_j of each pair, (k_left, k_right, m)."""
+        m = len(self.i)
+        columns = [sum_products(left.Z, column, self.rows, m) for column in right.Z.T]
+        return np.stack(columns, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What of a problem depends on neither weights nor response, in any metric.
+
+    Attributes
+    ----------
+    design : Design
+        Where it comes from.
+    T : (p, p) array
+        Upper triangular: X = X* T.
+    whitening : tuple of (k_i, k_i) arrays
+        R_i per term: Z_i = Z*_i R_i.
+    """
+
+    design: Design
+    T: Matrix
+    whitening: tuple[Matrix, ...]
+
+    @cached_property
+    def X(self) -> Matrix:
+        """X* (n, p), not weighted."""
+        return _lapack.divide_upper(self.design.X, self.T) if self.T.size else self.design.X
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Groups with their columns Z*, not weighted."""
+        terms = self.design.terms
+        return _merge(
+            terms, [_divide(term.Z, R) for term, R in zip(terms, self.whitening, strict=True)]
+        )
+
+    @cached_property
+    def cells(self) -> Mapping[tuple[int, int], Cells]:
+        """Pairs of levels of any two groups (g, h), found when they are first asked for."""
+        return _CellTable(self.groups)
+
+
+class _CellTable(dict[tuple[int, int], Cells]):
+    """`Cells` of two groups by their numbers."""
+
+    def __init__(self, groups: tuple[Group, ...]):
+        self.groups = groups
+
+    def __missing__(self, key: tuple[int, int]) -> Cells:
+        self[key] = found = Cells.of(*(self.groups[g] for g in key))
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -77,30 +175,49 @@ class Problem:
     ----------
     matrices : ModelMatrices
         Where it comes from.
+    layout : Layout
+        What does not depend on weights and response.
     y : (n,) array
         Standardized response: weighted least-squares residual over `scale`.
     X : (n, p) array
-        Orthonormal fixed-effects columns Q.
+        Weighted columns X*; orthonormal in the weights that the layout was made with.
     groups : tuple of Group
-        Random effects, merged by grouping factor, in order of first appearance.
-    whitening : tuple of (k_i, k_i) arrays
-        R_i per term.
-    T : (p, p) array
-        Upper triangular, X = Q T.
+        Random effects, merged by grouping factor, in order of first appearance; weighted.
+    base : (p + 1, p + 1) array
+        [X y]'[X y].
     beta0 : (p,) array
         Least-squares coefficients of the original response.
     scale : float
         Size of the residual.
+    is_reweighted : bool
+        Whether its weights are others than those of the layout.
     """
 
     matrices: ModelMatrices
+    layout: Layout
     y: Vector
     X: Matrix
     groups: tuple[Group, ...]
-    whitening: tuple[Matrix, ...]
-    T: Matrix
+    base: Matrix
     beta0: Vector
     scale: float
+    is_reweighted: bool = False
+
+    def cells(self, g: int, h: int) -> Cells:
+        """Pairs of levels of two groups; the layout keeps them for problems that share it."""
+        if self.is_reweighted:
+            return self.layout.cells[g, h]
+        return Cells.of(self.groups[g], self.groups[h])
+
+    @property
+    def T(self) -> Matrix:
+        """Upper triangular (p, p): X = X* T."""
+        return self.layout.T
+
+    @property
+    def whitening(self) -> tuple[Matrix, ...]:
+        """R_i (k_i, k_i) per term."""
+        return self.layout.whitening
 
     @property
     def n(self) -> int:
@@ -126,12 +243,18 @@ class Problem:
             columns.update({i: group.Z[:, part] for i, part in group.members})
         return tuple(columns[i] for i in range(len(columns)))
 
-    @property
-    def base(self) -> Matrix:
-        """[X y]'[X y], (p + 1, p + 1): X is orthonormal and y orthogonal to it."""
-        base = np.eye(self.p + 1)
-        base[-1, -1] = self.y @ self.y
-        return base
+    @cached_property
+    def places(self) -> tuple[IntVector, ...]:
+        """Per group, where its random effects stand in the layout of `dense_Z`, (l, k) each."""
+        terms, starts = self.matrices.terms, np.cumsum([0, *(t.q for t in self.matrices.terms)])
+        places = []
+        for group in self.groups:
+            own = np.empty((group.n_levels, group.size), dtype=np.intp)
+            for i, part in group.members:
+                index = np.arange(starts[i], starts[i] + terms[i].q)
+                own[:, part] = index.reshape(group.n_levels, terms[i].size)
+            places.append(own)
+        return tuple(places)
 
     def dense_Z(self) -> Matrix:
         """Dense (n, q) random-effects columns: term by term, level by level, columns within."""
@@ -177,9 +300,46 @@ class Problem:
 
     def with_response(self, y: Vector) -> Problem:
         """The same design with another response (n,), offset not subtracted."""
+        if self.is_reweighted:
+            return self.reweighted(self.matrices.weights, y)
         matrices = self.matrices.with_response(y)
-        residual, beta0, scale = _standardize_response(matrices.response, self.X, self.T)
-        return dataclasses.replace(self, matrices=matrices, y=residual, beta0=beta0, scale=scale)
+        y, beta0, scale = _standardize_response(matrices.response, self.X, self.T)
+        base = _base(len(self.T), y)
+        return dataclasses.replace(
+            self, matrices=matrices, y=y, base=base, beta0=beta0, scale=scale
+        )
+
+    def reweighted(self, weights: Vector, y: Vector | None = None) -> Problem:
+        """The same rows with other weights and another response: what a step of PIRLS needs.
+
+        All coordinates stay: T, the whitening and the offset are those of the layout.
+
+        Parameters
+        ----------
+        weights : (n,) array
+            Weights, prior ones included; none negative.
+        y : (n,) array, optional
+            Response, offset not subtracted. Without one, the random effects stand alone: no fixed
+            effects either, and nothing but `logdet` and what does not concern them can be asked.
+        """
+        layout, old = self.layout, self.matrices.response
+        root = np.sqrt(weights)
+        groups = tuple(group.weighted(root) for group in layout.groups)
+        response = Response(old.y if y is None else y, weights, old.offset)
+        matrices = ModelMatrices(layout.design, response)
+        if y is None:
+            none = np.empty((len(weights), 0))
+            alone = np.zeros(len(weights)), none, groups, np.zeros((1, 1)), np.empty(0), 1.0
+            return Problem(matrices, layout, *alone, is_reweighted=True)
+        X = layout.X * root[:, None]
+        target = response.standardized(y)
+        projected = _least_squares(X, target)
+        residual = target - X @ projected
+        scale = math.sqrt(residual @ residual / max(len(y) - X.shape[1], 1)) or 1.0
+        both = np.column_stack([X, residual / scale])
+        beta0 = _lapack.solve_upper(self.T, projected)
+        base = both.T @ both
+        return Problem(matrices, layout, both[:, -1], X, groups, base, beta0, scale, True)
 
 
 def standardize(matrices: ModelMatrices) -> Problem:
@@ -193,8 +353,25 @@ def standardize(matrices: ModelMatrices) -> Problem:
         R = _whitening(term, Z)
         whitened.append(_divide(Z, R))
         whitening.append(R)
+    layout = Layout(matrices.design, T, tuple(whitening))
     groups = _merge(matrices.terms, whitened)
-    return Problem(matrices, y, Q, groups, tuple(whitening), T, beta0, scale)
+    return Problem(matrices, layout, y, Q, groups, _base(len(T), y), beta0, scale)
+
+
+def _base(p: int, y: Vector) -> Matrix:
+    """[X y]'[X y] for an orthonormal X (n, p) and y (n,) orthogonal to it."""
+    base = np.eye(p + 1)
+    base[-1, -1] = y @ y
+    return base
+
+
+def _least_squares(X: Matrix, y: Vector) -> Vector:
+    """Coefficients (p,) of y (n,) on columns X (n, p) that are not far from orthonormal."""
+    gram = X.T @ X
+    coefficients = _lapack.solve_positive(gram, X.T @ y) if X.size else np.empty(0)
+    # Once more: the first pass leaves rounding errors of the size of what it projects.
+    again = X.T @ (y - X @ coefficients)
+    return coefficients + (_lapack.solve_positive(gram, again) if X.size else again)
 
 
 def _standardize_response(response: Response, Q: Matrix, T: Matrix) -> tuple[Vector, Vector, float]:

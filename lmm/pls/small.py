@@ -16,6 +16,7 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Border
+from lmm.pls.grouped import couplings, gram
 from lmm.pls.problem import Problem
 
 __all__ = ["SmallPLS"]
@@ -29,7 +30,12 @@ class SmallPoint:
     half: Matrix
     HB: Matrix
     logdet: float
-    border: Border
+    reduced: Matrix
+
+    @cached_property
+    def border(self) -> Border:
+        """What is left of [X y]."""
+        return Border.of(self.reduced)
 
     @property
     def terms(self) -> PLSTerms:
@@ -98,15 +104,29 @@ class SmallPLS:
     @classmethod
     def build(cls, problem: Problem) -> SmallPLS:
         """Accumulate the cross-products of a problem."""
-        Z = problem.dense_Z()
-        Xy = np.column_stack([problem.X, problem.y])
-        return cls(problem, Z.T @ Z, Z.T @ Xy, problem.base)
+        places = problem.places
+        q = sum(group.q for group in problem.groups)
+        A, B = np.zeros((q, q)), np.empty((q, problem.p + 1))
+        for g, (group, own) in enumerate(zip(problem.groups, places, strict=True)):
+            A[own[:, :, None], own[:, None, :]] = gram(group).transpose(2, 0, 1)
+            B[own] = couplings(problem, group).transpose(2, 1, 0)
+            for h, other in enumerate(places[:g]):
+                cells = problem.cells(g, h)
+                products = cells.products(group, problem.groups[h]).transpose(2, 0, 1)
+                rows, columns = own[cells.i][:, :, None], other[cells.j][:, None, :]
+                A[rows, columns] = products
+                A[columns, rows] = products
+        return cls(problem, A, B, problem.base)
 
     def with_response(self, y: Vector) -> SmallPLS:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
         B = np.column_stack([self.B[:, :-1], problem.Z_times(problem.y)])
         return SmallPLS(problem, self.A, B, problem.base)
+
+    def reweighted(self, weights: Vector, y: Vector | None = None) -> SmallPLS:
+        """The same layout with other weights (n,) and response (n,)."""
+        return SmallPLS.build(self.problem.reweighted(weights, y))
 
     @property
     def description(self) -> str:
@@ -144,7 +164,7 @@ class SmallPLS:
         half = _lapack.solve_lower(L, Lambdat)
         HB = half @ self.B
         logdet = 2.0 * float(np.log(L.diagonal()).sum())
-        return SmallPoint(self, half, HB, logdet, Border.of(self.base - HB.T @ HB))
+        return SmallPoint(self, half, HB, logdet, self.base - HB.T @ HB)
 
     @property
     def dense_size(self) -> int:

@@ -1,5 +1,6 @@
 """Every solver agrees with the dense oracle on every model of the table, at every kind of point."""
 
+import dataclasses
 import functools
 import pickle
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.pls import DensePLS, Sparse, named
+from lmm.pls import DensePLS, Sparse, named, standardize
 from models import (
     MODELS,
     STRUCTURES,
@@ -129,6 +130,55 @@ def test_another_response(model, name):
         expected.at(factors).derivatives(True).quadratic[0],
         DERIVATIVE,
     )
+
+
+def other_rows(model):
+    """Weights and a response that are not those of the model, and its matrices with them."""
+    built, rng = matrices(model), np.random.default_rng(8)
+    weights = rng.uniform(0.05, 3.0, built.n) * built.weights
+    y = built.y[::-1] + built.y.std() * rng.standard_normal(built.n)
+    response = dataclasses.replace(built.response, y=y, weights=weights)
+    return weights, y, dataclasses.replace(built, response=response)
+
+
+def original_units(pls, theta):
+    """Log determinants, pwrss, beta and b at lme4's theta, whatever the whitening."""
+    problem = pls.problem
+    factors = problem.matrices.factors(theta)
+    whitened = tuple(R @ factor for R, factor in zip(problem.whitening, factors, strict=True))
+    point = pls.at(whitened)
+    solution = point.solution()
+    assert point.logdet == point.terms.logdet_L
+    return (
+        point.logdet,
+        point.terms.logdet_RX + problem.logdet_T,
+        point.terms.pwrss * problem.scale**2,
+        problem.beta(solution.beta),
+        np.concatenate([b.ravel() for b in problem.effects(solution.effects)]),
+    )
+
+
+@pytest.mark.parametrize("model, name", pairs())
+def test_other_weights_keep_the_layout(model, name):
+    weights, y, built = other_rows(model)
+    theta = 0.7 * built.theta_map.start
+    again = solver(model, name).reweighted(weights, y)
+    expected = original_units(DensePLS(standardize(built)), theta)
+    for actual, value in zip(original_units(again, theta), expected, strict=True):
+        assert_close(actual, value, DERIVATIVE)
+    assert again.problem.layout is solver(model, name).problem.layout
+    back = again.with_response(matrices(model).y).with_response(y)
+    for actual, value in zip(original_units(back, theta), expected, strict=True):
+        assert_close(actual, value, DERIVATIVE)
+
+
+@pytest.mark.parametrize("model, name", pairs())
+def test_random_effects_alone(model, name):
+    weights, _, _ = other_rows(model)
+    factors = factors_at(model, "identity")
+    both = solver(model, name).reweighted(weights, matrices(model).y).at(factors)
+    alone = solver(model, name).reweighted(weights).at(factors)
+    assert alone.logdet == pytest.approx(both.logdet, rel=1e-14)
 
 
 @pytest.mark.parametrize("model", ["three columns", "nested thrice", "crossed, all slopes"])

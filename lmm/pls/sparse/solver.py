@@ -188,7 +188,12 @@ class SparsePoint:
     factored: _Factored
     S: Matrix  # Omega^-1 Lambda'Z'[X y], (q, t)
     logdet: float
-    border: Border  # what is left of [X y]
+    reduced: Matrix  # [X y]'V^-1[X y], (t, t)
+
+    @cached_property
+    def border(self) -> Border:
+        """What is left of [X y]."""
+        return Border.of(self.reduced)
 
     @property
     def dense_size(self) -> int:
@@ -348,6 +353,12 @@ class SparsePLS:
         B = np.column_stack([self.B[:, :-1], np.concatenate(own)])
         return SparsePLS(problem, self.pairs, B, self.system)
 
+    def reweighted(self, weights: Vector, y: Vector | None = None) -> SparsePLS:
+        """The same layout with other weights (n,) and response (n,); the analysis is shared."""
+        problem = self.problem.reweighted(weights, y)
+        B = np.concatenate([_flat(couplings(problem, group)) for group in problem.groups])
+        return SparsePLS(problem, _level_pairs(problem), B, self.system)
+
     @property
     def name(self) -> str:
         """``"cholmod"``, or ``"sparse"`` for SciPy's."""
@@ -397,9 +408,9 @@ class SparsePLS:
         factored = self.system.factor(self._omega(lams))
         right = self.each([lam.T for lam in lams], self.B)
         S = factored.solve(right)
-        border = Border.of(self.problem.base - right.T @ S)
+        reduced = self.problem.base - right.T @ S
         logdet = self.system.logdet(factored.L)
-        return SparsePoint(self, factors, axes, s, factored, S, logdet, border)
+        return SparsePoint(self, factors, axes, s, factored, S, logdet, reduced)
 
     def _omega(self, lams: list[Matrix]) -> Vector:
         """Entries of Omega."""
@@ -456,12 +467,8 @@ def _level_pairs(problem: Problem) -> tuple[Pairs, ...]:
         levels = np.arange(left.n_levels)
         pairs.append(Pairs(g, g, levels, levels, gram(left)))
         for h, right in enumerate(problem.groups[:g]):
-            codes = left.codes.astype(np.int64) * right.n_levels + right.codes
-            distinct, inverse = np.unique(codes, return_inverse=True)
-            A = np.stack(
-                [sum_by(left.Z.T * column, inverse, len(distinct)) for column in right.Z.T], axis=1
-            )
-            pairs.append(Pairs(g, h, *np.divmod(distinct, right.n_levels), A))
+            cells = problem.cells(g, h)
+            pairs.append(Pairs(g, h, cells.i, cells.j, cells.products(left, right)))
     return tuple(pairs)
 
 
