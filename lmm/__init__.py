@@ -22,6 +22,7 @@ from lmm.errors import (
     RefitWarning,
     ScaleWarning,
     SingularFitWarning,
+    WeightsWarning,
 )
 from lmm.family import (
     Binomial,
@@ -111,6 +112,7 @@ __all__ = [
     "ScaleWarning",
     "SingularFitWarning",
     "StudyDesign",
+    "WeightsWarning",
     "__version__",
     "anova",
     "build_matrices",

@@ -20,6 +20,7 @@ __all__ = [
     "RefitWarning",
     "ScaleWarning",
     "SingularFitWarning",
+    "WeightsWarning",
     "nearest",
     "warn",
 ]
@@ -161,6 +162,12 @@ class ScaleWarning(LmmWarning):
     """Predictors are on very different scales."""
 
     section = "Predictors on very different scales"
+
+
+class WeightsWarning(LmmWarning):
+    """New rows have no weights, though the model was fitted with some."""
+
+    section = "Weights of new rows"
 
 
 def warn(warning: LmmWarning) -> None:

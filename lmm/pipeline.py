@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
-from lmm.criterion import ProfiledCriterion
-from lmm.design import LmerControl, build_matrices, table_of_arrays
-from lmm.errors import DataError
-from lmm.formula import Formula, parse_formula
+from lmm.design import LmerControl, table_of_arrays
+from lmm.formula import Formula
 from lmm.model import LinearMixedModel
-from lmm.optimize import Optimizer
+from lmm.optimize import Optimizer, reporter
 from lmm.pls import Solver
-from lmm.request import Call
+from lmm.request import Request
 
 __all__ = ["lmer", "lmer_arrays", "load"]
 
@@ -99,49 +95,24 @@ def lmer(
     Days            10.467
     dtype: float64
     """
-    arguments = {
-        "reml": reml,
-        "weights": weights,
-        "offset": offset,
-        "subset": subset,
-        "na_action": na_action,
-        "contrasts": contrasts,
-        "solver": solver,
-        "optimizer": optimizer,
-        "control": control,
-    }
-    parsed = parse_formula(formula)
-    matrices = build_matrices(
-        parsed,
+    request = Request.of(
+        formula,
         data,
+        reml=reml,
         weights=weights,
         offset=offset,
         subset=subset,
         na_action=na_action,
         contrasts=contrasts,
+        solver=solver,
+        optimizer=optimizer,
         control=control,
     )
-    # Without fixed effects REML is ML: say so, as lme4's print does.
-    criterion = ProfiledCriterion(matrices, reml=reml and matrices.p > 0, solver=solver)
-    call = Call(lmer, data, arguments)
-    return LinearMixedModel.estimate(criterion, call, start=start, report=_reporter(verbose))
+    criterion = request.criterion()
+    return LinearMixedModel.estimate(criterion, request, start=start, report=reporter(verbose))
 
 
-def lmer_arrays(
-    y: Any,
-    X: Any,
-    groups: Any,
-    Z: Any = None,
-    *,
-    reml: bool = True,
-    weights: Any = None,
-    offset: Any = None,
-    start: Vector | None = None,
-    solver: str | Solver = "auto",
-    optimizer: str | Optimizer = "auto",
-    control: LmerControl | None = None,
-    verbose: int = 0,
-) -> LinearMixedModel:
+def lmer_arrays(y: Any, X: Any, groups: Any, Z: Any = None, **options: Any) -> LinearMixedModel:
     """Fit a linear mixed-effects model from arrays (statsmodels' endog, exog, groups, exog_re).
 
     Parameters
@@ -154,8 +125,9 @@ def lmer_arrays(
         Grouping factor, or several by name (crossed).
     Z : (n, k) array, optional
         Random-effects columns, used as given; a random intercept by default.
-    reml, weights, offset, start, solver, optimizer, control, verbose
-        As for `lmer`.
+    **options
+        ``reml, weights, offset, na_action, start, solver, optimizer, control, verbose`` as for
+        `lmer`.
 
     Returns
     -------
@@ -170,19 +142,7 @@ def lmer_arrays(
     >>> round(m.reml_criterion(), 4)
     1743.6283
     """
-    formula, table = table_of_arrays(y, X, groups, Z)
-    return lmer(
-        formula,
-        table,
-        reml=reml,
-        weights=weights,
-        offset=offset,
-        start=start,
-        solver=solver,
-        optimizer=optimizer,
-        control=control,
-        verbose=verbose,
-    )
+    return lmer(*table_of_arrays(y, X, groups, Z), **options)
 
 
 @one_blas_thread
@@ -215,27 +175,4 @@ def load(path: str | Path) -> LinearMixedModel:
     from lmm.storage import read
 
     stored = read(path)
-    given = stored.arguments
-    names = ("weights", "offset", "subset", "na_action", "contrasts", "control")
-    kept = {name: given[name] for name in names}
-    matrices = build_matrices(stored.formula, stored.data, **kept)
-    reml = given["reml"] and matrices.p > 0
-    criterion = ProfiledCriterion(matrices, reml=reml, solver=given["solver"])
-    if stored.response is not None:
-        criterion = criterion.with_response(stored.response)
-    value = criterion.value(stored.optimum.x)
-    if not math.isclose(value, stored.optimum.value, rel_tol=1e-8, abs_tol=1e-8):
-        raise DataError(
-            f"{str(path)!r} is damaged: its data and its optimum give {value}, but it says "
-            f"{stored.optimum.value}"
-        )
-    call = Call(lmer, stored.data, given, stored.response)
-    return LinearMixedModel.at(criterion, stored.optimum, call)
-
-
-def _reporter(verbose: int) -> Any:
-    def write(count: int, value: float, x: Vector) -> None:
-        if verbose > 0:
-            sys.stderr.write(f"evaluation {count}: criterion {value:.6f}, whitened theta {x}\n")
-
-    return write
+    return LinearMixedModel.at(stored.criterion, stored.optimum, stored.request)

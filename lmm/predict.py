@@ -85,6 +85,7 @@ def predict(
     interval: str | None = None,
     level: float = 0.95,
     offset: Vector | None = None,
+    weights: Vector | None = None,
 ) -> Prediction:
     """Predict rows.
 
@@ -108,6 +109,8 @@ def predict(
         Coverage of the limits.
     offset : (m,) array, optional
         Known part for new rows, beside the formula's offsets.
+    weights : (m,) array, optional
+        Prior weights of new observations; ones by default.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def predict(
     else:
         everything = interval == "prediction"
         rows = new_rows(
-            matrices, newdata, selection, allow_new_levels, offset, all_columns=everything
+            matrices, newdata, selection, allow_new_levels, offset, weights, all_columns=everything
         )
     query = _Query(rows, selection, random_only)
     results = [query.mean(fit)]

@@ -1,61 +1,150 @@
-"""How a model was asked for."""
+"""What was asked for: formula, data and options of a fit, as one value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, NoReturn
 
+import numpy as np
+
+from lmm import optimize, pls
 from lmm._types import Vector
-from lmm.design.frame import column_names, row_numbers
+from lmm.criterion import ProfiledCriterion
+from lmm.design import LmerControl, ModelMatrices, build_matrices
+from lmm.design.columns import numbers_of
+from lmm.design.frame import RowArgument, column_names, row_numbers
 from lmm.design.table import Table
-from lmm.errors import DataError, nearest
-from lmm.formula import Formula
+from lmm.errors import DataError, WeightsWarning, nearest, warn
+from lmm.formula import Formula, parse_formula, parse_one_sided
 from lmm.language import Name, parse_tilde, variables
 
-if TYPE_CHECKING:
-    from lmm.model.linear import LinearMixedModel
+__all__ = ["Request", "check_names", "planned_matrices"]
 
 
-@dataclass(frozen=True)
-class Call:
-    """How the model was asked for: what a print shows, and what `update` starts from.
+@dataclass(frozen=True, eq=False)
+class Request:
+    """How a model was asked for: what a print shows, and what `update` starts from.
+
+    Made by `of`, which keeps copies: later changes of the user's data and arrays change nothing.
 
     Attributes
     ----------
-    function : callable
-        What was called: `lmm.lmer`.
-    data : object
-        The table as given.
-    arguments : mapping of str to object
-        Keyword arguments of `lmm.lmer` other than the formula, as given.
+    formula : Formula
+        The parsed formula.
+    table : Table or None
+        The data; None for a model that was put together from its parts.
+    reml, weights, offset, subset, na_action, contrasts, solver, optimizer, control
+        Options of `lmm.lmer`.
     response : (n,) array, optional
         What `refit` put in place of the data's response.
     """
 
-    function: Callable[..., LinearMixedModel]
-    data: Any
-    arguments: dict[str, Any]
+    formula: Formula
+    table: Table | None
+    reml: bool = True
+    weights: RowArgument = None
+    offset: RowArgument = None
+    subset: RowArgument = None
+    na_action: str = "omit"
+    contrasts: Mapping[str, object] | None = None
+    solver: str | pls.Solver = "auto"
+    optimizer: str | optimize.Optimizer = "auto"
+    control: LmerControl | None = None
     response: Vector | None = None
 
-    def again(self, formula: Formula, changes: dict[str, Any]) -> LinearMixedModel:
-        """Call the function again, with another formula and changed arguments.
+    def __post_init__(self) -> None:
+        if self.reml not in (True, False):
+            raise TypeError(f"reml must be True or False, not {self.reml!r}.")
+        if not isinstance(self.contrasts, Mapping | None):
+            raise TypeError(
+                "contrasts must be a mapping from factors to contrasts, such as "
+                f"{{'f': 'contr.sum'}}, not {type(self.contrasts).__name__}."
+            )
+        pls.named(self.solver)
+        optimize.named(self.optimizer)
+        object.__setattr__(self, "control", LmerControl.of(self.control))
+
+    @classmethod
+    def of(cls, formula: str | Formula, data: Any, **options: Any) -> Request:
+        """Request with a copy of the data as they are now.
+
+        Parameters
+        ----------
+        formula : str or Formula
+            Mixed-model formula.
+        data : table
+            As `lmm.lmer` takes it.
+        **options
+            Those of the attributes.
 
         Raises
         ------
-        TypeError
-            A changed argument does not exist.
+        FormulaError, DataError, TypeError, ValueError
+            The formula does not parse, the data are no table, or an option is unknown or of a
+            kind that it cannot have.
         """
-        known = ["data", "start", "verbose", *self.arguments]
-        for name in changes:
-            if name not in known:
-                raise TypeError(f"lmer has no argument {name!r}.{nearest(name, known)}")
-        return self.function(formula, **{"data": self.data, **self.arguments, **changes})
+        return cls(parse_formula(formula), Table.of(data).frozen(), **_own(options))
+
+    def changed(self, formula: Formula, data: Any = None, **options: Any) -> Request:
+        """Request for another formula, other data or options.
+
+        What `refit` put in place of the response stays, unless data or response change.
+        """
+        table = self._table
+        if data is not None:
+            table = Table.of(data).frozen()
+        same = data is None and formula.response == self.formula.response
+        return replace(
+            self,
+            formula=formula,
+            table=table,
+            response=self.response if same else None,
+            **_own(options),
+        )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options by name, as given."""
+        rest = ("formula", "table", "response")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in rest}
+
+    def build(self, *, planned: bool = False) -> ModelMatrices:
+        """Build the model's matrices; those of a planned study need no response."""
+        matrices = build_matrices(
+            self.formula,
+            self._table,
+            weights=self.weights,
+            offset=self.offset,
+            subset=self.subset,
+            na_action=self.na_action,
+            contrasts=self.contrasts,
+            control=self.control,
+            planned=planned,
+        )
+        if self.response is None:
+            return matrices
+        return matrices.with_response(matrices.frame.response_values(self.response))
+
+    def criterion(self) -> ProfiledCriterion:
+        """The criterion to minimize. Without fixed effects REML is ML, and is called so."""
+        matrices = self.build()
+        return ProfiledCriterion(matrices, self.reml and matrices.p > 0, self.solver)
+
+    @property
+    def _table(self) -> Table:
+        return refuse() if self.table is None else self.table
+
+    @property
+    def data(self) -> Any:
+        """The data, of the user's kind (pandas for a dict); None where there are none."""
+        return None if self.table is None else self.table.to_native()
 
     @property
     def data_name(self) -> str | None:
         """Name of the table, where it has one (``data.attrs["name"]``)."""
-        return getattr(self.data, "attrs", {}).get("name")
+        return None if self.table is None else self.table.label
 
     def offset_for(self, newdata: Any) -> Vector | None:
         """The column of new data that was the fit's offset argument.
@@ -65,25 +154,90 @@ class Call:
         DataError
             The offset was given as an array, or the column is missing.
         """
-        offset = self.arguments.get("offset")
-        if offset is None:
+        if self.offset is None:
             return None
-        if not isinstance(offset, str):
+        if not isinstance(self.offset, str):
             raise DataError(
                 "the model was fitted with an array as offset, which says nothing about new rows: "
                 "put it into the data, and name its column in offset= or in the formula"
             )
-        return row_numbers(Table.of(newdata), offset, "offset")
+        return row_numbers(Table.of(newdata), self.offset, "offset")
+
+    def weights_for(self, newdata: Any) -> Vector | None:
+        """The column of new data that held the fit's weights.
+
+        Raises
+        ------
+        DataError
+            A weight is not positive and finite.
+
+        Warns
+        -----
+        WeightsWarning
+            New rows have no such column, or the fit's weights were an array: they count as one.
+        """
+        if self.weights is None:
+            return None
+        table = Table.of(newdata)
+        if not (isinstance(self.weights, str) and self.weights in table.names):
+            warn(WeightsWarning(_UNKNOWN_WEIGHTS))
+            return None
+        weights = numbers_of(table.column(self.weights), self.weights)
+        if not ((weights > 0) & np.isfinite(weights)).all():
+            raise DataError(f"weights of new rows must be positive and finite: see {self.weights}")
+        return weights
 
     def text(self, argument: str) -> str | None:
         """An argument as a print shows it: a name or expression as typed, values in brief."""
-        value = self.arguments.get(argument)
+        value = getattr(self, argument)
         if value is None or isinstance(value, str):
             return value
         return str(getattr(value, "name", None) or argument)
 
 
-def refuse(*_: object, **__: object) -> NoReturn:
+_UNKNOWN_WEIGHTS = (
+    "the model was fitted with weights, which new rows do not have: each counts as one observation "
+    "of weight 1. Fit with weights= as the name of a column, and give newdata that column"
+)
+# Options that hold the user's arrays.
+_ARRAYS = ("weights", "offset", "subset", "contrasts")
+
+
+def _own(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Known options, with copies of arrays."""
+    known = [f.name for f in fields(Request) if f.name not in ("formula", "table", "response")]
+    for name in options:
+        if name not in known:
+            raise TypeError(f"lmer has no argument {name!r}.{nearest(name, known)}")
+    return {
+        name: copy.deepcopy(value) if name in _ARRAYS else value for name, value in options.items()
+    }
+
+
+def planned_matrices(formula: str | Formula, data: Any, **options: Any) -> ModelMatrices:
+    """Matrices of a study whose response is not there yet: it is not read, and zero.
+
+    Parameters
+    ----------
+    formula : str or Formula
+        With a response, which need not be among the data, or without, as ``"~ x + (1 | g)"``.
+    data : table
+        The rows of the study.
+    **options
+        As for `Request.of`.
+
+    Examples
+    --------
+    >>> rows = {"g": list("aabbcc"), "x": [0, 1, 0, 1, 0, 1]}
+    >>> planned_matrices("log(y) ~ x + (1 | g)", rows).X.shape
+    (6, 2)
+    """
+    text = str(formula)
+    parsed = parse_one_sided(text) if text.lstrip().startswith("~") else parse_formula(text)
+    return Request.of(parsed, data, **options).build(planned=True)
+
+
+def refuse() -> NoReturn:
     """Say that there is nothing to repeat.
 
     Raises
@@ -97,15 +251,11 @@ def refuse(*_: object, **__: object) -> NoReturn:
     )
 
 
-NO_CALL = Call(refuse, None, {})
-"""Of a model that was put together from its parts."""
-
-
 def check_names(change: str, data: Any) -> None:
     """Refuse a change of a formula that names what the data do not have.
 
     R ignores the removal of a term that is not there, and so hides a misspelt name.
     """
-    named = [node for node in parse_tilde(change) if node is not None]
-    names = {Name(name) for node in named for name in variables(node) if name != "."}
+    nodes = [node for node in parse_tilde(change) if node is not None]
+    names = {Name(name) for node in nodes for name in variables(node) if name != "."}
     column_names(names, Table.of(data))

@@ -8,18 +8,14 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.design import ModelMatrices, build_matrices
+from lmm.design import ModelMatrices
 from lmm.design.rows import fitted_rows, index_of, new_rows, select
-from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.fit import Fit
-from lmm.formula import Formula, parse_formula, parse_one_sided
-from lmm.language import deparse
+from lmm.formula import Formula
+from lmm.request import planned_matrices
 
 __all__ = ["draw", "simulate", "simulate_formula"]
-
-PLACEHOLDER = ".simulated"
-"""Response of a formula that is simulated from before there is one."""
 
 
 def simulate(
@@ -31,6 +27,7 @@ def simulate(
     newdata: Any = None,
     allow_new_levels: bool = False,
     offset: Vector | None = None,
+    weights: Vector | None = None,
     theta: Vector | None = None,
     beta: Vector | None = None,
     sigma: float | None = None,
@@ -54,6 +51,8 @@ def simulate(
         Whether effects that are held may have unknown levels, with effects of zero.
     offset : (m,) array, optional
         Known part for new rows, beside the formula's offsets.
+    weights : (m,) array, optional
+        Prior weights of new rows; ones by default.
     theta, beta, sigma : optional
         Parameters in place of the estimates.
 
@@ -70,7 +69,9 @@ def simulate(
         rows = fitted_rows(matrices)
         levels = tuple(term.codes for term in matrices.terms)
     else:
-        rows = new_rows(matrices, newdata, held, allow_new_levels, offset, all_columns=True)
+        rows = new_rows(
+            matrices, newdata, held, allow_new_levels, offset, weights, all_columns=True
+        )
         levels = tuple(_own_levels(term.group, term.labels_for(newdata)) for term in matrices.terms)
     mean = rows.fixed_part(beta) + rows.random_part(fit.b, held)
     drawn = tuple(
@@ -138,12 +139,7 @@ def simulate_formula(
     >>> y.shape
     (9, 2)
     """
-    text = str(formula)
-    parsed = parse_one_sided(text) if text.lstrip().startswith("~") else parse_formula(text)
-    table = Table.of(data)
-    frame = pd.DataFrame({name: table.series(name) for name in table.names}, index=table.index)
-    frame[PLACEHOLDER] = 0.0
-    matrices = build_matrices(f"{PLACEHOLDER} ~ {deparse(parsed.rhs)}", frame, **arguments)
+    matrices = planned_matrices(formula, data, **arguments)
     beta, sigma = _checked(matrices, beta, sigma)
     theta = _checked_theta(matrices, theta)
     rows = fitted_rows(matrices)

@@ -1,39 +1,56 @@
 """Fitted models in files: a zip archive of arrays and one JSON text, read without unpickling.
 
 The file holds what a fit is made of, not what follows from it: the columns of the data that the
-model uses, the formula, the arguments and the optimum. Reading builds the design again and checks
+model uses, the formula, the options and the optimum. Reading builds the design again and checks
 that the criterion takes the stored value. The format is described in ``docs/storage.md``.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import os
+import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 
 from lmm._types import Vector
 from lmm._versions import __version__
+from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
-from lmm.design.table import Table
+from lmm.design.coding import Contrasts
+from lmm.design.frame import used_columns
+from lmm.design.labels import in_order
+from lmm.design.stored import Arrays, pack_column, unpack_column
+from lmm.design.table import Table, series_of
 from lmm.errors import DataError
 from lmm.fit import Fit
+from lmm.formula import parse_formula
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, Optimizer, Optimum, Status
 from lmm.pls import Auto, Block, Dense, Solver, Sparse
+from lmm.request import Request
 
 __all__ = ["FORMAT_VERSION", "Stored", "read", "write"]
 
 FORMAT = "lmm model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
 HEADER = "model.json"
 
 OPTIMIZERS = {kind.__name__: kind for kind in (FisherScoring, LBFGSB, COBYQA, NelderMead)}
 SOLVERS: dict[str, Any] = {kind.__name__: kind for kind in (Auto, Block, Sparse, Dense)}
+
+# What a file may grow to in memory: so much, and so many times its size on the disk.
+ARRAYS_FREE, ARRAYS_RATIO = 64_000_000, 64
+HEADER_FREE, HEADER_RATIO = 1_000_000, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,198 +59,328 @@ class Stored:
 
     Attributes
     ----------
-    formula : str
-        The formula.
-    data : DataFrame
-        The columns that the model uses, all rows.
-    arguments : dict
-        Keyword arguments of `lmm.lmer`.
-    response : (n,) array or None
-        What `refit` put in place of the data's response.
+    request : Request
+        Formula, options and the columns of the data that the model uses, all rows.
+    criterion : ProfiledCriterion
+        The criterion of the design that is built from them.
     optimum : Optimum
         Where the minimization ended.
     """
 
-    formula: str
-    data: pd.DataFrame
-    arguments: dict[str, Any]
-    response: Vector | None
+    request: Request
+    criterion: ProfiledCriterion
     optimum: Optimum
 
 
-def write(
-    path: str | Path,
-    fit: Fit,
-    data: Any,
-    arguments: Mapping[str, Any],
-    response: Vector | None = None,
-) -> None:
-    """Write a fit to a file.
+def write(path: str | Path, fit: Fit, request: Request) -> None:
+    """Write a fit to a file, which is read back before it takes its place.
 
     Parameters
     ----------
     path : str or Path
-        The file; an existing one is replaced.
+        The file; an existing one is replaced, and stays whole where writing fails.
     fit : Fit
         The fit.
-    data : table
-        Its data.
-    arguments : mapping
-        Keyword arguments of `lmm.lmer`.
-    response : (n,) array, optional
-        What replaces the data's response.
+    request : Request
+        How it was asked for.
 
     Raises
     ------
     DataError
-        A column or an argument is of a kind that the format does not hold.
+        A column or an option is of a kind that the format does not hold.
     """
-    arrays: dict[str, np.ndarray] = {}
-    table = Table.of(data)
-    columns = {name: table.series(name) for name in _used_columns(fit, table, arguments)}
-    header = {
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder: name a file in it")
+    content = _content(fit, request)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _check_again(name, fit)
+        os.chmod(name, _mode(target))
+        os.replace(name, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _mode(target: Path) -> int:
+    """Permissions of the file that is replaced, else those of a new one."""
+    if target.exists():
+        return target.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _check_again(name: str, fit: Fit) -> None:
+    """Refuse a file that would not give the fit back."""
+    try:
+        stored = read(name)
+    except DataError as error:
+        raise DataError(f"the model cannot be saved: it would not load. {error}") from error
+    for kept, own in zip(stored.criterion.matrices.terms, fit.matrices.terms, strict=True):
+        if list(kept.levels) != list(own.levels) or kept.columns != own.columns:
+            raise DataError(f"the model cannot be saved: levels of {own.group!r} would change")
+    if stored.criterion.matrices.fixed.names != fit.matrices.fixed.names:
+        raise DataError("the model cannot be saved: names of fixed effects would change")
+
+
+def _content(fit: Fit, request: Request) -> bytes:
+    """The bytes of a file."""
+    if request.table is None:
+        raise TypeError(
+            "the model was put together from its parts, without data: it cannot be saved"
+        )
+    arrays: Arrays = {}
+    header = _header(fit, request, request.table, arrays)
+    text = json.dumps(header, indent=1, default=_plain).encode()
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        content = _archive(text, arrays, method)
+        try:
+            _check_sizes(zipfile.ZipFile(io.BytesIO(content)), len(content))
+        except DataError:  # so regular that it would be taken for a bomb
+            continue
+        break
+    return content
+
+
+def _archive(text: bytes, arrays: Arrays, method: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr(HEADER, text)
+        for key, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(f"{key}.npy", member.getvalue())
+    return file.getvalue()
+
+
+def _header(fit: Fit, request: Request, table: Table, arrays: Arrays) -> dict[str, Any]:
+    named = [v for v in (request.weights, request.offset) if isinstance(v, str)]
+    names = used_columns(fit.matrices.frame.variables, table, named, request.subset)
+    return {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "lmm": __version__,
         "formula": fit.formula.source,
-        "name": getattr(data, "attrs", {}).get("name"),
-        "columns": [_pack(name, values, arrays) for name, values in columns.items()],
+        "name": table.label,
+        "columns": [pack_column(name, table.series(name), arrays) for name in names],
         "index": None if table.index is None else _pack_index(table.index, arrays),
-        "arguments": {name: _argument(name, arguments[name], arrays) for name in arguments},
+        "arguments": {
+            name: _pack_option(name, value, request, fit, arrays)
+            for name, value in request.options.items()
+        },
         "optimum": _pack_optimum(fit.optimum, arrays),
+        "refitted": request.response is not None and _put(arrays, "response", request.response),
     }
-    if response is not None:
-        arrays["response"] = response
-    with Path(path).open("wb") as file:  # savez would append .npz to a name
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(HEADER, json.dumps(header, indent=1))
+
+
+def _put(arrays: Arrays, key: str, values: np.ndarray) -> bool:
+    arrays[key] = values
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as JSON holds it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise DataError(f"a saved model cannot hold {type(value).__name__}")
+
+
+# Reading ------------------------------------------------------------------------------------------
 
 
 def read(path: str | Path) -> Stored:
     """Read a file that `write` made.
 
+    Nothing in it is run or unpickled, and it is not read where it would grow beyond measure.
+
     Raises
     ------
     DataError
-        It is no such file, or one of another version of the format.
+        It is no such file, one of another version, or damaged.
     """
+    with Path(path).open("rb") as file:
+        try:
+            return _read(file, str(path))
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(f"{str(path)!r} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _read(file: BinaryIO, path: str) -> Stored:
     try:
-        with zipfile.ZipFile(path) as archive:
-            header = json.loads(archive.read(HEADER))
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
-        raise DataError(f"{str(path)!r} is not a model saved by lmm: {error}") from error
-    if header.get("format") != FORMAT or header.get("version") != FORMAT_VERSION:
+        archive = zipfile.ZipFile(file)
+        member = archive.getinfo(HEADER)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise DataError(f"{path!r} is not a model saved by lmm: {error}") from error
+    _check_sizes(archive, os.fstat(file.fileno()).st_size)
+    header = json.loads(archive.read(member))
+    if header.get("format") != FORMAT or header.get("version") not in READ_VERSIONS:
         raise DataError(
-            f"{str(path)!r} holds {header.get('format')!r} version {header.get('version')!r}, "
-            f"written by lmm {header.get('lmm')}; this is lmm {__version__}, which reads version "
-            f"{FORMAT_VERSION}. Fit the model again, or use the version that wrote the file"
+            f"{path!r} holds {header.get('format')!r} version {header.get('version')!r}, "
+            f"written by lmm {header.get('lmm')}; this is lmm {__version__}, which reads versions "
+            f"1 to {FORMAT_VERSION}. Fit the model again, or use the version that wrote the file"
         )
-    with np.load(path, allow_pickle=False) as arrays:
-        index = None if header["index"] is None else _unpack(header["index"], arrays)
-        columns = {column["name"]: _unpack(column, arrays) for column in header["columns"]}
-        data = pd.DataFrame(columns, index=index)
-        if header["name"] is not None:
-            data.attrs["name"] = header["name"]
-        return Stored(
-            header["formula"],
-            data,
-            {name: _unpack_argument(value, arrays) for name, value in header["arguments"].items()},
-            arrays.get("response"),
-            _unpack_optimum(header["optimum"], arrays),
+    arrays = {name.removesuffix(".npy"): _array(archive, name) for name in _members(archive)}
+    request = _unpack_request(header, arrays)
+    return _checked(request, _unpack_optimum(header["optimum"], arrays), path)
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    return [name for name in archive.namelist() if name.endswith(".npy")]
+
+
+def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse an archive whose members are larger than any that `write` makes of `size` bytes."""
+    text = sum(member.file_size for member in archive.infolist() if member.filename == HEADER)
+    total = sum(member.file_size for member in archive.infolist())
+    if text > HEADER_FREE + HEADER_RATIO * size or total > ARRAYS_FREE + ARRAYS_RATIO * size:
+        raise DataError(
+            f"the file is damaged: its {size} bytes would become {total} in memory, more than any "
+            "saved model"
         )
 
 
-# Data -----------------------------------------------------------------------------------------
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """An array of numbers, whose stated shape is checked before it is made."""
+    file = io.BytesIO(archive.read(name))
+    version = np.lib.format.read_magic(file)
+    reader = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, fortran, dtype = reader(file)
+    values = file.read()
+    if dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize != len(values):
+        raise DataError(f"the file is damaged: {name} does not hold what it says")
+    order = "F" if fortran else "C"
+    return np.frombuffer(values, dtype).reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
 
 
-def _used_columns(fit: Fit, table: Table, arguments: Mapping[str, Any]) -> list[str]:
-    """Columns that the formula or an argument names, in the table's order."""
-    texts = [fit.formula.source, *(v for v in arguments.values() if isinstance(v, str))]
-    nodes = fit.matrices.frame.variables.nodes
-    return [name for name in table.names if any(name in text for text in (*texts, *nodes))]
+def _checked(request: Request, optimum: Optimum, path: str) -> Stored:
+    """What was stored, if data and optimum belong together."""
+    criterion = request.criterion()
+    value = criterion.value(optimum.x)
+    if not math.isclose(value, optimum.value, rel_tol=1e-8, abs_tol=1e-8):
+        raise DataError(
+            f"{path!r} is damaged: its data and its optimum give {value}, but it says "
+            f"{optimum.value}"
+        )
+    if not np.allclose(criterion.to_theta(optimum.x), optimum.theta, rtol=1e-6, atol=1e-8):
+        raise DataError(f"{path!r} is damaged: its theta is not that of its optimum")
+    return Stored(request, criterion, optimum)
 
 
-def _pack(name: str, values: pd.Series[Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Description of a column; its values go to `arrays`."""
-    key = f"column/{name}"
-    dtype = values.dtype
-    column: dict[str, Any] = {"name": name, "key": key}
-    if isinstance(dtype, pd.CategoricalDtype):
-        arrays[key] = values.cat.codes.to_numpy()
-        categories = _plain(name, dtype.categories.to_list())
-        return column | {"kind": "category", "levels": categories, "ordered": bool(dtype.ordered)}
-    if pd.api.types.is_bool_dtype(dtype) and not values.hasnans:
-        arrays[key] = values.to_numpy(dtype=bool)
-        return column | {"kind": "bool"}
-    if pd.api.types.is_numeric_dtype(dtype):
-        whole = pd.api.types.is_integer_dtype(dtype) and not values.hasnans
-        numbers = values if whole else values.astype(np.float64)
-        arrays[key] = numbers.to_numpy(dtype=np.int64 if whole else np.float64, na_value=np.nan)
-        return column | {"kind": "number"}
-    texts = [None if pd.isna(value) else value for value in values]
-    return column | {"kind": "text", "values": _plain(name, texts)}
+def _unpack_request(header: Mapping[str, Any], arrays: Arrays) -> Request:
+    columns = {c["name"]: unpack_column(c, arrays) for c in header["columns"]}
+    index = None if header["index"] is None else _unpack_index(header["index"], arrays)
+    data = pd.DataFrame(columns, index=index)
+    if header["name"] is not None:
+        data.attrs["name"] = header["name"]
+    given = {name: _unpack_option(v, arrays) for name, v in header["arguments"].items()}
+    table = Table(data, is_own=True)
+    response: Vector | None = arrays.get("response")
+    return Request(parse_formula(header["formula"]), table, **given, response=response)
 
 
-def _plain(name: str, values: list[Any]) -> list[Any]:
-    """Values as JSON holds them."""
-    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
-    for value in plain:
-        if value is not None and not isinstance(value, str | bool | int | float):
-            raise DataError(
-                f"column {name!r} holds {type(value).__name__}, which a saved model cannot: "
-                "convert it to numbers, text or a categorical before fitting"
-            )
-    return plain
+# Row labels ---------------------------------------------------------------------------------------
 
 
-def _pack_index(index: pd.Index[Any], arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
-    if isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1:
+def _pack_index(index: pd.Index[Any], arrays: Arrays) -> dict[str, Any] | None:
+    if isinstance(index, pd.RangeIndex) and (index.start, index.step) == (0, 1) and not index.name:
         return None
-    return _pack("row labels", index.to_series(), arrays)
+    levels = [index.get_level_values(i) for i in range(index.nlevels)]
+    return {
+        "kind": "index",
+        "names": [None if name is None else str(name) for name in index.names],
+        "levels": [pack_column("row labels", pd.Series(level.array), arrays) for level in levels],
+    }
 
 
-def _unpack(column: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-    if column["kind"] == "text":
-        return pd.Series(column["values"], dtype=object).to_numpy()
-    values = arrays[column["key"]]
-    if column["kind"] == "category":
-        levels = pd.Index(column["levels"])
-        return pd.Categorical.from_codes(values, categories=levels, ordered=column["ordered"])
-    return values
+def _unpack_index(packed: Mapping[str, Any], arrays: Arrays) -> pd.Index[Any]:
+    if packed["kind"] != "index":  # version 1
+        return _index(packed, arrays)
+    levels = [_index(level, arrays) for level in packed["levels"]]
+    if len(levels) == 1:
+        levels[0].name = packed["names"][0]
+        return levels[0]
+    return pd.MultiIndex.from_arrays(levels, names=packed["names"])
 
 
-# Arguments --------------------------------------------------------------------------------------
+def _index(column: Mapping[str, Any], arrays: Arrays) -> pd.Index[Any]:
+    labels: pd.Index[Any] = pd.Index(unpack_column(column, arrays))
+    return labels
 
 
-def _argument(name: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """An argument as JSON: itself, the key of an array, or a described object."""
+# Options ------------------------------------------------------------------------------------------
+
+
+def _pack_option(name: str, value: Any, request: Request, fit: Fit, arrays: Arrays) -> Any:
+    """An option as JSON: itself, or a described object."""
     if value is None or isinstance(value, str | bool):
         return value
     if name == "contrasts":
-        return {"contrasts": {f: _argument(f"contrasts/{f}", c, arrays) for f, c in value.items()}}
+        return {"contrasts": {f: _pack_coding(f, c, fit, arrays) for f, c in value.items()}}
     if isinstance(value, LmerControl):
         return {"control": asdict(value)}
     if is_dataclass(value) and type(value).__name__ in OPTIMIZERS:
         return {"optimizer": type(value).__name__, "options": asdict(value)}  # type: ignore[arg-type]
     if is_dataclass(value) and type(value).__name__ in SOLVERS:
         return {"solver": type(value).__name__, "options": asdict(value)}  # type: ignore[arg-type]
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
+    if name == "reml":
+        return bool(value)
+    if name not in ("weights", "offset", "subset"):
         raise DataError(
             f"the argument {name} is {type(value).__name__}, which a saved model cannot hold: give "
-            "it as the name of a column, as numbers or as a name"
+            "it by its name"
         )
-    arrays[f"argument/{name}"] = array
-    return {"array": f"argument/{name}"}
+    assert request.table is not None
+    rows = series_of(in_order(value, request.table.index, name), name)
+    return {"rows": pack_column(name, rows, arrays)}
 
 
-def _unpack_argument(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _pack_coding(factor: str, value: Any, fit: Fit, arrays: Arrays) -> Any:
+    """Contrasts of a factor: a name, numbers, or the table of the coding that they gave."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Contrasts):
+        return {"named": asdict(value)}
+    if not isinstance(value, np.ndarray | pd.DataFrame):
+        value = _coding_table(factor, fit)
+    key = f"contrasts/{len(arrays)}"
+    arrays[key] = np.asarray(value, dtype=np.float64)
+    if isinstance(value, np.ndarray):
+        return {"array": key}
+    index = None if isinstance(value.index, pd.RangeIndex) else list(map(str, value.index))
+    return {"array": key, "columns": list(map(str, value.columns)), "index": index}
+
+
+def _coding_table(factor: str, fit: Fit) -> pd.DataFrame:
+    for codings in fit.matrices.fixed.layout.codings:
+        if factor in codings and codings[factor].contrasts != "dummy":
+            coding = codings[factor]
+            return pd.DataFrame(coding.matrix, list(coding.levels), list(coding.suffixes))
+    raise DataError(
+        f"the contrasts of {factor!r}, which the model does not use, cannot be saved: leave them "
+        "out, or give them by name or as a table"
+    )
+
+
+def _unpack_option(value: Any, arrays: Arrays) -> Any:
     match value:
-        case {"array": key}:
+        case {"rows": column}:
+            return unpack_column(column, arrays)
+        case {"array": key}:  # version 1
             return arrays[key]
         case {"contrasts": chosen}:
-            return {factor: _unpack_argument(coding, arrays) for factor, coding in chosen.items()}
+            return {factor: _unpack_coding(coding, arrays) for factor, coding in chosen.items()}
         case {"control": levels}:
             return LmerControl(**levels)
         case {"solver": kind, "options": options}:
@@ -246,10 +393,22 @@ def _unpack_argument(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             return value
 
 
+def _unpack_coding(value: Any, arrays: Arrays) -> Any:
+    match value:
+        case {"array": key, "columns": columns, "index": index}:
+            return pd.DataFrame(arrays[key], index=index, columns=columns)
+        case {"array": key}:
+            return arrays[key]
+        case {"named": options}:
+            return Contrasts(**options)
+        case _:
+            return value
+
+
 # The optimum --------------------------------------------------------------------------------------
 
 
-def _pack_optimum(optimum: Optimum, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _pack_optimum(optimum: Optimum, arrays: Arrays) -> dict[str, Any]:
     packed: dict[str, Any] = {}
     for field in fields(optimum):
         value = getattr(optimum, field.name)
@@ -260,9 +419,9 @@ def _pack_optimum(optimum: Optimum, arrays: dict[str, np.ndarray]) -> dict[str, 
     return packed
 
 
-def _unpack_optimum(packed: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Optimum:
+def _unpack_optimum(packed: Mapping[str, Any], arrays: Arrays) -> Optimum:
     prefix = "optimum/"
-    stored = [key for key in arrays if key.startswith(prefix)]
-    values = {**packed, **{key.removeprefix(prefix): arrays[key] for key in stored}}
+    stored = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    values = {**packed, **stored}
     values |= {"status": Status[packed["status"]], "boundary": tuple(packed["boundary"])}
     return Optimum(**values)

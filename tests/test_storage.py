@@ -1,17 +1,26 @@
 """Files, pickles and copies give back the model; other files are refused."""
 
 import copy
+import datetime
+import decimal
+import io
 import json
 import pickle
+import tracemalloc
 import zipfile
+from contextlib import suppress
+from pathlib import Path
 
+import formulaic
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
 import lmm
+import lmm.storage
 from fits import fitted
+from lmm.request import Request
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 
@@ -99,7 +108,7 @@ def test_the_file_is_an_archive_of_arrays_and_text(tmp_path):
     fitted("slopes").save(path)
     with zipfile.ZipFile(path) as archive:
         header = json.loads(archive.read("model.json"))
-    assert (header["format"], header["version"]) == ("lmm model", 1)
+    assert (header["format"], header["version"]) == ("lmm model", 2)
     assert [column["name"] for column in header["columns"]] == ["Reaction", "Days", "Subject"]
     with np.load(path, allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["optimum/theta"], fitted("slopes").theta)
@@ -127,7 +136,7 @@ def rewritten(path, change):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda header: header.update(version=2), "version 2.*reads version 1"),
+        (lambda header: header.update(version=3), "version 3.*reads versions 1 to 2"),
         (lambda header: header.update(format="other"), "'other'"),
         (lambda header: header["optimum"].update(value=1.0), "damaged"),
     ],
@@ -150,3 +159,288 @@ def test_other_files_are_refused(tmp_path):
             lmm.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         lmm.load(tmp_path / "nothing")
+
+
+def saved(m, path):
+    m.save(path / "again.lmm")
+    return lmm.load(path / "again.lmm")
+
+
+def test_columns_are_chosen_by_name_not_by_their_letters(tmp_path):
+    data = sleep().assign(e="a name", Day=pd.Timestamp("2024-01-01"), w=1.0, o=0.0, late=True)
+    m = lmm.lmer(SLEEP, data, weights="w", offset="o", subset="late")
+    m.save(tmp_path / "m.lmm")
+    with zipfile.ZipFile(tmp_path / "m.lmm") as archive:
+        header = json.loads(archive.read("model.json"))
+    names = [column["name"] for column in header["columns"]]
+    assert names == ["Reaction", "Days", "Subject", "w", "o", "late"]
+
+
+@pytest.mark.parametrize("name", ["a`b", "a \\ b", "line\nbreak", "nul\0", "column/0", "Übergröße"])
+def test_any_name_that_a_formula_can_quote(name, tmp_path):
+    quoted = name.replace("\\", "\\\\").replace("`", "\\`").replace("\n", "\\n")
+    m = lmm.lmer(f"Reaction ~ `{quoted}` + (1 | Subject)", sleep().rename(columns={"Days": name}))
+    same(saved(m, tmp_path), m)
+
+
+def moments(unit="s", zone=None):
+    start = pd.Timestamp("2024-03-31 00:30", tz=zone).as_unit(unit)
+    return pd.Series(start + pd.to_timedelta(np.repeat(np.arange(18), 10), "h"))
+
+
+GROUPS = {
+    "int64": lambda g: g.astype(np.int64) + 2**60,
+    "uint64": lambda g: g.astype(np.uint64) + np.uint64(2**63),
+    "int8": lambda g: g.astype(np.int8),
+    "nullable": lambda g: pd.array([None, *(2**60 + g[1:])], dtype="Int64"),
+    "objects": lambda g: pd.Series([None, *(2**70 + int(i) for i in g[1:])], dtype=object),
+    "decimals": lambda g: pd.Series([decimal.Decimal(2**70 + int(i)) for i in g], dtype=object),
+    "arrow": lambda g: pd.array(g + 2**60, dtype="int64[pyarrow]"),
+    "text": lambda g: pd.Series([None, *(f"s{i}" for i in g[1:])]),
+    "categories of numbers": lambda g: pd.Categorical(g + 0.5),
+    "intervals": lambda g: pd.cut(g, 6),
+    "days": lambda g: pd.Series([datetime.date(2024, 1, 1 + int(i)) for i in g]),
+    "moments": lambda g: moments(),
+    "nanoseconds": lambda g: moments("ns"),
+    "zone": lambda g: moments("us", "Europe/Paris"),
+    "periods": lambda g: pd.Series(pd.PeriodIndex.from_ordinals(g, freq="M")),
+    "durations": lambda g: pd.Series(pd.to_timedelta(g, "h")),
+    "booleans": lambda g: pd.array([None, *(g[1:] > 8)], dtype="boolean"),
+}
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+@pytest.mark.filterwarnings("ignore::lmm.LmmWarning")
+def test_columns_of_every_kind_come_back(kind, tmp_path):
+    data = sleep().assign(g=GROUPS[kind](np.repeat(np.arange(18), 10)))
+    m = lmm.lmer("Reaction ~ Days + (1 | g)", data)
+    back = saved(m, tmp_path)
+    same(back, m)
+    assert list(back.ranef()["g"].index) == list(m.ranef()["g"].index)
+    same(saved(back, tmp_path), m)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.MultiIndex.from_product([range(18), list("abcdefghij")], names=["s", None]),
+        pd.date_range("2024-01-01", periods=180, name="when"),
+        pd.RangeIndex(5, 185),
+        pd.Index([f"row {i}" for i in range(180)], name="label"),
+    ],
+    ids=["two levels", "dates", "range", "text"],
+)
+def test_row_labels_come_back(index, tmp_path):
+    m = lmm.lmer(SLEEP, sleep().set_axis(index))
+    fitted_ = saved(m, tmp_path).fitted()
+    pd.testing.assert_series_equal(fitted_, m.fitted(), check_freq=False, check_index_type=False)
+
+
+def machines(contrasts):
+    formula = "score ~ Machine + (1 | Worker)"
+    return lmm.lmer(formula, lmm.load_dataset("Machines"), contrasts={"Machine": contrasts})
+
+
+@pytest.mark.parametrize(
+    "contrasts",
+    [
+        pd.DataFrame([[1.0, 0], [0, 1], [-1, -1]], columns=["p", "q"]),
+        pd.DataFrame([[-1.0, -1], [1, 0], [0, 1]], index=list("CAB"), columns=["p", "q"]),
+        np.array([[1.0, 0], [0, 1], [-1, -1]]),
+        formulaic.transforms.contrasts.SumContrasts(),
+        "contr.helmert",
+    ],
+    ids=["table", "table by level", "array", "object", "name"],
+)
+def test_contrasts_come_back(contrasts, tmp_path):
+    m = machines(contrasts)
+    back = saved(m, tmp_path)
+    assert list(back.fixef().index) == list(m.fixef().index)
+    same(back, m)
+    same(back.update(reml=False), m.update(reml=False))
+
+
+def test_labelled_arguments_come_back(tmp_path):
+    data = sleep().sample(frac=1.0, random_state=3)
+    weights = pd.Series(np.linspace(1, 2, 180), index=data.index[::-1])
+    m = lmm.lmer(SLEEP, data, weights=weights, offset=list(np.arange(180.0)))
+    same(saved(m, tmp_path), m)
+
+
+def test_numbers_of_numpy_among_options(tmp_path):
+    data = sleep()
+    data.attrs["name"] = np.int64(3)
+    m = lmm.lmer(SLEEP, data, optimizer=lmm.FisherScoring(max_evaluations=np.int64(100)))
+    same(saved(m, tmp_path), m)
+
+
+def test_a_file_of_the_first_version():
+    m = lmm.load(Path(__file__).parent / "reference" / "storage" / "version_1.lmm")
+    expected = lmm.lmer(
+        "Reaction ~ f + (1 | Subject)",
+        sleep()
+        .assign(f=np.tile(list("ab"), 90), w=np.tile([1.0, 2.0], 90))
+        .set_index(pd.Index([f"r{i}" for i in range(180)])),
+        weights="w",
+        offset=np.arange(180.0),
+        contrasts={"f": np.array([[-1.0], [1.0]])},
+    )
+    np.testing.assert_allclose(m.beta, expected.beta)
+    pd.testing.assert_series_equal(m.fitted(), expected.fitted())
+
+
+# Failures leave what was there -------------------------------------------------------------------
+
+
+def refuse(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", ["json.dumps", "os.fsync", "os.replace", "lmm.storage._checked"])
+def test_an_interrupted_save_leaves_the_old_file(step, tmp_path, monkeypatch):
+    path = tmp_path / "m.lmm"
+    fitted("slopes").save(path)
+    old = path.read_bytes()
+    monkeypatch.setattr(step, refuse)
+    with pytest.raises(KeyboardInterrupt):
+        fitted("slopes", reml=False).save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == old
+    assert [p.name for p in tmp_path.iterdir()] == ["m.lmm"]
+
+
+def test_what_would_not_load_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "m.lmm"
+    fitted("slopes").save(path)
+    old = path.read_bytes()
+    monkeypatch.setitem(lmm.storage.OPTIMIZERS, "FisherScoring", None)
+    with pytest.raises(lmm.DataError, match="cannot be saved: it would not load"):
+        lmm.lmer(SLEEP, sleep(), optimizer=lmm.FisherScoring()).save(path)
+    assert path.read_bytes() == old
+
+
+def test_a_saved_file_keeps_its_permissions_and_its_link(tmp_path):
+    path, link = tmp_path / "m.lmm", tmp_path / "link"
+    fitted("slopes").save(path)
+    path.chmod(0o640)
+    link.symlink_to(path)
+    fitted("slopes").save(link)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        fitted("slopes").save(tmp_path)
+
+
+# Damage ------------------------------------------------------------------------------------------
+
+
+def damaged(path, content):
+    """What loading other bytes gives: a model, or a `DataError`."""
+    path.write_bytes(content)
+    try:
+        return lmm.load(path)
+    except lmm.DataError:
+        return None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_any_damage_is_told_or_harmless(tmp_path):
+    m = fitted("slopes")
+    m.save(tmp_path / "m.lmm")
+    good = (tmp_path / "m.lmm").read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(150):
+        bad = bytearray(good)
+        at = int(rng.integers(len(good)))
+        match int(rng.integers(4)):
+            case 0:
+                bad[at] ^= 1 << int(rng.integers(8))
+            case 1:
+                del bad[at:]
+            case 2:
+                del bad[at : at + 9]
+            case _:
+                bad[at:at] = rng.bytes(5)
+        back = damaged(tmp_path / "bad.lmm", bytes(bad))
+        if back is not None:
+            np.testing.assert_array_equal(back.theta, m.theta)
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict | list):
+        yield path
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(part, (*path, key))
+    else:
+        yield path
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("odd", [None, -1, "x", [], {}, 1e308, [[0]], True])
+def test_any_wrong_value_in_the_header_is_told_or_harmless(odd, tmp_path):
+    MODELS["transforms, arrays, options"]().save(tmp_path / "m.lmm")
+    with zipfile.ZipFile(tmp_path / "m.lmm") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = json.loads(members["model.json"])
+    for path in leaves(header):
+        other = copy.deepcopy(header)
+        part = other
+        for key in path[:-1]:
+            part = part[key]
+        if path:
+            part[path[-1]] = odd
+        else:
+            other = odd
+        with zipfile.ZipFile(tmp_path / "bad.lmm", "w") as archive:
+            for name, content in members.items():
+                text = json.dumps(other).encode() if name == "model.json" else content
+                archive.writestr(name, text)
+        with suppress(lmm.DataError):
+            lmm.load(tmp_path / "bad.lmm")
+
+
+def bomb(path, name, content):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.json", "{}")
+        archive.writestr(name, content)
+
+
+def test_sizes_are_checked_before_reading(tmp_path):
+    path = tmp_path / "bomb.lmm"
+    bomb(path, "column/0.npy", bytes(200_000_000))
+    assert path.stat().st_size < 300_000
+    other = tmp_path / "other.lmm"
+    bomb(other, "other.json", b"[]," * 30_000_000)
+    tracemalloc.start()
+    with pytest.raises(lmm.DataError, match="would become 200000002 in memory"):
+        lmm.load(path)
+    with pytest.raises(lmm.DataError, match="in memory"):
+        lmm.load(other)
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+
+
+def test_an_array_that_claims_a_vast_shape(tmp_path):
+    fitted("slopes").save(tmp_path / "m.lmm")
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(tmp_path / "m.lmm", "a") as archive:
+        archive.writestr("more.npy", header.getvalue())
+    with pytest.raises(lmm.DataError, match=r"more.npy does not hold what it says"):
+        lmm.load(tmp_path / "m.lmm")
+
+
+def test_very_regular_models_load(tmp_path):
+    n = 100_000
+    data = {"y": np.tile([0.0, 1.0], n // 2), "g": np.repeat(np.arange(10), n // 10)}
+    data["y"][:5] += [3.0, 1.0, 2.0, 0.5, 1.5]
+    ones = {f"c{i}": np.zeros(n) for i in range(60)}
+    matrices = lmm.build_matrices("y ~ (1 | g)", data)
+    criterion = lmm.ProfiledCriterion(matrices)
+    request = Request.of("y ~ (1 | g)", data | ones, weights=np.ones(n))
+    names = " + ".join(f"offset({name})" for name in ones)
+    request = Request.of(f"y ~ {names} + (1 | g)", data | ones, weights=np.ones(n))
+    m = lmm.LinearMixedModel.at(request.criterion(), lmm.minimize(criterion), request)
+    m.save(tmp_path / "m.lmm")
+    np.testing.assert_array_equal(lmm.load(tmp_path / "m.lmm").theta, m.theta)

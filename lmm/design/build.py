@@ -33,7 +33,14 @@ from lmm.design.random import Bar, build_random, grouping_nodes
 from lmm.design.response import Response
 from lmm.design.table import Table
 from lmm.errors import DataError, DoubleBarWarning, FormulaError, LmmWarning
-from lmm.formula import MAX_REMEMBERED, Formula, expand_terms, parse_formula, single_bars
+from lmm.formula import (
+    MAX_REMEMBERED,
+    Formula,
+    expand_terms,
+    parse_formula,
+    parse_one_sided,
+    single_bars,
+)
 from lmm.language import Binary, Call, Node, deparse
 
 __all__ = ["build_matrices"]
@@ -51,8 +58,8 @@ class Plan:
         Every variable but grouping factors by its text: response, predictors, offsets.
     groups : mapping of str to Node
         The variables that group.
-    response : str
-        The response's text.
+    response : str or None
+        The response's text; None for a study that is planned.
     fixed : Predictor
         Terms of the fixed part.
     bars : tuple of Bar
@@ -64,23 +71,25 @@ class Plan:
     formula: Formula
     nodes: Mapping[str, Node]
     groups: Mapping[str, Node]
-    response: str
+    response: str | None
     fixed: Predictor
     bars: tuple[Bar, ...]
     offsets: tuple[str, ...]
 
 
 @lru_cache(maxsize=256)
-def _remembered_plan(source: str, data_columns: tuple[str, ...] | None) -> Plan:
-    return _plan(source, data_columns)
+def _remembered_plan(source: str, data_columns: tuple[str, ...] | None, planned: bool) -> Plan:
+    return _plan(source, data_columns, planned)
 
 
-def _plan(source: str, data_columns: tuple[str, ...] | None) -> Plan:
+def _plan(source: str, data_columns: tuple[str, ...] | None, planned: bool) -> Plan:
     """Plan of a formula; `data_columns` is what ``.`` stands for, if it occurs."""
-    formula = parse_formula(source)
-    assert formula.lhs is not None
-    response = formula.response
-    nodes: dict[str, Node] = {response: formula.lhs}
+    one_sided = planned and source.lstrip().startswith("~")
+    formula = parse_one_sided(source) if one_sided else parse_formula(source)
+    response = None if planned or formula.lhs is None else formula.response
+    nodes: dict[str, Node] = {}
+    if response is not None and formula.lhs is not None:
+        nodes[response] = formula.lhs
     expanded = formula.terms(data_columns)
     fixed = Predictor.of(expanded)
     # As in R, a variable that is named and then subtracted still decides which rows are complete.
@@ -121,6 +130,7 @@ def build_matrices(
     na_action: str = "omit",
     contrasts: Mapping[str, object] | None = None,
     control: LmerControl | None = None,
+    planned: bool = False,
 ) -> ModelMatrices:
     """Build the arrays of a mixed model from a formula and data (lme4's ``lFormula``).
 
@@ -146,6 +156,8 @@ def build_matrices(
         Contrasts object.
     control : LmerControl, optional
         Levels of the checks.
+    planned : bool
+        Whether there is no response yet: the formula's, if any, is not read, and y is zero.
 
     Returns
     -------
@@ -165,9 +177,9 @@ def build_matrices(
     >>> matrices.fixed.names, matrices.theta_names
     (('(Intercept)', 'x'), ('g.(Intercept)',))
     """
-    control = control or DEFAULT_CONTROL
+    control = LmerControl.of(control) or DEFAULT_CONTROL
     table = Table.of(data)
-    plan = _plan_for(parse_formula(formula), table)
+    plan = _plan_for(parse_formula(formula), table, planned)
     observed = build_frame(
         plan.nodes,
         plan.groups,
@@ -180,8 +192,8 @@ def build_matrices(
         na_action=na_action,
     )
     frame = observed.frame
-    y = _response(plan, frame)
-    plan = _plan_for(_written_out(plan, frame), table)
+    y = np.zeros(frame.n) if plan.response is None else _response(plan.response, frame)
+    plan = _plan_for(_written_out(plan, frame), table, planned)
     terms = build_random(plan.bars, frame)
     notes = check_identifiers(observed.inexact) + check_groups(terms, frame.n, control)
     notes += _double_bar_notes(plan, frame)
@@ -206,13 +218,13 @@ def build_matrices(
     return ModelMatrices(design, Response.of(y, observed.weights, observed.offset))
 
 
-def _plan_for(formula: Formula, table: Table) -> Plan:
-    if formula.lhs is None:
+def _plan_for(formula: Formula, table: Table, planned: bool) -> Plan:
+    if formula.lhs is None and not planned:
         raise DataError("the formula has no response: write 'response ~ terms'")
     # Column names are part of the plan only where "." stands for them.
     has_dot = "." in formula.source and "." in formula.fixed_text
     plan = _remembered_plan if len(formula.source) <= MAX_REMEMBERED else _plan
-    return plan(formula.source, table.names if has_dot else None)
+    return plan(formula.source, table.names if has_dot else None, planned)
 
 
 def _written_out(plan: Plan, frame: Frame) -> Formula:
@@ -251,17 +263,15 @@ def _double_bar_notes(plan: Plan, frame: Frame) -> tuple[LmmWarning, ...]:
     return tuple(notes.values())
 
 
-def _response(plan: Plan, frame: Frame) -> Vector:
-    y = frame.columns[plan.response]
+def _response(text: str, frame: Frame) -> Vector:
+    y = frame.columns[text]
     if isinstance(y, Basis):
         raise DataError(
-            f"can't handle matrix-valued responses: {plan.response!r} has {y.values.shape[1]} "
+            f"can't handle matrix-valued responses: {text!r} has {y.values.shape[1]} "
             "columns. Fit one of them, and use refit() or refit_many() for the others"
         )
     if isinstance(y, Factor):
         kind = "truth values" if y.is_logical else "a factor"
-        raise DataError(
-            f"response must be numeric: {plan.response!r} holds {kind}, such as {y.levels[0]!r}"
-        )
-    check_finite(y[:, None], (plan.response,), frame)
+        raise DataError(f"response must be numeric: {text!r} holds {kind}, such as {y.levels[0]!r}")
+    check_finite(y[:, None], (text,), frame)
     return y

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from lmm._types import Matrix
 from lmm.design.matrices import ReTerm
-from lmm.errors import DataError, LmmWarning, RankDeficiencyWarning, ScaleWarning
+from lmm.errors import DataError, LmmWarning, RankDeficiencyWarning, ScaleWarning, nearest
 
 __all__ = ["LmerControl", "check_groups", "check_identifiers", "check_rank", "check_scale"]
 
@@ -79,6 +80,30 @@ class LmerControl:
     check_conv_singular: str = "message"
     check_conv_singular_tol: float = 1e-4
     check_conv_hess: str = "warning"
+
+    @classmethod
+    def of(cls, control: LmerControl | Mapping[str, Any] | None) -> LmerControl | None:
+        """A control, or one made of a mapping with R's or this package's names, as R's list.
+
+        Raises
+        ------
+        TypeError
+            It is something else, or a name is none of a check.
+        """
+        if control is None or isinstance(control, LmerControl):
+            return control
+        if not isinstance(control, Mapping):
+            raise TypeError(
+                f"control must be an LmerControl, such as lmm.LmerControl(check_scaleX='ignore'), "
+                f"not {type(control).__name__}."
+            )
+        known = [option.name for option in fields(cls)]
+        levels = {str(name).replace(".", "_"): level for name, level in control.items()}
+        for name in levels:
+            if name not in known:
+                hint = nearest(name, known) if name != "optimizer" else " It is lmer's argument."
+                raise TypeError(f"control has no check {name!r}.{hint}")
+        return cls(**levels)
 
     def __post_init__(self) -> None:
         for option in fields(self):

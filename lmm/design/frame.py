@@ -135,6 +135,17 @@ def column_names(nodes: Iterable[Node], table: Table, what: str = "the formula")
     return names
 
 
+def used_columns(
+    variables: Variables, table: Table, others: Sequence[str], subset: RowArgument
+) -> list[str]:
+    """Columns that a model reads, in the table's order: of its formula, and of its arguments."""
+    found = {*column_names(variables.nodes.values(), table), *others}
+    if isinstance(subset, str):
+        is_name = subset in table.names
+        found |= {subset} if is_name else set(column_names([parse_condition(subset)], table))
+    return [name for name in table.names if name in found]
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """The rows and variables of the data that a model uses (R's model frame).

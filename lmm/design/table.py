@@ -25,9 +25,12 @@ class Table:
     ----------
     native : DataFrame
         pandas', or narwhals' of anything else.
+    is_own : bool
+        Whether nobody else can change it.
     """
 
     native: Any
+    is_own: bool = False
 
     @classmethod
     def of(cls, data: Any) -> Table:
@@ -67,13 +70,16 @@ class Table:
 
     def frozen(self) -> Table:
         """The table as it is now, which later changes of the user's own leave alone."""
+        return self if self.is_own else Table(self._copy(), is_own=True)
+
+    def _copy(self) -> Any:
         if isinstance(self.native, pd.DataFrame):
-            return Table(self.native.copy(deep=not _copies_on_write()))
-        return Table(self.native.clone())
+            return self.native.copy(deep=not _copies_on_write())
+        return self.native.clone()
 
     def to_native(self) -> Any:
         """A table of the user's kind (pandas for a dict), which may be changed freely."""
-        copy = self.frozen().native
+        copy = self._copy()
         return copy if isinstance(copy, pd.DataFrame) else copy.to_native()
 
     @property

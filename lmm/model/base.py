@@ -16,7 +16,7 @@ from lmm.errors import LmmWarning, warn
 from lmm.fit import Fit, verdict
 from lmm.formula import Formula
 from lmm.optimize import Optimum, Report, minimize, silent
-from lmm.request import NO_CALL, Call, refuse
+from lmm.request import Request, refuse
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -33,21 +33,21 @@ class MixedModel:
     ----------
     fit : Fit
         Estimates as arrays.
-    call : Call
-        Data and arguments as given.
+    call : Request
+        Data and options as given.
     warnings : tuple of LmmWarning
         What was warned of while fitting.
     """
 
     fit: Fit
-    call: Call
+    call: Request
     warnings: tuple[LmmWarning, ...]
 
     @classmethod
     def estimate(
         cls,
         criterion: ProfiledCriterion,
-        call: Call,
+        call: Request,
         *,
         start: Vector | None = None,
         report: Report = silent,
@@ -58,21 +58,23 @@ class MixedModel:
         ----------
         criterion : ProfiledCriterion
             What to minimize; its matrices name the formula.
-        call : Call
-            Data and arguments, among them the optimizer and the checks.
+        call : Request
+            Data and options, among them the optimizer and the checks.
         start : (m,) array, optional
             Starting theta, lme4's scale.
         report : callable, optional
             Called as ``report(count, value, x)`` after each evaluation.
         """
-        optimizer = call.arguments.get("optimizer", "auto")
-        model = cls.at(criterion, minimize(criterion, optimizer, start=start, report=report), call)
+        optimum = minimize(criterion, call.optimizer, start=start, report=report)
+        model = cls.at(criterion, optimum, call)
         for note in model.warnings:
             warn(note)
         return model
 
     @classmethod
-    def at(cls, criterion: ProfiledCriterion, optimum: Optimum, call: Call = NO_CALL) -> Self:
+    def at(
+        cls, criterion: ProfiledCriterion, optimum: Optimum, call: Request | None = None
+    ) -> Self:
         """Model at an optimum: the last of the modular steps (lme4's ``mkMerMod``).
 
         Parameters
@@ -81,8 +83,8 @@ class MixedModel:
             What was minimized.
         optimum : Optimum
             Where it ended, from `lmm.minimize`.
-        call : Call, optional
-            Data and arguments; without them the model cannot be updated or saved.
+        call : Request, optional
+            Data and options; without them the model cannot be updated or saved.
 
         Examples
         --------
@@ -94,8 +96,9 @@ class MixedModel:
         49.51
         """
         fit = Fit.at(criterion.matrices.formula, criterion, optimum)
-        control = call.arguments.get("control") or DEFAULT_CONTROL
-        return cls(fit, call, (*criterion.matrices.notes, *verdict(fit, control)))
+        call = call or Request(fit.formula, None)
+        notes = verdict(fit, call.control or DEFAULT_CONTROL)
+        return cls(fit, call, (*criterion.matrices.notes, *notes))
 
     @property
     def formula(self) -> Formula:
@@ -197,14 +200,14 @@ class MixedModel:
 
     @property
     def data(self) -> Any:
-        """The data as given.
+        """The data as they were at the fit, of the kind given (a pandas table for a dict).
 
         Raises
         ------
         TypeError
             The model was put together from its parts, without data.
         """
-        return refuse() if self.call is NO_CALL else self.call.data
+        return refuse() if self.call.table is None else self.call.data
 
     def _by_row(self, values: Vector) -> pd.Series[float]:
         frame = self.fit.matrices.frame

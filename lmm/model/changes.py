@@ -13,10 +13,10 @@ from lmm._threads import one_blas_thread
 from lmm._types import Vector
 from lmm.formula import Formula, update_formula
 from lmm.model.estimates import Estimates
+from lmm.optimize import reporter
 from lmm.request import check_names
 
 if TYPE_CHECKING:
-    from lmm.model.linear import LinearMixedModel
     from lmm.report.printed import AnovaTable
 
 
@@ -88,6 +88,8 @@ class Changes(Estimates):
         """
         from lmm.predict import predict
 
+        offset = None if newdata is None else self.call.offset_for(newdata)
+        new_observations = newdata is not None and interval == "prediction"
         result = predict(
             self.fit,
             newdata,
@@ -97,7 +99,8 @@ class Changes(Estimates):
             se=se,
             interval=interval,
             level=level,
-            offset=None if newdata is None else self.call.offset_for(newdata),
+            offset=offset,
+            weights=self.call.weights_for(newdata) if new_observations else None,
         )
         return result.to_series() if result.se is None else result.to_frame()
 
@@ -160,6 +163,7 @@ class Changes(Estimates):
             newdata=newdata,
             allow_new_levels=allow_new_levels,
             offset=None if newdata is None else self.call.offset_for(newdata),
+            weights=None if newdata is None else self.call.weights_for(newdata),
             theta=theta,
             beta=beta,
             sigma=sigma,
@@ -203,11 +207,11 @@ class Changes(Estimates):
         """
         if not self.reml:
             return self
-        call = replace(self.call, arguments={**self.call.arguments, "reml": False})
+        call = replace(self.call, reml=False)
         return self.estimate(self.fit.criterion.with_reml(False), call)
 
     @one_blas_thread
-    def update(self, formula: str | None = None, **changes: Any) -> LinearMixedModel:
+    def update(self, formula: str | None = None, **changes: Any) -> Self:
         """Fit again with a changed formula or other arguments.
 
         Parameters
@@ -235,10 +239,9 @@ class Changes(Estimates):
         if formula is not None:
             new = update_formula(self.formula, formula)
             check_names(formula, changes.get("data", self.data))
-        updated = self.call.again(new, changes)
-        if self.call.response is None or "data" in changes or new.response != self.formula.response:
-            return updated
-        return updated.refit(self.call.response)
+        start, verbose = changes.pop("start", None), changes.pop("verbose", 0)
+        request = self.call.changed(new, **changes)
+        return self.estimate(request.criterion(), request, start=start, report=reporter(verbose))
 
     def drop1(
         self,

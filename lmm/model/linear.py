@@ -16,8 +16,8 @@ class LinearMixedModel(StatsmodelsNames):
     ----------
     fit : Fit
         Estimates as arrays.
-    call : Call
-        Data and arguments as given.
+    call : Request
+        Data and options as given.
     warnings : tuple of LmmWarning
         What was warned of while fitting.
 

@@ -245,4 +245,4 @@ class Reports(Diagnostics):
         """
         from lmm.storage import write
 
-        write(path, self.fit, self.data, self.call.arguments, self.call.response)
+        write(path, self.fit, self.call)

@@ -1,6 +1,6 @@
 """Minimizing criteria: one Newton, other searches beside it, and a certificate of the result."""
 
-from lmm.optimize.minimize import OPTIMIZERS, minimize, named, silent
+from lmm.optimize.minimize import OPTIMIZERS, minimize, named, reporter, silent
 from lmm.optimize.newton import Report
 from lmm.optimize.optimizers import Optimizer
 from lmm.optimize.point import Point
@@ -21,5 +21,6 @@ __all__ = [
     "Status",
     "minimize",
     "named",
+    "reporter",
     "silent",
 ]

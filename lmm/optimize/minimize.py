@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 
@@ -50,8 +51,15 @@ def named(optimizer: str | Optimizer) -> Optimizer:
     ------
     ValueError
         The name is unknown; the message lists the known ones.
+    TypeError
+        It is neither a name nor an optimizer.
     """
     if not isinstance(optimizer, str):
+        if isinstance(optimizer, type) or not callable(getattr(optimizer, "run", None)):
+            raise TypeError(
+                f"optimizer must be one of {', '.join(map(repr, OPTIMIZERS))}, or an optimizer, "
+                f"such as lmm.COBYQA(), not {optimizer!r}."
+            )
         return optimizer
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"Unknown optimizer {optimizer!r}.{nearest(optimizer, OPTIMIZERS)}")
@@ -60,6 +68,15 @@ def named(optimizer: str | Optimizer) -> Optimizer:
 
 def silent(_count: int, _value: float, _x: Vector) -> None:
     """Report nothing."""
+
+
+def reporter(verbose: int) -> Report:
+    """Report evaluations on standard error, where `verbose` is above 0."""
+
+    def write(count: int, value: float, x: Vector) -> None:
+        sys.stderr.write(f"evaluation {count}: criterion {value:.6f}, whitened theta {x}\n")
+
+    return write if verbose > 0 else silent
 
 
 def minimize(

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix, Vector
-from lmm.design import LmerControl, build_matrices
-from lmm.design.frame import RowArgument
+from lmm.design import LmerControl
 from lmm.errors import FormulaError
 from lmm.language import Binary, deparse, parse_tilde
 from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTables, confidence_table
 from lmm.report.tables import frame_cells, labels
+from lmm.request import Request
 
 __all__ = ["LmList", "lmlist"]
 
@@ -190,12 +190,7 @@ class LmListSummary(Printed):
 def lmlist(
     formula: str,
     data: Any,
-    *,
-    weights: RowArgument = None,
-    offset: RowArgument = None,
-    subset: RowArgument = None,
-    na_action: str = "omit",
-    contrasts: Mapping[str, object] | None = None,
+    **options: Any,
 ) -> LmList:
     """Fit a linear model to each level of a grouping factor by least squares.
 
@@ -205,8 +200,8 @@ def lmlist(
         Such as ``"Reaction ~ Days | Subject"``.
     data : table
         pandas, polars or pyarrow table, or a dict of arrays.
-    weights, offset, subset, na_action, contrasts
-        As for `lmm.lmer`.
+    **options
+        ``weights, offset, subset, na_action, contrasts`` as for `lmm.lmer`.
 
     Returns
     -------
@@ -240,16 +235,8 @@ def lmlist(
         raise FormulaError("lmlist needs a formula of the form 'response ~ terms | group'.")
     mixed = f"{deparse(left)} ~ {deparse(right.left)} + (1 | {deparse(right.right)})"
     unchecked = LmerControl(check_nobs_vs_nlev="ignore", check_nobs_vs_nRE="ignore")
-    matrices = build_matrices(
-        mixed,
-        data,
-        weights=weights,
-        offset=offset,
-        subset=subset,
-        na_action=na_action,
-        contrasts=contrasts,
-        control=unchecked,
-    )
+    request = Request.of(mixed, data, control=unchecked, **options)
+    matrices = request.build()
     (term,) = matrices.terms
     response = matrices.response
     X, y = response.weighted(matrices.X), response.standardized(matrices.y)
@@ -258,9 +245,10 @@ def lmlist(
     fits = [_least_squares(X[part], y[part]) for part in rows]
     estimates, unscaled, rss, df = (np.array(values) for values in zip(*fits, strict=True))
     text = f"{deparse(left)} ~ {deparse(right)}"
-    name = getattr(data, "attrs", {}).get("name")
     names = matrices.fixed.names
-    return LmList(text, name, term.levels, names, estimates, unscaled, rss, df, matrices.n)
+    return LmList(
+        text, request.data_name, term.levels, names, estimates, unscaled, rss, df, matrices.n
+    )
 
 
 def _least_squares(X: Matrix, y: Vector) -> tuple[Vector, Vector, float, float]:

@@ -13,11 +13,10 @@ import pandas as pd
 from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import IntVector, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.design import build_matrices
+from lmm.design.labels import by_name
 from lmm.design.matrices import ModelMatrices, ReTerm
-from lmm.design.table import Table
 from lmm.errors import DataError, nearest
-from lmm.formula import Formula, parse_formula
+from lmm.formula import Formula
 from lmm.inference.resample.bootstrap import Simulator
 from lmm.inference.resample.many import Batched, HasFit, engine_for
 from lmm.inference.resample.replicates import Replicates
@@ -25,6 +24,7 @@ from lmm.inference.resample.rows import compressed, rows_of
 from lmm.report.document import Document
 from lmm.report.printed import TableLike
 from lmm.report.tables import frame_cells
+from lmm.request import planned_matrices
 
 __all__ = ["Power", "StudyDesign", "power"]
 
@@ -36,12 +36,13 @@ class StudyDesign:
     Parameters
     ----------
     formula : str or Formula
-        Such as ``"y ~ time + (time | id)"``.
+        Such as ``"y ~ time + (time | id)"``; the response may be left out.
     data : table
         The rows of the study; the response may be absent.
     beta : (p,) array or mapping
-        Fixed effects, in the order of the model matrix's columns or by name.
-    theta : (m,) array
+        Fixed effects, in the order of the model matrix's columns or by name; names that a mapping
+        or Series leaves out are zero.
+    theta : (m,) array or mapping
         Covariance parameters, lme4's scale: relative to sigma.
     sigma : float
         Residual standard deviation.
@@ -69,21 +70,13 @@ class StudyDesign:
     matrices: ModelMatrices = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        formula = parse_formula(self.formula)
-        table = Table.of(self.data)
-        frame = pd.DataFrame({name: table.series(name) for name in table.names})
-        frame[formula.response] = 0.0
-        matrices = build_matrices(formula, frame)
+        matrices = planned_matrices(self.formula, self.data)
         object.__setattr__(self, "matrices", matrices)
         names = matrices.fixed.names
-        beta = self.beta
-        if isinstance(beta, Mapping):
-            for name in beta:
-                if name not in names:
-                    raise ValueError(f"beta has no place for {name!r}.{nearest(name, names)}")
-            beta = [beta.get(name, 0.0) for name in names]
+        beta = by_name(self.beta, names, "beta", otherwise=0.0)
+        theta = by_name(self.theta, matrices.theta_names, "theta")
         object.__setattr__(self, "beta", _vector("beta", beta, names))
-        object.__setattr__(self, "theta", _vector("theta", self.theta, matrices.theta_names))
+        object.__setattr__(self, "theta", _vector("theta", theta, matrices.theta_names))
         if not self.sigma > 0.0:
             raise ValueError(f"sigma must be positive, not {self.sigma!r}.")
 
