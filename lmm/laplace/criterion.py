@@ -1,0 +1,136 @@
+"""The criterion of a generalized model, as an optimizer sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lmm._types import Vector
+from lmm.covariance import ThetaMap
+from lmm.criterion.base import Move
+from lmm.design.matrices import ModelMatrices
+from lmm.errors import NumericalError
+from lmm.family import Family
+from lmm.laplace.expansion import Expansion, LaplaceEvaluation
+from lmm.laplace.mode import Mode, conditional_mode
+from lmm.laplace.model import Model, Place
+from lmm.laplace.start import moment_start
+from lmm.pls import Solver, named
+
+__all__ = ["LaplaceCriterion"]
+
+# Farther away than this the dearest terms of the Hessian are left out.
+FAR = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class LaplaceCriterion:
+    """-2 log likelihood of a generalized model by Laplace's approximation.
+
+    Parameters
+    ----------
+    matrices : ModelMatrices
+        The model.
+    family : Family
+        Conditional distribution of the response.
+    information : {"expected", "observed"}
+        Information in the approximation's determinant.
+    solver : str or Solver, default "auto"
+        What eliminates the random effects.
+
+    Notes
+    -----
+    Coordinates are the whitened covariance factors, the fixed effects of orthonormal columns, and
+    the logarithm of the family's shape, if it is estimated.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> from lmm.laplace import LaplaceCriterion
+    >>> matrices = lmm.build_matrices("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+    >>> optimum = lmm.minimize(LaplaceCriterion(matrices, lmm.Gaussian()))
+    >>> round(optimum.value, 5)  # lmer's deviance, for a linear model is one of them
+    327.32706
+    """
+
+    matrices: ModelMatrices
+    family: Family
+    information: str = "expected"
+    solver: str | Solver = "auto"
+
+    @cached_property
+    def model(self) -> Model:
+        """The model in whitened coordinates."""
+        bound = self.family.conditional(self.matrices.y, self.matrices.weights)
+        return Model.of(self.matrices, self.family, bound, named(self.solver))
+
+    @property
+    def theta_map(self) -> ThetaMap:
+        """Structures of the covariances that the first m coordinates fill."""
+        return self.model.theta_map
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the d coordinates."""
+        return self.model.names
+
+    @property
+    def lower(self) -> Vector:
+        """Lower bounds of the coordinates, (d,)."""
+        return self.model.lower
+
+    @property
+    def description(self) -> str:
+        """How it is computed, one line."""
+        return self.model.effects.pls.description
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return self.model.effects.pls.dense_size
+
+    def to_x(self, theta: Vector) -> Vector:
+        """Coordinates x of parameters theta (d,) on the users' scale."""
+        return self.model.to_x(theta)
+
+    def to_theta(self, x: Vector) -> Vector:
+        """Parameters on the users' scale of coordinates x (d,)."""
+        return self.model.to_theta(x)
+
+    def starts(self) -> Iterator[Vector]:
+        """The moment estimates with the marginal fit's coefficients."""
+        model, marginal = self.model, self.model.marginal
+        yield model.joined(moment_start(model), model.T @ marginal.beta, marginal.xi)
+
+    def value(self, x: Vector) -> float:
+        """The criterion at x (d,)."""
+        place = self.model.place(x)
+        return self._expansion(place, self._mode(place, None), 0).value
+
+    def evaluate(self, x: Vector, move: Move | None = None) -> LaplaceEvaluation:
+        """The criterion with its derivatives at x (d,), where a search came to by `move`."""
+        place = self.model.place(x)
+        far = move is not None and move.promise > FAR and len(self.model.effects.groups) > 1
+        mode = self._mode(place, move)
+        return self._expansion(place, mode, 1 if far else 2).evaluation()
+
+    def _mode(self, place: Place, move: Move | None) -> Mode:
+        """The mode at a place, from where the one before is predicted to move."""
+        model = self.model
+        guess = None
+        if move is not None and isinstance(move.origin, LaplaceEvaluation):
+            guess = move.origin.predicted_v(move.change)
+        for v in (None,) if guess is None else (guess, None):
+            try:
+                return conditional_mode(
+                    model.effects, model.bound, place.factors, place.fixed, place.xi, v
+                )
+            except (NumericalError, np.linalg.LinAlgError) as error:
+                failure = error
+        raise NumericalError(str(failure))
+
+    def _expansion(self, place: Place, mode: Mode, order: int) -> Expansion:
+        return Expansion(self.model, place, mode, self.information, order)

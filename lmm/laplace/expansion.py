@@ -1,0 +1,307 @@
+"""The Laplace approximation of -2 log likelihood at one point, with exact gradient and Hessian.
+
+Random effects ``b ~ N(0, Gamma)`` are integrated out at their mode (docs/theory/laplace.md):
+
+    d(Gamma, beta, xi) = -2 l(eta) + b'v + log|I + Gamma Z'WZ|,   b = Gamma v,  v = Z'r         (1)
+
+with ``eta = X beta + Z b + offset``, r = dl/deta, and W the expected or the observed information.
+For the identity link of the normal distribution, and xi = log sigma^2, this is the deviance of a
+linear model. Along a direction k, with ``Y_k = Z E_k v`` or a column of X, and W_o observed, the
+mode moves by
+
+    eta_k = Y_k - Z D_o Z'W_o Y_k,      v_k = -Z'W_o eta_k                                      (4)
+
+and with ``s = W' z'Dz``, ``t = s - W_o Z D_o Z's``, ``w = Z't`` the gradient is
+
+    dd/dbeta = X'(t - 2 r),    dd/dGamma = sum_levels F - v v' + (w v' + v w') / 2              (5)
+    dd/dxi = -2 l_xi + z'Dz W_xi + (Z D_o Z's)'r_xi                                             (6)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lmm._types import Matrix, Vector
+from lmm.criterion.base import Evaluation
+from lmm.family import Rows, ShapeRows
+from lmm.family.jets import Jet
+from lmm.laplace.curvature import is_exact, moving_weights, swept_forms
+from lmm.laplace.effects import Elimination
+from lmm.laplace.mode import Mode
+from lmm.laplace.model import Model, Place
+
+__all__ = ["Expansion", "LaplaceEvaluation"]
+
+# A step may move no linear predictor by more than this: farther the mode is not predicted.
+REACH = 5.0
+
+
+@dataclass(frozen=True)
+class LaplaceEvaluation(Evaluation):
+    """The criterion with its derivatives, and what the next mode starts from.
+
+    Attributes
+    ----------
+    mode : Mode
+        The mode here.
+    moved_eta, moved_v : (n, d) and (q, d) arrays
+        Derivatives of the linear predictor and of the dual effects at the mode.
+    """
+
+    mode: Mode
+    moved_eta: Matrix
+    moved_v: Matrix
+
+    def share(self, change: Vector) -> float:
+        """See `Evaluation`: as far as no linear predictor moves by more than `REACH`."""
+        size = float(np.abs(self.moved_eta @ change).max(initial=0.0))
+        return 1.0 if size <= REACH else REACH / size
+
+    def predicted_v(self, change: Vector) -> Vector:
+        """Dual effects (q,) after a change (d,) of the coordinates, to first order."""
+        return np.asarray(self.mode.v + self.moved_v @ change)
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """Criterion (1) at a mode, and its derivatives by (entries of Gamma, beta, xi).
+
+    Attributes
+    ----------
+    model : Model
+        The model.
+    place : Place
+        The parameters.
+    mode : Mode
+        The mode there.
+    information : str
+        Which weights stand in the determinant: ``"expected"`` or ``"observed"``.
+    order : int
+        1 leaves out the dearest terms of the Hessian, 2 does not.
+    """
+
+    model: Model
+    place: Place
+    mode: Mode
+    information: str
+    order: int = 2
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Log-likelihood and information with derivatives."""
+        return self.model.bound.at(self.mode.eta, self.place.xi, self.order and 2)
+
+    @cached_property
+    def weights(self) -> Jet:
+        """W of (1) with its derivatives."""
+        return self.rows.observed if self.information == "observed" else self.rows.expected
+
+    @property
+    def observed(self) -> Jet:
+        """W_o with its derivatives."""
+        return self.rows.observed
+
+    @cached_property
+    def D(self) -> Elimination:
+        """D of the weights W."""
+        return self.model.effects.eliminated(self.weights[0], self.place.factors)
+
+    @cached_property
+    def D_o(self) -> Elimination:
+        """D of the weights W_o."""
+        if self.weights is self.observed:
+            return self.D
+        return self.model.effects.eliminated(self.observed[0], self.place.factors)
+
+    @cached_property
+    def value(self) -> float:
+        """The criterion."""
+        return self.mode.penalized + self.D.logdet
+
+    # First derivatives ---------------------------------------------------------------------------
+
+    @cached_property
+    def Zc(self) -> Vector:
+        """``Z D_o Z's``, (n,)."""
+        effects = self.model.effects
+        s = self.weights[1] * self.D.leverages
+        return np.asarray(effects.Z @ self.D_o.solve(effects.Zt @ s))
+
+    @cached_property
+    def t(self) -> Vector:
+        """T of (5), (n,)."""
+        return self.weights[1] * self.D.leverages - self.observed[0] * self.Zc
+
+    @cached_property
+    def w(self) -> Vector:
+        """W of (5), (q,)."""
+        return np.asarray(self.model.effects.Zt @ self.t)
+
+    @cached_property
+    def slopes(self) -> tuple[Matrix, ...]:
+        """Derivative (5) in each term's Gamma, (k_i, k_i)."""
+        effects = self.model.effects
+        found = []
+        for F, v, w in zip(
+            self.D.sums, effects.by_term(self.mode.v), effects.by_term(self.w), strict=True
+        ):
+            wv = w.T @ v
+            found.append(F - v.T @ v + 0.5 * (wv + wv.T))
+        return tuple(found)
+
+    @cached_property
+    def score(self) -> Vector:
+        """Derivatives (5) and (6), (d,)."""
+        model = self.model
+        gamma = model.theta_map.symmetric_units @ np.concatenate([G.ravel() for G in self.slopes])
+        beta = model.X.T @ (self.t - 2.0 * self.rows.score)
+        if not model.has_xi:
+            return np.concatenate([gamma, beta])
+        s = self.shape
+        xi = -2.0 * s.first + self.D.leverages @ self.by_xi[0] + self.Zc @ s.score1
+        return np.concatenate([gamma, beta, [xi]])
+
+    @property
+    def shape(self) -> ShapeRows:
+        """Derivatives of the rows by xi."""
+        assert self.rows.shape is not None
+        return self.rows.shape
+
+    @property
+    def by_xi(self) -> Jet:
+        """Derivative of W by xi, and that by eta of it."""
+        return self.shape.observed1 if self.information == "observed" else self.shape.expected1
+
+    # How the mode moves --------------------------------------------------------------------------
+
+    @cached_property
+    def Y(self) -> Matrix:
+        """Directions in which the linear predictor moves at fixed random effects, (n, m + p)."""
+        model, v = self.model, self.mode.v
+        effects = model.effects
+        moved = np.column_stack([effects.times_blocks(unit, v) for unit in model.units])
+        return np.hstack([effects.Z @ moved, model.X])
+
+    @cached_property
+    def eta(self) -> Matrix:
+        """Derivatives (4) of the linear predictor at the mode, (n, d)."""
+        effects, Y = self.model.effects, self.Y
+        right = effects.Zt @ (self.observed[0][:, None] * Y)
+        if not self.model.has_xi:
+            return np.asarray(Y - effects.Z @ self.D_o.solve(right))
+        # along xi only the score moves
+        right = np.column_stack([right, -(effects.Zt @ self.shape.score1)])
+        Y = np.column_stack([Y, np.zeros(len(Y))])
+        return np.asarray(Y - effects.Z @ self.D_o.solve(right))
+
+    @cached_property
+    def v(self) -> Matrix:
+        """Derivatives (4) of the dual effects, (q, d)."""
+        moved = -self.observed[0][:, None] * self.eta
+        if self.model.has_xi:
+            moved[:, -1] += self.shape.score1
+        return np.asarray(self.model.effects.Zt @ moved)
+
+    # Second derivatives --------------------------------------------------------------------------
+
+    @cached_property
+    def _curved(self) -> Matrix:
+        """Second derivative of ``-2 l + b'v`` at the mode, (d, d)."""
+        c = self.model.m + self.model.p
+        H = np.empty((self.model.d,) * 2)
+        H[:c] = 2.0 * (self.observed[0][:, None] * self.Y).T @ self.eta
+        if self.model.has_xi:
+            H[c] = -2.0 * (self.shape.score1 @ self.eta)
+            H[:, c] = H[c]
+            H[c, c] -= 2.0 * self.shape.second
+        return 0.5 * (H + H.T)
+
+    @cached_property
+    def _trace(self) -> Matrix:
+        """``tr(F E_k F E_l)`` over the entries of Gamma, (m, m)."""
+        S = self.model.theta_map.symmetric_units
+        trace = self.D.trace if self.order > 1 else None
+        return np.asarray(S @ (self.D.scoring if trace is None else trace) @ S.T)
+
+    @cached_property
+    def metric(self) -> Matrix:
+        """Expected second derivative, block by block, (d, d): the sizes of steps."""
+        m = self.model.m
+        info = np.zeros((self.model.d,) * 2)
+        info[:m, :m] = self._trace
+        info[m:, m:] = self._curved[m:, m:]
+        if self.model.has_xi:
+            info[-1, :-1] = info[:-1, -1] = 0.0
+            info[-1, -1] = abs(info[-1, -1]) + 1e-12
+        return info
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether `hessian` leaves nothing out."""
+        return self.order > 1 and is_exact(self.D, self.model.d)
+
+    @cached_property
+    def hessian(self) -> Matrix:
+        """Second derivatives (7), (d, d)."""
+        m = self.model.m
+        H = self._curved + self._mode_terms + self._weight_terms
+        H[:m, :m] -= self._trace
+        return H + self._dear_terms if self.is_exact else H
+
+    @cached_property
+    def _mode_terms(self) -> Matrix:
+        """``w'(E_k v_l + E_l v_k)``, (d, d)."""
+        H = np.zeros((self.model.d,) * 2)
+        for k, unit in enumerate(self.model.units):
+            H[k] = self.model.effects.times_blocks(unit, self.w) @ self.v
+        return H + H.T
+
+    @cached_property
+    def _weight_terms(self) -> Matrix:
+        """Second derivatives of the weights at the mode, (d, d)."""
+        lev, Zc, eta = self.D.leverages, self.Zc, self.eta
+        H = eta.T @ ((self.weights[2] * lev - self.observed[1] * Zc)[:, None] * eta)
+        if self.model.has_xi:
+            s = self.shape
+            side = (self.by_xi[1] * lev - s.observed1[0] * Zc) @ eta
+            H[-1] += side
+            H[:, -1] += side
+            twice = s.observed2 if self.information == "observed" else s.expected2
+            H[-1, -1] += twice @ lev + s.score2 @ Zc
+        return np.asarray(H)
+
+    @cached_property
+    def _dear_terms(self) -> Matrix:
+        """``-tr(D S_k D S_l)``, and what quadratic forms of Z do as weights move, (d, d)."""
+        moved = self.weights[1][:, None] * self.eta
+        if self.model.has_xi:
+            moved[:, -1] += self.by_xi[0]
+        H = np.zeros((self.model.d,) * 2)
+        H[: self.model.m] = swept_forms(self.D, self.model.units) @ moved
+        return np.asarray(H + H.T - moving_weights(self.D, moved))
+
+    def evaluation(self) -> LaplaceEvaluation:
+        """Everything in the coordinates of a search."""
+        model = self.model
+        theta = self.place.x[: model.m]
+        J = np.eye(model.d)
+        J[: model.m, : model.m] = model.theta_map.jacobian(theta)
+        hessian = J.T @ self.hessian @ J
+        hessian[: model.m, : model.m] += model.theta_map.bend(self.score[: model.m])
+        return LaplaceEvaluation(
+            self.value,
+            self.score @ J,
+            hessian,
+            self.score,
+            self.hessian,
+            self.metric,
+            np.zeros(model.d),
+            self.slopes,
+            self.is_exact,
+            self.mode,
+            self.eta,
+            self.v,
+        )

@@ -1,0 +1,196 @@
+"""A generalized model in coordinates without units: what the Laplace criterion is computed from.
+
+In the metric of the working weights W_0 of a fit without random effects, the columns of X are made
+orthonormal (X = X* T) and those of Z whitened (Z_i = Z_i* R_i), as `lmm.pls.problem` does it for
+prior weights: no result depends on units and origins of covariates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lmm import _lapack
+from lmm._lapack import solve_upper
+from lmm._types import Matrix, Vector
+from lmm.covariance import ThetaMap
+from lmm.design.matrices import ModelMatrices
+from lmm.design.response import Response
+from lmm.family import Conditional, Family
+from lmm.laplace.effects import Effects
+from lmm.laplace.start import Marginal, marginal_fit
+from lmm.pls import Factors, Solver, standardize
+
+__all__ = ["Model", "Place"]
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A point of the parameters.
+
+    Attributes
+    ----------
+    x : (d,) array
+        All coordinates: entries of the whitened factors, fixed effects of X*, xi.
+    factors : tuple of (k_i, k_i) arrays
+        Whitened covariance factors.
+    beta : (p,) array
+        Fixed effects of X*.
+    xi : float
+        Logarithm of the family's shape; 0 where it has none.
+    fixed : (n,) array
+        Fixed part of the linear predictor, offset included.
+    """
+
+    x: Vector
+    factors: Factors
+    beta: Vector
+    xi: float
+    fixed: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Data of a generalized model in whitened coordinates.
+
+    Attributes
+    ----------
+    matrices : ModelMatrices
+        The model; repeated rows are one.
+    family : Family
+        Conditional distribution.
+    bound : Conditional
+        The family with responses and weights.
+    marginal : Marginal
+        The fit without random effects, in which the coordinates are whitened.
+    X : (n, p) array
+        Columns X*.
+    T : (p, p) array
+        Upper triangular: X = X* T.
+    effects : Effects
+        Random effects.
+    """
+
+    matrices: ModelMatrices
+    family: Family
+    bound: Conditional
+    marginal: Marginal
+    X: Matrix
+    T: Matrix
+    effects: Effects
+
+    @classmethod
+    def of(
+        cls, matrices: ModelMatrices, family: Family, bound: Conditional, solver: Solver
+    ) -> Model:
+        """Whiten the columns of a model."""
+        marginal = marginal_fit(matrices, family, bound)
+        root = np.sqrt(marginal.weights)
+        _, T = _lapack.qr(matrices.X * root[:, None])
+        X = np.ascontiguousarray(_lapack.divide_upper(matrices.X, T)) if matrices.p else matrices.X
+        bare = ModelMatrices(
+            replace(matrices.design, X=matrices.X[:, :0]),
+            Response.of(np.ones(matrices.n), marginal.weights),
+        )
+        problem = standardize(bare)
+        groups = tuple(replace(group, Z=group.Z / root[:, None]) for group in problem.groups)
+        effects = Effects(replace(problem, groups=groups), solver)
+        return cls(matrices, family, bound, marginal, X, T, effects)
+
+    @property
+    def n(self) -> int:
+        """Number of (distinct) rows."""
+        return len(self.X)
+
+    @property
+    def p(self) -> int:
+        """Number of fixed effects."""
+        return int(self.X.shape[1])
+
+    @property
+    def theta_map(self) -> ThetaMap:
+        """Structures of the covariances."""
+        return self.matrices.theta_map
+
+    @property
+    def m(self) -> int:
+        """Number of covariance parameters."""
+        return len(self.matrices.lower)
+
+    @property
+    def has_xi(self) -> bool:
+        """Whether the family's shape is estimated."""
+        return bool(self.family.shape_name)
+
+    @property
+    def d(self) -> int:
+        """Number of coordinates."""
+        return self.m + self.p + self.has_xi
+
+    @property
+    def offset(self) -> Vector:
+        """Known part of the linear predictor, (n,)."""
+        return self.matrices.offset
+
+    @cached_property
+    def units(self) -> tuple[tuple[Matrix, ...], ...]:
+        """Symmetric unit of every entry of Gamma, one (k, k) per group each."""
+        return tuple(self.effects.units())
+
+    def place(self, x: Vector) -> Place:
+        """The parts of coordinates x (d,)."""
+        beta = x[self.m : self.m + self.p]
+        xi = float(x[-1]) if self.has_xi else 0.0
+        factors = self.matrices.factors(x[: self.m])
+        return Place(x, factors, beta, xi, self.X @ beta + self.offset)
+
+    def joined(self, theta: Vector, beta: Vector, xi: float) -> Vector:
+        """Coordinates (d,) of their parts."""
+        return np.concatenate([theta, beta, [xi] if self.has_xi else []])
+
+    # Users' scale --------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the coordinates on the users' scale."""
+        shape = (self.family.shape_name,) if self.has_xi else ()
+        return (*self.matrices.theta_names, *self.matrices.fixed.names, *shape)
+
+    @property
+    def lower(self) -> Vector:
+        """Lower bounds of the coordinates, (d,)."""
+        return np.concatenate([self.matrices.lower, np.full(self.d - self.m, -np.inf)])
+
+    def to_x(self, theta: Vector) -> Vector:
+        """Coordinates of factors, coefficients and shape (d,) in the data's units."""
+        factors = [
+            _lapack.lower_triangular(R @ factor)
+            for R, factor in zip(
+                self.effects.problem.whitening, self.matrices.factors(theta[: self.m]), strict=True
+            )
+        ]
+        beta = self.T @ theta[self.m : self.m + self.p]
+        xi = float(np.log(theta[-1])) if self.has_xi else 0.0
+        return self.joined(self._theta(factors), beta, xi)
+
+    def to_theta(self, x: Vector) -> Vector:
+        """Factors, coefficients and shape (d,) in the data's units."""
+        place = self.place(x)
+        factors = [
+            _lapack.lower_triangular(solve_upper(R, factor))
+            for R, factor in zip(self.effects.problem.whitening, place.factors, strict=True)
+        ]
+        beta = solve_upper(self.T, place.beta) if self.p else place.beta
+        return np.concatenate(
+            [self._theta(factors), beta, [np.exp(place.xi)] if self.has_xi else []]
+        )
+
+    def _theta(self, factors: list[Matrix]) -> Vector:
+        return np.concatenate(
+            [
+                term.covariance.theta(factor)
+                for term, factor in zip(self.matrices.terms, factors, strict=True)
+            ]
+        )

@@ -1,0 +1,162 @@
+"""Where the search begins: the fit without random effects, and moments of its scores.
+
+The marginal fit is by iteratively reweighted least squares. At it the sums ``c_i = Z_i'r`` of
+scores have covariance ``A_i + A_i Psi A_i`` with ``A_i = Z_i'WZ_i``, which gives Psi by a linear
+system for one grouping factor; several share what each alone would explain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmm._lapack import eigh, lower_triangular
+from lmm._types import Matrix, Vector
+from lmm.design.matrices import ModelMatrices
+from lmm.family import Conditional, Family
+from lmm.laplace.effects import grams
+from lmm.pls.problem import Group
+
+if TYPE_CHECKING:
+    from lmm.laplace.model import Model
+
+__all__ = ["Marginal", "marginal_fit", "moment_start"]
+
+STEPS = 25
+LARGE_XI = 60.0
+# Eigenvalues of Gamma are kept above this: from exactly 0 no step would lead away.
+CLEAR = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """The fit without random effects.
+
+    Attributes
+    ----------
+    beta : (p,) array
+        Coefficients.
+    eta, weights : (n,) arrays
+        Linear predictor, and expected information, kept away from zero.
+    xi : float
+        Where to begin with the family's shape, on the log scale.
+    """
+
+    beta: Vector
+    eta: Vector
+    weights: Vector
+    xi: float
+
+
+def marginal_fit(matrices: ModelMatrices, family: Family, bound: Conditional) -> Marginal:
+    """Fit a generalized linear model; a few steps of it will do."""
+    with np.errstate(all="ignore"):  # steps that leave the family's range are halved
+        return _marginal_fit(matrices, family, bound)
+
+
+def _marginal_fit(matrices: ModelMatrices, family: Family, bound: Conditional) -> Marginal:
+    offset = matrices.offset
+    eta = family.link_function(family.start_mean(bound.y, bound.weights))
+    beta: Vector = np.zeros(matrices.p)
+    last = -np.inf
+    for _ in range(STEPS):
+        rows = bound.at(eta, 0.0, 0)
+        W = _positive(rows.expected[0])
+        new = _least_squares(matrices.X, W, eta - offset + rows.score / W)
+        there = matrices.X @ new + offset
+        loglik = bound.loglik(there, 0.0)
+        t = 1.0
+        while np.isfinite(last) and not loglik >= last - 1e-8 * abs(last) and t > 1e-3:
+            t *= 0.5
+            there = eta + t * (matrices.X @ new + offset - eta)
+            loglik = bound.loglik(there, 0.0)
+        if not np.isfinite(loglik):
+            break
+        beta, eta = (new if t == 1.0 else beta + t * (new - beta)), there
+        if abs(loglik - last) < 1e-6 * (abs(loglik) + 1.0):
+            break
+        last = loglik
+    xi = _shape_start(family, bound, eta)
+    return Marginal(beta, eta, _positive(bound.at(eta, xi, 0).expected[0]), xi)
+
+
+def _positive(W: Vector) -> Vector:
+    """Weights kept away from zero, for their logarithms and inverses."""
+    finite = np.where(np.isfinite(W), W, 0.0)
+    return np.maximum(finite, 1e-8 * max(float(finite.mean()), 1e-300))
+
+
+def _least_squares(X: Matrix, W: Vector, z: Vector) -> Vector:
+    root = np.sqrt(W)
+    solution = np.linalg.lstsq(X * root[:, None], z * root, rcond=None)[0]
+    return np.asarray(solution)
+
+
+def _shape_start(family: Family, bound: Conditional, eta: Vector) -> float:
+    """The best shape without random effects, moved to where they would leave it."""
+    xi = 0.0
+    if not family.shape_name:
+        return xi
+    for _ in range(STEPS):
+        shape = bound.at(eta, xi, 1).shape
+        assert shape is not None
+        step = shape.first / max(abs(shape.second), 1e-8)
+        # theta of counts that are not overdispersed has no finite optimum
+        xi = float(np.clip(xi + np.clip(step, -2.0, 2.0), -LARGE_XI, LARGE_XI))
+        if abs(step) < 1e-3:
+            break
+    toward = np.log(2.0) if family.shape_name == "theta" else -np.log(2.0)
+    return xi + float(toward)
+
+
+def moment_start(model: Model) -> Vector:
+    """Whitened coordinates (m,) of the covariances that the scores of the marginal fit tell of."""
+    marginal, groups = model.marginal, model.effects.groups
+    rows = model.bound.at(marginal.eta, marginal.xi, 0)
+    W = _positive(rows.expected[0])
+    found = [_moments(group, grams(group, W), rows.score) for group in groups]
+    psis, gaps = [psi for psi, _ in found], np.array([gap for _, gap in found])
+    shares = np.ones(1) if len(groups) == 1 else _shares(groups, W, psis, gaps)
+    x = np.empty(model.m)
+    for group, psi, share in zip(groups, psis, shares, strict=True):
+        for i, part in group.members:
+            covariance = model.matrices.terms[i].covariance
+            gamma = share * psi[part, part]
+            if covariance.is_diagonal:
+                gamma = np.diag(np.diag(gamma))
+            values, vectors = eigh(gamma)
+            root = vectors * np.sqrt(np.maximum(values, CLEAR))
+            x[model.matrices.theta_slices[i]] = covariance.theta(lower_triangular(root))
+    return x
+
+
+def _moments(group: Group, A: Matrix, r: Vector) -> tuple[Matrix, float]:
+    """Psi (k, k), made positive definite, and what there is to explain."""
+    k = group.size
+    c = np.array([np.bincount(group.codes, r * z, group.n_levels) for z in group.Z.T])
+    products = np.einsum("abl,cdl->acbd", A, A, optimize=True).reshape(k * k, k * k)
+    products.flat[:: k * k + 1] += 1e-9 * np.trace(products)
+    gap = c @ c.T - A.sum(axis=2)
+    psi = np.linalg.solve(products, gap.ravel()).reshape(k, k)
+    values, vectors = eigh(0.5 * (psi + psi.T))
+    floor = 0.1 * max(float(values[-1]), 0.5)
+    return (vectors * np.maximum(values, floor)) @ vectors.T, float(np.trace(gap))
+
+
+def _shares(groups: tuple[Group, ...], W: Vector, psis: list[Matrix], gaps: Vector) -> Vector:
+    """Shares tau of the factors: ``sum_h tau_h |Z_g'W Z_h psi_h^(1/2)|^2 = gap_g``."""
+    from scipy.optimize import nnls
+
+    M = np.empty((len(groups),) * 2)
+    for j, (h, psi) in enumerate(zip(groups, psis, strict=True)):
+        columns = h.Z @ np.linalg.cholesky(psi)
+        for i, g in enumerate(groups):
+            pairs = g.codes.astype(np.int64) * h.n_levels + h.codes
+            _, cell = np.unique(pairs, return_inverse=True)
+            sums = [np.bincount(cell, W * a * b) for a in g.Z.T for b in columns.T]
+            M[i, j] = float(np.sum(np.square(sums)))
+    scale = np.maximum(M.diagonal(), 1e-300)
+    tau, _ = nnls(M / scale[:, None], np.maximum(gaps / scale, 0.0))
+    return np.clip(tau, 0.05, 1.0)
