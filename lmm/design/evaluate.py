@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lmm.design.coding import Contrasts
 from lmm.design.columns import (
     Column,
     Factor,
@@ -25,9 +26,22 @@ from lmm.design.columns import (
 from lmm.design.functions import FUNCTIONS, NAMED_CONSTANTS, Function
 from lmm.design.functions.values import State, Value, is_column, logical, truth
 from lmm.errors import FormulaError, nearest
-from lmm.language import Binary, Call, Constant, Name, Node, Number, Paren, String, Unary, deparse
+from lmm.language import (
+    Binary,
+    Call,
+    Constant,
+    Name,
+    Node,
+    Number,
+    Paren,
+    String,
+    Unary,
+    deparse,
+    parse_expression,
+    variables,
+)
 
-__all__ = ["Evaluator"]
+__all__ = ["Evaluator", "contrasts_of_text"]
 
 
 @dataclass(frozen=True)
@@ -235,6 +249,20 @@ class Evaluator:
 
     def _fail(self, message: str, node: Node) -> FormulaError:
         return FormulaError(message, self.source, node.span[0])
+
+
+def contrasts_of_text(text: str) -> Contrasts | str:
+    """Contrasts that a text says, as ``contr.treatment(base = 2)``; another text as it is."""
+    try:
+        node = parse_expression(text)
+        if not set(variables(node)) <= set(NAMED_CONSTANTS):
+            return text
+        value = Evaluator({}, {}, text).value(node)
+    except FormulaError:
+        return text
+    if isinstance(value, Contrasts):
+        return replace(value, numbered=False)
+    return value if isinstance(value, str) else text
 
 
 def _argument_name(argument: tuple[str | None, Node]) -> str:

@@ -18,10 +18,11 @@ from lmm._lapack import qr_factor
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.coding import Coding, contrast_coding, dummy_coding
 from lmm.design.columns import Basis, Column, Factor, as_factor
+from lmm.design.evaluate import contrasts_of_text
 from lmm.design.frame import Frame, Variables
 from lmm.errors import ContrastsWarning, DataError, FormulaError, LmmWarning, nearest
 from lmm.formula import Terms
-from lmm.language import deparse, parse_expression, quote, variables
+from lmm.language import Name, Node, deparse, parse_expression, variables
 
 __all__ = [
     "FixedEffects",
@@ -262,10 +263,11 @@ def choose_contrasts(
     chosen: dict[str, object] = {}
     notes: list[LmmWarning] = []
     for name, value in contrasts.items():
-        variable = name if name in known else quote(name)
+        node = Name(name) if name in names else _expression(name)
+        variable = deparse(node) if node is not None else name
         if variable in known:
-            chosen[variable] = value
-        elif variable not in predictor.variables and _is_of_columns(name, names):
+            chosen[variable] = contrasts_of_text(value) if isinstance(value, str) else value
+        elif variable not in predictor.variables and node is not None and _is_of(node, names):
             text = f"variable {name!r} is absent, its contrast will be ignored"
             notes.append(ContrastsWarning(text))
         else:
@@ -276,15 +278,18 @@ def choose_contrasts(
     return chosen, tuple(notes)
 
 
-def _is_of_columns(name: str, names: Sequence[str]) -> bool:
-    """Whether a text is a column, or an expression of columns."""
-    if name in names:
-        return True
+def _expression(text: str) -> Node | None:
+    """Expression that a text is, if it is one."""
     try:
-        used = variables(parse_expression(name))
+        return parse_expression(text)
     except FormulaError:
-        return False
-    return bool(used) and set(used) <= set(names)
+        return None
+
+
+def _is_of(node: Node, names: Sequence[str]) -> bool:
+    """Whether an expression is one of columns."""
+    used = set(variables(node))
+    return bool(used) and used <= set(names)
 
 
 def _first_factor(predictor: Predictor, columns: Mapping[str, Column]) -> tuple[int, str] | None:

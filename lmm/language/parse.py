@@ -102,7 +102,12 @@ def _unreadable(character: str) -> str:
             return "The % that opens here is never closed; remainders are written x %% 2."
         case '"' | "'" | "`":
             return f"The {character} that opens here is never closed."
-        case "[" | "$" | "@" | "{":
+        case "[":
+            return (
+                "'[' is not part of the formula language: values are listed by c(1, 2), and a "
+                "column of a matrix is made in the data first."
+            )
+        case "$" | "@" | "{":
             return (
                 f"'{character}' is not part of the formula language: "
                 "make the column in the data first, then name it."

@@ -1,13 +1,18 @@
 """R's expressions of columns: values as R 4.2.2 prints them, missing values among them."""
 
+import random
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from lmm.design.columns import Factor, is_missing, read_column
 from lmm.design.evaluate import Evaluator
 from lmm.design.frame import Table
-from lmm.errors import FormulaError
+from lmm.design.functions import FUNCTIONS
+from lmm.errors import DataError, FormulaError
 from lmm.formula import parse_formula
+from lmm.language import parse_expression
 
 # R's printed digits.
 PRINTED = 1e-14
@@ -221,3 +226,59 @@ def test_refused(expression):
     with pytest.raises(FormulaError, match=REFUSED[expression]) as caught:
         evaluate(expression)
     assert caught.value.position is not None
+
+
+# Columns of every kind that a table has.
+EVERY_KIND = {
+    "x": np.linspace(-2, 3, 12),
+    "m": [np.nan, *range(11)],
+    "empty": np.full(12, np.nan),
+    "one": np.ones(12),
+    "i": np.arange(12) + 2**53 + 1,
+    "b": np.arange(12) % 2 == 0,
+    "f": pd.Categorical(list("uvwu") * 3),
+    "o": pd.Categorical(list("lmhl") * 3, list("lmh"), ordered=True),
+    "t": ["a", "b", "10"] * 4,
+    "d": pd.date_range("2020-01-01", periods=12),
+}
+CONSTANTS = """
+0 1 2 -1 1e9 1e-300 NaN Inf -Inf NA NULL TRUE FALSE 'a' 'u' '' c(1,2) c('u','v') c() c(1,NA)
+pi T Sum contr.sum 2.5 c(-Inf,0,Inf) contr.sum(3) Treatment('u')
+""".split()  # noqa: SIM905
+KEYWORDS = """
+df knots degree intercept Boundary.knots breaks labels levels ref base raw center scale right
+dig.lab include.lowest digits ordered n reference sep contr prefix yes no test x
+""".split()  # noqa: SIM905
+INFIX = "+ - * / ^ %% %/% & | && || == != < <= > >= %in% :".split()  # noqa: SIM905
+
+
+def random_expression(rng, depth):
+    kind = rng.random()
+    if depth == 0 or kind < 0.25:
+        return rng.choice(list(EVERY_KIND) if rng.random() < 0.7 else CONSTANTS)
+    if kind < 0.4:
+        operands = random_expression(rng, depth - 1), random_expression(rng, depth - 1)
+        return f" {rng.choice(INFIX)} ".join(operands)
+    if kind < 0.5:
+        return f"{rng.choice('-+!')}({random_expression(rng, depth - 1)})"
+    arguments = [random_expression(rng, depth - 1)] if rng.random() < 0.95 else []
+    for _ in range(rng.randrange(3)):
+        keyword = f"{rng.choice(KEYWORDS)} = " if rng.random() < 0.3 else ""
+        arguments.append(f"{keyword}{rng.choice(CONSTANTS)}")
+    return f"{rng.choice(list(FUNCTIONS))}({', '.join(arguments)})"
+
+
+def test_any_expression_has_a_value_or_an_error_that_says_why():
+    rng = random.Random(5)
+    table = Table.of(EVERY_KIND)
+    columns = {name: read_column(table.series(name), name) for name in table.names}
+    known = 0
+    for _ in range(3000):
+        try:
+            node = parse_expression(random_expression(rng, rng.randrange(1, 4)))
+            value = Evaluator(columns, {}, "").column(node)
+        except (DataError, FormulaError):
+            continue
+        known += 1
+        assert len(is_missing(value)) == 12
+    assert known > 300

@@ -254,6 +254,26 @@ def test_contrasts_by_name(contrasts, table):
     assert suffixes == NAMED_CONTRASTS[contrasts]
 
 
+@pytest.mark.parametrize(
+    "text, names",
+    [
+        ("contr.treatment(base = 2)", ["fu", "fw"]),
+        ("contr.treatment(3, base = 'w')", ["fu", "fv"]),
+        ("Treatment(reference='v')", ["fu", "fw"]),
+        ("Sum", ["f1", "f2"]),
+        ("contr.sum(3)", ["f1", "f2"]),
+    ],
+)
+def test_the_argument_takes_contrasts_as_text(text, names, table):
+    matrices = build("y ~ f", table, contrasts={"f": text})
+    assert list(matrices.fixed.names[1:]) == names
+
+
+def test_contrasts_find_their_factor_whatever_the_spacing(table):
+    matrices = build("y ~ factor(k)", table, contrasts={"factor( k )": "contr.sum"})
+    assert matrices.fixed.names[1] == "factor(k)1"
+
+
 def test_another_base_is_the_other_reference(table):
     treated = build_matrices("y ~ C(f, contr.treatment, base = 2) + (1 | k)", table)
     releveled = build_matrices("y ~ relevel(f, 'v') + (1 | k)", table)
