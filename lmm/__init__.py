@@ -24,20 +24,20 @@ from lmm.errors import (
     SingularFitWarning,
     WeightsWarning,
 )
-from lmm.family import (
-    Binomial,
-    Gamma,
-    Gaussian,
-    InverseGaussian,
-    NegativeBinomial,
-    Poisson,
-)
 from lmm.formula import parse_formula
 from lmm.model import LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import lmer, lmer_arrays, load
 
 if TYPE_CHECKING:
+    from lmm.family import (
+        Binomial,
+        Gamma,
+        Gaussian,
+        InverseGaussian,
+        NegativeBinomial,
+        Poisson,
+    )
     from lmm.inference.resample.many import refit_many
     from lmm.inference.resample.power import StudyDesign, power
     from lmm.simulate import simulate_formula
@@ -52,6 +52,12 @@ if TYPE_CHECKING:
 else:
     # What few scripts need is loaded when it is first used.
     _LATER = {
+        "Poisson": "lmm.family",
+        "NegativeBinomial": "lmm.family",
+        "InverseGaussian": "lmm.family",
+        "Gaussian": "lmm.family",
+        "Gamma": "lmm.family",
+        "Binomial": "lmm.family",
         "StudyDesign": "lmm.inference.resample.power",
         "anova": "lmm.tables.comparison",
         "coef_test": "lmm.tables.robust",
