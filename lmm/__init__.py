@@ -52,12 +52,12 @@ if TYPE_CHECKING:
 else:
     # What few scripts need is loaded when it is first used.
     _LATER = {
-        "Poisson": "lmm.family",
-        "NegativeBinomial": "lmm.family",
-        "InverseGaussian": "lmm.family",
-        "Gaussian": "lmm.family",
-        "Gamma": "lmm.family",
         "Binomial": "lmm.family",
+        "Gamma": "lmm.family",
+        "Gaussian": "lmm.family",
+        "InverseGaussian": "lmm.family",
+        "NegativeBinomial": "lmm.family",
+        "Poisson": "lmm.family",
         "StudyDesign": "lmm.inference.resample.power",
         "anova": "lmm.tables.comparison",
         "coef_test": "lmm.tables.robust",

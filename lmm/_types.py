@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 Vector: TypeAlias = NDArray[np.floating[Any]]
 Matrix: TypeAlias = NDArray[np.floating[Any]]
 IntVector: TypeAlias = NDArray[np.integer[Any]]
-IntMatrix: TypeAlias = NDArray[np.integer[Any]]
 
 Array = TypeVar("Array", bound=np.ndarray)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import lmm
+from lmm.covariance import Diagonal
 from lmm.design.matrices import ModelMatrices
 from lmm.pls import PLS, CrossedPLS, DensePLS, GroupedPLS, NestedPLS, SmallPLS
 from lmm.pls.base import Factors
@@ -123,7 +124,7 @@ def factors_at(model: str, point: str) -> Factors:
         if point != "identity":
             factor += 0.5 * np.tril(rng.standard_normal(factor.shape))
             factor *= {"small": 0.05, "large": 30.0, "singular": 1.0}[point]
-        if term.covariance.is_diagonal:
+        if isinstance(term.covariance, Diagonal):
             factor = np.diag(np.diag(factor))
         if point == "singular":
             factor[:, -1] = 0.0

@@ -5,7 +5,7 @@ import pytest
 
 import lmm
 from lmm import ProfiledCriterion
-from lmm.criterion import lower_triangular
+from lmm._lapack import lower_triangular
 from models import STRUCTURES, matrices, table
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
@@ -85,12 +85,12 @@ def test_derivatives_in_the_covariance(model):
         for term, part in zip(terms, parts, strict=True):
             half = term.covariance.factor(entries[part])
             gamma = half + np.tril(half, -1).T
-            target[part] = term.covariance.theta(np.linalg.cholesky(gamma))
+            target[part] = term.covariance.par(np.linalg.cholesky(gamma))
         return criterion.evaluate(target)
 
     gamma = np.concatenate(
         [
-            term.covariance.theta(factor @ factor.T)
+            (factor @ factor.T)[term.covariance.entries]
             for term, factor in zip(terms, criterion.factors(x), strict=True)
         ]
     )

@@ -271,13 +271,15 @@ REFUSED = {
     "y ~ (1 | (1 | g))": ("A random term cannot hold another bar", 9),
     "y ~ (1 | g | h)": ("A random term cannot hold another bar", 5),
     "y ~ x + z | h + (1 | g)": ("A random term cannot hold another bar", 12),
-    "y ~ ar1(0 + t | g)": (
-        "There is no covariance structure ar1(); the registered ones are us, ",
+    "y ~ arma(0 + t | g)": (
+        "There is no covariance structure arma(); the registered ones are us, ",
         4,
     ),
     "y ~ log(a | b) + (1 | g)": ("There is no covariance structure log()", 4),
     "y ~ us(x || g)": ("Write us(effects | group), nothing more", 4),
-    "y ~ diag(x | g, 2)": ("Write diag(effects | group), nothing more", 4),
+    "y ~ us(x | g, hom = TRUE)": ("us() takes no 'hom'", 4),
+    "y ~ us(x | g, 2)": ("Write us(effects | group), nothing more", 4),
+    "y ~ diag(x | g, 2)": ("Write diag(effects | group) or with hom = TRUE or FALSE", 4),
     "y ~ x^z + (1 | g)": ("The power in x^z must be a whole number", 6),
     "y ~ x^2.5 + (1 | g)": ("The power in x^2.5 must be a whole number", 6),
     "y ~ x^0 + (1 | g)": ("The power in x^0 must be a whole number", 6),

@@ -1,7 +1,7 @@
 """What is minimized: criteria of covariances, and of plain coordinates beside them."""
 
 from lmm.criterion.base import Criterion, Evaluation, Move, PlainCriterion
-from lmm.criterion.profiled import ProfiledCriterion, lower_triangular, stacked
+from lmm.criterion.profiled import ProfiledCriterion, stacked
 
 __all__ = [
     "Criterion",
@@ -9,6 +9,5 @@ __all__ = [
     "Move",
     "PlainCriterion",
     "ProfiledCriterion",
-    "lower_triangular",
     "stacked",
 ]

@@ -1,6 +1,6 @@
 """What an optimizer minimizes: a function of covariances, and of plain coordinates beside them.
 
-The coordinates x (d,) are first the m entries of the whitened covariance factors that a `ThetaMap`
+The coordinates x (d,) are first the m parameters of the whitened covariances that `Parameters`
 knows, then d - m plain ones (fixed effects and shapes, where they are not profiled out). For
 covariances a criterion gives its derivatives by the entries of ``Gamma = lambda lambda'``
 (`Evaluation`); an optimizer moves them in coordinates of its own (`lmm.optimize.charts`), and plain
@@ -17,7 +17,7 @@ import numpy as np
 
 from lmm._lapack import eigh
 from lmm._types import Matrix, Vector
-from lmm.covariance import ThetaMap, theta_map
+from lmm.covariance import Parameters, parameters_of
 
 __all__ = ["Criterion", "Evaluation", "Move", "PlainCriterion", "checked_start"]
 
@@ -123,7 +123,7 @@ class Criterion(Protocol):
     """A function to be minimized, with its derivatives."""
 
     @property
-    def theta_map(self) -> ThetaMap:
+    def parameters(self) -> Parameters:
         """Structures of the covariances that the first m coordinates fill."""
 
     @property
@@ -133,6 +133,10 @@ class Criterion(Protocol):
     @property
     def lower(self) -> Vector:
         """Lower bounds of the coordinates, (d,): 0 on diagonals of factors, else mostly -inf."""
+
+    @property
+    def upper(self) -> Vector:
+        """Upper bounds of the coordinates, (d,): mostly inf."""
 
     @property
     def description(self) -> str:
@@ -169,7 +173,7 @@ def checked_start(criterion: Criterion, theta: Vector) -> Vector:
     theta = np.atleast_1d(np.asarray(theta, dtype=float))
     names = criterion.names
     if theta.shape != (len(names),):
-        kind = "covariance " if len(names) == len(criterion.theta_map.lower) else ""
+        kind = "covariance " if len(names) == len(criterion.parameters.lower) else ""
         raise ValueError(
             f"theta has shape {theta.shape}, but the model has {len(names)} {kind}parameters: "
             f"{', '.join(names)}."
@@ -192,8 +196,8 @@ class PlainCriterion:
         Where to begin.
     labels : tuple of str, optional
         Names of the coordinates; ``x1``, ``x2``, ... by default.
-    least : (d,) array, optional
-        Lower bounds of the coordinates; none by default.
+    least, most : (d,) array, optional
+        Lower and upper bounds of the coordinates; none by default.
 
     Examples
     --------
@@ -210,10 +214,11 @@ class PlainCriterion:
     start: Vector
     labels: tuple[str, ...] = ()
     least: Vector | None = None
+    most: Vector | None = None
 
     description = "a function of plain coordinates"
     dense_size = 0
-    theta_map = theta_map(())
+    parameters = parameters_of(())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -224,6 +229,11 @@ class PlainCriterion:
     def lower(self) -> Vector:
         """Lower bounds of the coordinates, (d,)."""
         return np.full(len(self.start), -np.inf) if self.least is None else self.least
+
+    @property
+    def upper(self) -> Vector:
+        """Upper bounds of the coordinates, (d,)."""
+        return np.full(len(self.start), np.inf) if self.most is None else self.most
 
     def starts(self) -> tuple[Vector, ...]:
         """The start."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lmm._lapack import eigh, lower_triangular, solve_positive
+from lmm._lapack import solve_positive
 from lmm._types import Matrix, Vector
 from lmm.pls.grouped import gram
 from lmm.pls.kernels import invert, sum_products
@@ -23,9 +23,6 @@ from lmm.pls.problem import Group, Problem
 
 __all__ = ["moment_start"]
 
-# Eigenvalues of Gamma are kept above this fraction of the largest (or of 0.1, where that is more):
-# from exactly 0 no step would lead away.
-CLEAR = 0.02
 # Least share of the variance that is left to the residuals.
 RESIDUAL = 0.1
 
@@ -39,9 +36,7 @@ def moment_start(problem: Problem) -> Vector:
         for i, part in group.members:
             covariance = problem.matrices.terms[i].covariance
             gamma = psi[part, part] / residual
-            if covariance.is_diagonal:
-                gamma = np.diag(np.diag(gamma))
-            x[problem.matrices.theta_slices[i]] = covariance.theta(_root(gamma))
+            x[problem.matrices.theta_slices[i]] = covariance.nearest(gamma)
     return x
 
 
@@ -76,10 +71,3 @@ def _residual_variance(problem: Problem, estimates: list[tuple[Matrix, float]]) 
         for group, (psi, _) in zip(problem.groups, estimates, strict=True)
     )
     return max(total - explained / problem.n, RESIDUAL * total)
-
-
-def _root(gamma: Matrix) -> Matrix:
-    """Lower-triangular root of gamma (k, k), its eigenvalues kept clear of zero."""
-    eigenvalues, vectors = eigh(gamma)
-    floor = CLEAR * max(float(eigenvalues[-1]), 0.1)
-    return lower_triangular(vectors * np.sqrt(np.maximum(eigenvalues, floor)))

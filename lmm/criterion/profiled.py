@@ -17,17 +17,17 @@ from functools import cached_property
 import numpy as np
 
 from lmm import likelihood
-from lmm._lapack import lower_triangular, solve_upper
+from lmm._lapack import lower_triangular
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
-from lmm.covariance import ThetaMap
+from lmm.covariance import Parameters
 from lmm.criterion.base import Evaluation, Move, checked_start
 from lmm.criterion.moments import moment_start
 from lmm.design.matrices import ModelMatrices
 from lmm.likelihood import Entries
 from lmm.pls import PLS, Derivatives, Factors, PLSTerms, Problem, Solver, named, standardize
 
-__all__ = ["ProfiledCriterion", "lower_triangular", "stacked"]
+__all__ = ["ProfiledCriterion", "stacked"]
 
 # The second start, in units of the noise of a level's own mean.
 LARGE = 3.0
@@ -103,9 +103,9 @@ class ProfiledCriterion:
         return self.matrices.n - (self.matrices.p if self.reml else 0)
 
     @property
-    def theta_map(self) -> ThetaMap:
+    def parameters(self) -> Parameters:
         """Structures of the terms' covariances."""
-        return self.matrices.theta_map
+        return self.matrices.parameters
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ class ProfiledCriterion:
     @property
     def start(self) -> Vector:
         """lme4's default start, the identity."""
-        return self.matrices.theta_map.start
+        return self.matrices.parameters.start
 
     @property
     def lower(self) -> Vector:
@@ -136,6 +136,11 @@ class ProfiledCriterion:
         """The moment estimates (m,) of `lmm.criterion.moments`, then large variances."""
         yield moment_start(self.problem)
         yield LARGE * self.start
+
+    @property
+    def upper(self) -> Vector:
+        """Upper bounds of theta (and of x)."""
+        return self.matrices.parameters.upper
 
     # Values ------------------------------------------------------------------------------------
 
@@ -181,13 +186,13 @@ class ProfiledCriterion:
         """
         theta = self.checked(theta)
         derivatives = self.pls.at(self.whitened(theta)).derivatives(self.reml)
-        theta_map = self.matrices.theta_map
+        parameters = self.matrices.parameters
         slopes = tuple(
             R.T @ G @ R
             for R, G in zip(self.problem.whitening, self._slopes(derivatives), strict=True)
         )
-        score = theta_map.symmetric_units @ stacked(slopes)
-        return self.from_terms(derivatives.terms), score @ theta_map.jacobian(theta)
+        score = parameters.symmetric_units @ stacked(slopes)
+        return self.from_terms(derivatives.terms), score @ parameters.jacobian(theta)
 
     def checked(self, theta: Vector) -> Vector:
         """Theta as a float array of the right length.
@@ -213,24 +218,12 @@ class ProfiledCriterion:
         return self.matrices.factors(x)
 
     def to_x(self, theta: Vector) -> Vector:
-        """Whitened coordinates of lme4's theta."""
-        return np.concatenate(
-            [
-                term.covariance.theta(lower_triangular(factor))
-                for term, factor in zip(self.matrices.terms, self.whitened(theta), strict=True)
-            ]
-        )
+        """Whitened coordinates of covariance parameters."""
+        return self.matrices.parameters.whitened(theta, self.problem.whitening)
 
     def to_theta(self, x: Vector) -> Vector:
-        """lme4's theta of whitened coordinates."""
-        return np.concatenate(
-            [
-                term.covariance.theta(lower_triangular(solve_upper(R, factor)))
-                for term, R, factor in zip(
-                    self.matrices.terms, self.problem.whitening, self.factors(x), strict=True
-                )
-            ]
-        )
+        """Covariance parameters of whitened coordinates."""
+        return self.matrices.parameters.unwhitened(x, self.problem.whitening)
 
     # Derivatives -------------------------------------------------------------------------------
 
@@ -241,13 +234,13 @@ class ProfiledCriterion:
     def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
         derivatives = self.pls.at(self.factors(x)).derivatives(self.reml)
-        theta_map, nu = self.matrices.theta_map, self.degrees_of_freedom
-        known, S = derivatives.trace, theta_map.symmetric_units
+        parameters, nu = self.matrices.parameters, self.degrees_of_freedom
+        known, S = derivatives.trace, parameters.symmetric_units
         # Without the exact trace, the average information: nu * average has the same expectation.
         entries = self.sums(derivatives, nu * derivatives.average if known is None else known)
         score, curvature = entries.score(nu), entries.profiled(nu)
         gradient, hessian = likelihood.chained(
-            score, curvature, theta_map.jacobian(x), theta_map.bend(score)
+            score, curvature, parameters.jacobian(x), parameters.bend(x, score)
         )
         scoring = entries.trace if known is derivatives.scoring else S @ derivatives.scoring @ S.T
         return Evaluation(
@@ -264,7 +257,7 @@ class ProfiledCriterion:
 
     def sums(self, derivatives: Derivatives, trace: Matrix) -> Entries:
         """Derivatives by the entries of Gamma that theta fills, with a trace (K, K)."""
-        S = self.matrices.theta_map.symmetric_units
+        S = self.matrices.parameters.symmetric_units
         return Entries(
             S @ stacked(derivatives.logdet),
             S @ stacked(derivatives.quadratic),
@@ -311,7 +304,7 @@ def _differenced_trace(criterion: ProfiledCriterion, factors: Factors, logdet: V
     Gamma* is moved by multiples of positive semidefinite matrices only, so that the steps exist
     on the boundary too; the off-diagonal directions follow from them by linearity.
     """
-    S = criterion.matrices.theta_map.symmetric_units
+    S = criterion.matrices.parameters.symmetric_units
     moves, slopes = [], []
     for i, direction in _semidefinite_directions(criterion):
         # What is left of the variance along a direction, given all others, sets the scale.
@@ -336,7 +329,7 @@ def _semidefinite_directions(criterion: ProfiledCriterion) -> Iterator[tuple[int
     """Term and vector d for each entry of theta: d d' is E_ii, or has E_ij + E_ji in it."""
     for i, term in enumerate(criterion.matrices.terms):
         identity = np.eye(term.size)
-        for row, column in zip(*term.covariance.positions, strict=True):
+        for row, column in zip(*term.covariance.entries, strict=True):
             yield i, identity[row] if row == column else identity[row] + identity[column]
 
 

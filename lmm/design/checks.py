@@ -203,7 +203,8 @@ def check_groups(terms: Sequence[ReTerm], n: int, control: LmerControl) -> tuple
         )
         notes += _verdict(control.check_nlev_gtreq_5, text, size=size)
     for term in terms:
-        if n <= term.q:
+        # Correlations of a structure tell its variances from the residual one.
+        if n <= term.q and not term.covariance.is_correlated:
             text = (
                 f"number of observations (={n}) <= number of random effects (={term.q}) for term "
                 f"({term.label}); the random-effects parameters and the residual variance (or "

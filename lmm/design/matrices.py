@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from lmm._types import IntVector, Matrix, Vector, read_only
-from lmm.covariance import Covariance, ThetaMap, theta_map
+from lmm.covariance import Covariance, Parameters, parameters_of
 from lmm.design.fixed import independent_columns
 from lmm.design.response import Response
 from lmm.errors import LmmWarning
@@ -271,14 +271,14 @@ class ModelMatrices:
         return sum(term.q for term in self.terms)
 
     @cached_property
-    def theta_map(self) -> ThetaMap:
-        """How theta fills the factors of the terms."""
-        return theta_map(tuple(term.covariance for term in self.terms))
+    def parameters(self) -> Parameters:
+        """How the covariance parameters make the covariances of the terms."""
+        return parameters_of(tuple(term.covariance for term in self.terms))
 
     @property
     def theta_slices(self) -> tuple[slice, ...]:
         """Which part of theta belongs to each term."""
-        return self.theta_map.slices
+        return self.parameters.slices
 
     @cached_property
     def theta_names(self) -> tuple[str, ...]:
@@ -288,7 +288,7 @@ class ModelMatrices:
     @property
     def lower(self) -> Vector:
         """Lower bounds of theta."""
-        return self.theta_map.lower
+        return self.parameters.lower
 
     def at_rows(self, rows: IntVector) -> ModelMatrices:
         """The model on some of its rows (m,); see `Design.at_rows`."""
@@ -304,7 +304,7 @@ class ModelMatrices:
 
     def factors(self, theta: Vector) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k, k) per term, for theta."""
-        return self.theta_map.factors(theta)
+        return self.parameters.factors(theta)
 
     @cached_property
     def Zt(self) -> sparse.csc_array:
@@ -319,10 +319,10 @@ class ModelMatrices:
         rows, columns, values, start = [], [], [], 0
         for term, part in zip(self.terms, self.theta_slices, strict=True):
             first = start + term.size * np.arange(term.n_levels)[:, None]
-            i, j = term.covariance.positions
+            i, j = term.covariance.pattern
             rows.append((first + j).ravel())
             columns.append((first + i).ravel())
-            values.append(np.tile(theta[part], term.n_levels))
+            values.append(np.tile(term.covariance.factor(theta[part])[i, j], term.n_levels))
             start += term.q
         where = np.concatenate(rows), np.concatenate(columns)
         return sparse.csc_array((np.concatenate(values), where), shape=(self.q, self.q))

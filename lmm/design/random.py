@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntVector, Matrix
-from lmm.covariance import diagonal, unstructured
+from lmm.covariance import unstructured
 from lmm.design.columns import Factor, drop_unused_levels
 from lmm.design.fixed import Layout, Predictor, lay_out
 from lmm.design.frame import Frame, Variables
 from lmm.design.matrices import ReTerm
+from lmm.design.structures import covariance_of
 from lmm.errors import FormulaError
 from lmm.formula import RandomTerm
 from lmm.language import Binary, Node, Paren
@@ -162,7 +163,6 @@ def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -
     size = len(layout.names)
     if size == 0:
         raise FormulaError(f"the random term ({bar.term}) has no columns: write 1 for intercepts")
-    covariance = diagonal(size) if bar.term.structure == "diag" else unstructured(size)
     recipe = ReRecipe(layout, np.arange(size), bar.group, frame.variables)
     return ReTerm(
         group=bar.term.group_text,
@@ -170,7 +170,7 @@ def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -
         columns=layout.names,
         codes=factor.codes,
         Z=layout.matrix(columns, frame.n),
-        covariance=covariance,
+        covariance=covariance_of(bar.term, layout, columns),
         label=str(bar.term),
         recipe=recipe,
         keys=None if levels == keys else np.array(keys, dtype=object),

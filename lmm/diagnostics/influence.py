@@ -14,6 +14,7 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
+from lmm.inference.variance.parameters import variance_parameters
 from lmm.optimize import minimize
 
 __all__ = ["Influence", "influence"]
@@ -137,6 +138,7 @@ def influence(fit: Fit, groups: str | None = None) -> Influence:
     _check_levels_left(matrices, codes, len(labels))
     without = [_refit(fit, np.flatnonzero(codes != g)) for g in range(len(labels))]
     names = matrices.fixed.names
+    *parameters, residual = variance_parameters(matrices, "varcov")
     fixef = np.full((len(labels), len(names)), np.nan)
     vcov = np.full((len(labels), len(names), len(names)), np.nan)
     for g, other in enumerate(without):
@@ -147,7 +149,7 @@ def influence(fit: Fit, groups: str | None = None) -> Influence:
         groups="case" if groups is None else groups,
         deleted=labels,
         names=names,
-        component_names=_component_names(matrices),
+        component_names=(residual.name, *(parameter.name for parameter in parameters)),
         fixef=fit.beta,
         fixef_without=fixef,
         vcov=fit.vcov,
@@ -196,20 +198,5 @@ def _refit(fit: Fit, rows: IntVector) -> Fit:
 
 def _components(fit: Fit) -> Vector:
     """Residual variance, then the random effects' variances and covariances, (K,)."""
-    parts = [
-        covariance[term.covariance.positions]
-        for term, covariance in zip(fit.matrices.terms, fit.covariances, strict=True)
-    ]
-    return np.concatenate([[fit.sigma**2], *parts])
-
-
-def _component_names(matrices: ModelMatrices) -> tuple[str, ...]:
-    names = ["sigma^2"]
-    for term in matrices.terms:
-        names += [
-            f"var_{term.columns[i]}|{term.group}"
-            if i == j
-            else f"cov_{term.columns[i]}.{term.columns[j]}|{term.group}"
-            for i, j in zip(*term.covariance.positions, strict=True)
-        ]
-    return tuple(names)
+    *parameters, residual = variance_parameters(fit.matrices, "varcov")
+    return np.array([one.value(fit.covariances, fit.sigma) for one in (residual, *parameters)])

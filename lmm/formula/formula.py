@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from lmm.covariance import STRUCTURES
 from lmm.errors import FormulaError
 from lmm.formula.groups import RandomTerm, expand_groups
 from lmm.formula.terms import (
@@ -26,6 +27,7 @@ from lmm.language import (
     MAX_LENGTH,
     Binary,
     Call,
+    Constant,
     Node,
     Number,
     Paren,
@@ -38,9 +40,6 @@ from lmm.language import (
     summands,
     variables,
 )
-
-STRUCTURES = ("us", "diag")
-"""Covariance structures that a formula may name, as in ``diag(x | g)``."""
 
 LINE_WIDTH = 60  # in bytes, as R's deparse counts
 
@@ -240,13 +239,19 @@ class _Splitter:
                 f"For a logical 'or' write I(a | b).",
                 call,
             )
+        takes_hom = STRUCTURES[call.function].hom is not None
         match call.arguments:
             case ((None, Binary(op="|") as bar),):
                 self.bar(bar, call.function, call)
+            case ((None, Binary(op="|") as bar), ("hom", Constant(text="TRUE" | "FALSE") as hom)):
+                if not takes_hom:
+                    raise self.fail(f"{call.function}() takes no 'hom': leave it out.", call)
+                self.bar(bar, call.function, call, hom=hom.text == "TRUE")
             case _:
-                raise self.fail(f"Write {call.function}(effects | group), nothing more.", call)
+                option = " or with hom = TRUE or FALSE" if takes_hom else ", nothing more"
+                raise self.fail(f"Write {call.function}(effects | group){option}.", call)
 
-    def bar(self, bar: Binary, structure: str, whole: Node) -> None:
+    def bar(self, bar: Binary, structure: str, whole: Node, hom: bool | None = None) -> None:
         for side in (bar.left, bar.right):
             if has_random(side):
                 raise self.fail(
@@ -262,7 +267,7 @@ class _Splitter:
         self.budget.keep(self.columns, characters, whole)
         is_double = bar.op == "||"
         self.random += [
-            RandomTerm(bar.left, group, structure, self.bars, is_double, whole.span)
+            RandomTerm(bar.left, group, structure, self.bars, is_double, hom, whole.span)
             for group in groups
         ]
         self.bars += 1

@@ -41,6 +41,8 @@ class RandomTerm:
     is_double : bool
         Whether the bar is ``||``: its columns are terms of their own, taken column by column over
         the groups of the bar.
+    hom : bool, optional
+        Whether the columns share one variance, where the formula says so.
     span : tuple of int
         Where that bar stands in the source.
     """
@@ -50,6 +52,7 @@ class RandomTerm:
     structure: str
     bar: int
     is_double: bool = False
+    hom: bool | None = None
     span: tuple[int, int] = field(default=(0, 0), compare=False)
 
     @property

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm._types import Vector
-from lmm.covariance import ThetaMap
+from lmm.covariance import Parameters
 from lmm.criterion.base import Move
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
@@ -68,9 +68,9 @@ class LaplaceCriterion:
         return Model.of(self.matrices, self.family, bound, named(self.solver))
 
     @property
-    def theta_map(self) -> ThetaMap:
+    def parameters(self) -> Parameters:
         """Structures of the covariances that the first m coordinates fill."""
-        return self.model.theta_map
+        return self.model.parameters
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,6 +81,11 @@ class LaplaceCriterion:
     def lower(self) -> Vector:
         """Lower bounds of the coordinates, (d,)."""
         return self.model.lower
+
+    @property
+    def upper(self) -> Vector:
+        """Upper bounds of the d coordinates."""
+        return self.model.upper
 
     @property
     def description(self) -> str:

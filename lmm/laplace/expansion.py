@@ -156,7 +156,7 @@ class Expansion:
     def score(self) -> Vector:
         """Derivatives (5) and (6), (d,)."""
         model = self.model
-        gamma = model.theta_map.symmetric_units @ np.concatenate([G.ravel() for G in self.slopes])
+        gamma = model.parameters.symmetric_units @ np.concatenate([G.ravel() for G in self.slopes])
         beta = model.X.T @ (self.t - 2.0 * self.rows.score)
         if not model.has_xi:
             return np.concatenate([gamma, beta])
@@ -210,8 +210,8 @@ class Expansion:
     @cached_property
     def _curved(self) -> Matrix:
         """Second derivative of ``-2 l + b'v`` at the mode, (d, d)."""
-        c = self.model.m + self.model.p
-        H = np.empty((self.model.d,) * 2)
+        c = self.model.e + self.model.p
+        H = np.empty((self.model.width,) * 2)
         H[:c] = 2.0 * (self.observed[0][:, None] * self.Y).T @ self.eta
         if self.model.has_xi:
             H[c] = -2.0 * (self.shape.score1 @ self.eta)
@@ -222,15 +222,15 @@ class Expansion:
     @cached_property
     def _trace(self) -> Matrix:
         """``tr(F E_k F E_l)`` over the entries of Gamma, (m, m)."""
-        S = self.model.theta_map.symmetric_units
+        S = self.model.parameters.symmetric_units
         trace = self.D.trace if self.order > 1 else None
         return np.asarray(S @ (self.D.scoring if trace is None else trace) @ S.T)
 
     @cached_property
     def metric(self) -> Matrix:
         """Expected second derivative, block by block, (d, d): the sizes of steps."""
-        m = self.model.m
-        info = np.zeros((self.model.d,) * 2)
+        m = self.model.e
+        info = np.zeros((self.model.width,) * 2)
         info[:m, :m] = self._trace
         info[m:, m:] = self._curved[m:, m:]
         if self.model.has_xi:
@@ -241,12 +241,12 @@ class Expansion:
     @cached_property
     def is_exact(self) -> bool:
         """Whether `hessian` leaves nothing out."""
-        return self.order > 1 and is_exact(self.D, self.model.d)
+        return self.order > 1 and is_exact(self.D, self.model.width)
 
     @cached_property
     def hessian(self) -> Matrix:
         """Second derivatives (7), (d, d)."""
-        m = self.model.m
+        m = self.model.e
         H = self._curved + self._mode_terms + self._weight_terms
         H[:m, :m] -= self._trace
         return H + self._dear_terms if self.is_exact else H
@@ -254,7 +254,7 @@ class Expansion:
     @cached_property
     def _mode_terms(self) -> Matrix:
         """``w'(E_k v_l + E_l v_k)``, (d, d)."""
-        H = np.zeros((self.model.d,) * 2)
+        H = np.zeros((self.model.width,) * 2)
         for k, unit in enumerate(self.model.units):
             H[k] = self.model.effects.times_blocks(unit, self.w) @ self.v
         return H + H.T
@@ -279,18 +279,19 @@ class Expansion:
         moved = self.weights[1][:, None] * self.eta
         if self.model.has_xi:
             moved[:, -1] += self.by_xi[0]
-        H = np.zeros((self.model.d,) * 2)
-        H[: self.model.m] = swept_forms(self.D, self.model.units) @ moved
+        H = np.zeros((self.model.width,) * 2)
+        H[: self.model.e] = swept_forms(self.D, self.model.units) @ moved
         return np.asarray(H + H.T - moving_weights(self.D, moved))
 
     def evaluation(self) -> LaplaceEvaluation:
         """Everything in the coordinates of a search."""
         model = self.model
-        theta = self.place.x[: model.m]
-        J = np.eye(model.d)
-        J[: model.m, : model.m] = model.theta_map.jacobian(theta)
+        x, m, e = self.place.x[: model.m], model.m, model.e
+        J = np.zeros((model.width, model.d))
+        J[:e, :m] = model.parameters.jacobian(x)
+        J[e:, m:] = np.eye(model.d - m)
         hessian = J.T @ self.hessian @ J
-        hessian[: model.m, : model.m] += model.theta_map.bend(self.score[: model.m])
+        hessian[:m, :m] += model.parameters.bend(x, self.score[:e])
         return LaplaceEvaluation(
             self.value,
             self.score @ J,
@@ -298,7 +299,7 @@ class Expansion:
             self.score,
             self.hessian,
             self.metric,
-            np.zeros(model.d),
+            np.zeros(model.width),
             self.slopes,
             self.is_exact,
             self.mode,

@@ -15,7 +15,7 @@ import numpy as np
 from lmm import _lapack
 from lmm._lapack import solve_upper
 from lmm._types import Matrix, Vector
-from lmm.covariance import ThetaMap
+from lmm.covariance import Parameters
 from lmm.design.matrices import ModelMatrices
 from lmm.design.response import Response
 from lmm.family import Conditional, Family
@@ -110,14 +110,19 @@ class Model:
         return int(self.X.shape[1])
 
     @property
-    def theta_map(self) -> ThetaMap:
+    def parameters(self) -> Parameters:
         """Structures of the covariances."""
-        return self.matrices.theta_map
+        return self.matrices.parameters
 
     @property
     def m(self) -> int:
         """Number of covariance parameters."""
         return len(self.matrices.lower)
+
+    @property
+    def e(self) -> int:
+        """Number of entries of the covariances that vary."""
+        return self.parameters.n_entries
 
     @property
     def has_xi(self) -> bool:
@@ -128,6 +133,11 @@ class Model:
     def d(self) -> int:
         """Number of coordinates."""
         return self.m + self.p + self.has_xi
+
+    @property
+    def width(self) -> int:
+        """Number of derivatives: by the entries of covariances, coefficients and shape."""
+        return self.e + self.p + self.has_xi
 
     @property
     def offset(self) -> Vector:
@@ -161,36 +171,23 @@ class Model:
     @property
     def lower(self) -> Vector:
         """Lower bounds of the coordinates, (d,)."""
-        return np.concatenate([self.matrices.lower, np.full(self.d - self.m, -np.inf)])
+        return np.concatenate([self.parameters.lower, np.full(self.d - self.m, -np.inf)])
+
+    @property
+    def upper(self) -> Vector:
+        """Upper bounds of the coordinates, (d,)."""
+        return np.concatenate([self.parameters.upper, np.full(self.d - self.m, np.inf)])
 
     def to_x(self, theta: Vector) -> Vector:
         """Coordinates of factors, coefficients and shape (d,) in the data's units."""
-        factors = [
-            _lapack.lower_triangular(R @ factor)
-            for R, factor in zip(
-                self.effects.problem.whitening, self.matrices.factors(theta[: self.m]), strict=True
-            )
-        ]
+        x = self.parameters.whitened(theta[: self.m], self.effects.problem.whitening)
         beta = self.T @ theta[self.m : self.m + self.p]
         xi = float(np.log(theta[-1])) if self.has_xi else 0.0
-        return self.joined(self._theta(factors), beta, xi)
+        return self.joined(x, beta, xi)
 
     def to_theta(self, x: Vector) -> Vector:
         """Factors, coefficients and shape (d,) in the data's units."""
         place = self.place(x)
-        factors = [
-            _lapack.lower_triangular(solve_upper(R, factor))
-            for R, factor in zip(self.effects.problem.whitening, place.factors, strict=True)
-        ]
+        theta = self.parameters.unwhitened(x[: self.m], self.effects.problem.whitening)
         beta = solve_upper(self.T, place.beta) if self.p else place.beta
-        return np.concatenate(
-            [self._theta(factors), beta, [np.exp(place.xi)] if self.has_xi else []]
-        )
-
-    def _theta(self, factors: list[Matrix]) -> Vector:
-        return np.concatenate(
-            [
-                term.covariance.theta(factor)
-                for term, factor in zip(self.matrices.terms, factors, strict=True)
-            ]
-        )
+        return np.concatenate([theta, beta, [np.exp(place.xi)] if self.has_xi else []])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmm._lapack import eigh, lower_triangular
+from lmm._lapack import eigh
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.family import Conditional, Family
@@ -123,12 +123,9 @@ def moment_start(model: Model) -> Vector:
     for group, psi, share in zip(groups, psis, shares, strict=True):
         for i, part in group.members:
             covariance = model.matrices.terms[i].covariance
-            gamma = share * psi[part, part]
-            if covariance.is_diagonal:
-                gamma = np.diag(np.diag(gamma))
-            values, vectors = eigh(gamma)
-            root = vectors * np.sqrt(np.maximum(values, CLEAR))
-            x[model.matrices.theta_slices[i]] = covariance.theta(lower_triangular(root))
+            values, vectors = eigh(share * psi[part, part])
+            gamma = (vectors * np.maximum(values, CLEAR)) @ vectors.T
+            x[model.matrices.theta_slices[i]] = covariance.nearest(gamma)
     return x
 
 

@@ -102,7 +102,7 @@ class Estimates(MixedModel):
             [term.columns for term in terms],
             self.fit.covariances,
             self.sigma,
-            diagonal=[term.covariance.is_diagonal for term in terms],
+            structures=[term.covariance for term in terms],
         )
 
     def ranef(self, condvar: bool = False) -> RandomEffects:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from lmm._lapack import eigh, lower_triangular, svd
 from lmm._types import Matrix, Vector
-from lmm.covariance import Covariance
+from lmm.covariance import Correlated, Covariance, Unstructured
 from lmm.criterion import Criterion, Evaluation
 
 __all__ = ["LocalModel"]
@@ -54,7 +54,7 @@ class Chart(Protocol):
 
     @property
     def jacobian(self) -> Matrix:
-        """Derivative (m_i, c) of the entries of Gamma that theta fills, by the coordinates."""
+        """Derivative (e_i, c) of the entries of Gamma that vary, by the coordinates."""
 
     @property
     def bend(self) -> Matrix:
@@ -112,7 +112,7 @@ class Full:
 
     is_relative = True
 
-    def __init__(self, covariance: Covariance, factor: Matrix, G: Matrix):
+    def __init__(self, covariance: Unstructured, factor: Matrix, G: Matrix):
         rows, columns = covariance.positions
         self.covariance = covariance
         self.V, values, _ = svd(factor)
@@ -150,7 +150,7 @@ class Full:
         w = np.maximum(w, KEPT - 1.0)
         S = (U * w) @ U.T / ratio
         lam = self.V @ (self.values[:, None] * U * np.sqrt(1.0 + w))
-        return self.covariance.theta(lower_triangular(lam)), S[self.i, self.j]
+        return self.covariance.par(lower_triangular(lam)), S[self.i, self.j]
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
         """See `Chart`."""
@@ -168,7 +168,67 @@ class Full:
         diagonal = np.diag(lam)
         tiny = np.flatnonzero(diagonal <= NEGLIGIBLE * np.abs(lam).max())
         lam[tiny, tiny] = 0.0
-        return self.covariance.theta(lam), np.concatenate([S[self.i, self.j], variances])
+        return self.covariance.par(lam), np.concatenate([S[self.i, self.j], variances])
+
+
+class Bounded:
+    """Standard deviations and a structured correlation: the parameters themselves, in bounds.
+
+    Standard deviations change by a fraction of themselves, as in `Variances`; one that is zero
+    has its own size as a coordinate, or its square where only that descends. What stands on a bound
+    has a coordinate if the criterion descends from there.
+    """
+
+    is_relative = False
+
+    def __init__(self, covariance: Correlated, x: Vector, G: Matrix):
+        self.covariance, self.x = covariance, x
+        score = _score_of_entries(covariance, G)
+        J, H = covariance.jacobian(x), covariance.bend(x, score)
+        slopes = score @ J
+        is_sd = np.arange(len(x)) < covariance.n_sd
+        self.is_zero = is_sd & (x == 0.0)
+        self.squared = self.is_zero & (slopes >= 0.0) & (np.diag(H) < 0.0)
+        inward = ((x > covariance.lower) | (slopes < 0.0)) & (
+            (x < covariance.upper) | (slopes > 0.0)
+        )
+        says = np.einsum("ij,ij->j", J, J) > 0.0
+        self.free = (inward & says) | self.squared
+        scale = np.where(is_sd & ~self.is_zero, x, 1.0)
+        # d Gamma / d(sd^2) at 0 is half the second derivative in the standard deviation.
+        J = np.where(self.squared, self._squares(), J * scale)
+        H = np.where(self.squared | self.squared[:, None], 0.0, H * scale * scale[:, None])
+        self.jacobian = J[:, self.free]
+        self.bend = H[np.ix_(self.free, self.free)]
+        self.scale = scale
+
+    def _squares(self) -> Matrix:
+        """Second derivatives of the entries in each parameter, halved, (e, m)."""
+        units = np.eye(len(self.covariance.entries[0]))
+        return np.array([0.5 * np.diag(self.covariance.bend(self.x, unit)) for unit in units])
+
+    def score(self, step: Vector) -> tuple[Vector, Vector]:
+        """See `Chart`."""
+        return self.follow(step)
+
+    def follow(self, step: Vector) -> tuple[Vector, Vector]:
+        """See `Chart`."""
+        full = np.zeros(len(self.x))
+        full[self.free] = step
+        squares = np.where(self.squared, np.maximum(full, 0.0), 0.0)
+        moved = self.x + self.scale * np.where(self.squared, 0.0, full)
+        # As in `Variances`: the variance would be negative along the tangent.
+        landed = (np.arange(len(full)) < self.covariance.n_sd) & ~self.is_zero & (full <= -0.5)
+        moved = np.where(landed, 0.0, moved)
+        moved = np.clip(moved, self.covariance.lower, self.covariance.upper)
+        taken = np.where(landed, -0.5, (moved - self.x) / self.scale)
+        return moved + np.sqrt(squares), np.where(self.squared, squares, taken)[self.free]
+
+
+def _score_of_entries(covariance: Covariance, G: Matrix) -> Vector:
+    """Derivative by the entries of Gamma that vary, (e,): twice G off the diagonal."""
+    rows, columns = covariance.entries
+    return np.where(rows == columns, 1.0, 2.0) * G[rows, columns]
 
 
 def _descending(null: Matrix, G: Matrix) -> Matrix:
@@ -180,13 +240,13 @@ def _descending(null: Matrix, G: Matrix) -> Matrix:
 
 
 class Plain:
-    """Coordinates that are no covariances; those on their lower bound are left if that pays."""
+    """Coordinates that are no covariances; those on a bound leave it if that pays."""
 
     is_relative = False
 
-    def __init__(self, x: Vector, gradient: Vector, lower: Vector):
-        self.x, self.lower = x, lower
-        self.free = (x > lower) | (gradient < 0.0)
+    def __init__(self, x: Vector, gradient: Vector, lower: Vector, upper: Vector):
+        self.x, self.lower, self.upper = x, lower, upper
+        self.free = ((x > lower) | (gradient < 0.0)) & ((x < upper) | (gradient > 0.0))
         self.jacobian = np.eye(len(x))[:, self.free]
         self.bend = np.zeros((self.jacobian.shape[1],) * 2)
 
@@ -198,14 +258,18 @@ class Plain:
         """See `Chart`."""
         x = self.x.copy()
         x[self.free] += step
-        x = np.maximum(x, self.lower)
+        x = np.clip(x, self.lower, self.upper)
         return x, (x - self.x)[self.free]
 
 
 def _chart(covariance: Covariance, x: Vector, G: Matrix) -> Chart:
-    if covariance.is_diagonal or covariance.size == 1:
-        return Variances(x, G)
-    return Full(covariance, covariance.factor(x), G)
+    match covariance:
+        case Correlated():
+            return Bounded(covariance, x, G)
+        case Unstructured(size=size) if size > 1:
+            return Full(covariance, covariance.factor(x), G)
+        case _:
+            return Variances(x, G)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +312,7 @@ class LocalModel:
         for chart in charts:
             parts.append(slice(c, c + len(chart.bend)))
             c += len(chart.bend)
-        J, bend = np.zeros((len(x), c)), np.zeros((c, c))
+        J, bend = np.zeros((len(here.score), c)), np.zeros((c, c))
         for chart, rows, part in zip(charts, entries, parts, strict=True):
             J[rows, part] = chart.jacobian
             bend[part, part] = chart.bend
@@ -266,9 +330,10 @@ class LocalModel:
         )
 
     @property
-    def relative(self) -> slice:
-        """The coordinates that are relative changes of covariances."""
-        return slice(0, sum(len(chart.bend) for chart in self.charts if chart.is_relative))
+    def relative(self) -> NDArray[np.bool_]:
+        """Which coordinates are relative changes of covariances, (c,)."""
+        counts = [len(chart.bend) for chart in self.charts]
+        return np.repeat([chart.is_relative for chart in self.charts], counts)
 
     @cached_property
     def metric(self) -> Matrix:
@@ -352,13 +417,15 @@ def _charts(
     criterion: Criterion, x: Vector, here: Evaluation
 ) -> tuple[tuple[Chart, ...], tuple[slice, ...]]:
     """Charts at x (d,), and the entries that belong to each."""
-    covariances, entries = criterion.theta_map.covariances, criterion.theta_map.slices
+    parameters = criterion.parameters
     charts: list[Chart] = [
         _chart(covariance, x[part], G)
-        for covariance, part, G in zip(covariances, entries, here.slopes, strict=True)
+        for covariance, part, G in zip(
+            parameters.covariances, parameters.slices, here.slopes, strict=True
+        )
     ]
-    m = len(criterion.theta_map.lower)
+    m = len(parameters.lower)
     if m == len(x):
-        return tuple(charts), entries
-    charts.append(Plain(x[m:], here.gradient[m:], criterion.lower[m:]))
-    return tuple(charts), (*entries, slice(m, len(x)))
+        return tuple(charts), parameters.entry_slices
+    charts.append(Plain(x[m:], here.gradient[m:], criterion.lower[m:], criterion.upper[m:]))
+    return tuple(charts), (*parameters.entry_slices, slice(parameters.n_entries, len(here.score)))

@@ -146,10 +146,9 @@ def _start(criterion: Criterion, theta: Vector | None) -> Vector:
 
 def _cleared(criterion: Criterion, x: Vector) -> Vector:
     """The point x (d,) with tiny columns of lambda* set to zero."""
-    theta_map = criterion.theta_map
-    m = len(theta_map.lower)
-    covariances = np.where(theta_map.column_lengths(x[:m]) < SNAP, 0.0, x[:m])
-    return np.append(covariances, x[m:])
+    parameters = criterion.parameters
+    m = len(parameters.lower)
+    return np.append(parameters.cleared(x[:m], SNAP), x[m:])
 
 
 def _snapped(path: Path) -> Path:
@@ -203,7 +202,7 @@ def _status(path: Path) -> Status:
     point = path.point
     # Rounding of the criterion itself bounds how small a promised decrease can get.
     if not point.decrement <= max(STATIONARY, 1e-11 * abs(point.value)):
-        covariances = point.x[: len(point.criterion.theta_map.lower)]
+        covariances = point.x[: len(point.criterion.parameters.lower)]
         if np.abs(covariances).max(initial=0.0) > VAST:
             return Status.UNBOUNDED
         return Status.MAX_EVALUATIONS if path.exhausted else Status.NOT_STATIONARY
@@ -230,9 +229,7 @@ def _advice(point: Point, status: Status) -> str:
 
 
 def _boundary(criterion: Criterion, theta: Vector) -> tuple[str, ...]:
-    """Names of the diagonal components of theta that vanish against their row of lambda."""
-    theta_map = criterion.theta_map
-    theta = theta[: len(theta_map.lower)]
-    vanishes = np.abs(theta) <= 1e-6 * theta_map.row_lengths(theta)
-    where = np.flatnonzero(vanishes & theta_map.on_diagonal)
+    """Names of the parameters that make a covariance singular."""
+    parameters = criterion.parameters
+    where = np.flatnonzero(parameters.on_boundary(theta[: len(parameters.lower)]))
     return tuple(criterion.names[i] for i in where)

@@ -66,9 +66,8 @@ class Walk:
 
     @property
     def is_singular(self) -> bool:
-        """Whether a diagonal entry of lambda is zero."""
-        on_diagonal = self.criterion.theta_map.on_diagonal
-        return bool(np.any(self.point.x[: len(on_diagonal)][on_diagonal] == 0.0))
+        """Whether a coordinate is on a bound."""
+        return not bool(self.point.free.all())
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
         """Where a step (c,) leads, (d,), and the step as taken: no longer than can be trusted."""

@@ -59,10 +59,12 @@ class Point:
 
         Those of covariances are bound in a column of lambda* that is zero altogether.
         """
-        theta_map = self.criterion.theta_map
-        m = len(theta_map.lower)
-        plain = (self.x[m:] > self.criterion.lower[m:]) | (self.here.gradient[m:] < 0.0)
-        return np.append(theta_map.column_lengths(self.x[:m]) > 0.0, plain)
+        parameters = self.criterion.parameters
+        m = len(parameters.lower)
+        x, slope = self.x[m:], self.here.gradient[m:]
+        lower, upper = self.criterion.lower[m:], self.criterion.upper[m:]
+        plain = ((x > lower) | (slope < 0.0)) & ((x < upper) | (slope > 0.0))
+        return np.append(parameters.is_free(self.x[:m]), plain)
 
     @cached_property
     def spectrum(self) -> tuple[Vector, Matrix]:
@@ -76,7 +78,7 @@ class Point:
         Then Newton's step in x itself will do; elsewhere x has directions that say nothing, and
         plain coordinates have units.
         """
-        if len(self.x) > len(self.criterion.theta_map.lower):
+        if len(self.x) > len(self.criterion.parameters.lower):
             return False
         values, _ = self.spectrum
         return bool(self.free.all() and values[0] > REGULAR * max(values[-1], 1.0))
@@ -88,7 +90,7 @@ class Point:
             return self.model.follow(self.model.newton_step())[0]
         values, directions = self.spectrum
         target = self.x - directions @ ((directions.T @ self.here.gradient) / values)
-        return np.maximum(target, self.criterion.lower)
+        return np.clip(target, self.criterion.lower, self.criterion.upper)
 
     @cached_property
     def decrement(self) -> float:

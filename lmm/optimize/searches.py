@@ -171,9 +171,9 @@ def _scipy(
         start,
         method=cast(Any, method),
         jac=cast(Any, with_gradient),
-        bounds=Bounds(criterion.lower, np.inf),
+        bounds=Bounds(criterion.lower, criterion.upper),
         options=options,
     )
-    x = np.maximum(result.x, criterion.lower)
+    x = np.clip(result.x, criterion.lower, criterion.upper)
     exhausted = count >= options.get("maxfev", options.get("maxfun", np.inf))
     return Path(Point.at(criterion, x), count + 1, exhausted)

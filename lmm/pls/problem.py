@@ -350,7 +350,7 @@ def standardize(matrices: ModelMatrices) -> Problem:
     whitened, whitening = [], []
     for term in matrices.terms:
         Z = response.weighted(term.Z)
-        R = _whitening(term, Z)
+        R = term.covariance.whitening(Z, term.n_levels)
         whitened.append(_divide(Z, R))
         whitening.append(R)
     layout = Layout(matrices.design, T, tuple(whitening))
@@ -391,22 +391,6 @@ def _standardize_response(response: Response, Q: Matrix, T: Matrix) -> tuple[Vec
         )
     scale /= math.sqrt(max(len(target) - len(T), 1))
     return residual / scale, beta0, scale
-
-
-def _whitening(term: ReTerm, Z: Matrix) -> Matrix:
-    """R (k, k) upper triangular such that the levels' mean of Z*'Z* is the identity."""
-    norm = np.sqrt(term.n_levels)
-    if term.covariance.is_diagonal or term.size == 1:
-        lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z)) / norm
-        lengths[lengths == 0.0] = 1.0
-        return np.diag(lengths)
-    R: Matrix = _lapack.qr_factor(Z) / norm
-    pivots = np.abs(np.diag(R))
-    lengths = np.sqrt(np.einsum("ij,ij->j", R, R))
-    dependent = pivots <= DEPENDENT * lengths
-    R[dependent, :] = 0.0
-    R[dependent, dependent] = np.where(lengths[dependent] > 0.0, lengths[dependent], 1.0)
-    return R
 
 
 def _divide(Z: Matrix, R: Matrix) -> Matrix:

@@ -12,6 +12,15 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix, Vector
+from lmm.covariance import (
+    AutoRegressive,
+    CompoundSymmetry,
+    Correlated,
+    Covariance,
+    Diagonal,
+    OrnsteinUhlenbeck,
+    ScaledIdentity,
+)
 from lmm.errors import nearest
 from lmm.likelihood import correlations
 from lmm.report.cells import Cells, Column
@@ -35,10 +44,19 @@ class VarianceBlock:
         Names of the k columns, such as ``(Intercept)``, ``Days``.
     covariance : (k, k) array
         Covariance matrix, in squared units of the response.
+    structure : Covariance, optional
+        Its structure; a full covariance if not given.
     """
 
     columns: tuple[str, ...]
     covariance: Matrix
+    structure: Covariance | None = None
+
+    @property
+    def shown(self) -> int:
+        """Number of columns that a print shows: one, where it stands for all."""
+        structure = self.structure
+        return 1 if isinstance(structure, Correlated) and structure.is_shared else len(self.columns)
 
     @property
     def variance(self) -> Vector:
@@ -144,7 +162,7 @@ class VarCorr(Printed, Mapping[str, VarianceBlock]):
         labels = [
             (group if j == 0 else "", column)
             for group, block in self.blocks.items()
-            for j, column in enumerate(block.columns)
+            for j, column in enumerate(block.columns[: block.shown])
         ]
         return labels if self.sigma is None else [*labels, ("Residual", "")]
 
@@ -152,20 +170,24 @@ class VarCorr(Printed, Mapping[str, VarianceBlock]):
         blocks = self.blocks.values()
         residual = [] if self.sigma is None else [self.sigma]
         if component == "Variance":
-            variances = [*(block.variance for block in blocks), np.square(residual)]
+            variances = [*(block.variance[: block.shown] for block in blocks), np.square(residual)]
             return format_numbers(np.concatenate(variances), digits)
         if component == "Std.Dev.":
             return format_numbers(
-                np.concatenate([*(block.sd for block in blocks), residual]), digits
+                np.concatenate([*(block.sd[: block.shown] for block in blocks), residual]), digits
             )
         raise ValueError(f"Unknown component {component!r}: a column is 'Variance' or 'Std.Dev.'.")
 
     def _correlation_texts(self, decimals: int) -> list[list[str]]:
         """Lower triangles without their diagonals, one row per column of every block."""
-        width = max(len(block.columns) for block in self.blocks.values()) - 1
-        lines = [line for block in self.blocks.values() for line in _lower_rows(block, decimals)]
+        lines = [
+            line
+            for block in self.blocks.values()
+            for line in _correlation_rows(block, decimals)[: block.shown]
+        ]
         if self.sigma is not None:
             lines.append([])
+        width = max(map(len, lines))
         return [line + [""] * (width - len(line)) for line in lines]
 
     def to_frame(self, order: Literal["cov.last", "lower.tri"] = "cov.last") -> pd.DataFrame:
@@ -199,6 +221,8 @@ class VarCorr(Printed, Mapping[str, VarianceBlock]):
         block = self.blocks[group]
         columns = block.columns
         pairs = [(i, j) for j in range(len(columns)) for i in range(j, len(columns))]
+        if isinstance(block.structure, Diagonal | ScaledIdentity):
+            pairs = [pair for pair in pairs if pair[0] == pair[1]]
         if order == "cov.last":
             pairs.sort(key=lambda pair: pair[0] != pair[1])
         return [
@@ -215,7 +239,7 @@ def variance_components(
     covariances: Sequence[Matrix],
     sigma: float | None,
     *,
-    diagonal: Sequence[bool] | None = None,
+    structures: Sequence[Covariance] | None = None,
 ) -> VarCorr:
     """Gather the terms' covariance matrices under lme4's names.
 
@@ -229,8 +253,8 @@ def variance_components(
         Covariance matrix of each term, in squared units of the response.
     sigma : float or None
         Residual standard deviation.
-    diagonal : sequence of bool, optional
-        Terms without correlations, ``(x || g)``: each of their columns is a group of its own.
+    structures : sequence of Covariance, optional
+        Structure of each term; full covariances if not given.
 
     Returns
     -------
@@ -240,23 +264,38 @@ def variance_components(
     Examples
     --------
     >>> vc = variance_components(
-    ...     ["Pig"], [("(Intercept)", "Time")], [np.diag([19.8, 0.42])], 2.45, diagonal=[True]
+    ...     ["Pig", "Pig"], [("(Intercept)",), ("Time",)], [np.eye(1), 0.4 * np.eye(1)], 2.45
     ... )
     >>> list(vc)
     ['Pig', 'Pig.1']
     """
     blocks: dict[str, VarianceBlock] = {}
-    splits = [False] * len(groups) if diagonal is None else diagonal
-    for group, names, covariance, split in zip(groups, columns, covariances, splits, strict=True):
-        for part in ([j] for j in range(len(names))) if split else [list(range(len(names)))]:
-            block = VarianceBlock(tuple(names[j] for j in part), covariance[np.ix_(part, part)])
-            blocks[_unused_name(group, blocks)] = block
+    known = [None] * len(groups) if structures is None else structures
+    for group, names, covariance, structure in zip(
+        groups, columns, covariances, known, strict=True
+    ):
+        block = VarianceBlock(tuple(names), covariance, structure)
+        blocks[_unused_name(group, blocks)] = block
     return VarCorr(blocks, sigma)
 
 
 def _unused_name(name: str, used: Container[str]) -> str:
     numbered = (f"{name}.{k}" for k in count(1))
     return next(new for new in chain([name], numbered) if new not in used)
+
+
+def _correlation_rows(block: VarianceBlock, decimals: int) -> list[list[str]]:
+    """The correlations behind each column: the lower triangle, or what a structure has of them."""
+    match block.structure:
+        case Diagonal() | ScaledIdentity():
+            return [[] for _ in block.columns]
+        case CompoundSymmetry() | AutoRegressive() | OrnsteinUhlenbeck() as structure:
+            (one,) = structure.correlations()
+            rho = np.array([block.correlation[one.row, one.column]])
+            (text,) = format_numbers(round_decimals(rho, decimals), decimals=decimals, na="NaN")
+            return [[f"{text} ({structure.word})"], *([] for _ in block.columns[1:])]
+        case _:
+            return _lower_rows(block, decimals)
 
 
 def _lower_rows(block: VarianceBlock, decimals: int) -> list[list[str]]:

@@ -181,10 +181,11 @@ def _Ztlist(fit: Fit) -> dict[str, sparse.csr_array]:
 
 def _Lind(fit: Fit) -> IntVector:
     """Component of theta of each entry of Lambdat, column by column."""
-    parts = []
-    for term, where in zip(fit.matrices.terms, fit.matrices.theta_slices, strict=True):
-        rows, columns = term.covariance.positions  # of lambda: Lambdat's columns are its rows
-        parts.append(np.tile(where.start + np.lexsort((columns, rows)), term.n_levels))
+    parts, start = [], 0
+    for term in fit.matrices.terms:
+        rows, columns = term.covariance.pattern  # of lambda: Lambdat's columns are its rows
+        parts.append(np.tile(start + np.lexsort((columns, rows)), term.n_levels))
+        start += len(rows)
     return np.concatenate(parts)
 
 
@@ -257,7 +258,7 @@ def _theta(fit: Fit) -> pd.Series[float]:
 
 
 def _Tp(fit: Fit) -> IntVector:
-    return np.cumsum([0, *(term.covariance.n_theta for term in fit.matrices.terms)])
+    return np.cumsum([0, *(term.covariance.n_par for term in fit.matrices.terms)])
 
 
 PARTS: dict[str, Callable[[Fit], Any]] = {
@@ -300,7 +301,7 @@ PARTS: dict[str, Callable[[Fit], Any]] = {
     "l_i": _levels,
     "q_i": lambda fit: _by_bar(fit, [term.q for term in fit.matrices.terms]),
     "k": lambda fit: len(fit.matrices.terms),
-    "m_i": lambda fit: _by_bar(fit, [term.covariance.n_theta for term in fit.matrices.terms]),
+    "m_i": lambda fit: _by_bar(fit, [term.covariance.n_par for term in fit.matrices.terms]),
     "m": lambda fit: len(fit.theta),
     "cnms": lambda fit: _by_factor(fit, [term.columns for term in fit.matrices.terms]),
     "devcomp": _devcomp,

@@ -162,7 +162,7 @@ def entries_of_mu(m):
     """Derivatives (m + 1, m + 1) of x and log sigma in the method's own coordinates."""
     blocks = []
     for term, C in zip(m.fit.matrices.terms, total_roots(m.fit), strict=True):
-        rows, columns = term.covariance.positions
+        rows, columns = term.covariance.entries
         moved = np.zeros((len(rows), term.size, term.size))
         moved[np.arange(len(rows)), :, columns] = C.T[rows]
         blocks.append(moved[:, rows, columns].T)
@@ -240,7 +240,7 @@ def structures(m):
     for term in m.fit.matrices.terms:
         columns = Z[:, start : start + term.q]
         start += term.q
-        for i, j in zip(*term.covariance.positions, strict=True):
+        for i, j in zip(*term.covariance.entries, strict=True):
             S = np.zeros((term.size, term.size))
             S[i, j] = S[j, i] = 1.0
             yield columns @ np.kron(np.eye(term.n_levels), S) @ columns.T

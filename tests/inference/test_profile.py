@@ -89,7 +89,7 @@ def test_points_are_constrained_optima(sleep, name):
     parameter = next(p for p in variance_parameters(sleep.fit.matrices) if p.name == name)
     ml = sleep.refit_ml().fit
     likelihood = Likelihood.natural(ml.criterion)
-    z0 = likelihood.coordinates([ml.sigma * f for f in ml.factors], ml.sigma)
+    z0 = likelihood.coordinates(ml.theta, ml.sigma)
     index = curve.estimate + 2
 
     def constraint(z):
@@ -226,7 +226,7 @@ def test_a_better_likelihood_is_reported(sleep):
 
     ml = sleep.refit_ml().fit
     parameter = variance_parameters(ml.matrices)[0]
-    worse = [1.3 * ml.sigma * f for f in ml.factors]
+    worse = 1.3 * ml.theta
     target = VarianceTarget.of(parameter, ml.criterion, worse, ml.sigma)
     first = first_point(target)
     assert first.value > ml.deviance
@@ -238,9 +238,7 @@ def test_a_better_likelihood_is_reported(sleep):
 def test_the_path_recovers_from_a_poor_start(sleep):
     ml = sleep.refit_ml().fit
     parameter = variance_parameters(ml.matrices)[0]
-    target = VarianceTarget.of(
-        parameter, ml.criterion, [ml.sigma * f for f in ml.factors], ml.sigma
-    )
+    target = VarianceTarget.of(parameter, ml.criterion, ml.theta, ml.sigma)
     t, w = target.start
     near = settle(target, t + 10.0, w)
     far = settle(target, t + 10.0, np.array([-40.0, 30.0, 5.0]))

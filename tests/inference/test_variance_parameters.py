@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import lmm
+from lmm.covariance import Diagonal
 from lmm.inference.variance.parameters import (
     Likelihood,
     find_parameter,
@@ -29,11 +30,11 @@ def fitted(model, reml=True):
 
 def likelihood_at(fit, reverse):
     orders = tuple(
-        np.arange(term.size)[:: -1 if reverse and not term.covariance.is_diagonal else 1]
+        np.arange(term.size)[:: -1 if reverse and not isinstance(term.covariance, Diagonal) else 1]
         for term in fit.matrices.terms
     )
     likelihood = Likelihood(fit.criterion, orders)
-    return likelihood, likelihood.coordinates([fit.sigma * f for f in fit.factors], fit.sigma)
+    return likelihood, likelihood.coordinates(fit.theta, fit.sigma)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -92,8 +92,8 @@ class WithSigma:
     dense_size = 0
 
     @property
-    def theta_map(self):
-        return self.profiled.theta_map
+    def parameters(self):
+        return self.profiled.parameters
 
     @property
     def names(self):
@@ -102,6 +102,10 @@ class WithSigma:
     @property
     def lower(self):
         return np.append(self.profiled.lower, -np.inf)
+
+    @property
+    def upper(self):
+        return np.append(self.profiled.upper, np.inf)
 
     def starts(self):
         for x in self.profiled.starts():
@@ -120,10 +124,10 @@ class WithSigma:
         """docs/theory/criterion.md at fixed sigma: c = pwrss / sigma^2 instead of nu."""
         self.moves.append(move)
         criterion, nu = self.profiled, self.profiled.degrees_of_freedom
-        at = criterion.pls.derivatives(criterion.factors(x[:-1]), criterion.reml)
+        at = criterion.pls.at(criterion.factors(x[:-1])).derivatives(criterion.reml)
         c = at.terms.pwrss * criterion.problem.scale**2 * np.exp(-2.0 * x[-1])
-        theta_map = self.theta_map
-        S, J = theta_map.symmetric_units, theta_map.jacobian(x[:-1])
+        parameters = self.parameters
+        S, J = parameters.symmetric_units, parameters.jacobian(x[:-1])
         t, q = S @ stacked(at.logdet), S @ stacked(at.quadratic)
         score = np.append(t - c * q, 2.0 * (nu - c))
         trace = S @ at.trace @ S.T
@@ -132,7 +136,7 @@ class WithSigma:
         inner = np.eye(len(x))
         inner[:-1, :-1] = J
         hessian = inner.T @ curvature @ inner
-        hessian[:-1, :-1] += theta_map.bend(score[:-1])
+        hessian[:-1, :-1] += parameters.bend(x[:-1], score[:-1])
         profiled = criterion.from_terms(at.terms)
         value = profiled + c - nu - nu * np.log(c / nu)
         slopes = tuple(a - c * b for a, b in zip(at.logdet, at.quadratic, strict=True))

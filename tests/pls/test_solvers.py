@@ -65,7 +65,7 @@ def assert_same_size(model, scoring, trace, large):
 
     It is more where a chain of factors is handled as if crossed, and steps are shorter.
     """
-    S = matrices(model).theta_map.symmetric_units
+    S = matrices(model).parameters.symmetric_units
     ratios = np.diag(S @ scoring @ S.T) / np.diag(S @ trace @ S.T)
     assert ratios.min() > 0.5
     assert large or ratios.max() < 5.0
@@ -161,7 +161,7 @@ def original_units(pls, theta):
 @pytest.mark.parametrize("model, name", pairs())
 def test_other_weights_keep_the_layout(model, name):
     weights, y, built = other_rows(model)
-    theta = 0.7 * built.theta_map.start
+    theta = 0.7 * built.parameters.start
     again = solver(model, name).reweighted(weights, y)
     expected = original_units(DensePLS(standardize(built)), theta)
     for actual, value in zip(original_units(again, theta), expected, strict=True):

@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 
 import lmm
+from lmm.covariance import Diagonal
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import NumericalError
 from lmm.pls import DensePLS, Sparse, SparsePLS, choose, named, standardize
@@ -43,7 +44,9 @@ def random_factors(matrices, rng, zero=False):
         factor = np.tril(rng.standard_normal((term.size, term.size))) * 10 ** rng.uniform(-2, 1)
         if zero:
             factor[:, -1] = 0.0
-        factors.append(np.diag(np.diag(factor)) if term.covariance.is_diagonal else factor)
+        factors.append(
+            np.diag(np.diag(factor)) if isinstance(term.covariance, Diagonal) else factor
+        )
     return tuple(factors)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lmm.covariance import CompoundSymmetry, diagonal
 from lmm.report.varcorr import VarCorr, VarianceBlock, variance_components
 from reference import load_reference
 from reference.printing import array, load_printing
@@ -60,12 +61,33 @@ def test_it_is_a_mapping_of_blocks():
 
 def test_repeated_groups_and_uncorrelated_columns_are_numbered():
     vc = variance_components(
-        ["g", "g", "h"], [COLUMNS, COLUMNS, ("x",)], [COVARIANCE, COVARIANCE, np.eye(1)], 1.0,
-        diagonal=[False, True, True],
-    )  # fmt: skip
-    assert list(vc) == ["g", "g.1", "g.2", "h"]
-    assert vc["g.2"].columns == ("Days",)
-    assert vc["g.2"].variance.tolist() == [35.07]
+        ["g", "g", "h"], [COLUMNS, ("Days",), ("x",)], [COVARIANCE, np.eye(1), np.eye(1)], 1.0
+    )
+    assert list(vc) == ["g", "g.1", "h"]
+    assert vc["g.1"].columns == ("Days",)
+
+
+def test_independent_columns_have_no_covariances():
+    covariance = np.diag([612.1, 35.07])
+    vc = variance_components(["g"], [COLUMNS], [covariance], 1.0, structures=[diagonal(2)])
+    assert str(vc).split("\n") == [
+        " Groups   Name        Std.Dev.",
+        " g        (Intercept) 24.741  ",
+        "          Days         5.922  ",
+        " Residual              1.000  ",
+    ]
+    assert vc.to_frame()["var2"].isna().all()
+
+
+@pytest.mark.parametrize("hom, rows", [(True, 1), (False, 2)])
+def test_a_structure_is_named_beside_its_correlation(hom, rows):
+    structure = CompoundSymmetry(2, hom)
+    covariance = np.array([[4.0, 1.0], [1.0, 4.0]])
+    vc = variance_components(["g"], [COLUMNS], [covariance], 1.0, structures=[structure])
+    lines = str(vc).split("\n")
+    assert len(lines) == rows + 2
+    assert lines[1].split() == ["g", "(Intercept)", "2", "0.250", "(cs)"]
+    assert len(vc.to_frame()) == 4  # every entry, as R's data frame has them
 
 
 def test_a_model_without_residual_variance_has_no_such_row():

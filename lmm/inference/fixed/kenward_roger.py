@@ -1,8 +1,9 @@
 """Kenward and Roger's method, derived in docs/theory/kenward-roger.md.
 
-With V linear in its parameters and ``W = 2 I^-1``, I_rs = tr(P G_r P G_s) twice the expected
+With V linear in its parameters (to first order, where correlations are parameters: SAS's
+``DDFM=KENWARDROGER(FIRSTORDER)``) and ``W = 2 I^-1``, I_rs = tr(P G_r P G_s) twice the expected
 information of the REML criterion, the adjusted covariance in the basis U of
-`lmm.inference.sensitivity` is
+`lmm.inference.fixed.sensitivity` is
 
     vcov_A = sigma^2 U (1 + 2 sum_rs W_rs (Q_rs - P_r P_s)) U'                                  (1)
 
@@ -23,7 +24,7 @@ from lmm._types import Matrix, Vector
 from lmm.errors import RefitWarning, warn
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
-from lmm.inference.fixed.sensitivity import Couplings, in_level_units
+from lmm.inference.fixed.sensitivity import Couplings, in_level_units, tangents
 from lmm.likelihood import variance_of_estimates
 from lmm.optimize import minimize
 
@@ -79,12 +80,14 @@ class KenwardRoger:
             )
             warn(RefitWarning(text))
             fit = refit_by_reml(fit)
-        couplings, (_, entries) = Couplings(fit), in_level_units(fit)
+        couplings, T = Couplings(fit), tangents(fit)
+        entries = in_level_units(fit).along(T)
         t, nu = entries.logdet[None], np.atleast_2d(fit.criterion.degrees_of_freedom)
         information = np.block([[nu, t], [t.T, entries.trace]])
         W = variance_of_estimates(information)
-        P, U, identity = couplings.first, fit.fixed_root, np.eye(fit.matrices.p)
-        bias = np.einsum("rs,rspq->pq", W[1:, 1:], couplings.second)
+        P = np.einsum("re,epq->rpq", T, couplings.first)
+        U, identity = fit.fixed_root, np.eye(fit.matrices.p)
+        bias = np.einsum("rs,rspq->pq", T.T @ W[1:, 1:] @ T, couplings.second)
         bias -= np.einsum("rs,rpk,skq->pq", W[1:, 1:], P, P, optimize=True)
         adjusted = fit.sigma**2 * U @ (identity + bias + bias.T) @ U.T
         return cls(fit, adjusted, np.concatenate([identity[None], P]), W)

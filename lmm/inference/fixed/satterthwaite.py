@@ -26,7 +26,7 @@ from lmm import likelihood
 from lmm._types import Matrix, Vector
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
-from lmm.inference.fixed.sensitivity import Couplings, in_level_units
+from lmm.inference.fixed.sensitivity import Couplings, in_level_units, level_chart
 
 __all__ = ["Satterthwaite"]
 
@@ -65,9 +65,8 @@ class Satterthwaite:
     @classmethod
     def of(cls, fit: Fit) -> Satterthwaite:
         """Prepare the method."""
-        theta_map, nu = fit.matrices.theta_map, fit.criterion.degrees_of_freedom
-        mu, entries = in_level_units(fit)
-        J, bend = theta_map.jacobian(mu), theta_map.bend(entries.score(nu))
+        nu, entries = fit.criterion.degrees_of_freedom, in_level_units(fit)
+        J, bend = level_chart(fit, entries.score(nu))
         _, H = likelihood.with_log_sigma(entries, *likelihood.padded(J, bend), nu, nu)
         U = fit.fixed_root
         in_mu = np.einsum("rt,rpq->tpq", J, Couplings(fit).first)

@@ -33,14 +33,15 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag
 
+from lmm._lapack import lower_triangular
 from lmm._types import Matrix, Vector
-from lmm.criterion import lower_triangular
+from lmm.covariance import Covariance, Filled
 from lmm.fit import Fit
 from lmm.likelihood import Entries
 from lmm.pls import Factors, PenalizedFactor
 from lmm.pls.factor import group_factors
 
-__all__ = ["Couplings", "in_level_units", "total_roots"]
+__all__ = ["Couplings", "in_level_units", "level_chart", "tangents", "total_roots"]
 
 
 def total_roots(fit: Fit) -> Factors:
@@ -51,17 +52,61 @@ def total_roots(fit: Fit) -> Factors:
     )
 
 
-def in_level_units(fit: Fit) -> tuple[Vector, Entries]:
-    """The point ``mu = C^-1 lambda*`` (m,), and derivatives by the entries of ``M = mu mu'``."""
-    roots, units = total_roots(fit), fit.matrices.theta_map.symmetric_units
-    terms = fit.matrices.terms
-    mu = [
-        term.covariance.theta(np.linalg.solve(C, factor))
-        for term, C, factor in zip(terms, roots, fit.whitened_factors, strict=True)
-    ]
+def in_level_units(fit: Fit) -> Entries:
+    """Derivatives of the criterion by the entries of M that vary, (e,)."""
+    roots, units = total_roots(fit), fit.matrices.parameters.symmetric_units
     # Row by row, C S C' is (C kron C) times S; it is a sum of the same symmetric units.
     moved = units @ block_diag(*(np.kron(C, C) for C in roots)).T
-    return np.concatenate(mu), fit.entries.along(moved @ np.linalg.pinv(units))
+    return fit.entries.along(moved @ np.linalg.pinv(units))
+
+
+def level_chart(fit: Fit, score: Vector) -> tuple[Matrix, Matrix]:
+    """Derivative (e, m) of the entries of M in coordinates, and the second ones along a score (e,).
+
+    The coordinates are those of ``mu = C^-1 lambda*``, with ``M = mu mu'``, for a structure that
+    stays what it is in M; for any other its whitened parameters.
+    """
+    J, bend = [], []
+    rows = zip(fit.matrices.parameters.entry_slices, fit.matrices.theta_slices, strict=True)
+    parts = zip(fit.matrices.terms, total_roots(fit), fit.whitened_factors, rows, strict=True)
+    for term, C, factor, (entries, own) in parts:
+        covariance = term.covariance
+        if isinstance(covariance, Filled):
+            mu = covariance.par(np.linalg.solve(C, factor))
+            J.append(covariance.jacobian(mu))
+            bend.append(covariance.bend(mu, score[entries]))
+        else:
+            x, lift = fit.optimum.x[own], _lift(covariance, np.linalg.inv(C))
+            J.append(lift @ covariance.jacobian(x))
+            bend.append(covariance.bend(x, score[entries] @ lift))
+    return np.asarray(block_diag(*J)), np.asarray(block_diag(*bend))
+
+
+def tangents(fit: Fit) -> Matrix:
+    """Directions (d, e) in the entries of M along which V moves, to first order.
+
+    Every entry by itself where all of them are free; the derivatives by the parameters elsewhere.
+    """
+    J, _ = level_chart(fit, np.zeros(fit.matrices.parameters.n_entries))
+    parts = zip(
+        fit.matrices.terms,
+        fit.matrices.parameters.entry_slices,
+        fit.matrices.theta_slices,
+        strict=True,
+    )
+    blocks = [
+        np.eye(rows.stop - rows.start)
+        if isinstance(term.covariance, Filled)
+        else J[rows, columns].T
+        for term, rows, columns in parts
+    ]
+    return np.asarray(block_diag(*blocks))
+
+
+def _lift(covariance: Covariance, R: Matrix) -> Matrix:
+    """Derivative (e, e) of the entries of ``R Gamma R'`` by those of Gamma."""
+    moved = R @ covariance.symmetric_units @ R.T
+    return np.asarray(moved[:, *covariance.entries].T)
 
 
 @dataclass(frozen=True)
@@ -112,7 +157,7 @@ class Couplings:
             _Direction(starts[i][0], starts[i][1] + row, starts[i][1] + column)
             for i, term in enumerate(self.fit.matrices.terms)
             for row, column in zip(
-                *(part.tolist() for part in term.covariance.positions), strict=True
+                *(part.tolist() for part in term.covariance.entries), strict=True
             )
         )
 

@@ -77,8 +77,7 @@ def criterion_curve(
     if points < 2:
         raise ValueError(f"points must be at least 2, not {points}.")
     with blas_threads(fit.criterion.pls.dense_size):
-        factors = [fit.sigma * factor for factor in fit.factors]
-        target = VarianceTarget.of(_working(fit, chosen), fit.criterion, factors, fit.sigma)
+        target = VarianceTarget.of(_working(fit, chosen), fit.criterion, fit.theta, fit.sigma)
         first = first_point(target)
         t = _grid(chosen, target, first, low, high, points)
         below = _settled(target, first, t[t < first.t][::-1])

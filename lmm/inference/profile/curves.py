@@ -243,16 +243,16 @@ def profile_curves(
 def _targets(fit: Fit, scale: Scale) -> dict[str, tuple[str, Target]]:
     """Every parameter by its name on the scale, with its kind there."""
     criterion, x, sigma = maximum_likelihood(fit)
-    factors = [sigma * factor for factor in fit.matrices.factors(criterion.to_theta(x))]
+    theta = criterion.to_theta(x)
     shown = variance_parameters(fit.matrices, scale)
     targets: dict[str, tuple[str, Target]] = {}
     for parameter, root in zip(shown, variance_parameters(fit.matrices), strict=True):
         # Variances are profiled through their standard deviations, covariances are not.
         working = parameter if parameter.kind == "cov" else root
-        target = VarianceTarget.of(working, criterion, factors, sigma)
+        target = VarianceTarget.of(working, criterion, theta, sigma)
         targets[parameter.name] = parameter.kind, target
     likelihood = Likelihood.natural(criterion)
-    estimate = likelihood.coordinates(factors, sigma)
+    estimate = likelihood.coordinates(theta, sigma)
     for index, name in enumerate(fit.matrices.fixed.names):
         targets[name] = "beta", FixedEffectTarget(name, index, likelihood, estimate)
     return targets

@@ -8,7 +8,7 @@ whose response is ``y - x_j t``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Protocol
@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from lmm._types import Matrix, Vector
+from lmm.covariance import Correlated, Diagonal, Unstructured
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.variance.parameters import Likelihood, VarianceParameter
 
@@ -114,12 +115,12 @@ class VarianceTarget:
         cls,
         parameter: VarianceParameter,
         criterion: ProfiledCriterion,
-        factors: Sequence[Matrix],
+        theta: Vector,
         sigma: float,
     ) -> VarianceTarget:
         """Order the columns so that the parameter is a coordinate."""
         likelihood = ordered(criterion, parameter)
-        return cls(parameter, likelihood, likelihood.coordinates(factors, sigma))
+        return cls(parameter, likelihood, likelihood.coordinates(theta, sigma))
 
     @property
     def name(self) -> str:
@@ -134,8 +135,30 @@ class VarianceTarget:
     @property
     def bounds(self) -> tuple[float, float]:
         """Range of t: the sd itself, the angle of a correlation, a covariance, log sigma."""
-        half = 0.5 * np.pi
-        return {"sd": (0.0, np.inf), "cor": (-half, half)}.get(self.kind, (-np.inf, np.inf))
+        if self.kind == "cor":
+            lower, upper = self._correlation_bounds
+            return float(np.arcsin(lower)), float(np.arcsin(upper))
+        return (0.0 if self.kind == "sd" else -np.inf), np.inf
+
+    @property
+    def _correlation_bounds(self) -> tuple[float, float]:
+        if self._structure is None:
+            return -1.0, 1.0
+        own = self.place - self._part.start
+        return float(self._structure.lower[own]), float(self._structure.upper[own])
+
+    @property
+    def _part(self) -> slice:
+        """Where z holds the parameters of the term."""
+        return self.likelihood.criterion.matrices.theta_slices[self.parameter.term]
+
+    @property
+    def _structure(self) -> Correlated | None:
+        """The term's structure, if standard deviations and correlations are its parameters."""
+        if self.parameter.term < 0:
+            return None
+        covariance = self.likelihood.criterion.matrices.terms[self.parameter.term].covariance
+        return covariance if isinstance(covariance, Correlated) else None
 
     @cached_property
     def unit(self) -> float:
@@ -152,11 +175,15 @@ class VarianceTarget:
         """Where z holds L_11, L_21 and L_22 of the term (L_11 alone for other kinds)."""
         if self.parameter.term < 0:
             return (len(self.estimate) - 1,) * 3
-        part = self.likelihood.criterion.matrices.theta_slices[self.parameter.term]
-        term = self.likelihood.criterion.matrices.terms[self.parameter.term]
-        if term.covariance.is_diagonal:
+        part = self._part
+        covariance = self.likelihood.criterion.matrices.terms[self.parameter.term].covariance
+        if self._structure is not None:
+            return (
+                part.start + self._structure.place(self.parameter.row, self.parameter.column),
+            ) * 3
+        if isinstance(covariance, Diagonal):
             return (part.start + self.parameter.row,) * 3
-        return part.start, part.start + 1, part.start + term.size
+        return part.start, part.start + 1, part.start + covariance.size
 
     @property
     def place(self) -> int:
@@ -167,7 +194,7 @@ class VarianceTarget:
     def floor(self) -> Vector:
         """Lower bounds of w, (d,): a correlation keeps its sign only while L_11, tau >= 0."""
         floor = np.full(len(self.estimate), -np.inf)
-        if self.kind == "cor":
+        if self.kind == "cor" and self._structure is None:
             one, _, three = self.places
             floor[[one, three]] = 0.0
         return np.delete(floor, self.place)
@@ -177,7 +204,9 @@ class VarianceTarget:
         """The estimates of t and w."""
         z = self.estimate.copy()
         one, two, three = self.places
-        if self.kind == "cor":
+        if self.kind == "cor" and self._structure is not None:
+            z[two] = np.arcsin(z[two])
+        elif self.kind == "cor":
             z[two], z[three] = (
                 np.arctan2(z[two], z[three]),
                 np.hypot(z[two], z[three]),
@@ -190,7 +219,9 @@ class VarianceTarget:
         """The likelihood's coordinates at (t, w)."""
         z = np.insert(w, self.place, t)
         one, two, three = self.places
-        if self.kind == "cor":
+        if self.kind == "cor" and self._structure is not None:
+            z[two] = np.sin(t)
+        elif self.kind == "cor":
             z[two], z[three] = z[three] * np.sin(t), z[three] * np.cos(t)
         elif self.kind == "cov":
             z[two] = t / z[one]
@@ -221,7 +252,10 @@ class VarianceTarget:
         """Derivative of the entries in (w, t), and the second ones contracted with a gradient."""
         J, bend = np.eye(len(z)), np.zeros((len(z), len(z)))
         one, two, three = self.places
-        if self.kind == "cor":
+        if self.kind == "cor" and self._structure is not None:
+            J[two, two] = np.cos(t)
+            bend[two, two] = -gradient[two] * np.sin(t)
+        elif self.kind == "cor":
             sin, cos = np.sin(t), np.cos(t)
             tau = z[two] * sin + z[three] * cos
             J[two, two], J[two, three] = tau * cos, -tau * sin
@@ -250,7 +284,7 @@ def ordered(criterion: ProfiledCriterion, parameter: VarianceParameter) -> Likel
     orders = [np.arange(term.size) for term in criterion.matrices.terms]
     if parameter.term >= 0:
         term = criterion.matrices.terms[parameter.term]
-        if not term.covariance.is_diagonal:
+        if isinstance(term.covariance, Unstructured):
             first = dict.fromkeys((parameter.column, parameter.row))
             order = np.array([*first, *(i for i in range(term.size) if i not in first)])
             orders[parameter.term] = order

@@ -28,6 +28,7 @@ from scipy import sparse
 from lmm import likelihood
 from lmm._lapack import solve_upper
 from lmm._types import Matrix, Vector
+from lmm.covariance import Diagonal, Unstructured
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.resample.newton import Local, newton_steps, predicted
 from lmm.inference.resample.replicates import ROUNDING, Replicates, Responses
@@ -153,16 +154,16 @@ class Lockstep:
         for stratum, W, N in zip(self.strata, data.W, pieces, strict=True):
             entries.add(stratum, W, N, half, reml)
         first, quadratic, average, trace = entries.total(reml)
-        S = self.criterion.matrices.theta_map.symmetric_units
+        S = self.criterion.matrices.parameters.symmetric_units
         free = Entries(first @ S.T, quadratic @ S.T, S @ average @ S.T, S @ trace @ S.T)
         return Sums(logdet, diagonal[:, -1] ** 2, half, first, quadratic, free, entries.coupled)
 
     def _local(self, x: Matrix, data: Responses) -> Local:
         """Criterion with derivatives in x (r, m)."""
         at, nu = self._sums(self._factors(x), data), self.criterion.degrees_of_freedom
-        theta_map, score = self.criterion.matrices.theta_map, at.entries.score(nu)
+        parameters, score = self.criterion.matrices.parameters, at.entries.score(nu)
         gradient, hessian = likelihood.chained(
-            score, at.entries.profiled(nu), theta_map.jacobian(x), theta_map.bend(score)
+            score, at.entries.profiled(nu), parameters.jacobian(x), parameters.bend(x, score)
         )
         slopes = at.first - nu * at.quadratic
         return Local(self._criterion(at, data), gradient, symmetric(hessian), slopes)
@@ -180,7 +181,7 @@ class Lockstep:
         factors = []
         for term, part in zip(matrices.terms, matrices.theta_slices, strict=True):
             factor = np.zeros((len(x), term.size, term.size))
-            factor[:, *term.covariance.positions] = x[:, part]
+            factor[:, *term.covariance.entries] = x[:, part]
             factors.append(factor)
         return tuple(factors)
 
@@ -269,7 +270,7 @@ class Lockstep:
             k = term.size
             G = here.slopes[:, start : start + k * k].reshape(-1, k, k)
             start += k * k
-            if term.covariance.is_diagonal:
+            if isinstance(term.covariance, Diagonal):
                 lowest = np.diagonal(G, axis1=1, axis2=2).min(axis=1)
             else:
                 lowest = np.linalg.eigvalsh(G)[:, 0]
@@ -282,7 +283,7 @@ class Lockstep:
         matrices = self.criterion.matrices
         parts = zip(matrices.terms, matrices.theta_slices, self._factors(x), strict=True)
         for term, part, factor in parts:
-            _, columns = term.covariance.positions
+            _, columns = term.covariance.entries
             signs = np.where(np.diagonal(factor, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
             lengths = np.sqrt(np.einsum("rij,rij->rj", factor, factor))
             signs[lengths < SNAP] = 0.0
@@ -319,11 +320,11 @@ class Lockstep:
             self.criterion.matrices.terms, self.criterion.problem.whitening, factors, strict=True
         ):
             raw = np.linalg.solve(R, factor)
-            if term.size > 1 and not term.covariance.is_diagonal:
+            if term.size > 1 and isinstance(term.covariance, Unstructured):
                 upper: Matrix = np.asarray(np.linalg.qr(raw.transpose(0, 2, 1), mode="r"))
                 raw = upper.transpose(0, 2, 1)
                 raw = raw * np.where(np.diagonal(raw, axis1=1, axis2=2) < 0.0, -1.0, 1.0)[:, None]
-            parts.append(raw[:, *term.covariance.positions])
+            parts.append(raw[:, *term.covariance.entries])
         return np.concatenate(parts, axis=1)
 
     def _satterthwaite(self, x: Matrix, at: Sums, loadings: Matrix) -> Matrix:
@@ -335,10 +336,10 @@ class Lockstep:
         P are the couplings.
         """
         nu = self.criterion.degrees_of_freedom
-        theta_map = self.criterion.matrices.theta_map
-        J, bend = theta_map.jacobian(x), theta_map.bend(at.entries.score(nu))
+        parameters = self.criterion.matrices.parameters
+        J, bend = parameters.jacobian(x), parameters.bend(x, at.entries.score(nu))
         _, H = likelihood.with_log_sigma(at.entries, *likelihood.padded(J, bend), nu, nu)
-        P = np.einsum("ik,rkst->rist", theta_map.symmetric_units, at.couplings)
+        P = np.einsum("ik,rkst->rist", parameters.symmetric_units, at.couplings)
         slope = np.einsum("rim,rist,rsj,rtj->rjm", J, P, loadings, loadings, optimize=True)
         variance = np.einsum("rsj,rsj->rj", loadings, loadings)
         g = np.concatenate([slope, 2.0 * variance[:, :, None]], axis=2)

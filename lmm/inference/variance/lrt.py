@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import Vector
+from lmm.covariance import Filled
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError
 from lmm.fit import Fit
@@ -91,7 +92,9 @@ def _added_parameters(small: Sequence[ReTerm], large: Sequence[ReTerm]) -> int |
     before, after = _effects(small), _effects(large)
     if not before < after or len(after) > len(before) + 1:
         return None
-    counts = [sum(term.covariance.n_theta for term in terms) for terms in (large, small)]
+    if not all(isinstance(term.covariance, Filled) for term in (*small, *large)):
+        return None  # parameters of a structure are shared by its columns
+    counts = [sum(term.covariance.n_par for term in terms) for terms in (large, small)]
     return counts[0] - counts[1]
 
 

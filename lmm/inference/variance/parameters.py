@@ -17,7 +17,8 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.criterion import ProfiledCriterion, lower_triangular
+from lmm.covariance import Correlated
+from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
 from lmm.fit import Fit
@@ -110,10 +111,11 @@ def variance_parameters(
 
 def _entries(matrices: ModelMatrices, one: Kind, two: Kind) -> Iterator[VarianceParameter]:
     for index, term in enumerate(matrices.terms):
-        for i, j in zip(*(part.tolist() for part in term.covariance.positions), strict=True):
-            kind = one if i == j else two
-            of = term.columns[i] if i == j else f"{term.columns[i]}.{term.columns[j]}"
-            yield VarianceParameter(f"{kind}_{of}|{term.group}", kind, index, i, j)
+        for label, i, j in term.covariance.reported(term.columns):
+            # The correlation of a structure belongs to no pair of columns.
+            off = "cor" if isinstance(term.covariance, Correlated) else two
+            kind = one if i == j else off
+            yield VarianceParameter(f"{kind}_{label}|{term.group}", kind, index, i, j)
 
 
 def find_parameter(matrices: ModelMatrices, name: str) -> VarianceParameter:
@@ -251,15 +253,10 @@ class Likelihood:
         whitening = self.criterion.problem.whitening
         return tuple(R[:, order] for R, order in zip(whitening, self.orders, strict=True))
 
-    def coordinates(self, factors: Sequence[Matrix], sigma: float) -> Vector:
-        """Coordinates z (m + 1,) of absolute factors (k_i, k_i) in the terms' own order."""
-        parts = [
-            term.covariance.theta(lower_triangular(factor[order]))
-            for term, factor, order in zip(
-                self.criterion.matrices.terms, factors, self.orders, strict=True
-            )
-        ]
-        return np.concatenate([*parts, [np.log(sigma)]])
+    def coordinates(self, theta: Vector, sigma: float) -> Vector:
+        """Coordinates z (m + 1,) of covariance parameters theta (m,) and sigma."""
+        turns = [sigma * np.eye(len(order))[order] for order in self.orders]
+        return np.append(self.criterion.matrices.parameters.whitened(theta, turns), np.log(sigma))
 
     def covariances(self, z: Vector) -> tuple[Matrix, ...]:
         """Covariance matrices (k_i, k_i) of the terms, in their own order."""
@@ -310,11 +307,11 @@ class Likelihood:
         ``Gamma = R L L' R' exp(-2 s)``: ``dGamma/ds = -2 Gamma``, ``d2Gamma/ds2 = 4 Gamma`` and
         ``d2Gamma/ds dL = -2 dGamma/dL``.
         """
-        theta_map, L = self.criterion.matrices.theta_map, z[:-1]
+        parameters, L = self.criterion.matrices.parameters, z[:-1]
         lift = np.exp(-2.0 * z[-1]) * self._lift
-        J = lift @ np.column_stack([theta_map.jacobian(L), -2.0 * theta_map.entries(L)])
+        J = lift @ np.column_stack([parameters.jacobian(L), -2.0 * parameters.gamma(L)])
         bend = np.zeros((len(z), len(z)))
-        bend[:-1, :-1] = theta_map.bend(lift.T @ score)
+        bend[:-1, :-1] = parameters.bend(L, lift.T @ score)
         bend[-1] = bend[:, -1] = -2.0 * (J.T @ score)
         return J, bend
 
@@ -323,7 +320,7 @@ class Likelihood:
         """Derivative of the entries of ``R C R'`` in those of C, (m, m)."""
         blocks = []
         for term, R in zip(self.criterion.matrices.terms, self._roots, strict=True):
-            rows, columns = term.covariance.positions
+            rows, columns = term.covariance.entries
             moved = R @ term.covariance.symmetric_units @ R.T
             blocks.append(moved[:, rows, columns].T)
         return np.asarray(block_diag(*blocks))
@@ -376,8 +373,7 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
     from scipy.special import ndtri
 
     likelihood = Likelihood.natural(fit.criterion)
-    factors = [fit.sigma * factor for factor in fit.factors]
-    z = likelihood.coordinates(factors, fit.sigma)
+    z = likelihood.coordinates(fit.theta, fit.sigma)
     parameters = variance_parameters(fit.matrices)
     estimate = np.array([p.value(fit.covariances, fit.sigma) for p in parameters])
     is_cor = np.array([p.kind == "cor" for p in parameters])
@@ -390,7 +386,7 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
     if fit.is_singular():
         half = np.full(len(centre), np.nan)
     else:
-        J = _log_and_z_jacobian(parameters, fit.matrices, factors)
+        J = _log_and_z_jacobian(parameters, fit.matrices, z[:-1])
         covariance = 2.0 * J @ np.linalg.solve(likelihood.exactly(z).hessian, J.T)
         half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(covariance))
     limits = centre[:, None] + half[:, None] * np.array([-1.0, 1.0])
@@ -406,24 +402,26 @@ def fixed_wald_limits(fit: Fit, level: float) -> Matrix:
 
 
 def _log_and_z_jacobian(
-    parameters: Sequence[VarianceParameter], matrices: ModelMatrices, factors: Sequence[Matrix]
+    parameters: Sequence[VarianceParameter], matrices: ModelMatrices, theta: Vector
 ) -> Matrix:
-    """Derivative of (log sd, atanh cor, log sigma) in the entries of the L_i and log sigma."""
-    J = np.zeros((len(parameters), len(parameters)))
+    """Derivative of (log sd, atanh cor, log sigma) in absolute parameters and log sigma."""
+    J = np.zeros((len(parameters), len(theta) + 1))
     J[-1, -1] = 1.0
+    factors = matrices.factors(theta)
     for a, parameter in enumerate(parameters[:-1]):
         part = matrices.theta_slices[parameter.term]
         covariance = matrices.terms[parameter.term].covariance
-        L = factors[parameter.term]
+        rows, columns = covariance.entries
+        slopes = np.zeros((covariance.size, covariance.size, part.stop - part.start))
+        slopes[rows, columns] = slopes[columns, rows] = covariance.jacobian(theta[part])
+        C = factors[parameter.term] @ factors[parameter.term].T
         i, j = parameter.row, parameter.column
-        slope = np.zeros_like(L)
+        one, two = 0.5 * slopes[i, i] / C[i, i], 0.5 * slopes[j, j] / C[j, j]
         if parameter.kind == "sd":
-            slope[i] = L[i] / (L[i] @ L[i])
+            J[a, part] = one
         else:
-            one, two = L[i] @ L[i], L[j] @ L[j]
-            size = np.sqrt(one * two)
-            rho = L[i] @ L[j] / size
-            slope[i] = (L[j] / size - rho * L[i] / one) / (1.0 - rho**2)
-            slope[j] = (L[i] / size - rho * L[j] / two) / (1.0 - rho**2)
-        J[a, part] = slope[covariance.positions]
+            rho = correlations(C)[i, j]
+            J[a, part] = (slopes[i, j] / np.sqrt(C[i, i] * C[j, j]) - rho * (one + two)) / (
+                1.0 - rho**2
+            )
     return J

@@ -1,0 +1,172 @@
+"""What a covariance structure of random effects is: ``Gamma(par)`` and all that is asked of it.
+
+Gamma (k, k) is the covariance of the k effects of one level over sigma^2. A structure gives it by a
+few parameters `par`, with bounds, derivatives and the changes of units under which it is closed.
+Everything else - criterion, optimizer, intervals, reports - asks the structure and knows none.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm._types import IntVector, Matrix, Vector
+
+__all__ = ["Covariance", "Reported", "shared"]
+
+Array = TypeVar("Array", bound=np.ndarray)
+
+
+def shared(array: Array) -> Array:
+    """The array, read-only: all models of a structure hold the same one."""
+    array.flags.writeable = False
+    return array
+
+
+class Reported(NamedTuple):
+    """A standard deviation or a correlation that stands for a parameter of a structure.
+
+    Attributes
+    ----------
+    label : str
+        Its columns, such as ``Days.(Intercept)``; ``*`` for all of them, or the parameter.
+    row, column : int
+        An entry of Gamma where it stands; equal for standard deviations.
+    """
+
+    label: str
+    row: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Covariance(ABC):
+    """Covariance Gamma (k, k) of a term's random effects over sigma^2, by parameters `par`.
+
+    Parameters
+    ----------
+    size : int
+        Number of columns k of the random-effects term.
+    """
+
+    size: int
+
+    @property
+    @abstractmethod
+    def entries(self) -> tuple[IntVector, IntVector]:
+        """Rows and columns of the entries of the symmetric Gamma that vary, (e,) each."""
+
+    @property
+    @abstractmethod
+    def start(self) -> Vector:
+        """Parameters (m,) of the identity."""
+
+    @property
+    @abstractmethod
+    def lower(self) -> Vector:
+        """Lower bounds of the parameters, (m,)."""
+
+    @property
+    @abstractmethod
+    def upper(self) -> Vector:
+        """Upper bounds of the parameters, (m,)."""
+
+    @property
+    @abstractmethod
+    def pattern(self) -> tuple[IntVector, IntVector]:
+        """Rows and columns of the entries of lambda that are not zero: lme4's theta, in order."""
+
+    @abstractmethod
+    def factor(self, par: Vector) -> Matrix:
+        """Lower-triangular root lambda (..., k, k) of Gamma, for parameters (..., m)."""
+
+    @abstractmethod
+    def jacobian(self, par: Vector) -> Matrix:
+        """Derivative (e, m) of the entries of Gamma in the parameters."""
+
+    @abstractmethod
+    def bend(self, par: Vector, score: Vector) -> Matrix:
+        """What Gamma's curvature adds to a Hessian: sum over e of score_e d2 Gamma_e, (m, m).
+
+        Parameters
+        ----------
+        par : (m,) array
+            Parameters.
+        score : (e,) array
+            Derivatives of a function by the entries of Gamma.
+        """
+
+    @abstractmethod
+    def nearest(self, gamma: Matrix) -> Vector:
+        """Parameters (m,) of a member close to a positive semi-definite gamma (k, k)."""
+
+    @abstractmethod
+    def whitening(self, Z: Matrix, n_levels: int) -> Matrix:
+        """Upper-triangular R (k, k) that evens out the columns of Z (n, k).
+
+        Under Gamma -> R Gamma R' the structure must be closed.
+        """
+
+    @abstractmethod
+    def whitened(self, par: Vector, R: Matrix) -> Vector:
+        """Parameters (m,) of R Gamma R', for an R of the kind that `whitening` gives."""
+
+    @abstractmethod
+    def unwhitened(self, par: Vector, R: Matrix) -> Vector:
+        """The inverse of `whitened`."""
+
+    @abstractmethod
+    def cleared(self, par: Vector, tolerance: float) -> Vector:
+        """The parameters (m,) with what is below `tolerance` in lambda set to zero."""
+
+    @abstractmethod
+    def is_free(self, par: Vector) -> NDArray[np.bool_]:
+        """Parameters (m,) that are not on a bound, and matter there."""
+
+    @abstractmethod
+    def on_boundary(self, par: Vector) -> NDArray[np.bool_]:
+        """Parameters (m,) that make Gamma singular."""
+
+    @abstractmethod
+    def names(self, group: str, columns: Sequence[str]) -> tuple[str, ...]:
+        """lme4's names of the parameters, such as ``Subject.Days.(Intercept)``."""
+
+    @abstractmethod
+    def reported(self, columns: Sequence[str]) -> tuple[Reported, ...]:
+        """What reports show of the covariance: as many as there are parameters, in R's order."""
+
+    def theta(self, par: Vector) -> Vector:
+        """lme4's theta: the entries of lambda that are not zero, column by column."""
+        return np.asarray(self.factor(par)[self.pattern])
+
+    def theta_names(self, group: str, columns: Sequence[str]) -> tuple[str, ...]:
+        """lme4's names of theta, such as ``Subject.Days.(Intercept)``."""
+        return tuple(
+            f"{group}.{columns[i]}" if i == j else f"{group}.{columns[i]}.{columns[j]}"
+            for i, j in zip(*self.pattern, strict=True)
+        )
+
+    @property
+    def is_correlated(self) -> bool:
+        """Whether correlations alone tell the variances from a residual variance."""
+        return False
+
+    @property
+    def n_par(self) -> int:
+        """Number m of parameters."""
+        return len(self.start)
+
+    @cached_property
+    def symmetric_units(self) -> Matrix:
+        """Symmetric matrices (e, k, k), each with 1 where an entry of Gamma stands."""
+        rows, columns = self.entries
+        each = np.arange(len(rows))
+        units = np.zeros((len(rows), self.size, self.size))
+        units[each, rows, columns] = units[each, columns, rows] = 1.0
+        return shared(units)

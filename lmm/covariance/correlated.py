@@ -1,0 +1,545 @@
+"""Structures ``Gamma = D C(rho) D``: standard deviations D, correlations C by a few parameters.
+
+The parameters are the standard deviations over sigma, one for each column or one for all (`hom`),
+and then those of the correlation. Derivatives follow from those of C:
+
+    dGamma/ds_a = E_a C D + D C E_a,    dGamma/drho_b = D (dC/drho_b) D                          (1)
+
+with E_a the derivative of D, the identity if all columns share one standard deviation.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm._lapack import eigh, lower_triangular
+from lmm._types import IntVector, Matrix, Vector
+from lmm.covariance.base import Covariance, Reported, shared
+from lmm.covariance.filled import CLEAR, VANISHING
+
+__all__ = [
+    "AutoRegressive",
+    "CompoundSymmetry",
+    "Correlated",
+    "Correlation",
+    "OrnsteinUhlenbeck",
+    "ScaledIdentity",
+    "Toeplitz",
+]
+
+# Correlations are kept this far inside their bounds where a search starts.
+INSIDE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Correlation:
+    """A correlation matrix with its derivatives in r parameters.
+
+    Attributes
+    ----------
+    value : (k, k) array
+        C.
+    slopes : (r, k, k) array
+        First derivatives.
+    bends : (r, r, k, k) array
+        Second derivatives.
+    """
+
+    value: Matrix
+    slopes: Matrix
+    bends: Matrix
+
+
+@dataclass(frozen=True)
+class Correlated(Covariance):
+    """Standard deviations and a structured correlation.
+
+    Parameters
+    ----------
+    size : int
+        Number of columns k.
+    hom : bool
+        Whether all columns share one standard deviation.
+    """
+
+    hom: bool
+
+    @property
+    @abstractmethod
+    def rho_bounds(self) -> tuple[Vector, Vector]:
+        """Lower and upper bounds (r,) of the correlation's parameters."""
+
+    @abstractmethod
+    def correlation(self, rho: Vector) -> Correlation:
+        """C at rho (r,), with derivatives."""
+
+    @abstractmethod
+    def nearest_rho(self, correlation: Matrix) -> Vector:
+        """Parameters (r,) of a correlation close to a given one (k, k)."""
+
+    @abstractmethod
+    def rho_names(self) -> tuple[str, ...]:
+        """Names of the correlation's parameters."""
+
+    @abstractmethod
+    def correlations(self) -> tuple[Reported, ...]:
+        """Correlations that stand for the parameters, (r,)."""
+
+    @property
+    def n_sd(self) -> int:
+        """Number of standard deviations."""
+        return 1 if self.hom else self.size
+
+    @cached_property
+    def entries(self) -> tuple[IntVector, IntVector]:
+        """Rows and columns of the lower triangle, column by column."""
+        columns, rows = np.triu_indices(self.size)
+        return shared(rows), shared(columns)
+
+    @property
+    def pattern(self) -> tuple[IntVector, IntVector]:
+        """The lower triangle, column by column."""
+        return self.entries
+
+    @cached_property
+    def start(self) -> Vector:
+        """Standard deviations of 1 and no correlation, or the smallest that is inside."""
+        return shared(self.nearest(np.eye(self.size)))
+
+    @cached_property
+    def lower(self) -> Vector:
+        """0 for standard deviations, the correlation's bounds."""
+        return shared(np.concatenate([np.zeros(self.n_sd), self.rho_bounds[0]]))
+
+    @cached_property
+    def upper(self) -> Vector:
+        """Infinity for standard deviations, the correlation's bounds."""
+        return shared(np.concatenate([np.full(self.n_sd, np.inf), self.rho_bounds[1]]))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one column shows what there is to say of all."""
+        return self.hom
+
+    @property
+    def is_correlated(self) -> bool:
+        """Whether there are fewer correlations than would take up a residual variance."""
+        return len(self.rho_names()) == 1
+
+    def split(self, par: Vector) -> tuple[Vector, Vector]:
+        """Standard deviations (k,) of the columns, and rho (r,)."""
+        sd, rho = par[: self.n_sd], par[self.n_sd :]
+        return np.broadcast_to(sd, self.size), rho
+
+    def factor(self, par: Vector) -> Matrix:
+        """Lambda, (..., k, k) lower triangular."""
+        if par.ndim > 1:
+            return np.array([self.factor(each) for each in par])
+        sd, rho = self.split(par)
+        return np.asarray(sd[:, None] * _root(self.correlation(rho).value))
+
+    @cached_property
+    def _sd_units(self) -> Matrix:
+        """Diagonals (n_sd, k) of the derivatives of D in the standard deviations."""
+        return np.ones((1, self.size)) if self.hom else np.eye(self.size)
+
+    def jacobian(self, par: Vector) -> Matrix:
+        """Derivative (e, m) of Gamma's lower triangle, eqn. 1."""
+        sd, rho = self.split(par)
+        C, E = self.correlation(rho), self._sd_units
+        half = E[:, :, None] * C.value * sd
+        slopes = np.concatenate([half + half.swapaxes(1, 2), sd[:, None] * C.slopes * sd])
+        return np.asarray(slopes[:, *self.entries].T)
+
+    def bend(self, par: Vector, score: Vector) -> Matrix:
+        """Second derivatives of Gamma's lower triangle, summed with weights: see `Covariance`."""
+        sd, rho = self.split(par)
+        C, E = self.correlation(rho), self._sd_units
+        G = np.zeros((self.size, self.size))
+        G[self.entries] = score
+        G = G + G.T  # tr(G H) for a symmetric H is twice the sum over the lower triangle
+        n, m = self.n_sd, len(par)
+        H = np.empty((m, m))
+        H[:n, :n] = E @ (G * C.value) @ E.T
+        H[:n, n:] = E @ np.einsum("ij,bij,j->ib", G, C.slopes, sd)
+        H[n:, :n] = H[:n, n:].T
+        H[n:, n:] = 0.5 * np.einsum("ij,abij,i,j->ab", G, C.bends, sd, sd)
+        return H
+
+    def nearest(self, gamma: Matrix) -> Vector:
+        """Root mean square of the variances, and the nearest correlation, inside the bounds."""
+        variances = np.diag(gamma)
+        variances = np.maximum(variances, CLEAR * max(float(variances.max()), 0.1))
+        sd = np.sqrt(variances)
+        correlation = gamma / sd / sd[:, None]
+        correlation[np.diag_indices(self.size)] = 1.0
+        lower, upper = self.rho_bounds
+        margin = INSIDE * np.where(np.isfinite(upper - lower), upper - lower, 0.0)
+        rho = np.clip(self.nearest_rho(correlation), lower + margin, upper - margin)
+        return np.concatenate([[np.sqrt(variances.mean())] if self.hom else sd, rho])
+
+    def whitening(self, Z: Matrix, n_levels: int) -> Matrix:
+        """Lengths of the columns; one length for all, if they share one standard deviation."""
+        squares = np.einsum("ij,ij->j", Z, Z) / n_levels
+        if self.hom:
+            squares = np.full(self.size, squares.mean())
+        return np.diag(np.where(squares > 0.0, np.sqrt(squares), 1.0))
+
+    def whitened(self, par: Vector, R: Matrix) -> Vector:
+        """Parameters of R Gamma R': standard deviations scale, correlations stay."""
+        return np.concatenate([par[: self.n_sd] * np.diag(R)[: self.n_sd], par[self.n_sd :]])
+
+    def unwhitened(self, par: Vector, R: Matrix) -> Vector:
+        """The inverse of `whitened`."""
+        return np.concatenate([par[: self.n_sd] / np.diag(R)[: self.n_sd], par[self.n_sd :]])
+
+    def cleared(self, par: Vector, tolerance: float) -> Vector:
+        """Standard deviations below `tolerance` are zero."""
+        sd, rho = par[: self.n_sd], par[self.n_sd :]
+        return np.concatenate([np.where(sd < tolerance, 0.0, sd), rho])
+
+    def is_free(self, par: Vector) -> NDArray[np.bool_]:
+        """Inside the bounds; correlations say nothing where fewer than two columns vary."""
+        inside = (par > self.lower) & (par < self.upper)
+        if np.count_nonzero(self.split(par)[0]) < 2:
+            inside[self.n_sd :] = False
+        return np.asarray(inside)
+
+    def on_boundary(self, par: Vector) -> NDArray[np.bool_]:
+        """On a bound, up to rounding."""
+        with np.errstate(invalid="ignore"):
+            near = (par - self.lower <= VANISHING) | (self.upper - par <= VANISHING)
+        return np.asarray(near)
+
+    def place(self, row: int, column: int) -> int:
+        """Which parameter a reported entry of Gamma stands for."""
+        if row == column:
+            return 0 if self.hom else row
+        entries = [(one.row, one.column) for one in self.correlations()]
+        return self.n_sd + entries.index((row, column))
+
+    def reported(self, columns: Sequence[str]) -> tuple[Reported, ...]:
+        """Standard deviations, ``*`` if all columns share one; then correlations."""
+        shown = ("*",) if self.hom else columns
+        sd = (Reported(label, i, i) for i, label in enumerate(shown))
+        return (*sd, *self.correlations())
+
+    def names(self, group: str, columns: Sequence[str]) -> tuple[str, ...]:
+        """lme4's names: ``Subject.*`` for one standard deviation of all columns."""
+        shown = ("*",) if self.hom else columns
+        return tuple(f"{group}.{name}" for name in (*shown, *self.rho_names()))
+
+
+def _root(correlation: Matrix) -> Matrix:
+    """Lower-triangular root, also of a singular correlation."""
+    values, vectors = eigh(correlation)
+    return lower_triangular(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
+@dataclass(frozen=True)
+class ScaledIdentity(Correlated):
+    """Independent columns of one variance: ``diag(..., hom = TRUE)``.
+
+    Examples
+    --------
+    >>> ScaledIdentity(2, hom=True).names("Subject", ["(Intercept)", "Days"])
+    ('Subject.*',)
+    """
+
+    word = "diag"
+
+    is_shared = False
+
+    @cached_property
+    def entries(self) -> tuple[IntVector, IntVector]:
+        """The diagonal."""
+        index = shared(np.arange(self.size))
+        return index, index
+
+    @property
+    def rho_bounds(self) -> tuple[Vector, Vector]:
+        """There is no correlation."""
+        return np.empty(0), np.empty(0)
+
+    def correlation(self, rho: Vector) -> Correlation:
+        """The identity."""
+        k = self.size
+        return Correlation(np.eye(k), np.empty((0, k, k)), np.empty((0, 0, k, k)))
+
+    def nearest_rho(self, correlation: Matrix) -> Vector:
+        """There is no parameter."""
+        return np.empty(0)
+
+    def rho_names(self) -> tuple[str, ...]:
+        """There is no parameter."""
+        return ()
+
+    def correlations(self) -> tuple[Reported, ...]:
+        """There is no parameter."""
+        return ()
+
+
+@dataclass(frozen=True)
+class CompoundSymmetry(Correlated):
+    """One correlation of all pairs of columns, between -1 / (k - 1) and 1.
+
+    Examples
+    --------
+    >>> CompoundSymmetry(3, hom=True).factor(np.array([2.0, 0.5])).round(3)
+    array([[2.   , 0.   , 0.   ],
+           [1.   , 1.732, 0.   ],
+           [1.   , 0.577, 1.633]])
+    """
+
+    word = "cs"
+
+    @property
+    def rho_bounds(self) -> tuple[Vector, Vector]:
+        """Where the matrix is positive semi-definite."""
+        return np.array([-1.0 / (self.size - 1)]), np.ones(1)
+
+    def correlation(self, rho: Vector) -> Correlation:
+        """Rho off the diagonal."""
+        k = self.size
+        off = 1.0 - np.eye(k)
+        return Correlation(np.eye(k) + rho[0] * off, off[None], np.zeros((1, 1, k, k)))
+
+    def nearest_rho(self, correlation: Matrix) -> Vector:
+        """Mean of the correlations."""
+        k = self.size
+        return np.array([(correlation.sum() - correlation.trace()) / (k * (k - 1))])
+
+    def rho_names(self) -> tuple[str, ...]:
+        """Rho."""
+        return ("rho",)
+
+    def correlations(self) -> tuple[Reported, ...]:
+        """Rho, between any two columns."""
+        return (Reported("rho", 1, 0),)
+
+
+@dataclass(frozen=True)
+class _Decaying(Correlated):
+    """Correlations ``rho ** lag`` of columns that are a lag apart."""
+
+    @property
+    @abstractmethod
+    def lags(self) -> Matrix:
+        """Distances (k, k) of the columns, 0 or at least 1."""
+
+    def correlation(self, rho: Vector) -> Correlation:
+        """Powers of rho."""
+        lags, base = self.lags, rho[0]
+        # Below lag 2 the second derivative has a pole at 0, which no search needs to see.
+        steep = base if base < 0.0 else max(base, 1e-3)
+        first = lags * base ** np.maximum(lags - 1.0, 0.0)
+        second = lags * (lags - 1.0) * np.power(steep, np.where(lags < 1.0, 0.0, lags - 2.0))
+        return Correlation(base**lags, first[None], second[None, None])
+
+    def nearest_rho(self, correlation: Matrix) -> Vector:
+        """Mean correlation of the columns closest to each other."""
+        lags = self.lags
+        closest = lags == lags[lags > 0.0].min()
+        return np.array([correlation[closest].mean()])
+
+    def rho_names(self) -> tuple[str, ...]:
+        """Rho."""
+        return ("rho",)
+
+    def correlations(self) -> tuple[Reported, ...]:
+        """Rho, between two columns that are closest to each other."""
+        rows, columns = np.nonzero(np.tril(self.lags == 1.0))
+        return (Reported("rho", int(rows[0]), int(columns[0])),)
+
+
+@dataclass(frozen=True)
+class AutoRegressive(_Decaying):
+    """Autoregression of first order: ``rho ** |i - j|`` for columns i and j.
+
+    Examples
+    --------
+    >>> AutoRegressive(3, hom=True).correlation(np.array([0.5])).value
+    array([[1.  , 0.5 , 0.25],
+           [0.5 , 1.  , 0.5 ],
+           [0.25, 0.5 , 1.  ]])
+    """
+
+    word = "ar1"
+
+    @property
+    def rho_bounds(self) -> tuple[Vector, Vector]:
+        """From -1 to 1."""
+        return -np.ones(1), np.ones(1)
+
+    @cached_property
+    def lags(self) -> Matrix:
+        """Differences of the columns' numbers."""
+        each = np.arange(self.size, dtype=np.float64)
+        return shared(np.abs(each[:, None] - each))
+
+
+@dataclass(frozen=True)
+class OrnsteinUhlenbeck(_Decaying):
+    """Autoregression in continuous time: correlation ``exp(-|t_i - t_j| / range)``.
+
+    The parameter rho is the correlation of the two columns closest in time, a `spacing` apart;
+    ``range = -spacing / log(rho)``.
+
+    Parameters
+    ----------
+    size : int
+        Number of columns k.
+    hom : bool
+        Whether all columns share one standard deviation.
+    times : tuple of float
+        Time of each column, all different.
+
+    Examples
+    --------
+    >>> OrnsteinUhlenbeck(3, hom=True, times=(0.0, 1.0, 3.0)).correlation(np.array([0.5])).value
+    array([[1.   , 0.5  , 0.125],
+           [0.5  , 1.   , 0.25 ],
+           [0.125, 0.25 , 1.   ]])
+    """
+
+    word = "ou"
+
+    times: tuple[float, ...]
+
+    @property
+    def rho_bounds(self) -> tuple[Vector, Vector]:
+        """From 0 to 1."""
+        return np.zeros(1), np.ones(1)
+
+    @property
+    def spacing(self) -> float:
+        """Smallest distance of two columns."""
+        return min(b - a for a, b in pairwise(sorted(self.times)))
+
+    @cached_property
+    def lags(self) -> Matrix:
+        """Distances in time, over the smallest one."""
+        times = np.asarray(self.times)
+        return shared(np.abs(times[:, None] - times) / self.spacing)
+
+
+@dataclass(frozen=True)
+class Toeplitz(Correlated):
+    """One correlation for each lag between columns.
+
+    The parameters are the partial autocorrelations phi_1 ... phi_{k-1}, free between -1 and 1; the
+    correlations of lags 1 ... k-1 follow from them by the recursion of Levinson and Durbin
+    (Durbin 1960, Rev. Int. Stat. Inst. 28, 233-244).
+
+    Examples
+    --------
+    >>> Toeplitz(3, hom=True).correlation(np.array([0.5, 0.2])).value
+    array([[1. , 0.5, 0.4],
+           [0.5, 1. , 0.5],
+           [0.4, 0.5, 1. ]])
+    """
+
+    word = "toep"
+
+    @property
+    def rho_bounds(self) -> tuple[Vector, Vector]:
+        """From -1 to 1."""
+        ones = np.ones(self.size - 1)
+        return -ones, ones
+
+    @cached_property
+    def lags(self) -> IntVector:
+        """Differences (k, k) of the columns' numbers."""
+        each = np.arange(self.size)
+        return shared(np.abs(each[:, None] - each))
+
+    def correlation(self, rho: Vector) -> Correlation:
+        """Correlations by lag, from partial ones."""
+        by_lag = [_Jet.constant(1.0, len(rho)), *_autocorrelations(rho)]
+        values = np.array([jet.value for jet in by_lag])
+        slopes = np.array([jet.slope for jet in by_lag])
+        bends = np.array([jet.bend for jet in by_lag])
+        lags = self.lags
+        return Correlation(
+            values[lags], np.moveaxis(slopes[lags], 2, 0), np.moveaxis(bends[lags], (2, 3), (0, 1))
+        )
+
+    def nearest_rho(self, correlation: Matrix) -> Vector:
+        """Partial autocorrelations of the mean correlation of each lag."""
+        by_lag = [float(np.diagonal(correlation, lag).mean()) for lag in range(1, self.size)]
+        return _partial(np.array(by_lag))
+
+    def rho_names(self) -> tuple[str, ...]:
+        """Phi, numbered by lag."""
+        return tuple(f"phi{lag}" for lag in range(1, self.size))
+
+    def correlations(self) -> tuple[Reported, ...]:
+        """One for each lag."""
+        return tuple(Reported(f"lag{lag}", lag, 0) for lag in range(1, self.size))
+
+
+@dataclass(frozen=True, eq=False)
+class _Jet:
+    """A number with its first (r,) and second (r, r) derivatives."""
+
+    value: float
+    slope: Vector
+    bend: Matrix
+
+    @classmethod
+    def constant(cls, value: float, r: int) -> _Jet:
+        return cls(value, np.zeros(r), np.zeros((r, r)))
+
+    def __add__(self, other: _Jet) -> _Jet:
+        return _Jet(self.value + other.value, self.slope + other.slope, self.bend + other.bend)
+
+    def __sub__(self, other: _Jet) -> _Jet:
+        return _Jet(self.value - other.value, self.slope - other.slope, self.bend - other.bend)
+
+    def __mul__(self, other: _Jet) -> _Jet:
+        cross = np.outer(self.slope, other.slope)
+        return _Jet(
+            self.value * other.value,
+            self.value * other.slope + other.value * self.slope,
+            self.value * other.bend + other.value * self.bend + cross + cross.T,
+        )
+
+
+def _autocorrelations(phi: Vector) -> list[_Jet]:
+    """Correlations of lags 1 ... r, from partial ones (r,)."""
+    r = len(phi)
+    variables = [
+        _Jet(float(p), unit, np.zeros((r, r))) for p, unit in zip(phi, np.eye(r), strict=True)
+    ]
+    one = left = _Jet.constant(1.0, r)  # left: variance that earlier lags leave
+    found: list[_Jet] = []
+    weights: list[_Jet] = []
+    for variable in variables:
+        new = variable * left
+        for weight, known in zip(weights, reversed(found), strict=True):
+            new = new + weight * known
+        turned = zip(weights, reversed(weights), strict=True)
+        weights = [*(w - variable * v for w, v in turned), variable]
+        found.append(new)
+        left = left * (one - variable * variable)
+    return found
+
+
+def _partial(correlations: Vector) -> Vector:
+    """Partial autocorrelations (r,) of correlations by lag (r,), cut off at -1 and 1."""
+    weights, left = np.empty(0), 1.0
+    phi = np.zeros(len(correlations))
+    for lag, correlation in enumerate(correlations):
+        known = correlations[:lag][::-1]
+        partial = (correlation - weights @ known) / left if left > 0.0 else 0.0
+        phi[lag] = partial = float(np.clip(partial, -1.0, 1.0))
+        weights = np.append(weights - partial * weights[::-1], partial)
+        left *= 1.0 - partial * partial
+    return phi

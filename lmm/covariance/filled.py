@@ -1,0 +1,238 @@
+"""Structures whose parameters are entries of lambda: a full covariance, and independent columns."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm._lapack import eigh, lower_triangular, qr_factor, solve_upper
+from lmm._types import IntVector, Matrix, Vector
+from lmm.covariance.base import Covariance, Reported, shared
+
+__all__ = ["Diagonal", "Filled", "Unstructured"]
+
+# Columns that depend on the others, by their pivot over their length, keep their own length.
+DEPENDENT = 1e-7
+# Eigenvalues of a start are kept above this fraction of the largest (or of 0.1, where that is
+# more): from exactly 0 no step would lead away.
+CLEAR = 0.02
+# Diagonal entries of lambda below this fraction of their row's length are zero.
+VANISHING = 1e-6
+
+
+@dataclass(frozen=True)
+class Filled(Covariance):
+    """Lambda is lower triangular, and the parameters (lme4's theta) fill some of its entries."""
+
+    @property
+    @abstractmethod
+    def positions(self) -> tuple[IntVector, IntVector]:
+        """Rows and columns of the entries of lambda that theta fills, in theta's order."""
+
+    @property
+    def entries(self) -> tuple[IntVector, IntVector]:
+        """Gamma varies where lambda does."""
+        return self.positions
+
+    @cached_property
+    def on_diagonal(self) -> NDArray[np.bool_]:
+        """Which components of theta stand on the diagonal of lambda, (m,)."""
+        rows, columns = self.positions
+        return shared(np.asarray(rows == columns))
+
+    @cached_property
+    def start(self) -> Vector:
+        """Theta of the identity, (m,)."""
+        return shared(self.on_diagonal.astype(np.float64))
+
+    @cached_property
+    def lower(self) -> Vector:
+        """Lower bounds of theta, (m,): 0 on the diagonal, -inf below it."""
+        return shared(np.where(self.on_diagonal, 0.0, -np.inf))
+
+    @cached_property
+    def upper(self) -> Vector:
+        """There are no upper bounds."""
+        return shared(np.full(len(self.on_diagonal), np.inf))
+
+    @property
+    def pattern(self) -> tuple[IntVector, IntVector]:
+        """The parameters are the entries of lambda."""
+        return self.positions
+
+    def factor(self, par: Vector) -> Matrix:
+        """Lambda, (..., k, k) lower triangular."""
+        lam = np.zeros((*np.shape(par)[:-1], self.size, self.size))
+        lam[..., *self.positions] = par
+        return lam
+
+    def par(self, factor: Matrix) -> Vector:
+        """Theta (m,) of a lower-triangular lambda (k, k): the inverse of `factor`."""
+        return np.asarray(factor[self.positions])
+
+    @cached_property
+    def _products(self) -> tuple[IntVector, IntVector]:
+        """Index in theta of ``[i = r] lambda_jc`` and ``[j = r] lambda_ic``, (m, m) each.
+
+        For the rows (i, j) and columns (r, c) of `jacobian`; m, where there is no such entry.
+        """
+        rows, columns = self.positions
+        m = len(rows)
+        index = np.full((self.size, self.size), m)
+        index[rows, columns] = np.arange(m)
+        first = np.where(rows[:, None] == rows, index[columns[:, None], columns], m)
+        second = np.where(columns[:, None] == rows, index[rows[:, None], columns], m)
+        return shared(first), shared(second)
+
+    def jacobian(self, par: Vector) -> Matrix:
+        """Derivative of the entries of ``Gamma = lambda lambda'`` by those of lambda, (m, m).
+
+        ``dGamma_ij / dlambda_rc = [i = r] lambda_jc + [j = r] lambda_ic``.
+        """
+        first, second = self._products
+        padded = _with_zero(par)
+        return np.asarray(padded[..., first] + padded[..., second])
+
+    @cached_property
+    def _same_column(self) -> tuple[IntVector, Vector]:
+        """Index in theta of Gamma's entry (r, s), for lambda's (r, c) and (s, c), (m, m).
+
+        It is m where there is none. With how often each entry of theta stands in 2 Gamma, (m,):
+        twice on the diagonal.
+        """
+        rows, columns = self.positions
+        m = len(rows)
+        index = np.full((self.size, self.size), m)
+        index[rows, columns] = index[columns, rows] = np.arange(m)
+        where = np.where(columns[:, None] == columns, index[rows[:, None], rows], m)
+        return shared(where), shared(np.where(self.on_diagonal, 2.0, 1.0))
+
+    def bend(self, par: Vector, score: Vector) -> Matrix:
+        """Second derivatives of Gamma, which is quadratic in lambda: see `Covariance`."""
+        where, twice = self._same_column
+        return np.asarray(_with_zero(twice * score)[..., where])
+
+    def cleared(self, par: Vector, tolerance: float) -> Vector:
+        """Columns of lambda shorter than `tolerance` are zero."""
+        return np.where(self._column_lengths(par) < tolerance, 0.0, par)
+
+    def is_free(self, par: Vector) -> NDArray[np.bool_]:
+        """Components that are not in a column of lambda that is zero altogether."""
+        return np.asarray(self._column_lengths(par) > 0.0)
+
+    def on_boundary(self, par: Vector) -> NDArray[np.bool_]:
+        """Diagonal components that vanish against their row of lambda."""
+        rows, _ = self.positions
+        row_lengths = np.sqrt(np.bincount(rows, par * par))[rows]
+        return np.asarray(self.on_diagonal & (np.abs(par) <= VANISHING * row_lengths))
+
+    def _column_lengths(self, par: Vector) -> Vector:
+        """Length of the column of lambda in which each component stands, (m,)."""
+        _, columns = self.positions
+        return np.asarray(np.sqrt(np.bincount(columns, par * par))[columns])
+
+    def reported(self, columns: Sequence[str]) -> tuple[Reported, ...]:
+        """The entries of Gamma that vary."""
+        rows, others = (part.tolist() for part in self.positions)
+        return tuple(
+            Reported(columns[i] if i == j else f"{columns[i]}.{columns[j]}", i, j)
+            for i, j in zip(rows, others, strict=True)
+        )
+
+    def names(self, group: str, columns: Sequence[str]) -> tuple[str, ...]:
+        """The names of theta."""
+        return self.theta_names(group, columns)
+
+
+@dataclass(frozen=True)
+class Unstructured(Filled):
+    """Full covariance: theta is the lower triangle of lambda, column by column.
+
+    Examples
+    --------
+    >>> Unstructured(2).names("Subject", ["(Intercept)", "Days"])
+    ('Subject.(Intercept)', 'Subject.Days.(Intercept)', 'Subject.Days')
+    """
+
+    @cached_property
+    def positions(self) -> tuple[IntVector, IntVector]:
+        """Rows and columns of the lower triangle, column by column."""
+        columns, rows = np.triu_indices(self.size)
+        return shared(rows), shared(columns)
+
+    def nearest(self, gamma: Matrix) -> Vector:
+        """Theta of gamma, its eigenvalues kept clear of zero."""
+        values, vectors = eigh(gamma)
+        floor = CLEAR * max(float(values[-1]), 0.1)
+        return self.par(lower_triangular(vectors * np.sqrt(np.maximum(values, floor))))
+
+    def whitening(self, Z: Matrix, n_levels: int) -> Matrix:
+        """R such that the levels' mean of Z*'Z* is the identity, with Z* = Z R^-1."""
+        if self.size == 1:
+            return _lengths(Z, n_levels)
+        R: Matrix = qr_factor(Z) / np.sqrt(n_levels)
+        pivots = np.abs(np.diag(R))
+        lengths = np.sqrt(np.einsum("ij,ij->j", R, R))
+        dependent = pivots <= DEPENDENT * lengths
+        R[dependent, :] = 0.0
+        R[dependent, dependent] = np.where(lengths[dependent] > 0.0, lengths[dependent], 1.0)
+        return R
+
+    def whitened(self, par: Vector, R: Matrix) -> Vector:
+        """Theta of R Gamma R'."""
+        return self.par(lower_triangular(R @ self.factor(par)))
+
+    def unwhitened(self, par: Vector, R: Matrix) -> Vector:
+        """The inverse of `whitened`."""
+        return self.par(lower_triangular(solve_upper(R, self.factor(par))))
+
+
+@dataclass(frozen=True)
+class Diagonal(Filled):
+    """Independent columns: theta is the diagonal of lambda.
+
+    Examples
+    --------
+    >>> Diagonal(2).names("Subject", ["(Intercept)", "Days"])
+    ('Subject.(Intercept)', 'Subject.Days')
+    """
+
+    @cached_property
+    def positions(self) -> tuple[IntVector, IntVector]:
+        """Rows and columns of the diagonal."""
+        index = shared(np.arange(self.size))
+        return index, index
+
+    def nearest(self, gamma: Matrix) -> Vector:
+        """Theta of gamma's diagonal, kept clear of zero."""
+        variances = np.diag(gamma)
+        floor = CLEAR * max(float(variances.max()), 0.1)
+        return np.asarray(np.sqrt(np.maximum(variances, floor)))
+
+    def whitening(self, Z: Matrix, n_levels: int) -> Matrix:
+        """Lengths of the columns."""
+        return _lengths(Z, n_levels)
+
+    def whitened(self, par: Vector, R: Matrix) -> Vector:
+        """Theta of R Gamma R', for a diagonal R."""
+        return np.abs(np.diag(R) * par)
+
+    def unwhitened(self, par: Vector, R: Matrix) -> Vector:
+        """The inverse of `whitened`."""
+        return np.abs(par / np.diag(R))
+
+
+def _with_zero(values: Vector) -> Vector:
+    """Values (..., m) with a zero behind them, (..., m + 1)."""
+    return np.concatenate([values, np.zeros((*values.shape[:-1], 1))], axis=-1)
+
+
+def _lengths(Z: Matrix, n_levels: int) -> Matrix:
+    lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z) / n_levels)
+    lengths[lengths == 0.0] = 1.0
+    return np.diag(lengths)

@@ -1,0 +1,157 @@
+"""The parameters of all terms of a model in one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
+
+from lmm._types import Matrix, Vector
+from lmm.covariance.base import Covariance, shared
+
+__all__ = ["Parameters", "parameters_of"]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How the parameters of a whole model make the covariances of its terms; see `parameters_of`.
+
+    Attributes
+    ----------
+    covariances : tuple of Covariance
+        Structure of each term.
+    """
+
+    covariances: tuple[Covariance, ...]
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Which parameters belong to each term."""
+        return _slices([covariance.n_par for covariance in self.covariances])
+
+    @cached_property
+    def entry_slices(self) -> tuple[slice, ...]:
+        """Which of the stacked entries of Gamma belong to each term."""
+        return _slices([len(covariance.entries[0]) for covariance in self.covariances])
+
+    @cached_property
+    def start(self) -> Vector:
+        """Parameters of the identity, (m,)."""
+        return shared(_joined([covariance.start for covariance in self.covariances]))
+
+    @cached_property
+    def lower(self) -> Vector:
+        """Lower bounds, (m,)."""
+        return shared(_joined([covariance.lower for covariance in self.covariances]))
+
+    @cached_property
+    def upper(self) -> Vector:
+        """Upper bounds, (m,)."""
+        return shared(_joined([covariance.upper for covariance in self.covariances]))
+
+    @property
+    def n_entries(self) -> int:
+        """Number of entries of all Gamma that vary."""
+        return self.entry_slices[-1].stop if self.covariances else 0
+
+    @cached_property
+    def symmetric_units(self) -> Matrix:
+        """Derivative (e, K) of the stacked Gamma, K entries, by those that vary."""
+        blocks = [c.symmetric_units.reshape(-1, c.size**2) for c in self.covariances]
+        return shared(np.asarray(block_diag(*blocks)))
+
+    def factors(self, par: Vector) -> tuple[Matrix, ...]:
+        """Relative covariance factors lambda, one (k, k) per term, for parameters (m,)."""
+        return tuple(covariance.factor(own) for covariance, own in self._parts(par))
+
+    def gamma(self, par: Vector) -> Vector:
+        """The entries of all Gamma that vary, (e,)."""
+        return _joined(
+            [
+                (factor @ factor.T)[covariance.entries]
+                for covariance, factor in zip(self.covariances, self.factors(par), strict=True)
+            ]
+        )
+
+    def theta(self, par: Vector) -> Vector:
+        """lme4's theta."""
+        return _joined([c.theta(own) for c, own in self._parts(par)])
+
+    def cleared(self, par: Vector, tolerance: float) -> Vector:
+        """The parameters (m,) with what is below `tolerance` in a factor set to zero."""
+        return _joined([c.cleared(own, tolerance) for c, own in self._parts(par)])
+
+    def is_free(self, par: Vector) -> NDArray[np.bool_]:
+        """Parameters (m,) that are not on a bound, and matter there."""
+        flags = [c.is_free(own) for c, own in self._parts(par)]
+        return np.concatenate(flags) if flags else np.empty(0, dtype=np.bool_)
+
+    def on_boundary(self, par: Vector) -> NDArray[np.bool_]:
+        """Parameters (m,) that make a covariance singular."""
+        flags = [c.on_boundary(own) for c, own in self._parts(par)]
+        return np.concatenate(flags) if flags else np.empty(0, dtype=np.bool_)
+
+    def whitened(self, par: Vector, roots: Sequence[Matrix]) -> Vector:
+        """Parameters (m,) of ``R Gamma R'``, with R (k, k) of each term."""
+        parts = zip(self._parts(par), roots, strict=True)
+        return _joined([c.whitened(own, R) for (c, own), R in parts])
+
+    def unwhitened(self, par: Vector, roots: Sequence[Matrix]) -> Vector:
+        """The inverse of `whitened`."""
+        parts = zip(self._parts(par), roots, strict=True)
+        return _joined([c.unwhitened(own, R) for (c, own), R in parts])
+
+    def _parts(self, par: Vector) -> Iterator[tuple[Covariance, Vector]]:
+        """Each structure with its own parameters."""
+        for covariance, part in zip(self.covariances, self.slices, strict=True):
+            yield covariance, par[part]
+
+    def jacobian(self, par: Vector) -> Matrix:
+        """Derivative (..., e, m) of the entries of all Gamma by the parameters (..., m)."""
+        if len(self.covariances) == 1:
+            return self.covariances[0].jacobian(par)
+        J = np.zeros((*par.shape[:-1], self.entry_slices[-1].stop, par.shape[-1]))
+        for covariance, rows, part in zip(
+            self.covariances, self.entry_slices, self.slices, strict=True
+        ):
+            J[..., rows, part] = covariance.jacobian(par[..., part])
+        return J
+
+    def bend(self, par: Vector, score: Vector) -> Matrix:
+        """What the curvature of Gamma adds to a Hessian, (..., m, m).
+
+        Parameters
+        ----------
+        par : (..., m) array
+            Parameters.
+        score : (..., e) array
+            Derivatives by the entries of the symmetric Gamma that vary.
+        """
+        if len(self.covariances) == 1:
+            return self.covariances[0].bend(par, score)
+        H = np.zeros((*par.shape, par.shape[-1]))
+        for covariance, rows, part in zip(
+            self.covariances, self.entry_slices, self.slices, strict=True
+        ):
+            H[..., part, part] = covariance.bend(par[..., part], score[..., rows])
+        return H
+
+
+def _joined(parts: list[Vector]) -> Vector:
+    """Parts of all terms one after the other; nothing, without terms."""
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _slices(counts: list[int]) -> tuple[slice, ...]:
+    stops = np.cumsum(counts).tolist()
+    return tuple(slice(stop - n, stop) for stop, n in zip(stops, counts, strict=True))
+
+
+@lru_cache(maxsize=256)
+def parameters_of(covariances: tuple[Covariance, ...]) -> Parameters:
+    """The map of a model's terms: made once, for it depends on their structures alone."""
+    return Parameters(covariances)

@@ -1,0 +1,91 @@
+"""The covariance structure of a random term, from its word in the formula and its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lmm.covariance import STRUCTURES, Covariance
+from lmm.design.columns import Column, Factor
+from lmm.design.fixed import Layout
+from lmm.errors import FormulaError
+from lmm.formula import RandomTerm
+
+__all__ = ["MAX_STRUCTURED", "covariance_of"]
+
+MAX_STRUCTURED = 100
+"""Most columns of a structured term: derivatives take k^4 numbers."""
+
+
+def covariance_of(term: RandomTerm, layout: Layout, columns: Mapping[str, Column]) -> Covariance:
+    """Covariance structure of a random term.
+
+    Parameters
+    ----------
+    term : RandomTerm
+        The term as parsed.
+    layout : Layout
+        Its columns.
+    columns : mapping of str to Column
+        Variables of the columns.
+
+    Raises
+    ------
+    FormulaError
+        The structure does not fit the columns.
+    """
+    structure, size = STRUCTURES[term.structure], len(layout.names)
+    hom = bool(structure.hom) if term.hom is None else term.hom
+    if structure.of_levels:
+        factor = _only_factor(term, layout, columns)
+        times = _times(term, factor) if structure.of_times else ()
+    else:
+        times = ()
+    if term.structure not in ("us", "diag"):
+        _check_size(term, size)
+    return structure.make(size, hom, times)
+
+
+def _check_size(term: RandomTerm, size: int) -> None:
+    if size < 2:
+        raise FormulaError(
+            f"{term.structure}({term}) has one column, and so nothing to correlate: write ({term})."
+        )
+    if size > MAX_STRUCTURED:
+        raise FormulaError(
+            f"{term.structure}({term}) has {size} columns, and at most {MAX_STRUCTURED} are "
+            "possible: use fewer levels, or wider classes of them."
+        )
+
+
+def _only_factor(term: RandomTerm, layout: Layout, columns: Mapping[str, Column]) -> Factor:
+    """The factor whose levels are the columns."""
+    predictor = layout.predictor
+    if not predictor.has_intercept and [len(variables) for variables in predictor.terms] == [1]:
+        column = columns[predictor.terms[0][0]]
+        if isinstance(column, Factor):
+            return column
+    raise FormulaError(
+        f"{term.structure}({term}) correlates the levels of one factor, in their order: "
+        f"write {term.structure}(0 + f | {term.group_text}) with a factor f, "
+        "or factor(x) for a numeric column x."
+    )
+
+
+def _times(term: RandomTerm, factor: Factor) -> tuple[float, ...]:
+    """Levels of a factor as numbers."""
+    try:
+        return tuple(float(level) for level in factor.levels)
+    except ValueError:
+        wrong = next(level for level in factor.levels if not _is_number(level))
+        raise FormulaError(
+            f"{term.structure}({term}) takes times from the levels of the factor, but "
+            f"{wrong!r} is no number: use ar1() for levels of equal distance."
+        ) from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
