@@ -15,6 +15,7 @@ import numpy as np
 
 from lmm.design.coding import Contrasts
 from lmm.design.columns import (
+    EXACT,
     Column,
     Factor,
     Identifiers,
@@ -143,6 +144,8 @@ class Evaluator:
             left = replace(left.factor, is_text=True)  # dates in ISO 8601 sort as texts do
         if isinstance(left, Factor) and not left.is_logical:
             return self._compare_levels(node, left, right)
+        self._check_exact(left, right, node)
+        self._check_exact(right, left, node)
         a, b = self._number(left, node), self._number(right, node)
         return logical(np.where(np.isnan(a + b), np.nan, _COMPARISONS[node.op](a, b)))
 
@@ -166,19 +169,31 @@ class Evaluator:
         positions = np.arange(len(left.levels))
         return left.where(_COMPARISONS[node.op](positions, left.levels.index(wanted)))
 
-    def _is_in(self, node: Binary, left: Value, right: Value) -> Factor:
+    def _is_in(self, node: Binary, left: Value, right: Value) -> Value:
         """R's ``%in%``; a missing value is in no set."""
         wanted = right if isinstance(right, tuple) else () if right is None else (right,)
         if not all(isinstance(value, str | float | int) for value in wanted):
             raise self._fail("the right side of %in% must be values, such as c(1, 2)", node)
-        if isinstance(left, Identifiers):
-            left = left.factor
-        if isinstance(left, Factor):
-            names = {level_name(value) for value in wanted}  # type: ignore[arg-type]
-            found = left.where([level in names for level in left.levels])
-            return Factor.of_booleans(found.codes == 1)
-        sought = [value for value in wanted if not isinstance(value, str)]
-        return Factor.of_booleans(np.isin(self._number(left, node), np.array(sought, dtype=float)))
+        for value in wanted:
+            self._check_exact(left, value, node)
+        if isinstance(left, np.ndarray) and left.ndim:
+            return Factor.of_booleans(np.isin(left, list(map(_number_named, wanted))))
+        names = {level_name(value) for value in wanted}  # type: ignore[arg-type]
+        if not is_column(left):
+            return isinstance(left, str | float | int) and level_name(left) in names
+        sought = as_factor(left)  # type: ignore[arg-type]
+        found = sought.where([level in names for level in sought.levels])
+        return Factor.of_booleans(found.codes == 1)
+
+    def _check_exact(self, left: Value, right: Value, node: Node) -> None:
+        """Refuse a number that stands for several identifiers."""
+        is_number = isinstance(right, float) and abs(right) >= EXACT
+        if isinstance(left, Identifiers) and is_number:
+            raise self._fail(
+                "a number of this size is rounded, and stands for several identifiers: "
+                "write it in quotes",
+                node,
+            )
 
     def _number(self, value: Value, node: Node) -> Any:
         """Number, or array of numbers; truth values count 0 and 1."""
@@ -334,6 +349,16 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "!=": operator.ne,
 }
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
+
+def _number_named(value: Any) -> float:
+    """Number that a value prints as; NaN, which is in no column, for other texts."""
+    try:
+        number = float(value)
+    except ValueError:
+        return np.nan
+    is_name = isinstance(value, bool) or level_name(number) == level_name(value)
+    return number if is_name else np.nan
 
 
 def _same_level(left: Factor, right: Factor, *, equal: bool) -> Factor:

@@ -105,6 +105,8 @@ TRUTHS = {
     "ordered(h, levels = c('w', 'u')) == 'w'": [False, True, True, False],
     "p %in% c()": [False, False, False, False],
     "p %in% c('a', 2)": [False, True, False, False],
+    "p %in% c('2', '3')": [False, True, True, False],
+    "b %in% TRUE": [True, False, False, True],
     "is.na(f)": [False, False, False, True],
     "!is.na(x) & x < 0": [True, True, False, False],
     "startsWith(h, 'u')": [True, False, False, True],

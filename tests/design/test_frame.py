@@ -242,6 +242,16 @@ def test_conditions_know_the_functions_of_formulas(table):
         assert found.tolist() == np.flatnonzero(rows).tolist()
 
 
+def test_conditions_tell_long_identifiers_apart(table):
+    table["id"] = 2**53 + np.arange(N)
+    for subset in ("id == '9007199254740993'", "id %in% c('9007199254740993', '7')"):
+        frame = build_matrices("y ~ 1 + (1 | g)", table, subset=subset, control=UNCHECKED).frame
+        assert frame.rows.tolist() == [1]
+    for subset in ("id == 9007199254740993", "9007199254740993 >= id", "id in [9007199254740993]"):
+        with pytest.raises(DataError, match="stands for several identifiers: write it in quotes"):
+            build_matrices(FORMULA, table, subset=subset)
+
+
 # Text -> what the message says.
 NO_CONDITIONS = {
     "'a'": "does not depend on the data",
