@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 Vector: TypeAlias = NDArray[np.floating[Any]]
 Matrix: TypeAlias = NDArray[np.floating[Any]]
 IntVector: TypeAlias = NDArray[np.integer[Any]]
 
-Array = TypeVar("Array", bound=np.ndarray)
+T = TypeVar("T")
 
 
-def read_only(array: Array) -> Array:
-    """A view of an array that cannot be written to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+def read_only(value: T) -> T:
+    """A view of an array, or of those in a tuple or dict, that cannot be written to."""
+    parts: Any = value
+    if isinstance(parts, np.ndarray):
+        view: Any = parts.view()
+        view.flags.writeable = False
+        return view  # type: ignore[no-any-return]
+    if type(parts) is tuple:
+        return tuple(map(read_only, parts))  # type: ignore[return-value]
+    if type(parts) is dict:
+        return {key: read_only(part) for key, part in parts.items()}  # type: ignore[return-value]
+    if isinstance(parts, sparse.csc_array | sparse.csr_array):
+        parts.data = read_only(parts.data)
+    return value
+
+
+class frozen_property(cached_property[T]):
+    """A cached property whose arrays are read-only."""
+
+    def __init__(self, compute: Callable[[Any], T]):
+        super().__init__(lambda owner: read_only(compute(owner)))
+        self.__doc__ = compute.__doc__
+
+
+class Frozen:
+    """A dataclass whose arrays are read-only, also after copying and pickling."""
+
+    def __post_init__(self) -> None:
+        self.__setstate__(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({name: read_only(value) for name, value in state.items()})

@@ -9,7 +9,7 @@ import numpy as np
 
 from lmm import likelihood
 from lmm._threads import blas_threads, one_blas_thread
-from lmm._types import Matrix, Vector
+from lmm._types import Frozen, Matrix, Vector, frozen_property
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
 from lmm.design.matrices import ModelMatrices
@@ -23,7 +23,7 @@ __all__ = ["Fit", "verdict"]
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Frozen):
     """Everything that a fit determines.
 
     Attributes
@@ -92,17 +92,17 @@ class Fit:
         """Residual standard deviation."""
         return float(np.sqrt(self.terms.pwrss / self.criterion.degrees_of_freedom))
 
-    @cached_property
+    @frozen_property
     def factors(self) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k_i, k_i) per term."""
         return self.matrices.factors(self.theta)
 
-    @cached_property
+    @frozen_property
     def covariances(self) -> tuple[Matrix, ...]:
         """Covariance matrices of the random effects, one (k_i, k_i) per term."""
         return tuple(self.sigma**2 * factor @ factor.T for factor in self.factors)
 
-    @cached_property
+    @frozen_property
     def u(self) -> Vector:
         """Spherical random effects (q,): b = Lambda u. Zero where lambda is singular."""
         return np.concatenate(
@@ -112,12 +112,12 @@ class Fit:
             ]
         )
 
-    @cached_property
+    @frozen_property
     def fixed_part(self) -> Vector:
         """X beta + offset, (n,)."""
         return self.matrices.X @ self.beta + self.matrices.offset
 
-    @cached_property
+    @frozen_property
     def fitted(self) -> Vector:
         """Conditional means X beta + offset + Z b, (n,)."""
         mu = self.fixed_part.copy()
@@ -125,12 +125,12 @@ class Fit:
             mu += np.einsum("ij,ij->i", term.Z, effect[term.codes])
         return mu
 
-    @cached_property
+    @frozen_property
     def residuals(self) -> Vector:
         """Y - fitted, (n,)."""
         return self.matrices.y - self.fitted
 
-    @cached_property
+    @frozen_property
     def scaled_residuals(self) -> Vector:
         """Weighted residuals in units of sigma, (n,)."""
         return self.matrices.response.weighted(self.residuals) / self.sigma
@@ -142,7 +142,7 @@ class Fit:
         """
         return bool(likelihood.is_singular(self.whitened_factors, tol))
 
-    @cached_property
+    @frozen_property
     def whitened_factors(self) -> tuple[Matrix, ...]:
         """Factors lambda* of the whitened problem, one (k_i, k_i) per term."""
         return self.criterion.factors(self.optimum.x)
@@ -153,7 +153,7 @@ class Fit:
         with blas_threads(self.criterion.pls.dense_size):
             return self.criterion.entries(self.whitened_factors)[1]
 
-    @cached_property
+    @frozen_property
     def hessian(self) -> Matrix:
         """Exact Hessian (m, m) of the criterion in the whitened coordinates x."""
         parameters, nu = self.matrices.parameters, self.criterion.degrees_of_freedom
@@ -163,7 +163,7 @@ class Fit:
         )
         return hessian
 
-    @cached_property
+    @frozen_property
     def vcov(self) -> Matrix:
         """Covariance of the fixed effects, (p, p): sigma^2 (X'V^-1 X)^-1."""
         return np.asarray(self.sigma**2 * self.fixed_root @ self.fixed_root.T)

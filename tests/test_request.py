@@ -1,5 +1,8 @@
 """What was asked for is kept as it was, and is checked before anything is computed."""
 
+import copy
+import pickle
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -181,3 +184,57 @@ def test_requests_are_made_of_text_and_data():
     assert request.text("weights") == "w"
     assert request.options["reml"] is True
     assert request.build().X.shape == (180, 3)
+
+
+# Arrays of a fit cannot be written to -------------------------------------------------------------
+
+ARRAYS = {
+    "beta": lambda m: m.beta,
+    "theta": lambda m: m.theta,
+    "X": lambda m: m.X,
+    "y": lambda m: m.y,
+    "weights": lambda m: m.weights,
+    "offset": lambda m: m.offset,
+    "u": lambda m: m.u,
+    "b": lambda m: m.fit.b[0],
+    "fitted": lambda m: m.fit.fitted,
+    "residuals": lambda m: m.fit.residuals,
+    "vcov": lambda m: m.fit.vcov,
+    "covariances": lambda m: m.fit.covariances[0],
+    "codes": lambda m: m.fit.matrices.terms[0].codes,
+    "Z": lambda m: m.fit.matrices.terms[0].Z,
+    "levels": lambda m: m.fit.matrices.terms[0].levels,
+    "Zt": lambda m: m.Zt.data,
+    "Lambdat": lambda m: m.Lambdat.data,
+    "rows": lambda m: m.fit.matrices.frame.rows,
+    "column": lambda m: m.fit.matrices.frame.columns["x"],
+    "x": lambda m: m.optimum.x,
+    "gradient": lambda m: m.optimum.gradient,
+}
+COPIES = {
+    "itself": lambda m: m,
+    "a copy": copy.copy,
+    "a deep copy": copy.deepcopy,
+    "unpickled": lambda m: pickle.loads(pickle.dumps(m)),
+}
+
+
+@pytest.mark.parametrize("copied", COPIES)
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_of_a_fit_are_read_only(name, copied):
+    m = COPIES[copied](lmm.lmer(FORMULA, sleep()))
+    with pytest.raises(ValueError, match="read-only"):
+        ARRAYS[name](m)[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        m.beta /= 10
+
+
+def test_tables_of_results_are_the_users():
+    m = lmm.lmer(FORMULA, sleep())
+    table, frame = m.fixef(), m.vcov()
+    table.iloc[0] = frame.iloc[0, 0] = 0.0
+    assert m.fixef().iloc[0] != 0
+    assert m.vcov().iloc[0, 0] != 0
+    fitted = m.fitted()
+    fitted.iloc[:] = 0.0
+    assert m.fitted().iloc[0] != 0

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from lmm._types import IntVector, Vector
+from lmm._types import Frozen, IntVector, Vector, read_only
 from lmm.design.columns import (
     EXACT,
     Basis,
@@ -147,7 +147,7 @@ def used_columns(
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class Frame(Frozen):
     """The rows and variables of the data that a model uses (R's model frame).
 
     Attributes
@@ -384,7 +384,7 @@ def _lost(column: RawColumn) -> bool:
 
 def _at_rows(column: Column, rows: IntVector, n: int) -> Column:
     taken = column if len(rows) == n else take(column, rows)
-    return drop_unused_levels(taken) if isinstance(taken, Factor) else taken
+    return drop_unused_levels(taken) if isinstance(taken, Factor) else read_only(taken)
 
 
 def _selected_rows(table: Table, subset: RowArgument) -> IntVector:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from lmm._types import IntVector, Matrix, Vector, read_only
+from lmm._types import Frozen, IntVector, Matrix, Vector, frozen_property
 from lmm.covariance import Covariance, Parameters, parameters_of
 from lmm.design.fixed import independent_columns
 from lmm.design.response import Response
@@ -26,7 +26,7 @@ __all__ = ["Design", "ModelMatrices", "ReTerm"]
 
 
 @dataclass(frozen=True, eq=False)
-class ReTerm:
+class ReTerm(Frozen):
     """One random-effects term: codes and raw columns are primary, `Zt` is a view of them.
 
     Attributes
@@ -61,10 +61,6 @@ class ReTerm:
     recipe: ReRecipe | None = None
     keys: np.ndarray | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("levels", "codes", "Z"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
-
     @property
     def n_levels(self) -> int:
         """Number of levels l."""
@@ -85,7 +81,7 @@ class ReTerm:
         """lme4's names of this term's theta."""
         return self.covariance.names(self.group, self.columns)
 
-    @cached_property
+    @frozen_property
     def Zt(self) -> sparse.csc_array:
         """Transposed sparse model matrix, (l k, n): level by level, columns within."""
         n, k = self.Z.shape
@@ -138,7 +134,7 @@ class ReTerm:
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class Design(Frozen):
     """What a model knows of its rows before there is a response.
 
     Attributes
@@ -163,9 +159,6 @@ class Design:
     fixed: FixedEffects
     frame: Frame
     notes: tuple[LmmWarning, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "X", read_only(self.X))
 
     def at_rows(self, rows: IntVector) -> Design:
         """The design on some of its rows, without levels and columns that none of them has.
@@ -306,7 +299,7 @@ class ModelMatrices:
         """Relative covariance factors lambda, one (k, k) per term, for theta."""
         return self.parameters.factors(theta)
 
-    @cached_property
+    @frozen_property
     def Zt(self) -> sparse.csc_array:
         """Transposed sparse random-effects model matrix, (q, n), lme4's layout."""
         return sparse.csc_array(sparse.vstack([term.Zt for term in self.terms], format="csc"))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from lmm._types import IntVector, Vector, read_only
+from lmm._types import Frozen, IntVector, Vector, frozen_property
 
 __all__ = ["Response"]
 
@@ -16,7 +16,7 @@ Rows = TypeVar("Rows", bound=np.ndarray)
 
 
 @dataclass(frozen=True, eq=False)
-class Response:
+class Response(Frozen):
     """Observations of the rows of a design; nothing of it is missing.
 
     Attributes
@@ -33,10 +33,6 @@ class Response:
     weights: Vector
     offset: Vector
 
-    def __post_init__(self) -> None:
-        for name in ("y", "weights", "offset"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
-
     @classmethod
     def of(cls, y: Vector, weights: Vector | None = None, offset: Vector | None = None) -> Response:
         """Response (n,) with weights of one and offsets of zero where none are given."""
@@ -51,10 +47,10 @@ class Response:
         """Whether a weight is not one."""
         return bool((self.weights != 1.0).any())
 
-    @cached_property
+    @frozen_property
     def root(self) -> Vector:
         """Square roots of the weights, (n,)."""
-        return read_only(np.sqrt(self.weights))
+        return np.sqrt(self.weights)
 
     def weighted(self, rows: Rows) -> Rows:
         """Rows (n,) or (n, k) times the roots of their weights: residual variances become equal."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, frozen_property
 from lmm.criterion import ProfiledCriterion
 from lmm.design import DEFAULT_CONTROL
 from lmm.errors import LmmWarning, warn
@@ -145,7 +144,7 @@ class MixedModel:
         """Random-effects model matrix, (n, q) sparse."""
         return self.Zt.T
 
-    @cached_property
+    @frozen_property
     def Lambdat(self) -> sparse.csc_array:
         """Transposed relative covariance factor, (q, q) sparse upper triangular."""
         return self.fit.matrices.Lambdat(self.theta)

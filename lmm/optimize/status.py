@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from lmm._types import Vector
+from lmm._types import Frozen, Vector
 
 __all__ = ["Optimum", "Status"]
 
@@ -38,7 +38,7 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Optimum:
+class Optimum(Frozen):
     """Where an optimization ended, with the certificate that it is an optimum.
 
     Attributes
