@@ -101,8 +101,9 @@ class LmmWarning(UserWarning):
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore", lmm.SingularFitWarning)
     ...     m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff2"))
-    >>> m.warnings[0].text
-    "boundary (singular) fit: see help('isSingular')"
+    >>> print(m.warnings[0].text)
+    boundary (singular) fit: the variance is zero for (Intercept) by Batch.
+    Simpler random effects fit as well: m.re_pca() shows in how many dimensions they vary.
     """
 
     section = "Checks of the grouping factors"

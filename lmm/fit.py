@@ -12,14 +12,14 @@ from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Frozen, Matrix, Vector, frozen_property
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
-from lmm.design.matrices import ModelMatrices
+from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning
 from lmm.formula import Formula
 from lmm.likelihood import Entries
 from lmm.optimize import Optimum, Status
 from lmm.pls import PLSTerms
 
-__all__ = ["Fit", "verdict"]
+__all__ = ["Fit", "singular_text", "verdict"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,10 +201,41 @@ def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:
         _stop_if(level, text)
     singular = control.check_conv_singular
     if singular != "ignore" and fit.is_singular(control.check_conv_singular_tol):
-        text = "boundary (singular) fit: see help('isSingular')"
+        text = singular_text(fit, control.check_conv_singular_tol)
         notes.append(SingularFitWarning(text))
         _stop_if(singular, text)
     return tuple(notes)
+
+
+def singular_text(fit: Fit, tol: float) -> str:
+    """What is singular in a singular fit, term by term, and what to do about it."""
+    terms = zip(
+        fit.matrices.terms,
+        fit.factors,
+        fit.whitened_factors,
+        fit.criterion.problem.whitening,
+        strict=True,
+    )
+    found = [_degenerate(*parts, tol) for parts in terms if likelihood.is_singular(parts[2:3], tol)]
+    return (
+        f"boundary (singular) fit: {'; '.join(found)}.\n"
+        "Simpler random effects fit as well: m.re_pca() shows in how many dimensions they vary."
+    )
+
+
+def _degenerate(term: ReTerm, factor: Matrix, whitened: Matrix, R: Matrix, tol: float) -> str:
+    """Which variances of a singular term are zero, or which columns vary together."""
+    size = np.linalg.norm(factor, axis=1) * np.linalg.norm(R, axis=0)
+    zero = [name for name, each in zip(term.columns, size, strict=True) if each < tol]
+    by = f"by {term.group}"
+    if zero:
+        verb = "variance is" if len(zero) == 1 else "variances are"
+        return f"the {verb} zero for {' and '.join(zero)} {by}"
+    names = " and ".join(term.columns)
+    if len(term.columns) == 2:
+        return f"the correlation of {names} {by} is {'1' if factor[0] @ factor[1] > 0 else '-1'}"
+    rank = int((np.linalg.svd(whitened, compute_uv=False) >= tol).sum())
+    return f"the covariance of {names} {by} has rank {rank}"
 
 
 def _stop_if(level: str, text: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import Vector
-from lmm.fit import Fit
+from lmm.fit import Fit, singular_text
 from lmm.optimize import Point
 
 __all__ = ["ConvergenceCheck", "check_convergence"]
@@ -47,16 +47,13 @@ class ConvergenceCheck:
     @property
     def converged(self) -> bool:
         """Whether a minimum was reached that the data determine; it may be singular."""
-        return not any(message != SINGULAR for message in self.messages)
+        return len(self.messages) == int(self.is_singular)
 
     def __bool__(self) -> bool:
         return self.converged
 
     def __str__(self) -> str:
         return "\n".join(self.messages) if self.messages else "converged"
-
-
-SINGULAR = "boundary (singular) fit: see help('isSingular')"
 
 
 def check_convergence(
@@ -92,7 +89,7 @@ def check_convergence(
     messages += _hessian_messages(eigenvalues, vectors, free_names, hessian_tol)
     singular = fit.is_singular(singular_tol)
     if singular:
-        messages.append(SINGULAR)
+        messages.append(singular_text(fit, singular_tol))
     return ConvergenceCheck(
         names, gradient, scaled, eigenvalues, fit.optimum.boundary, singular, tuple(messages)
     )

@@ -23,7 +23,10 @@ def test_a_singular_fit_has_converged():
     check = m.check_convergence()
     assert check.converged
     assert check.is_singular
-    assert check.messages == ("boundary (singular) fit: see help('isSingular')",)
+    (message,) = check.messages
+    assert message.startswith(
+        "boundary (singular) fit: the variance is zero for (Intercept) by Batch.\nSimpler random"
+    )
     assert check.boundary == ("Batch.(Intercept)",)
 
 
@@ -91,3 +94,45 @@ def test_an_early_stop_has_a_message(sleepstudy_slope):
 def test_unknown_optimizers_are_refused(sleepstudy_slope):
     with pytest.raises(ValueError, match="Unknown optimizer 'bobyqa'"):
         sleepstudy_slope.all_fit(["bobyqa"])
+
+
+def varying(*factor):
+    """Twelve levels of ten rows with random effects of this factor over 1, x and x^2."""
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(12), 10), np.tile(np.arange(10.0), 12)
+    columns = np.vander(x, len(factor), increasing=True)
+    b = rng.normal(size=(12, len(factor))) @ np.array(factor)
+    y = np.einsum("ij,ij->i", columns, b[g]) + rng.normal(size=120)
+    return {"y": y, "x": x, "z": x**2, "g": g.astype(str), "h": np.tile(np.arange(4), 30)}
+
+
+@pytest.mark.parametrize(
+    "formula, factor, said",
+    [
+        (
+            "y ~ x + (x | g)",
+            ([9.0, 4.0], [0.0, 0.0]),
+            "the correlation of (Intercept) and x by g is 1",
+        ),
+        ("y ~ x + (x | g)", ([9.0, -4.0], [0.0, 0.0]), "(Intercept) and x by g is -1"),
+        (
+            "y ~ x + z + (x + z | g)",
+            ([9.0, 4.0, 1.0], [0.0, 5.0, 1.0], [0.0, 0.0, 0.0]),
+            "the covariance of (Intercept) and x and z by g has rank 2",
+        ),
+        (
+            "y ~ x + (1 | g) + (1 | h)",
+            ([9.0, 4.0], [0.0, 1.0]),
+            "the variance is zero for (Intercept) by h",
+        ),
+    ],
+)
+def test_a_singular_fit_says_what_is_singular(formula, factor, said):
+    with pytest.warns(lmm.SingularFitWarning) as caught:
+        m = lmm.lmer(formula, varying(*factor))
+    (text,) = {str(warning.message) for warning in caught}
+    assert said in text
+    assert said in str(m.summary())
+    assert "help(" not in text
+    for page in (m._repr_html_(), m.summary()._repr_html_()):
+        assert said in page
