@@ -13,6 +13,7 @@ from scipy import sparse
 Vector: TypeAlias = NDArray[np.floating[Any]]
 Matrix: TypeAlias = NDArray[np.floating[Any]]
 IntVector: TypeAlias = NDArray[np.integer[Any]]
+IntMatrix: TypeAlias = NDArray[np.integer[Any]]
 
 T = TypeVar("T")
 

@@ -36,12 +36,23 @@ def models():
     d["lg"] = d["Days"] > 3
     d["off"] = 2 * d["Days"]
     partly = cake[~((cake["recipe"] == "C") & (cake["temp"] > 200))]
+    nested = cake.copy()
+    k = nested["replicate"].astype(int)
+    number = 1 + (k > 6) + ((k > 10) & (nested["recipe"] == "C"))
+    nested["batch"] = nested["recipe"].astype(str) + number.astype(str)
+    nested["warm"] = np.where(nested["temp"] > 200, "yes", "no")
     hole = d[~((d["half"] == "lo") & d["lg"])]
     return {
         "fc": lmm.lmer(f"angle ~ recipe * temp + {RECIPES}", cake),
         "f2": lmm.lmer(f"angle ~ recipe * temperature + {RECIPES}", cake),
         "f3": lmm.lmer(f"angle ~ recipe + temp + {RECIPES}", cake),
         "f4": lmm.lmer(f"angle ~ recipe + temperature + {RECIPES}", partly),
+        "f5": lmm.lmer(
+            f"angle ~ recipe * warm + cut(temp, c(0, 180, 200, 300)) + {RECIPES}", nested
+        ),
+        "n1": lmm.lmer(f"angle ~ recipe + batch + warm + {RECIPES}", nested),
+        "n2": lmm.lmer(f"angle ~ recipe + batch * temp + {RECIPES}", nested),
+        "n3": lmm.lmer(f"angle ~ recipe / batch + warm + {RECIPES}", nested),
         "s1": lmm.lmer("Reaction ~ half * Days + two + (Days | Subject)", d),
         "s2": lmm.lmer("Reaction ~ half + lg + factor(two) + poly(Days, 2) + (1 | Subject)", d),
         "s3": lmm.lmer("log(Reaction) ~ half + (1 | Subject)", d),
@@ -74,6 +85,7 @@ RECIPE = means("f3", "recipe")
 PAIRS = then(RECIPE, "pairs")
 TEMPERATURES = means("f2", "temperature")
 HALF = means("s1", "half")
+SIX = means("f2", "~ recipe * temperature", at={"temperature": ["175", "185", "195"]})
 
 # R's call -> ours
 CALLS = {
@@ -187,12 +199,89 @@ CALLS = {
     "emmeans(s5, ~half | lg)": means("s5", "~ half | lg"),
     'emmeans(s5, "half")': means("s5", "half"),
     'emmeans(s6, "half")': means("s6", "half"),
+    'emmeans(n1, "recipe")': means("n1", "recipe"),
+    'emmeans(n1, "batch")': means("n1", "batch"),
+    "emmeans(n1, ~batch | recipe)": means("n1", "~ batch | recipe"),
+    "emmeans(n1, ~batch * warm)": means("n1", "~ batch * warm"),
+    "emmeans(n1, ~1)": means("n1", "1"),
+    'emmeans(n1, ~1, weights = "proportional")': means("n1", "~ 1", weights="proportional"),
+    'emmeans(n1, ~1, weights = "outer")': means("n1", "~ 1", weights="outer"),
+    'pairs(emmeans(n1, "recipe"))': then(means("n1", "recipe"), "pairs"),
+    'pairs(emmeans(n1, "batch"))': then(means("n1", "batch"), "pairs"),
+    "joint_tests(n1)": joint("n1"),
+    'emtrends(n2, "recipe", var = "temp")': trends("n2", "recipe", "temp"),
+    'emtrends(n2, ~1, var = "temp")': trends("n2", "~ 1", "temp"),
+    'emmeans(n3, "recipe")': means("n3", "recipe"),
+    "joint_tests(n3)": joint("n3"),
+    'emmeans(f5, "recipe")': means("f5", "recipe"),
+    'contrast(six, interaction = "pairwise")': then(SIX, "contrast", interaction="pairwise"),
+    'contrast(six, interaction = c("consec", "poly"))': then(
+        SIX, "contrast", interaction=["consec", "poly"]
+    ),
+    'contrast(six, interaction = c(temperature = "consec", recipe = "eff"))': then(
+        SIX, "contrast", interaction={"temperature": "consec", "recipe": "eff"}
+    ),
+    'contrast(six, interaction = "pairwise", by = "recipe")': then(
+        SIX, "contrast", interaction="pairwise", by="recipe"
+    ),
+    'contrast(six, "pairwise", simple = "each")': then(SIX, "contrast", "pairwise", simple="each"),
+    'pairs(pairs(six, by = "recipe"), by = "contrast")': then(
+        then(SIX, "pairs", by="recipe"), "pairs", by="contrast"
+    ),
+    'contrast(pairs(six, by = "recipe"), "eff", by = NULL)': then(
+        then(SIX, "pairs", by="recipe"), "contrast", "eff", by=[]
+    ),
+    'contrast(emmeans(f3, "recipe"), "trt.vs.ctrl", ref = 2:3)': then(
+        RECIPE, "contrast", "trt.vs.ctrl", ref=[1, 2]
+    ),
+    'contrast(emmeans(f3, "recipe"), "eff", exclude = 1)': then(
+        RECIPE, "contrast", "eff", exclude="A"
+    ),
+    'contrast(emmeans(f3, "recipe"), "pairwise", offset = 1)': then(
+        RECIPE, "contrast", "pairwise", offset=1.0
+    ),
+    'pairs(emmeans(f3, "recipe"), adjust = "scheffe")': then(RECIPE, "pairs", adjust="scheffe"),
+    'pairs(emmeans(f3, "recipe"), adjust = "hochberg")': then(RECIPE, "pairs", adjust="hochberg"),
+    'pairs(emmeans(f3, "recipe"), adjust = "hommel")': then(RECIPE, "pairs", adjust="hommel"),
+    'pairs(emmeans(f3, "recipe"), adjust = "BH")': then(RECIPE, "pairs", adjust="BH"),
+    'pairs(emmeans(f3, "recipe"), adjust = "BY")': then(RECIPE, "pairs", adjust="BY"),
+    'confint(pairs(emmeans(f3, "recipe")), adjust = "scheffe")': then(
+        PAIRS, "confint", adjust="scheffe"
+    ),
+    'test(pairs(emmeans(f3, "recipe")), side = ">")': then(PAIRS, "test", side=">"),
+    'test(pairs(emmeans(f3, "recipe")), delta = 2, adjust = "none")': then(
+        PAIRS, "test", delta=2, adjust="none"
+    ),
+    'test(pairs(emmeans(f3, "recipe")), delta = 2, side = "<")': then(
+        PAIRS, "test", delta=2, side="<"
+    ),
+    'confint(pairs(emmeans(f3, "recipe")), side = ">")': then(PAIRS, "confint", side=">"),
+    'confint(pairs(emmeans(f3, "recipe")), side = "<", adjust = "none")': then(
+        PAIRS, "confint", side="<", adjust="none"
+    ),
+    'summary(emmeans(f3, "recipe"), side = "noninferiority", delta = 2, null = 30, infer = TRUE)': (
+        then(RECIPE, "summary", side="noninferiority", delta=2, null=30)
+    ),
+    'emmeans(six, "recipe")': lambda models: lmm.emmeans(SIX(models), "recipe"),
+    "joint_tests(six)": lambda models: lmm.joint_tests(SIX(models)),
+    'joint_tests(six, by = "recipe")': lambda models: lmm.joint_tests(SIX(models), by="recipe"),
+    'emmeans(f3, "recipe")[2:3]': lambda models: RECIPE(models)[1:],
+    'emmeans(f2, "recipe", weights = 1:6)': means("f2", "recipe", weights=range(1, 7)),
+    'emmeans(f3, pairwise ~ recipe, adjust = "none", infer = TRUE)': means(
+        "f3", "pairwise ~ recipe", adjust="none", infer=True
+    ),
+    'emmeans(s3, "half", type = "response", bias.adjust = TRUE)': means(
+        "s3", "half", type="response", bias_adjust=True
+    ),
+    'emmeans(s3, "half", type = "response", bias.adjust = TRUE, sigma = 0.2)': means(
+        "s3", "half", type="response", bias_adjust=True, sigma=0.2
+    ),
 }
 
 
 def without_notes(text: str) -> str:
     """R gives these notes as messages, apart from the print."""
-    return re.sub(r"NOTE: .*\n", "", text)
+    return re.sub(r"NOTE: .*\n(    \S+ %in% .*\n)?", "", text)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -230,6 +319,197 @@ def test_without_a_transformation_the_scale_is_the_responses(models):
     assert str(lmm.emmeans(models["f3"], "recipe", type="response")) == str(
         lmm.emmeans(models["f3"], "recipe")
     )
+
+
+def test_nesting_can_be_said_and_taken_back(models):
+    m = models["n1"]
+    means = lmm.emmeans(m, "recipe").to_frame()
+    for given in ("batch %in% recipe", {"batch": "recipe"}, {"batch": ["recipe"]}):
+        said = lmm.emmeans(m, "recipe", nesting=given)
+        np.testing.assert_allclose(said.to_frame()["emmean"], means["emmean"])
+        assert not str(said).startswith("NOTE")
+    assert str(lmm.emmeans(m, "recipe")).startswith("NOTE: A nesting structure was detected")
+    assert lmm.emmeans(m, "recipe", nesting=None).to_frame()["emmean"].isna().all()
+    cells = m.call.data[["recipe", "batch", "warm"]].drop_duplicates()
+    cells["mean"] = np.asarray(m.predict(cells, re_form="~0"))
+    by_batch = cells.groupby(["recipe", "batch"], observed=True)["mean"].mean()
+    expected = by_batch.groupby("recipe", observed=True).mean()
+    np.testing.assert_allclose(means["emmean"], expected)
+
+
+def test_three_levels_of_nesting():
+    rng = np.random.default_rng(5)
+    school = np.repeat(list("xyz"), 24)
+    group = np.char.add(school, np.tile(np.repeat(["1", "2"], 12), 3))
+    pupil = np.char.add(group, np.tile(np.repeat(["1", "2", "3"], 4), 6))
+    data = {"school": school, "group": group, "pupil": pupil, "day": np.tile(list("abcd"), 18)}
+    data["y"] = rng.normal(size=72)
+    m = lmm.lmer("y ~ school + group + pupil + (1 | day)", data)
+    means = lmm.emmeans(m, "pupil", ddf="asymptotic")
+    assert list(means.labels) == ["pupil", "school", "group"]
+    assert "group %in% school, pupil %in% (school*group)" in str(means)
+    tests = lmm.joint_tests(m, ddf="asymptotic").to_frame()
+    assert tests["model term"].tolist() == ["school", "school:group", "school:group:pupil"]
+    assert tests["df1"].tolist() == [2, 3, 12]
+
+
+def test_levels_that_a_formula_makes_are_all_in_the_grid(models):
+    dietox = lmm.load_dataset("dietox")
+    cuts = "cut(Time, c(0, 2, 10, 12))"
+    m = lmm.lmer(f"Weight ~ Cu + {cuts} + (1 | Pig)", dietox)
+    row = lmm.joint_tests(m, ddf="satterthwaite").to_frame().iloc[1]
+    anova = m.anova().to_frame().loc[cuts]
+    assert (row["model term"], row["df1"]) == ("Time", 2)
+    np.testing.assert_allclose(row["F.ratio"], anova["F value"], rtol=1e-6)
+    np.testing.assert_allclose(row["df2"], anova["DenDF"], rtol=1e-6)
+    b = m.fixef()
+    mean = b.iloc[0] + (8 * b.iloc[3] + 2 * b.iloc[4]) / 12
+    assert lmm.emmeans(m, "Cu").to_frame()["emmean"].iloc[0] == pytest.approx(mean)
+    at = lmm.emmeans(m, "Time", at={"Time": [1.5, 11.5]}).to_frame()["emmean"]
+    assert at.diff().iloc[1] == pytest.approx(b.iloc[4])
+
+
+def test_a_continuous_covariate_that_is_cut_stands_for_its_levels():
+    rng = np.random.default_rng(2)
+    x = np.sort(rng.uniform(size=600))
+    data = {"x": x, "g": np.tile(np.arange(20), 30), "y": (x > 0.9) + rng.normal(size=600)}
+    m = lmm.lmer("y ~ cut(x, c(0, 0.5, 0.9, 1)) + (1 | g)", data)
+    assert lmm.joint_tests(m, ddf="satterthwaite").to_frame()["df1"].item() == 2
+    b = m.fixef().to_numpy()
+    overall = lmm.emmeans(m, "1", ddf="satterthwaite").to_frame()["emmean"].item()
+    assert overall == pytest.approx(b[0] + b[1:].sum() / 3)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.errors.ScaleWarning")
+@pytest.mark.parametrize("unit, zero", [(1.0, 0.0), (1e6, 0.0), (86400.0, 1.7e9), (1e-9, 0.0)])
+def test_an_empty_cell_has_no_mean_whatever_the_unit_of_a_covariate(unit, zero):
+    cake = lmm.load_dataset("cake")
+    data = cake[~((cake["recipe"] == "C") & (cake["temperature"] == "225"))].copy()
+    data["x"] = zero + unit * (data["temp"] + data["angle"].rank() / 40)
+    m = lmm.lmer("angle ~ recipe * temperature + x + (1 | replicate)", data)
+    means = lmm.emmeans(m, "~ recipe * temperature", ddf="asymptotic")
+    assert np.flatnonzero(means.to_frame()["emmean"].isna()).tolist() == [17]
+    covariance = means.vcov()
+    assert np.isnan(covariance[17]).all()
+    assert np.isfinite(covariance[:17, :17]).all()
+    tests = lmm.joint_tests(m, ddf="asymptotic").to_frame()
+    assert tests["df1"].tolist() == [1, 4, 1, 9]
+
+
+def test_adjustments_count_the_tests_that_are_made():
+    cake = lmm.load_dataset("cake")
+    data = cake[~((cake["recipe"] == "C") & (cake["temp"] > 190))]
+    m = lmm.lmer(f"angle ~ recipe * temperature + {RECIPES}", data)
+    pairs = lmm.emmeans(m, "~ recipe | temperature", ddf="satterthwaite").pairs()
+    raw, adjusted = (
+        pairs.test(adjust=adjust).to_frame()["p.value"] for adjust in ("none", "bonferroni")
+    )
+    np.testing.assert_allclose(adjusted[:6], np.minimum(3 * raw[:6], 1.0))
+    np.testing.assert_allclose(adjusted[6::3], raw[6::3])
+    assert "for 1 to 3 tests" in str(pairs.test(adjust="bonferroni"))
+    limits = pairs.confint().to_frame()
+    assert np.isfinite(limits["lower.CL"]).tolist() == [True] * 6 + [True, False, False] * 4
+    assert "a family of 2 to 3 estimates" in str(pairs.confint())
+
+
+def test_limits_of_many_pairs_take_one_root(monkeypatch):
+    from lmm.inference.marginal import adjustments
+
+    roots = []
+    root = adjustments._root
+    monkeypatch.setattr(adjustments, "_root", lambda *a: roots.append(a) or root(*a))
+    k, rng = 12, np.random.default_rng(0)
+    data = {"v": np.tile(np.array([f"v{i:02d}" for i in range(k)]), 4), "b": np.repeat(range(4), k)}
+    data["y"] = rng.normal(size=4 * k) + rng.normal(size=4)[data["b"]]
+    pairs = lmm.emmeans(lmm.lmer("y ~ v + (1 | b)", data), "v").pairs().confint().to_frame()
+    assert (len(pairs), len(roots)) == (66, 1)
+
+
+def test_differences_of_differences_are_interactions():
+    rng = np.random.default_rng(1)
+    data = {"sub": np.repeat(np.arange(14), 3), "day": np.tile(["d1", "d2", "d3"], 14)}
+    data["sex"] = np.where(data["sub"] < 8, "F", "M")
+    data["y"] = rng.normal(size=14)[data["sub"]] + rng.normal(size=42)
+    m = lmm.lmer("y ~ sex * day + (1 | sub)", data)
+    steps = lmm.emmeans(m, "day", by="sex").contrast("consec")
+    b = m.fixef()
+    expected = [-b["sexM:dayd2"], b["sexM:dayd2"] - b["sexM:dayd3"]]
+    for made in (
+        steps.contrast("pairwise", by="contrast"),
+        lmm.emmeans(m, ["day", "sex"]).contrast(interaction=["consec", "pairwise"]),
+    ):
+        np.testing.assert_allclose(made.to_frame()["estimate"], expected)
+        assert made._repr_html_()
+
+
+def test_control_levels_are_named_or_counted_from_zero(models):
+    means = lmm.emmeans(models["f3"], "recipe")
+    for ref in ("C", 2, -1):
+        names = means.contrast("trt.vs.ctrl", ref=ref).to_frame()["contrast"]
+        assert names.tolist() == ["A - C", "B - C"]
+    for ref in (3, 7, -4):
+        with pytest.raises(lmm.DataError, match=f"no level number {ref}: the 3 levels .* from 0"):
+            means.contrast("trt.vs.ctrl", ref=ref)
+
+
+def test_rows_are_selected_by_position_and_by_truth_value(models):
+    means = lmm.emmeans(models["f2"], ["recipe", "temperature"])
+    frame = means.to_frame()
+    for chosen in (
+        slice(3, 5),
+        [4, 1],
+        means.labels["recipe"] == "B",
+        np.array([True] + [False] * 17),
+    ):
+        rows = np.arange(18)[np.asarray(chosen)] if not isinstance(chosen, slice) else range(3, 5)
+        np.testing.assert_allclose(means[chosen].to_frame()["emmean"], frame["emmean"].iloc[rows])
+    assert len(means[0]) == 1
+    with pytest.raises(lmm.DataError, match="18 rows, from 0"):
+        means[18]
+
+
+@pytest.mark.parametrize("method", [[[1, -1, 0]], np.array([1.0, -1.0, 0.0])])
+def test_contrasts_given_as_numbers(method, models):
+    given = lmm.emmeans(models["f3"], "recipe").contrast(method).to_frame()
+    assert given["contrast"].tolist() == ["c(1, -1, 0)"]
+    np.testing.assert_allclose(given["estimate"], 133 / 90, rtol=1e-9)
+
+
+def test_the_means_of_a_model_without_predictors(models):
+    cake = lmm.load_dataset("cake")
+    one = lmm.lmer("angle ~ 1 + (1 | replicate)", cake)
+    assert str(lmm.joint_tests(one)) == "There is nothing to test."
+    assert lmm.joint_tests(one).to_frame().empty
+    none = lmm.lmer("angle ~ 0 + (1 | replicate)", cake)
+    with pytest.raises(lmm.DataError, match="no fixed effects"):
+        lmm.emmeans(none, "~ 1", ddf="asymptotic")
+
+
+def test_several_tables_at_once(models):
+    tables = lmm.emmeans(models["f4"], ["~ recipe", "pairwise ~ temperature"])
+    assert list(tables.tables) == [
+        "emmeans of recipe",
+        "emmeans of temperature",
+        "pairwise contrasts of temperature",
+    ]
+    assert [len(table) for table in tables.confint(0.9)] == [3, 6, 15]
+
+
+def test_slopes_leave_alone_what_is_made_a_factor(models):
+    dietox = lmm.load_dataset("dietox")
+    m = lmm.lmer("Weight ~ Time + I(Time > 6) + (1 | Pig)", dietox)
+    slope = lmm.emtrends(m, "1", "Time", ddf="asymptotic").to_frame()["Time.trend"].item()
+    assert slope == pytest.approx(m.fixef()["Time"])
+
+
+def test_slopes_do_not_depend_on_the_unit():
+    dietox = lmm.load_dataset("dietox")
+    slopes = []
+    for unit in (1.0, 1e-7, 1e5):
+        m = lmm.lmer("Weight ~ log(x) + (1 | Pig)", dietox.assign(x=unit * dietox["Time"]))
+        slope = lmm.emtrends(m, "1", "x", ddf="asymptotic").to_frame()["x.trend"].item()
+        slopes.append(slope * unit)
+    np.testing.assert_allclose(slopes, slopes[0], rtol=1e-7)
 
 
 def test_an_unknown_type_is_named(models):
@@ -314,7 +594,7 @@ def test_a_model_without_data_has_a_grand_mean_only():
         (lambda m: lmm.emmeans(m, "recipe", at={"tmp": 1}), "Did you mean 'temp'"),
         (lambda m: lmm.emmeans(m, "recipe", at={"recipe": ["A", "D"]}), "no level 'D'"),
         (lambda m: lmm.emmeans(m, "recipe", ddf="kenward"), "unknown ddf method 'kenward'"),
-        (lambda m: lmm.emmeans(m, "recipe", weights="prop"), "weights must be one of equal"),
+        (lambda m: lmm.emmeans(m, "recipe", weights="even"), "weights must be one of equal"),
         (lambda m: lmm.emtrends(m, "temp", var="recipe"), "'recipe' is a factor"),
         (lambda m: lmm.emmeans(m, "recipe").contrast("pairs"), "unknown family of contrasts"),
         (lambda m: lmm.emmeans(m, "recipe").contrast("eff", by="temp"), "no label 'temp'"),
@@ -323,6 +603,19 @@ def test_a_model_without_data_has_a_grand_mean_only():
         (lambda m: str(lmm.emmeans(m, "recipe").pairs(adjust="tuckey")), "mean 'tukey'"),
         (lambda m: str(lmm.emmeans(m, "recipe").test(adjust="tukey")), "all pairwise differences"),
         (lambda m: lmm.emmeans(m, "recipe").confint(95), "between 0 and 1, not 95"),
+        (lambda m: lmm.emmeans(m, "recipe").contrast({}), "no contrasts are given"),
+        (lambda m: lmm.emmeans(m, "recipe", at={"temp": []}), "gives no value for 'temp'"),
+        (lambda m: lmm.emmeans(m, "recipe", at={"temp": ["warm"]}), "it cannot be 'warm'"),
+        (lambda m: lmm.emmeans(m, "recipe").pairs(adjust="dunnettx"), "which is here: 'mvt'"),
+        (lambda m: lmm.emmeans(m, "recipe").test(side="up"), "unknown side 'up'"),
+        (lambda m: lmm.emmeans(m, "recipe").test(delta=-1), "at least 0, not -1"),
+        (lambda m: lmm.emmeans(m, "recipe").contrast("eff", ref="A"), "no reference level"),
+        (lambda m: lmm.emmeans(m, "recipe").contrast("eff", reverse=True), "no reverse"),
+        (lambda m: lmm.emmeans(m, "recipe")[:1].pairs(), "nothing to contrast"),
+        (lambda m: lmm.emmeans(m, "recipe", weights=[1, 2]), "2 numbers for 1 combinations"),
+        (lambda m: lmm.emmeans(m, "recipe", nesting="temp in recipe"), "an operator"),
+        (lambda m: lmm.emmeans(m, "recipe", nesting="temp * recipe"), "inner %in% outer"),
+        (lambda m: lmm.emmeans(m, "log(recipe) ~ temp"), "unknown family of contrasts 'log"),
     ],
 )
 def test_mistakes_are_named(call, message, models):

@@ -92,7 +92,7 @@ def _column(name: str, values: pd.Series[Any], digits: int, is_estimate: bool) -
     if name == "p.value":
         texts = [_p_value(p) for p in numbers]
     elif name in RATIOS:
-        texts = ["NA" if np.isnan(x) else f"{x + 0.0:.3f}" for x in numbers]
+        texts = ["NA" if np.isnan(x) else f"{round(x, 3) + 0.0:.3f}" for x in numbers]
     elif name in ("df", "df2"):
         texts = format_numbers(round_decimals(numbers, 2), digits)
     else:

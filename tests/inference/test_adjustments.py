@@ -11,7 +11,7 @@ from lmm.inference.marginal import (
     contrasts_of,
     critical_values,
 )
-from lmm.inference.marginal.adjustments import studentized_range
+from lmm.inference.marginal.distributions import studentized_range
 
 T = np.array([0.4, 1.1, 1.9, 2.4, 2.9, 3.6])
 
@@ -83,3 +83,65 @@ def test_stepwise_methods_are_those_of_r():
     np.testing.assert_allclose(adjusted_p_values("holm", t, family), [0.04, 0.09, 0.09, 0.5])
     fdr = [0.04, 0.16 / 3, 0.16 / 3, 0.5]
     np.testing.assert_allclose(adjusted_p_values("fdr", t, family), fdr)
+
+
+# R: p.adjust(p, method)
+P = np.array([0.01, 0.013, 0.014, 0.19, 0.35, 0.5])
+OF_R = {
+    "hochberg": [0.056, 0.056, 0.056, 0.5, 0.5, 0.5],
+    "hommel": [0.04, 0.052, 0.056, 0.5, 0.5, 0.5],
+    "BY": [0.0686, 0.0686, 0.0686, 0.69825, 1.0, 1.0],
+}
+
+
+@pytest.mark.parametrize("adjustment", OF_R)
+def test_more_stepwise_methods_are_those_of_r(adjustment):
+    family = Family(np.full(6, np.inf), np.eye(6))
+    t = stats.norm.isf(P / 2)
+    np.testing.assert_allclose(
+        adjusted_p_values(adjustment, t, family), OF_R[adjustment], rtol=1e-6
+    )
+    backwards = adjusted_p_values(adjustment, t[::-1], family)
+    np.testing.assert_allclose(backwards[::-1], OF_R[adjustment], rtol=1e-6)
+
+
+@pytest.mark.parametrize("tail", [-1, 1])
+def test_one_sided_tests_of_correlated_variables(tail):
+    C = contrasts_of("trt.vs.ctrl", ["a", "b", "c", "d"]).coefficients
+    family = Family(np.full(3, 9.0), C @ C.T / 2.0, tail=tail)
+    joint = stats.multivariate_t(shape=family.correlation, df=9, seed=1)
+    t = np.array([-1.5, 0.3, 2.2])
+    expected = [1.0 - joint.cdf(np.full(3, tail * x), maxpts=200_000) for x in t]
+    np.testing.assert_allclose(adjusted_p_values("mvt", t, family), expected, atol=1e-4)
+    reach = critical_values("mvt", 0.9, family)
+    np.testing.assert_allclose(adjusted_p_values("mvt", tail * reach, family), 0.1, rtol=1e-6)
+
+
+def test_one_sided_tests_have_one_tail():
+    family = Family(np.full(6, 7.0), np.eye(6), tail=1)
+    np.testing.assert_allclose(adjusted_p_values("none", T, family), stats.t.sf(T, 7.0))
+    sidak = -np.expm1(6 * np.log1p(-stats.t.sf(T, 7.0)))
+    np.testing.assert_allclose(adjusted_p_values("sidak", T, family), sidak)
+    scheffe = adjusted_p_values("scheffe", T, family)
+    np.testing.assert_allclose(scheffe, sidak)  # it is for two-sided tests only
+
+
+def test_scheffes_limits_hold_for_all_combinations():
+    family = all_pairs(4, 25.0)
+    assert family.rank == 3
+    reach = critical_values("scheffe", 0.95, family)
+    np.testing.assert_allclose(reach, np.sqrt(3 * stats.f.isf(0.05, 3, 25.0)))
+    np.testing.assert_allclose(adjusted_p_values("scheffe", reach, family), 0.05)
+    assert family.df[0] == 25.0
+
+
+@pytest.mark.parametrize("adjustment", ["tukey", "mvt"])
+def test_limits_at_many_degrees_of_freedom_are_interpolated(adjustment):
+    k = 6
+    one = all_pairs(k, 10.0)
+    df = np.linspace(4.3, 60.0, one.size)
+    many = Family(df, one.correlation, k)
+    limits = critical_values(adjustment, 0.95, many)
+    for i in (0, 7, 14):
+        single = Family(np.full(one.size, df[i]), one.correlation, k)
+        assert limits[i] == pytest.approx(critical_values(adjustment, 0.95, single)[0], rel=1e-6)

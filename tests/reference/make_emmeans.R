@@ -24,6 +24,16 @@ s6 <- lmer(Reaction ~ half + (1 | Subject), d, offset = d$off)
 s7 <- lmer(log(Reaction + 10) ~ half + (1 | Subject), d)
 s8 <- lmer(log1p(Reaction) ~ half + (1 | Subject), d)
 s9 <- lmer(log10(Reaction) ~ half + (1 | Subject), d)
+# Batches within recipes: two of A and of B, three of C.
+n <- cake
+k <- as.integer(n$replicate)
+n$batch <- factor(paste0(n$recipe, 1 + (k > 6) + (k > 10 & n$recipe == "C")))
+n$warm <- factor(ifelse(n$temp > 200, "yes", "no"))
+n1 <- lmer(angle ~ recipe + batch + warm + (1 | recipe:replicate), n)
+n2 <- lmer(angle ~ recipe + batch * temp + (1 | recipe:replicate), n)
+n3 <- lmer(angle ~ recipe / batch + warm + (1 | recipe:replicate), n)
+f5 <- lmer(angle ~ recipe * warm + cut(temp, c(0, 180, 200, 300)) + (1 | recipe:replicate), n)
+six <- emmeans(f2, ~ recipe * temperature, at = list(temperature = c("175", "185", "195")))
 two_temps <- list(temp = c(175, 200))
 calls <- expression(
   emmeans(fc, pairwise ~ recipe),
@@ -95,7 +105,52 @@ calls <- expression(
   emmeans(s7, pairwise ~ half),
   emmeans(s7, pairwise ~ half, type = "response"),
   emmeans(s8, pairwise ~ half, type = "response"),
-  emmeans(s9, pairwise ~ half, type = "response")
+  emmeans(s9, pairwise ~ half, type = "response"),
+  emmeans(n1, "recipe"),
+  emmeans(n1, "batch"),
+  emmeans(n1, ~batch | recipe),
+  emmeans(n1, ~batch * warm),
+  emmeans(n1, ~1),
+  emmeans(n1, ~1, weights = "proportional"),
+  emmeans(n1, ~1, weights = "outer"),
+  pairs(emmeans(n1, "recipe")),
+  pairs(emmeans(n1, "batch")),
+  joint_tests(n1),
+  emtrends(n2, "recipe", var = "temp"),
+  emtrends(n2, ~1, var = "temp"),
+  emmeans(n3, "recipe"),
+  joint_tests(n3),
+  emmeans(f5, "recipe"),
+  contrast(six, interaction = "pairwise"),
+  contrast(six, interaction = c("consec", "poly")),
+  contrast(six, interaction = c(temperature = "consec", recipe = "eff")),
+  contrast(six, interaction = "pairwise", by = "recipe"),
+  contrast(six, "pairwise", simple = "each"),
+  pairs(pairs(six, by = "recipe"), by = "contrast"),
+  contrast(pairs(six, by = "recipe"), "eff", by = NULL),
+  contrast(emmeans(f3, "recipe"), "trt.vs.ctrl", ref = 2:3),
+  contrast(emmeans(f3, "recipe"), "eff", exclude = 1),
+  contrast(emmeans(f3, "recipe"), "pairwise", offset = 1),
+  pairs(emmeans(f3, "recipe"), adjust = "scheffe"),
+  pairs(emmeans(f3, "recipe"), adjust = "hochberg"),
+  pairs(emmeans(f3, "recipe"), adjust = "hommel"),
+  pairs(emmeans(f3, "recipe"), adjust = "BH"),
+  pairs(emmeans(f3, "recipe"), adjust = "BY"),
+  confint(pairs(emmeans(f3, "recipe")), adjust = "scheffe"),
+  test(pairs(emmeans(f3, "recipe")), side = ">"),
+  test(pairs(emmeans(f3, "recipe")), delta = 2, adjust = "none"),
+  test(pairs(emmeans(f3, "recipe")), delta = 2, side = "<"),
+  confint(pairs(emmeans(f3, "recipe")), side = ">"),
+  confint(pairs(emmeans(f3, "recipe")), side = "<", adjust = "none"),
+  summary(emmeans(f3, "recipe"), side = "noninferiority", delta = 2, null = 30, infer = TRUE),
+  emmeans(six, "recipe"),
+  joint_tests(six),
+  joint_tests(six, by = "recipe"),
+  emmeans(f3, "recipe")[2:3],
+  emmeans(f2, "recipe", weights = 1:6),
+  emmeans(f3, pairwise ~ recipe, adjust = "none", infer = TRUE),
+  emmeans(s3, "half", type = "response", bias.adjust = TRUE),
+  emmeans(s3, "half", type = "response", bias.adjust = TRUE, sigma = 0.2)
 )
 for (call in calls) {
   cat("##", deparse(call, width.cutoff = 200), "\n")

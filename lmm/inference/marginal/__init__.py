@@ -4,28 +4,50 @@ from lmm.inference.marginal.adjustments import (
     ADJUSTMENTS,
     Family,
     adjusted_p_values,
+    adjustment_for,
+    check_adjustment,
     critical_values,
 )
-from lmm.inference.marginal.families import FAMILIES, Contrasts, contrasts_of
-from lmm.inference.marginal.grid import WEIGHTS, Axis, ReferenceGrid, Source, reference_grid
+from lmm.inference.marginal.cells import WEIGHTS, Cells, checked
+from lmm.inference.marginal.families import (
+    FAMILIES,
+    Coefficients,
+    Contrasts,
+    Place,
+    contrasts_of,
+)
+from lmm.inference.marginal.grid import DETECT, Axis, ReferenceGrid, Source, reference_grid
+from lmm.inference.marginal.hypothesis import SIDES, Hypothesis
 from lmm.inference.marginal.linear import Estimator
+from lmm.inference.marginal.nesting import Nesting, nesting_text
 from lmm.inference.marginal.response import IDENTITY, Transformation, response_scale
 
 __all__ = [
     "ADJUSTMENTS",
+    "DETECT",
     "FAMILIES",
     "IDENTITY",
+    "SIDES",
     "WEIGHTS",
     "Axis",
+    "Cells",
+    "Coefficients",
     "Contrasts",
     "Estimator",
     "Family",
+    "Hypothesis",
+    "Nesting",
+    "Place",
     "ReferenceGrid",
     "Source",
     "Transformation",
     "adjusted_p_values",
+    "adjustment_for",
+    "check_adjustment",
+    "checked",
     "contrasts_of",
     "critical_values",
+    "nesting_text",
     "reference_grid",
     "response_scale",
 ]

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lmm._types import Matrix, Vector
 from lmm.errors import nearest
+from lmm.inference.marginal.distributions import RANK, LargestT, studentized_range
 
-__all__ = ["ADJUSTMENTS", "Family", "adjusted_p_values", "check_adjustment", "critical_values"]
+__all__ = [
+    "ADJUSTMENTS",
+    "Family",
+    "adjusted_p_values",
+    "adjustment_for",
+    "check_adjustment",
+    "critical_values",
+]
 
-# Directions in the plane, and the binary logarithm of their number in more dimensions: about five
-# digits of the probabilities of a multivariate t distribution.
-ANGLES = 4096
-POINTS = 16
+# Adjustments that are for two-sided tests only.
+TWO_SIDED = ("tukey", "scheffe")
+# Degrees of freedom at which critical values are computed where there are more.
+NODES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +38,29 @@ class Family:
         Of the estimates.
     means : int
         Number of means that they are all the differences of; 0 if they are not.
+    tail : {-1, 0, 1}
+        Tail of the statistics that counts; 0 for both.
     """
 
     df: Vector
     correlation: Matrix
     means: int = 0
+    tail: int = 0
 
     @property
     def size(self) -> int:
         """Number of tests."""
         return len(self.df)
 
+    @property
+    def rank(self) -> int:
+        """Number of linearly independent estimates."""
+        values = np.linalg.eigvalsh(self.correlation)
+        return int((values > RANK * values.max(initial=0.0)).sum())
+
 
 def adjusted_p_values(adjustment: str, t: Vector, family: Family) -> Vector:
-    """Adjusted two-sided p-values (r,) of t statistics (r,).
+    """Adjusted p-values (r,) of t statistics (r,).
 
     Parameters
     ----------
@@ -59,27 +76,43 @@ def adjusted_p_values(adjustment: str, t: Vector, family: Family) -> Vector:
     ValueError
         The adjustment is unknown, or is Tukey's and the family not all pairs of means.
     """
+    check_adjustment(adjustment, family.means > 0)
+    raw = _tail_probability(t, family)
+    chosen = ADJUSTMENTS[adjustment_for(adjustment, family.tail)]
+    return np.minimum(chosen.p_values(raw, t, family), 1.0)
+
+
+def _tail_probability(t: Vector, family: Family) -> Vector:
     from scipy.stats import t as student
 
-    check_adjustment(adjustment, family)
-    raw = np.asarray(2.0 * student.sf(np.abs(t), family.df))
-    return np.minimum(ADJUSTMENTS[adjustment].p_values(raw, t, family), 1.0)
+    if family.tail:
+        return np.asarray(student.sf(family.tail * t, family.df))
+    return np.asarray(2.0 * student.sf(np.abs(t), family.df))
 
 
 def critical_values(adjustment: str, level: float, family: Family) -> Vector:
-    """How many standard errors an adjusted interval reaches to each side, (r,).
+    """How many standard errors an adjusted interval reaches to each side, or to one, (r,).
 
     Step-wise methods have no intervals of their own; Bonferroni's are used.
     """
-    check_adjustment(adjustment, family)
-    return ADJUSTMENTS[adjustment].critical(level, family)
+    check_adjustment(adjustment, family.means > 0)
+    return ADJUSTMENTS[adjustment_for(adjustment, family.tail)].critical(level, family)
 
 
-def check_adjustment(adjustment: str, family: Family) -> None:
+def adjustment_for(adjustment: str, tail: int) -> str:
+    """The adjustment itself, or Sidak's instead of those that are for two-sided tests only."""
+    return "sidak" if tail and adjustment in TWO_SIDED else adjustment
+
+
+def check_adjustment(adjustment: str, is_pairwise: bool) -> None:
     """Refuse an adjustment that does not exist or does not suit the family."""
+    if adjustment == "dunnettx":
+        raise ValueError(
+            "'dunnettx' approximates the exact multivariate t distribution, which is here: 'mvt'."
+        )
     if adjustment not in ADJUSTMENTS:
         raise ValueError(f"unknown adjustment {adjustment!r}.{nearest(adjustment, ADJUSTMENTS)}")
-    if adjustment == "tukey" and not family.means:
+    if adjustment == "tukey" and not is_pairwise:
         raise ValueError(
             "Tukey's adjustment is for all pairwise differences of one set of means: use 'mvt', "
             "'sidak' or 'holm' for these tests."
@@ -129,93 +162,51 @@ def _fdr(p: Vector, t: Vector, family: Family) -> Vector:
     return np.asarray(false_discovery_control(p)) if len(p) else p
 
 
-def _tukey(p: Vector, t: Vector, family: Family) -> Vector:
-    reach = np.sqrt(2.0) * np.abs(t)
-    values = zip(reach, family.df, strict=True)
-    return np.array([1.0 - studentized_range(q, family.means, df) for q, df in values])
+def _hochberg(p: Vector, t: Vector, family: Family) -> Vector:
+    """Hochberg (1988), Biometrika 75, 800-802."""
+    order = np.argsort(p)[::-1]
+    stepped = np.minimum.accumulate(p[order] * np.arange(1, len(p) + 1))
+    return stepped[np.argsort(order)]
 
 
-def studentized_range(q: float, k: int, df: float) -> float:
-    """Probability that the range of k normal variables is at most q times an independent s.
+def _hommel(p: Vector, t: Vector, family: Family) -> Vector:
+    """Hommel (1988), Biometrika 75, 383-386, as a closed test of Simes' (Wright, 1992).
 
-    Tukey's distribution, ``E k int phi(z) (Phi(z) - Phi(z - q s))^(k-1) dz``, by the trapezoidal
-    rule in z and log s, which is accurate to rounding for such integrands (SciPy's adaptive rule
-    is too slow for the limits of many contrasts).
-
-    Parameters
-    ----------
-    q : float
-        Studentized range.
-    k : int
-        Number of variables.
-    df : float
-        Degrees of freedom of s.
-
-    Examples
-    --------
-    >>> round(studentized_range(3.4358, 3, 42.0), 4)  # the upper 5 % point
-    0.95
+    With p sorted, the test of the m largest rejects at ``min_i m p_(i) / i`` over them; each
+    p-value is raised to the largest level of the closed tests that its hypothesis is part of.
     """
-    from scipy.special import gammaln, ndtr
-
-    z = np.linspace(-8.5, 8.5, 171)
-    scale, weight = np.ones(1), np.ones(1)
-    if df < 1e6:
-        # log s has density c exp(df (x - exp(2 x) / 2)), which falls slowly to the left only.
-        spread = 9.0 / np.sqrt(df)
-        x = np.linspace(-max(spread, 40.0 / df), min(spread, 3.0), 401)
-        log_density = df * (x - 0.5 * np.exp(2.0 * x)) + 0.5 * df * np.log(0.5 * df)
-        weight = 2.0 * np.exp(log_density - gammaln(0.5 * df)) * (x[1] - x[0])
-        scale = np.exp(x)
-    between = ndtr(z) - ndtr(z - (q * scale)[:, None])
-    density = np.exp(-0.5 * z**2) * (z[1] - z[0]) / np.sqrt(2.0 * np.pi)
-    return float(weight @ (between ** (k - 1) @ (k * density)))
+    order = np.argsort(p)
+    rising, n = p[order], len(p)
+    adjusted = rising.copy()
+    for m in range(n, 1, -1):
+        last = rising[n - m + 1 :]
+        simes = float(np.min(m * last / np.arange(2, m + 1)))
+        adjusted[n - m + 1 :] = np.maximum(adjusted[n - m + 1 :], simes)
+        first = adjusted[: n - m + 1]
+        adjusted[: n - m + 1] = np.maximum(first, np.minimum(simes, m * rising[: n - m + 1]))
+    return adjusted[np.argsort(order)]
 
 
-def _mvt(p: Vector, t: Vector, family: Family) -> Vector:
-    radii, rank = _spherical(family.correlation)
-    return np.array(
-        [1.0 - _within(abs(value), df, radii, rank) for value, df in zip(t, family.df, strict=True)]
-    )
+def _by(p: Vector, t: Vector, family: Family) -> Vector:
+    """Benjamini & Yekutieli (2001), Ann. Stat. 29, 1165-1188."""
+    return _fdr(p, t, family) * np.sum(1.0 / np.arange(1, len(p) + 1))
 
 
-def _spherical(correlation: Matrix) -> tuple[Vector, int]:
-    """Largest of the variables ``|L u|`` for directions u spread over the unit sphere; rank of L.
+def _scheffe(p: Vector, t: Vector, family: Family) -> Vector:
+    """Scheffe (1953), Biometrika 40, 87-104: all linear functions of the estimates at once."""
+    from scipy.stats import chi2, f
 
-    With correlation = L L' of rank k, the t variables are ``L z / s`` and lie within +-r where
-    ``|z| / s < r / max|L u|`` in the direction u of z, and ``|z|^2 / (k s^2)`` is an F variable
-    with k and df degrees of freedom: only directions need sampling (Genz & Bretz, 2009,
-    Computation of Multivariate Normal and t Probabilities, on spherical-radial transformations).
-    """
-    values, vectors = np.linalg.eigh(correlation)
-    kept = values > 1e-10 * values[-1]
-    root = vectors[:, kept] * np.sqrt(values[kept])
-    directions = _directions(root.shape[1])
-    return np.abs(directions @ root.T).max(axis=1), root.shape[1]
+    k, squared = family.rank, t**2
+    finite = f.sf(squared / max(k, 1), k, family.df)
+    return np.where(np.isinf(family.df), chi2.sf(squared, k), finite)
 
 
-def _directions(k: int) -> Matrix:
-    """Directions (m, k) spread evenly over the unit sphere."""
-    from scipy.special import ndtri
-    from scipy.stats.qmc import Sobol
+def _scheffe_critical(level: float, family: Family) -> Vector:
+    from scipy.stats import chi2, f
 
-    if k == 1:
-        return np.ones((1, 1))
-    if k == 2:
-        angles = np.pi * (np.arange(ANGLES) + 0.5) / ANGLES
-        return np.column_stack([np.cos(angles), np.sin(angles)])
-    # Shifted off the corners of the unit cube, where ndtri is infinite.
-    points = ndtri(Sobol(k, scramble=False).random_base2(POINTS) + 0.5 ** (POINTS + 1))
-    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
-
-
-def _within(reach: float, df: float, radii: Vector, rank: int) -> float:
-    """Probability that all t variables of a family lie within +-reach."""
-    from scipy.special import chdtr, fdtr
-
-    squared = (reach / radii) ** 2
-    within = chdtr(rank, squared) if np.isinf(df) else fdtr(rank, df, squared / rank)
-    return float(within.mean())
+    k = family.rank
+    finite = k * f.isf(1.0 - level, k, family.df)
+    return np.sqrt(np.where(np.isinf(family.df), chi2.isf(1.0 - level, k), finite))
 
 
 def _student(share: Callable[[float, int], float]) -> Callable[[float, Family], Vector]:
@@ -224,9 +215,16 @@ def _student(share: Callable[[float, int], float]) -> Callable[[float, Family], 
     def critical(level: float, family: Family) -> Vector:
         from scipy.stats import t
 
-        return np.asarray(t.isf(0.5 * share(1.0 - level, family.size), family.df))
+        alpha = share(1.0 - level, max(family.size, 1))
+        return np.asarray(t.isf(alpha if family.tail else 0.5 * alpha, family.df))
 
     return critical
+
+
+def _tukey(p: Vector, t: Vector, family: Family) -> Vector:
+    reach = np.sqrt(2.0) * np.abs(t)
+    values = zip(reach, family.df, strict=True)
+    return np.array([1.0 - studentized_range(q, family.means, df) for q, df in values])
 
 
 def _tukey_critical(level: float, family: Family) -> Vector:
@@ -236,22 +234,51 @@ def _tukey_critical(level: float, family: Family) -> Vector:
     return _solve(within, level, family)
 
 
+def _mvt(p: Vector, t: Vector, family: Family) -> Vector:
+    if not family.size:
+        return p
+    largest = LargestT.of(family.correlation, family.tail)
+    reach = family.tail * t if family.tail else np.abs(t)
+    return np.array(
+        [1.0 - largest.below(value, df) for value, df in zip(reach, family.df, strict=True)]
+    )
+
+
 def _mvt_critical(level: float, family: Family) -> Vector:
-    radii, rank = _spherical(family.correlation)
-    return _solve(lambda reach, df: _within(reach, df, radii, rank), level, family)
+    if not family.size:
+        return np.empty(0)
+    return _solve(LargestT.of(family.correlation, family.tail).below, level, family)
 
 
 def _solve(within: Callable[[float, float], float], level: float, family: Family) -> Vector:
-    """Reach, for the df of each test, within which all t variables lie with probability level."""
+    """Reach, for the df of each test, within which all t variables lie with probability level.
+
+    One root for each distinct df; of many, those at Chebyshev's points in 1 / df are interpolated.
+    """
+    from scipy.interpolate import BarycentricInterpolator
+
+    inverse = np.round(1.0 / family.df, 12)
+    distinct, position = np.unique(inverse, return_inverse=True)
+    if len(distinct) <= NODES:
+        return np.array([_root(within, level, family, x) for x in distinct])[position]
+    angles = np.pi * (np.arange(NODES) + 0.5) / NODES
+    nodes = 0.5 * (distinct[0] + distinct[-1] + np.ptp(distinct) * np.cos(angles))
+    roots = [_root(within, level, family, x) for x in nodes]
+    return np.asarray(BarycentricInterpolator(nodes, roots)(inverse))
+
+
+def _root(
+    within: Callable[[float, float], float], level: float, family: Family, inverse: float
+) -> float:
     from scipy.optimize import brentq
 
-    lower = 0.9 * _unadjusted(level, family)
-    upper = 1.1 * _bonferroni_critical(level, family)
-    reached = {
-        df: brentq(lambda reach, df=df: within(reach, df) - level, low, high)
-        for df, low, high in zip(family.df, lower, upper, strict=True)
-    }
-    return np.array([reached[df] for df in family.df])
+    df = 1.0 / inverse if inverse else np.inf
+    one = replace(family, df=np.array([df]))
+    size = max(family.size, family.means * (family.means - 1) // 2)
+    low = _unadjusted(level, one).item()
+    high = _student(lambda alpha, _: alpha / size)(level, one).item()
+    ends = low - 0.1 * abs(low) - 1e-3, high + 0.1 * abs(high) + 1e-3
+    return float(brentq(lambda reach: within(reach, df) - level, *ends))
 
 
 _unadjusted = _student(lambda alpha, size: alpha)
@@ -264,6 +291,11 @@ ADJUSTMENTS: dict[str, Adjustment] = {
     "bonferroni": Adjustment(_bonferroni, _bonferroni_critical),
     "sidak": Adjustment(_sidak, _sidak_critical),
     "holm": Adjustment(_holm, _bonferroni_critical, "bonferroni"),
+    "hochberg": Adjustment(_hochberg, _bonferroni_critical, "bonferroni"),
+    "hommel": Adjustment(_hommel, _bonferroni_critical, "bonferroni"),
     "fdr": Adjustment(_fdr, _bonferroni_critical, "bonferroni"),
+    "BH": Adjustment(_fdr, _bonferroni_critical, "bonferroni"),
+    "BY": Adjustment(_by, _bonferroni_critical, "bonferroni"),
+    "scheffe": Adjustment(_scheffe, _scheffe_critical),
     "mvt": Adjustment(_mvt, _mvt_critical),
 }

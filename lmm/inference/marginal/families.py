@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
 from math import gcd, lcm
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from lmm._types import Matrix
+from lmm._types import IntMatrix, Matrix
 from lmm.errors import DataError, nearest
 
-__all__ = ["FAMILIES", "Contrasts", "contrasts_of"]
+__all__ = ["FAMILIES", "Coefficients", "Contrasts", "Place", "contrasts_of", "positions"]
 
 DEGREES = ("linear", "quadratic", "cubic", "quartic", "degree 5", "degree 6")
 
@@ -31,48 +33,63 @@ class Contrasts:
         Their names.
     adjustment : str
         What their tests are adjusted by unless something else is asked for.
-    is_pairwise : bool
-        Whether they are all differences of two means.
+    pairs : (c, 2) int array or None
+        The two means of each, if they are all the differences of two means.
     """
 
     coefficients: Matrix
     names: tuple[str, ...]
     adjustment: str
-    is_pairwise: bool = False
+    pairs: IntMatrix | None = None
 
 
 def _differences(
-    pairs: Sequence[tuple[int, int]], labels: Sequence[str], adjustment: str, **of: bool
+    pairs: Sequence[tuple[int, int]],
+    labels: Sequence[str],
+    adjustment: str,
+    *,
+    are_all: bool = False,
 ) -> Contrasts:
     """Differences ``first - second``."""
     rows = np.zeros((len(pairs), len(labels)))
     for row, (i, j) in zip(rows, pairs, strict=True):
         row[i], row[j] = 1.0, -1.0
     names = tuple(f"{labels[i]} - {labels[j]}" for i, j in pairs)
-    return Contrasts(rows, names, adjustment, **of)
+    means = np.array(pairs, dtype=np.intp).reshape(-1, 2) if are_all else None
+    return Contrasts(rows, names, adjustment, means)
 
 
 def pairwise(labels: Sequence[str]) -> Contrasts:
     """All differences, earlier minus later."""
     pairs = list(combinations(range(len(labels)), 2))
-    return _differences(pairs, labels, "tukey", is_pairwise=True)
+    return _differences(pairs, labels, "tukey", are_all=True)
 
 
 def reverse_pairwise(labels: Sequence[str]) -> Contrasts:
     """All differences, later minus earlier."""
     pairs = [(j, i) for i, j in combinations(range(len(labels)), 2)]
-    return _differences(pairs, labels, "tukey", is_pairwise=True)
+    return _differences(pairs, labels, "tukey", are_all=True)
 
 
-def treatment_vs_control(labels: Sequence[str], control: int = 0) -> Contrasts:
-    """Every other level minus the control."""
-    others = [i for i in range(len(labels)) if i != control % len(labels)]
-    return _differences([(i, control % len(labels)) for i in others], labels, "mvt")
+def treatment_vs_control(labels: Sequence[str], controls: Sequence[int] = (0,)) -> Contrasts:
+    """Every other level minus the control, or the mean of several controls."""
+    others = [i for i in range(len(labels)) if i not in controls]
+    if len(controls) == 1:
+        return _differences([(i, controls[0]) for i in others], labels, "mvt")
+    rows = np.eye(len(labels))[others]
+    rows[:, list(controls)] -= 1.0 / len(controls)
+    average = f"avg({','.join(labels[i] for i in controls)})"
+    return Contrasts(rows, tuple(f"{labels[i]} - {average}" for i in others), "mvt")
 
 
 def consecutive(labels: Sequence[str]) -> Contrasts:
     """Each level minus the one before."""
     return _differences([(i + 1, i) for i in range(len(labels) - 1)], labels, "mvt")
+
+
+def reverse_consecutive(labels: Sequence[str]) -> Contrasts:
+    """Each level minus the one after."""
+    return _differences([(i, i + 1) for i in range(len(labels) - 1)], labels, "mvt")
 
 
 def effects(labels: Sequence[str]) -> Contrasts:
@@ -84,7 +101,7 @@ def effects(labels: Sequence[str]) -> Contrasts:
 def effects_of_deletion(labels: Sequence[str]) -> Contrasts:
     """Each level minus the mean of the others."""
     k = len(labels)
-    rows = (np.eye(k) * k - 1.0) / (k - 1.0)
+    rows = (np.eye(k) * k - 1.0) / max(k - 1.0, 1.0)
     return Contrasts(rows, tuple(f"{label} effect" for label in labels), "fdr")
 
 
@@ -129,10 +146,12 @@ def identity(labels: Sequence[str]) -> Contrasts:
 
 FAMILIES: dict[str, Callable[[Sequence[str]], Contrasts]] = {
     "pairwise": pairwise,
+    "tukey": pairwise,
     "revpairwise": reverse_pairwise,
     "trt.vs.ctrl": treatment_vs_control,
     "trt.vs.ctrl1": treatment_vs_control,
-    "trt.vs.ctrlk": lambda labels: treatment_vs_control(labels, -1),
+    "dunnett": treatment_vs_control,
+    "trt.vs.ctrlk": lambda labels: treatment_vs_control(labels, (len(labels) - 1,)),
     "poly": polynomial,
     "consec": consecutive,
     "mean_chg": mean_change,
@@ -140,28 +159,49 @@ FAMILIES: dict[str, Callable[[Sequence[str]], Contrasts]] = {
     "del.eff": effects_of_deletion,
     "identity": identity,
 }
+REVERSED = {
+    "pairwise": reverse_pairwise,
+    "tukey": reverse_pairwise,
+    "revpairwise": pairwise,
+    "consec": reverse_consecutive,
+}
+CONTROLLED = ("trt.vs.ctrl", "dunnett")
+
+Coefficients: TypeAlias = Mapping[str, Sequence[float]] | ArrayLike
+Place: TypeAlias = int | str
+"""A level, by its position counted from 0 or by its label."""
 
 
 def contrasts_of(
-    method: str | Mapping[str, Sequence[float]], labels: Sequence[str], control: int | str = 0
+    method: str | Coefficients,
+    labels: Sequence[str],
+    ref: Place | Sequence[Place] | None = None,
+    *,
+    reverse: bool = False,
+    exclude: Place | Sequence[Place] = (),
 ) -> Contrasts:
     """Contrasts of means by the name of a family, or by coefficients.
 
     Parameters
     ----------
-    method : str or mapping of str to (k,) sequence
-        One of `FAMILIES`, or named coefficients.
+    method : str, mapping of str to (k,) sequence, or (c, k) array_like
+        One of `FAMILIES`, or coefficients, with names or without.
     labels : sequence of k str
         Names of the means.
-    control : int or str
-        Position or label of the control level, for ``"trt.vs.ctrl"``.
+    ref : int, str or sequence of these, optional
+        Control level of ``"trt.vs.ctrl"``, by position counted from 0 or by label; the mean of
+        several. The first one by default.
+    reverse : bool
+        Whether to take differences the other way round.
+    exclude : int, str or sequence of these
+        Levels that take no part in a family.
 
     Raises
     ------
     ValueError
-        No family has that name.
+        No family has that name, or it has no control or no reverse.
     DataError
-        Coefficients do not fit the number of means, or no level has the control's label.
+        Coefficients do not fit the number of means, or there is no such level.
 
     Examples
     --------
@@ -170,22 +210,77 @@ def contrasts_of(
            [ 1., -1., -1.,  1.],
            [-1.,  3., -3.,  1.]])
     """
-    if isinstance(method, Mapping):
-        rows = np.array([np.asarray(row, dtype=float).ravel() for row in method.values()])
-        for name, row in method.items():
-            if len(row) != len(labels):
-                raise DataError(
-                    f"contrast {name!r} has {len(row)} coefficients for {len(labels)} means: "
-                    f"{', '.join(labels[:12])}"
-                )
-        return Contrasts(rows, tuple(map(str, method)), "none")
+    if not isinstance(method, str):
+        return _given(method, labels)
+    left_out = positions(exclude, labels)
+    inside = [i for i in range(len(labels)) if i not in left_out]
+    part = _family(method, [labels[i] for i in inside], ref, reverse)
+    if not left_out:
+        return part
+    rows = np.zeros((len(part.names), len(labels)))
+    rows[:, inside] = part.coefficients
+    pairs = None if part.pairs is None else np.array(inside)[part.pairs]
+    return replace(part, coefficients=rows, pairs=pairs)
+
+
+def _family(
+    method: str, labels: Sequence[str], ref: Place | Sequence[Place] | None, reverse: bool
+) -> Contrasts:
     if method not in FAMILIES:
         raise ValueError(f"unknown family of contrasts {method!r}.{nearest(method, FAMILIES)}")
     bracketed = [f"({label})" if re.search(r"[-+/*]", label) else label for label in labels]
-    if method != "trt.vs.ctrl":
-        return FAMILIES[method](bracketed)
-    if isinstance(control, str):
-        if control not in labels:
-            raise DataError(f"there is no level {control!r}.{nearest(control, labels)}")
-        control = list(labels).index(control)
-    return treatment_vs_control(bracketed, control)
+    if reverse and method not in REVERSED:
+        raise ValueError(f"contrasts {method!r} have no reverse: {', '.join(REVERSED)} have")
+    if ref is not None and method not in CONTROLLED:
+        raise ValueError(f"contrasts {method!r} have no reference level: use 'trt.vs.ctrl'")
+    if ref is not None:
+        return treatment_vs_control(bracketed, positions(ref, labels))
+    return REVERSED[method](bracketed) if reverse else FAMILIES[method](bracketed)
+
+
+def _given(method: Coefficients, labels: Sequence[str]) -> Contrasts:
+    """Coefficients that are given, by name, as columns of a table, or as rows."""
+    if isinstance(method, Mapping) or hasattr(method, "columns"):
+        table: Any = method
+        names = [str(name) for name in table]
+        rows = [np.asarray(table[name], dtype=float).ravel() for name in table]
+    else:
+        rows = list(np.atleast_2d(np.asarray(method, dtype=float)))
+        names = [f"c({', '.join(f'{x:.7g}' for x in row)})" for row in rows]
+    if not rows:
+        raise DataError("no contrasts are given")
+    for name, row in zip(names, rows, strict=True):
+        if len(row) != len(labels):
+            raise DataError(
+                f"contrast {name!r} has {len(row)} coefficients for {len(labels)} means: "
+                f"{', '.join(labels[:12])}"
+            )
+        if not np.isfinite(row).all():
+            raise DataError(f"contrast {name!r} has coefficients that are missing or infinite")
+    return Contrasts(np.array(rows), tuple(names), "none")
+
+
+def positions(chosen: Place | Sequence[Place], labels: Sequence[str]) -> list[int]:
+    """Positions of levels given by position, counted from 0, or by label.
+
+    Raises
+    ------
+    DataError
+        There is no such level.
+    """
+    given = [chosen] if isinstance(chosen, int | str | np.integer) else list(chosen)
+    return [_position(one, labels) for one in given]
+
+
+def _position(chosen: Place, labels: Sequence[str]) -> int:
+    if isinstance(chosen, str):
+        if chosen not in labels:
+            raise DataError(f"there is no level {chosen!r}.{nearest(chosen, labels)}")
+        return list(labels).index(chosen)
+    k = len(labels)
+    if isinstance(chosen, bool) or not -k <= chosen < k:
+        raise DataError(
+            f"there is no level number {chosen!r}: the {k} levels are counted from 0, "
+            f"{labels[0]!r}, to {k - 1}, {labels[-1]!r}"
+        )
+    return int(chosen) % k

@@ -2,32 +2,43 @@
 
 Factors contribute their levels, covariates their mean (Searle, Speed & Milliken, 1980, Am. Stat.
 34, 216-221). As in R's emmeans, a covariate with two values keeps both, and a number that the
-formula turns into a factor counts as one.
+formula turns into a factor keeps all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from lmm._types import Matrix, Vector
-from lmm.design.columns import Column, Factor, Identifiers, drop_unused_levels, take
+from lmm._types import IntMatrix, IntVector, Matrix, Vector
+from lmm.design.columns import Column, Factor, Identifiers, RawColumn, drop_unused_levels, take
 from lmm.design.fixed import FixedEffects
 from lmm.design.frame import column_names
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
-from lmm.language import Call, variables, walk
+from lmm.inference.marginal.cells import Cells, checked
+from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
+from lmm.language import Call, Node, variables
 
-__all__ = ["WEIGHTS", "Axis", "ReferenceGrid", "Source", "reference_grid"]
+__all__ = ["DETECT", "Axis", "Level", "ReferenceGrid", "Source", "reference_grid"]
 
-WEIGHTS = ("equal", "proportional", "outer", "cells")
+DETECT = "detect"
 FACTOR_CALLS = ("factor", "as.factor", "ordered", "as.ordered")
 # A covariate with no more distinct values than this keeps them all.
 KEPT_VALUES = 2
+# A number made a factor keeps all its values up to this many, then one for each level.
+MADE_VALUES = 100
+# Numbers in the model rows of a grid.
+LARGEST = 2e8
+# Step for slopes, as a part of the covariate's standard deviation: wide enough to round little,
+# narrow enough that a spline or polynomial bends little.
+STEP = 1e-4
 
 Level = str | float | bool
 
@@ -62,17 +73,21 @@ class Axis:
         Column of the data.
     levels : tuple
         Labels of a factor (truth values: False, True), or numbers.
-    kind : {"factor", "logical", "numbered", "covariate"}
-        Numbered: numbers that the formula turns into a factor.
+    kind : {"factor", "logical", "numbered", "made", "covariate"}
+        Numbered: numbers that are a factor's levels, as in ``factor(x)``; made: numbers that the
+        formula makes a factor of otherwise, as in ``cut(x, 3)``.
     codes : (n,) int array or None
         Level of each row of the data, -1 for none; None for a covariate of which all rows count
         for each of its values.
+    spread : float
+        Standard deviation of a covariate.
     """
 
     name: str
     levels: tuple[Level, ...]
     kind: str
-    codes: np.ndarray | None
+    codes: IntVector | None
+    spread: float = 0.0
 
     def values(self) -> np.ndarray:
         """Levels as a column of data."""
@@ -85,14 +100,16 @@ class Axis:
         Raises
         ------
         DataError
-            The factor has no such level.
+            There are none, or the factor has no such level.
         """
-        if self.kind in ("numbered", "covariate"):
-            chosen: tuple[Level, ...] = tuple(float(level) for level in levels)
-        else:
-            chosen = tuple(level if level in self.levels else str(level) for level in levels)
+        if not len(levels):
+            raise DataError(f"'at' gives no value for {self.name!r}")
+        is_number = self.kind in ("numbered", "made", "covariate")
+        chosen = tuple(
+            _number(self.name, level) if is_number else self._level(level) for level in levels
+        )
         unknown = [level for level in chosen if level not in self.levels]
-        if self.kind == "covariate" and (unknown or self.codes is None):
+        if self.kind in ("made", "covariate") and (unknown or self.codes is None):
             return replace(self, levels=chosen, codes=None)
         if unknown:
             hint = nearest(str(unknown[0]), map(str, self.levels))
@@ -102,10 +119,20 @@ class Axis:
         new = np.array([*(position.get(level, -1) for level in self.levels), -1])
         return replace(self, levels=chosen, codes=new[self.codes])
 
+    def _level(self, level: Any) -> Level:
+        return level if level in self.levels else str(level)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{name!r} is a number: it cannot be {value!r}") from None
+
 
 @dataclass(frozen=True, eq=False)
 class ReferenceGrid:
-    """Model rows over all combinations of the predictors.
+    """Model rows over the combinations of the predictors that there are.
 
     Attributes
     ----------
@@ -115,37 +142,74 @@ class ReferenceGrid:
         The k predictors.
     offset : float
         Mean of the model's offset, a part of every mean.
+    nesting : Nesting
+        Predictors nested in others.
     """
 
     fixed: FixedEffects
     axes: tuple[Axis, ...]
     offset: float
+    nesting: Nesting
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the predictors."""
         return tuple(axis.name for axis in self.axes)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Numbers of levels."""
-        return tuple(len(axis.levels) for axis in self.axes)
+    @cached_property
+    def cells(self) -> Cells:
+        """The r combinations, the first predictor's levels changing fastest.
+
+        Raises
+        ------
+        DataError
+            There are too many.
+        """
+        sizes = [len(axis.levels) for axis in self.axes]
+        if not self.nesting:
+            self._check_size(float(np.prod(sizes)))
+        observed, counts = _observed(self.axes)
+        codes = combinations_of(self.names, sizes, observed, self.nesting)
+        self._check_size(len(codes))
+        known = [axis.codes is not None for axis in self.axes]
+        return Cells(
+            self.names, codes, _counts(codes[:, known], observed[:, known], counts), self.nesting
+        )
+
+    def _check_size(self, rows: float) -> None:
+        if rows * len(self.fixed.full_names) > LARGEST:
+            raise DataError(
+                f"the reference grid has {rows:.3g} combinations of {', '.join(self.names)}: "
+                "choose some of their values by at="
+            )
 
     def rows(self, **shifts: float) -> Matrix:
-        """Rows of the model matrix, dropped columns too, (*shape, P); covariates shifted."""
-        values = [
-            axis.values() + shifts[axis.name] if axis.name in shifts else axis.values()
-            for axis in self.axes
-        ]
-        mesh = np.meshgrid(*values, indexing="ij") if values else []
-        size = int(np.prod(self.shape))
-        data = {name: column.ravel() for name, column in zip(self.names, mesh, strict=True)}
+        """Rows of the model matrix, dropped columns too, (r, P); covariates shifted.
+
+        What the formula makes a factor of stays as it is without the shift.
+        """
         wanted = self.fixed.layout.predictor.variables
-        columns, _ = self.fixed.variables.on(data, wanted) if wanted else ({}, size)
-        return self.fixed.layout.matrix(columns, size).reshape(*self.shape, -1)
+        size = len(self.cells.codes)
+        columns = self._columns({}, wanted)
+        if shifts:
+            moved = self._columns(shifts, wanted)
+            columns = {
+                text: column if isinstance(column, Factor) else moved[text]
+                for text, column in columns.items()
+            }
+        return self.fixed.layout.matrix(columns, size)
+
+    def _columns(self, shifts: Mapping[str, float], wanted: Sequence[str]) -> dict[str, Column]:
+        if not wanted:
+            return {}
+        data = {}
+        for i, axis in enumerate(self.axes):
+            values = axis.values()[self.cells.codes[:, i]]
+            data[axis.name] = values + shifts[axis.name] if axis.name in shifts else values
+        return self.fixed.variables.on(data, wanted)[0]
 
     def slopes(self, name: str) -> Matrix:
-        """Derivatives of the rows in a covariate, (*shape, P), by central differences.
+        """Derivatives of the rows in a covariate, (r, P), by central differences.
 
         Raises
         ------
@@ -153,10 +217,9 @@ class ReferenceGrid:
             The covariate is not a number of the fixed part.
         """
         axis = self.axis(name)
-        if axis.kind != "covariate":
+        if axis.kind not in ("covariate", "made"):
             raise DataError(f"{name!r} is a factor of the model: it has no slope")
-        # Wide enough to round little, narrow enough that a spline or polynomial bends little.
-        step = 1e-4 * max(1.0, float(np.max(np.abs(axis.values()))))
+        step = STEP * (axis.spread or max(1.0, float(np.max(np.abs(axis.values())))))
         return (self.rows(**{name: step}) - self.rows(**{name: -step})) / (2.0 * step)
 
     def axis(self, name: str) -> Axis:
@@ -167,78 +230,43 @@ class ReferenceGrid:
         DataError
             The fixed part has no such predictor.
         """
-        if name not in self.names:
-            raise DataError(f"the fixed part has no predictor {name!r}.{nearest(name, self.names)}")
-        return self.axes[self.names.index(name)]
+        return self.axes[self.names.index(checked(name, self.names))]
 
-    def average(self, rows: Matrix, keep: Sequence[str], weights: str = "equal") -> Matrix:
-        """Average rows over the predictors that are not kept.
+    def average(
+        self, rows: Matrix, keep: Sequence[str], weights: str | ArrayLike = "equal"
+    ) -> Matrix:
+        """Average rows (r, P) over the predictors that are not kept: see `Cells.average`."""
+        return self.cells.average(rows, keep, weights)
 
-        Parameters
-        ----------
-        rows : (*shape, P) array
-            Rows of the grid.
-        keep : sequence of str
-            Predictors to keep.
-        weights : {"equal", "proportional", "outer", "cells"}
-            Every combination the same; by frequency of the combinations averaged over; by the
-            product of the predictors' own frequencies; by frequency within each kept cell.
 
-        Returns
-        -------
-        (r, P) array
-            The kept predictors in their order, the first one changing fastest.
+def _observed(axes: Sequence[Axis]) -> tuple[IntMatrix, Vector]:
+    """Combinations of levels (c, k) in the data, -1 for none, and how many rows have each."""
+    known = [axis.codes for axis in axes if axis.codes is not None]
+    if not known:
+        return np.zeros((1, len(axes)), dtype=np.intp), np.ones(1)
+    key = np.zeros(len(known[0]), dtype=np.intp)
+    for axis in axes:
+        if axis.codes is not None:  # renumbered, so that keys stay small
+            _, key = np.unique(key * (len(axis.levels) + 1) + axis.codes + 1, return_inverse=True)
+    _, first, counts = np.unique(key, return_index=True, return_counts=True)
+    zeros = np.zeros(len(first), dtype=np.intp)
+    columns = [zeros if axis.codes is None else axis.codes[first] for axis in axes]
+    return np.column_stack(columns), counts.astype(float)
 
-        Raises
-        ------
-        ValueError
-            Another name of weights.
-        """
-        if weights not in WEIGHTS:
-            raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}.")
-        kept = [self.names.index(name) for name in keep]
-        over = tuple(i for i in range(len(self.axes)) if i not in kept)
-        w = self._weights(over, weights)
-        with np.errstate(invalid="ignore"):  # cells without data: 0 / 0
-            w = w / w.sum(axis=over, keepdims=True)
-        mean = (rows * np.broadcast_to(w, self.shape)[..., None]).sum(axis=over)
-        remaining = [i for i in range(len(self.axes)) if i in kept]
-        # Reverse the kept axes, so that the first named one changes fastest when raveled.
-        order = [remaining.index(i) for i in reversed(kept)]
-        return np.asarray(mean.transpose(*order, len(order)).reshape(-1, rows.shape[-1]))
 
-    def _weights(self, over: tuple[int, ...], weights: str) -> np.ndarray:
-        if weights == "equal":
-            return np.ones(self.shape)
-        if weights == "cells":
-            return self._counts
-        others = tuple(i for i in range(len(self.axes)) if i not in over)
-        if weights == "proportional":
-            return np.asarray(self._counts.sum(axis=others, keepdims=True))
-        product = np.ones((1,) * len(self.axes))
-        for i in over:
-            rest = tuple(j for j in range(len(self.axes)) if j != i)
-            product = product * self._counts.sum(axis=rest, keepdims=True)
-        return product
-
-    @property
-    def _counts(self) -> np.ndarray:
-        """Rows of the data in each cell, (*shape); those of a covariate's values alike."""
-        counts = np.zeros(self.shape)
-        codes = [np.zeros(1, dtype=int) if axis.codes is None else axis.codes for axis in self.axes]
-        aligned = np.broadcast_arrays(*codes)
-        inside = np.logical_and.reduce([code >= 0 for code in aligned])
-        np.add.at(counts, tuple(code[inside] for code in aligned), 1.0)
-        for i, axis in enumerate(self.axes):
-            if axis.codes is None:  # its rows were counted at the first value
-                counts[:] = np.take(counts, [0], axis=i)
-        return counts
+def _counts(codes: IntMatrix, observed: IntMatrix, counts: Vector) -> Vector:
+    """Rows of the data in each combination (r, k)."""
+    found: dict[tuple[int, ...], float] = {}
+    for row, count in zip(map(tuple, observed.tolist()), counts.tolist(), strict=True):
+        found[row] = found.get(row, 0.0) + count
+    return np.array([found.get(tuple(row), 0.0) for row in codes.tolist()])
 
 
 def reference_grid(
     source: Source,
     at: Mapping[str, Any] | None = None,
-    reduce: Callable[[Vector], Sequence[float]] = lambda values: (float(values.mean()),),
+    reduce: Callable[[Vector], ArrayLike] | None = np.mean,
+    nesting: str | Mapping[str, str | Sequence[str]] | None = DETECT,
 ) -> ReferenceGrid:
     """Reference grid of a model.
 
@@ -248,48 +276,75 @@ def reference_grid(
         The model.
     at : mapping, optional
         Levels or values to use instead, by predictor.
-    reduce : callable
-        Values that stand for a covariate, from its values (n,).
+    reduce : callable or None
+        Value or values that stand for a covariate, from its values (n,); None for all of them.
+    nesting : str, mapping or None
+        What is nested in what; by default what the data show.
 
     Raises
     ------
     DataError
-        `at` names what is not a predictor, or a level that a factor does not have.
+        `at` or `nesting` names what is not a predictor, or a level that a factor does not have.
     """
     matrices = source.fit.matrices
-    fixed, rows = matrices.fixed, matrices.frame.rows
-    nodes = [fixed.variables.nodes[text] for text in fixed.layout.predictor.variables]
+    fixed, frame = matrices.fixed, matrices.frame
+    texts = fixed.layout.predictor.variables
+    nodes = [fixed.variables.nodes[text] for text in texts]
     if nodes and source.call.data is None:
         raise DataError("the model was not fitted to a table: there is no data to make a grid of")
     table = Table.of({} if source.call.data is None else source.call.data)
-    names = column_names(nodes, table)
-    coerced = {
-        name
-        for node in nodes
-        for call in walk(node)
-        if isinstance(call, Call) and call.function in FACTOR_CALLS
-        for name in variables(call)
-    }
-    columns = {name: table.column(name) for name in names}
-    plain = {
-        name: column.plain(name in coerced) if isinstance(column, Identifiers) else column
-        for name, column in columns.items()
-    }
     axes = {
-        name: _axis(name, take(column, rows), name in coerced, reduce)
-        for name, column in plain.items()
+        name: _axis(
+            name, take(table.column(name), frame.rows), _makers(name, fixed, frame.columns), reduce
+        )
+        for name in column_names(nodes, table)
     }
+    nested = _nesting(nesting, tuple(axes.values()))
     for name, levels in (at or {}).items():
-        if name not in axes:
-            raise DataError(f"the fixed part has no predictor {name!r}.{nearest(name, axes)}")
-        axes[name] = axes[name].at(np.atleast_1d(np.asarray(levels, dtype=object)).tolist())
+        axis = axes[checked(name, tuple(axes))]
+        axes[name] = axis.at(np.atleast_1d(np.asarray(levels, dtype=object)).tolist())
     offset = float(matrices.offset.mean())
-    return ReferenceGrid(fixed, tuple(axes.values()), offset)
+    return ReferenceGrid(fixed, tuple(axes.values()), offset, _of_known(nested, axes))
+
+
+def _nesting(
+    given: str | Mapping[str, str | Sequence[str]] | None, axes: tuple[Axis, ...]
+) -> Nesting:
+    names = tuple(axis.name for axis in axes)
+    if given != DETECT:
+        return read_nesting(given, lambda name: checked(name, names))
+    sizes = [len(axis.levels) if axis.codes is not None else 1 for axis in axes]
+    return detected(names, _observed(axes)[0], sizes)
+
+
+def _of_known(nesting: Nesting, axes: Mapping[str, Axis]) -> Nesting:
+    """Nesting among predictors whose levels are those of the data."""
+    known = {name for name, axis in axes.items() if axis.codes is not None}
+    inside = {
+        name: tuple(other for other in outer if other in known)
+        for name, outer in nesting.items()
+        if name in known
+    }
+    return {name: outer for name, outer in inside.items() if outer}
+
+
+def _makers(name: str, fixed: FixedEffects, columns: Mapping[str, Column]) -> dict[Node, Factor]:
+    """Expressions of a column that are factors of the model, and their values."""
+    found = {}
+    for text in fixed.layout.predictor.variables:
+        node, column = fixed.variables.nodes[text], columns[text]
+        if isinstance(column, Factor) and name in variables(node):
+            found[node] = column
+    return found
 
 
 def _axis(
-    name: str, column: Column, coerced: bool, reduce: Callable[[Vector], Sequence[float]]
+    name: str,
+    raw: RawColumn,
+    makers: Mapping[Node, Factor],
+    reduce: Callable[[Vector], ArrayLike] | None,
 ) -> Axis:
+    column = raw.plain(bool(makers)) if isinstance(raw, Identifiers) else raw
     if isinstance(column, Factor):
         factor = drop_unused_levels(column)
         if factor.is_logical:
@@ -297,6 +352,30 @@ def _axis(
         return Axis(name, factor.levels, "factor", factor.codes)
     assert isinstance(column, np.ndarray)
     found, codes = np.unique(column, return_inverse=True)
-    if coerced or len(found) <= KEPT_VALUES:
-        return Axis(name, tuple(found.tolist()), "numbered" if coerced else "covariate", codes)
-    return Axis(name, tuple(reduce(column)), "covariate", None)
+    spread = float(np.std(column))
+    if makers:
+        kind = "numbered" if all(map(_is_numbering, makers)) else "made"
+        if kind == "made" and len(found) > MADE_VALUES:
+            some, positions = _one_for_each(column, makers.values())
+            return Axis(name, tuple(some.tolist()), kind, positions, spread)
+        return Axis(name, tuple(found.tolist()), kind, codes, spread)
+    if reduce is None or len(found) <= KEPT_VALUES:
+        return Axis(name, tuple(found.tolist()), "covariate", codes, spread)
+    values = np.atleast_1d(np.asarray(reduce(column), dtype=float))
+    return Axis(name, tuple(values.tolist()), "covariate", None, spread)
+
+
+def _is_numbering(node: Node) -> bool:
+    return isinstance(node, Call) and node.function in FACTOR_CALLS
+
+
+def _one_for_each(column: Vector, factors: Iterable[Factor]) -> tuple[Vector, IntVector]:
+    """A middle value for each combination of factors' levels, and each row's."""
+    key = np.zeros(len(column), dtype=np.intp)
+    for factor in factors:
+        _, key = np.unique(key * (len(factor.levels) + 1) + factor.codes + 1, return_inverse=True)
+    order = np.lexsort((column, key))
+    starts = np.searchsorted(key[order], np.arange(key.max() + 2))
+    middles = column[order[(starts[:-1] + starts[1:] - 1) // 2]]
+    found, position = np.unique(middles, return_inverse=True)
+    return found, position[key]

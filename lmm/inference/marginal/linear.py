@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import null_space
 
+from lmm._lapack import qr_factor
 from lmm._types import IntVector, Matrix, Vector
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
 
 __all__ = ["Estimator"]
 
-# A linear function whose part outside the row space of X is longer than this is not estimable.
+# A linear function whose part outside the row space of X is longer than this, relative to its
+# length, is not estimable; rows of that length relative to the longest depend on the others.
 ESTIMABLE = 1e-8
 
 
@@ -26,12 +28,15 @@ class Estimator:
         Estimates, their covariance and degrees of freedom.
     kept : (p,) int array
         Columns that the model has; the others depend on them linearly.
+    scale : (P,) array
+        Root mean square of each column: what is said of lengths holds for columns of length 1.
     null : (P, d) array
-        Directions of beta that the data say nothing about.
+        Directions of the scaled beta that the data say nothing about.
     """
 
     method: DdfMethod
     kept: IntVector
+    scale: Vector
     null: Matrix
 
     @classmethod
@@ -39,17 +44,24 @@ class Estimator:
         """The estimator of a method's fit."""
         matrices = method.fit.matrices
         fixed = matrices.fixed
-        null = np.empty((len(fixed.full_names), 0))
+        X = matrices.X
         if fixed.dropped:
-            null = null_space(fixed.layout.matrix(matrices.frame.columns, matrices.n))
-        return cls(method, fixed.kept, null)
+            X = fixed.layout.matrix(matrices.frame.columns, matrices.n)
+        length = np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
+        scale = np.where(length > 0.0, length, 1.0)
+        null = np.empty((len(scale), 0))
+        if fixed.dropped:
+            # As many directions as there are dropped columns, so that no tolerance is needed.
+            null = np.linalg.svd(qr_factor(X / scale))[2][len(fixed.kept) :].T
+        return cls(method, fixed.kept, scale, null)
 
     def is_estimable(self, L: Matrix) -> np.ndarray:
         """Whether the data determine each row of L (r, P); (r,) bool."""
         if not self.null.shape[1]:
             return np.asarray(np.isfinite(L).all(axis=1))
-        outside = np.abs(L @ self.null).max(axis=1)
-        return np.asarray(outside <= ESTIMABLE * np.maximum(1.0, np.abs(L).max(axis=1)))
+        scaled = L / self.scale
+        outside = np.linalg.norm(scaled @ self.null, axis=1)
+        return np.asarray(outside <= ESTIMABLE * np.linalg.norm(scaled, axis=1))
 
     def t_tests(self, L: Matrix, offset: Vector, null: float = 0.0) -> TTests:
         """Estimates ``L beta + offset`` and their tests; NaN where not estimable."""
@@ -60,25 +72,44 @@ class Estimator:
         error[good], df[good] = tests.std_error, tests.df
         return TTests(estimate, error, df, np.full(len(L), null))
 
+    def vcov(self, L: Matrix) -> Matrix:
+        """Covariances (r, r) of the estimates; NaN where not estimable."""
+        good = self.is_estimable(L)
+        rows = np.where(good[:, None], L, 0.0)[:, self.kept]
+        covariance = rows @ self.method.vcov @ rows.T
+        return np.where(np.logical_and.outer(good, good), covariance, np.nan)
+
     def correlation(self, L: Matrix) -> Matrix:
         """Correlations (r, r) of the estimates of estimable rows of L."""
-        rows = L[:, self.kept]
-        covariance = rows @ self.method.vcov @ rows.T
+        covariance = self.vcov(L)
         errors = np.sqrt(np.diag(covariance))
         return np.asarray(covariance / np.outer(errors, errors))
+
+    def rank(self, L: Matrix) -> int:
+        """Number of linearly independent rows of L (r, P)."""
+        return len(self._basis(L))
 
     def f_test(self, L: Matrix, rhs: Vector | None = None) -> tuple[FTest | None, bool]:
         """Joint test of what is estimable of ``L beta = rhs``, and whether that is less than L.
 
         None when nothing of it is estimable.
         """
-        rhs = np.zeros(len(L)) if rhs is None else rhs
-        reduced = False
-        if not self.is_estimable(L).all():
-            combinations = null_space((L @ self.null).T, rcond=ESTIMABLE)
-            rank = np.linalg.matrix_rank(L, tol=ESTIMABLE)
-            L, rhs = combinations.T @ L, combinations.T @ rhs
-            reduced = bool(np.linalg.matrix_rank(L, tol=ESTIMABLE) < rank)
-        if not len(L) or np.abs(L).max() < ESTIMABLE:
+        if rhs is not None and np.any(rhs):
+            good = self.is_estimable(L)
+            if not good.any():
+                return None, True
+            return self.method.f_test(L[good][:, self.kept], rhs[good]), not bool(good.all())
+        basis = self._basis(L)
+        within = basis
+        if not self.is_estimable(basis * self.scale).all():
+            within = null_space((basis @ self.null).T, rcond=ESTIMABLE).T @ basis
+        reduced = len(within) < len(basis)
+        if not len(within):
             return None, reduced
-        return self.method.f_test(L[:, self.kept], rhs), reduced
+        return self.method.f_test((within * self.scale)[:, self.kept]), reduced
+
+    def _basis(self, L: Matrix) -> Matrix:
+        """Orthonormal rows, in scaled columns, that span those of L."""
+        scaled = L / self.scale
+        _, values, rows = np.linalg.svd(scaled, full_matrices=False)
+        return np.asarray(rows[values > ESTIMABLE * values.max(initial=0.0)])

@@ -1,7 +1,9 @@
 """Estimated marginal means, trends and joint tests as tables."""
 
 from lmm.tables.emmeans.emmeans import emmeans, emtrends
-from lmm.tables.emmeans.estimates import EmmeansList, Estimates
-from lmm.tables.emmeans.joint_tests import JointTests, joint_tests
+from lmm.tables.emmeans.estimates import Estimates
+from lmm.tables.emmeans.joint_table import JointTests
+from lmm.tables.emmeans.joint_tests import joint_tests
+from lmm.tables.emmeans.several import EmmeansList
 
 __all__ = ["EmmeansList", "Estimates", "JointTests", "emmeans", "emtrends", "joint_tests"]

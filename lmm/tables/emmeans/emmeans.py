@@ -1,74 +1,105 @@
-"""Estimated marginal means of a model, as R's emmeans: means, slopes, contrasts, joint tests."""
+"""Estimated marginal means of a model, as R's emmeans: means and slopes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import chain
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from lmm._types import Matrix
-from lmm.errors import nearest
+from lmm._types import Matrix, Vector
+from lmm.design.fixed import FixedEffects
+from lmm.errors import DataError, nearest
 from lmm.formula import parse_specs
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.marginal import (
+    DETECT,
+    Cells,
     Estimator,
     ReferenceGrid,
     Source,
+    nesting_text,
     reference_grid,
     response_scale,
 )
-from lmm.tables.emmeans.cells import cells, named_axes
-from lmm.tables.emmeans.estimates import TYPES, EmmeansList, Estimates
-from lmm.tables.emmeans.joint_tests import predictors
+from lmm.language import variables
+from lmm.tables.emmeans.estimates import TYPES, Estimates
+from lmm.tables.emmeans.several import EmmeansList
+from lmm.tables.emmeans.specs import Kept, kept
 
-# Making them ------------------------------------------------------------------------------------
+__all__ = ["Nested", "emmeans", "emtrends", "predictions", "predictors"]
+
+Nested = str | Mapping[str, str | Sequence[str]] | None
 
 
 def emmeans(
-    m: Source,
+    m: Source | Estimates,
     specs: str | Sequence[str],
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     *,
     ddf: str = "kenward-roger",
-    weights: str = "equal",
+    weights: str | ArrayLike = "equal",
     type: str = "link",
+    nesting: Nested = DETECT,
+    cov_reduce: Callable[[Vector], ArrayLike] | Literal[False] = np.mean,
+    adjust: str | None = None,
+    infer: bool | None = None,
+    bias_adjust: bool = False,
+    sigma: float | None = None,
 ) -> Estimates | EmmeansList:
     """Estimated marginal means: predictions at the reference grid, averaged over the rest.
 
     Parameters
     ----------
-    m : LinearMixedModel
-        The model.
+    m : LinearMixedModel or Estimates
+        The model; or means, which are averaged further.
     specs : str or sequence of str
         Predictors whose combinations get a mean, or R's formula: ``"~ a * b | c"`` for means of
-        a and b by c, ``"pairwise ~ a"`` for contrasts as well, ``"~ 1"`` for the overall mean.
+        a and b by c, ``"pairwise ~ a"`` for contrasts as well, ``"1"`` or ``"~ 1"`` for the
+        overall mean. Several formulas give several tables.
     by : str or sequence of str, optional
         Predictors whose combinations are shown, and contrasted, apart.
     at : mapping, optional
-        Values of predictors to use: by default all levels of factors and the mean of covariates.
+        Values of predictors to use: by default all levels of factors, the mean of covariates, and
+        all values of numbers that the formula makes a factor of, as in ``cut(x, 3)``.
     ddf : {"kenward-roger", "satterthwaite", "asymptotic"}
         Degrees of freedom, whatever the size of the data.
-    weights : {"equal", "proportional", "outer", "cells"}
+    weights : {"equal", "proportional", "outer", "cells", "flat"} or sequence of float
         How the predictors that are averaged over count: all combinations the same; by frequency
         of their combinations; by the product of their own frequencies; by frequency within each
-        mean's cell.
+        mean's cell; all combinations that the data have the same; or as the numbers say.
     type : {"link", "response"}
         Scale on which the means of a transformed response are shown: see `Estimates.response`.
+    nesting : str, mapping or None
+        Predictors nested in others: ``"class %in% school, pupil %in% (school * class)"``, or
+        ``{"class": "school"}``. By default what the data show, as a note says: levels of a
+        predictor that occur with one level of another only. A nested predictor is averaged over
+        within each level of the outer one. None for none.
+    cov_reduce : callable or False
+        Value or values that stand for a covariate; False for all that it has.
+    adjust : str, optional
+        Adjustment of the contrasts, or of the means if there are none: see `Estimates.confint`.
+    infer : bool, optional
+        Whether to show intervals and tests both.
+    bias_adjust, sigma
+        As for `Estimates.response`.
 
     Returns
     -------
     Estimates
         With ``contrast() pairs() confint() test() joint() to_frame() plot()``; or, with contrasts
-        asked for, an EmmeansList of both.
+        or several tables asked for, an EmmeansList of them.
 
     Raises
     ------
     DataError
-        A name is no predictor, or a level is not one of its factor's.
+        A name is no predictor, or a level is not one of its factor's; the model has no fixed
+        effects.
     ValueError
         The name of a method, of weights, of a type or of a family of contrasts is unknown.
 
@@ -85,14 +116,18 @@ def emmeans(
     Degrees-of-freedom method: kenward-roger
     P value adjustment: tukey method for comparing a family of 3 estimates
     """
-    grid = reference_grid(m, at)
-    contrast, means = _estimates(m, grid, grid.rows(), "emmean", specs, by, ddf, weights)
     if type not in TYPES:
         raise ValueError(f"unknown type {type!r}.{nearest(type, TYPES)}")
-    offset = np.full(len(means), grid.offset)
-    means = replace(means, offset=offset)
-    means = means.response() if type == "response" else means
-    return means if contrast is None else EmmeansList(means, means.contrast(contrast))
+    if isinstance(m, Estimates):
+        everything = m
+    else:
+        grid = reference_grid(m, at, cov_reduce or None, nesting)
+        everything = predictions(m, grid, grid.rows(), "emmean", ddf, grid.offset, nesting)
+
+    def shown(means: Estimates) -> Estimates:
+        return means.response(bias_adjust, sigma) if type == "response" else means
+
+    return _tables(everything, specs, by, weights, "emmeans", adjust, infer, shown)
 
 
 def emtrends(
@@ -103,7 +138,10 @@ def emtrends(
     at: Mapping[str, Any] | None = None,
     *,
     ddf: str = "kenward-roger",
-    weights: str = "equal",
+    weights: str | ArrayLike = "equal",
+    nesting: Nested = DETECT,
+    adjust: str | None = None,
+    infer: bool | None = None,
 ) -> Estimates | EmmeansList:
     """Slopes of a covariate, by combinations of other predictors.
 
@@ -111,7 +149,7 @@ def emtrends(
     ----------
     m : LinearMixedModel
         The model.
-    specs, by, at, ddf, weights
+    specs, by, at, ddf, weights, nesting, adjust, infer
         As for `emmeans`.
     var : str
         The covariate. Where the model bends in it, the slope is that at its mean or at `at`.
@@ -138,58 +176,140 @@ def emtrends(
     Degrees-of-freedom method: kenward-roger
     Confidence level used: 0.95
     """
-    grid = reference_grid(m, at)
-    rows = grid.slopes(var)
-    contrast, trends = _estimates(m, grid, rows, f"{var}.trend", specs, by, ddf, weights)
-    return trends if contrast is None else EmmeansList(trends, trends.contrast(contrast))
+    grid = reference_grid(m, at, nesting=nesting)
+    everything = predictions(m, grid, grid.slopes(var), f"{var}.trend", ddf, 0.0, nesting)
+    return _tables(everything, specs, by, weights, "emtrends", adjust, infer, lambda means: means)
 
 
-def _estimates(
+def predictions(
     m: Source,
     grid: ReferenceGrid,
     rows: Matrix,
     quantity: str,
-    specs: str | Sequence[str],
-    by: str | Sequence[str] | None,
     ddf: str,
-    weights: str,
-) -> tuple[str | None, Estimates]:
-    """Family of contrasts asked for, and averages of the rows of a grid."""
-    asked = parse_specs(specs)
-    groups = named_axes(grid, asked.by if by is None else by)
-    names = tuple(name for name in named_axes(grid, asked.predictors) if name not in groups)
-    keep = (*names, *groups)
-    L = grid.average(rows, keep, weights)
-    labels = pd.DataFrame([cell for cell, _ in cells(grid, keep)], columns=list(keep))
-    if not names:
-        labels.insert(0, "1", "overall")
-        labels = labels if len(labels) else pd.DataFrame({"1": ["overall"]})
-    over = [axis for axis in grid.axes if axis.name not in keep and len(axis.levels) > 1]
-    notes = []
-    if over:
-        names_over = ", ".join(axis.name for axis in over)
-        notes.append(f"Results are averaged over the levels of: {names_over}")
-    estimator = Estimator.of(ddf_method(m.fit, ddf))
-    return asked.contrast, Estimates(
+    offset: float,
+    nesting: Nested,
+) -> Estimates:
+    """Linear functions at all combinations of a grid.
+
+    Raises
+    ------
+    DataError
+        The model has no fixed effects.
+    """
+    if not grid.fixed.full_names:
+        raise DataError("the model has no fixed effects: there are no means to estimate")
+    levels = [axis.values()[grid.cells.codes[:, i]] for i, axis in enumerate(grid.axes)]
+    heading: tuple[str, ...] = ()
+    if grid.nesting and nesting == DETECT:
+        note = "NOTE: A nesting structure was detected in the fitted model:"
+        heading = (f"{note}\n    {nesting_text(grid.nesting)}",)
+    return Estimates(
         quantity,
-        labels,
-        groups,
-        L,
-        np.zeros(len(L)),
-        estimator,
+        pd.DataFrame(dict(zip(grid.names, levels, strict=True)), index=range(len(rows))),
+        (),
+        rows,
+        np.full(len(rows), offset),
+        grid.cells.counts,
+        Estimator.of(ddf_method(m.fit, ddf)),
         ddf.lower(),
-        tuple(notes),
-        response_scale(m),
-        _interaction_note(m, grid, keep, quantity),
+        levels={axis.name: tuple(axis.values().tolist()) for axis in grid.axes},
+        nesting=grid.nesting,
+        scale=response_scale(m),
+        heading=heading,
+        interactions=_interactions(m, grid) if quantity == "emmean" else (),
     )
 
 
-def _interaction_note(m: Source, grid: ReferenceGrid, keep: tuple[str, ...], quantity: str) -> str:
-    """Warning that means are averaged over, or at one value of, what they interact with."""
+def _interactions(m: Source, grid: ReferenceGrid) -> tuple[frozenset[str], ...]:
+    """Predictors of each interaction of the model."""
     fixed = m.fit.matrices.fixed
-    factors = {axis.name for axis in grid.axes}
-    for term in fixed.term_variables:
-        used = set(predictors(fixed, term)) & factors
-        if len(term) > 1 and used & set(keep) and not used <= set(keep) and quantity == "emmean":
-            return "NOTE: Results may be misleading due to involvement in interactions"
-    return ""
+    return tuple(
+        frozenset(predictors(fixed, term)) & frozenset(grid.names)
+        for term in fixed.term_variables
+        if len(term) > 1
+    )
+
+
+def predictors(fixed: FixedEffects, term: Sequence[str]) -> tuple[str, ...]:
+    """Columns of the data that a term's variables are made of."""
+    return tuple(chain.from_iterable(variables(fixed.variables.nodes[text]) for text in term))
+
+
+def _tables(
+    everything: Estimates,
+    specs: str | Sequence[str],
+    by: str | Sequence[str] | None,
+    weights: str | ArrayLike,
+    kind: str,
+    adjust: str | None,
+    infer: bool | None,
+    shown: Callable[[Estimates], Estimates],
+) -> Estimates | EmmeansList:
+    """What one or several specs ask for."""
+    several = not isinstance(specs, str) and any("~" in spec for spec in specs)
+    parts = list(map(parse_specs, specs)) if several else [parse_specs(specs)]
+    tables: dict[str, Estimates] = {}
+    cells = everything.cells()
+    for part in parts:
+        keep = kept(part, cells, by)
+        means = shown(_averaged(everything, cells, keep, weights))
+        title = f" of {', '.join(keep.names) or 'the whole'}" if len(parts) > 1 else ""
+        only = part.contrast is None
+        tables[f"{kind}{title}"] = _inferred(means, adjust if only else None, infer)
+        if part.contrast is not None:
+            contrasts = means.contrast(part.contrast, adjust=adjust)
+            name = f"{part.contrast} contrasts{title}" if title else "contrasts"
+            tables[name] = _inferred(contrasts, None, infer)
+    return EmmeansList(tables) if len(tables) > 1 else next(iter(tables.values()))
+
+
+def _inferred(table: Estimates, adjust: str | None, infer: bool | None) -> Estimates:
+    if infer is None and adjust is None:
+        return table
+    intervals = table.shown.intervals if infer is None else infer
+    tests = table.shown.tests if infer is None else infer
+    return table.summary(intervals, tests, adjust=adjust)
+
+
+def _averaged(
+    everything: Estimates, cells: Cells, keep: Kept, weights: str | ArrayLike
+) -> Estimates:
+    """Means over the labels that a spec does not name."""
+    codes, cell = cells.kept(keep.all)
+    first = np.unique(cell, return_index=True)[1]
+    labels = everything.labels.iloc[first][list(keep.all)].reset_index(drop=True)
+    if not keep.names:
+        labels.insert(0, "1", ["overall"] * len(codes))
+    rows = np.column_stack([everything.L, everything.offset])
+    means = cells.average(rows, keep.all, weights)
+    over = [name for name in _order(cells) if name not in keep.all and _varies(cells, name)]
+    return replace(
+        everything,
+        labels=labels,
+        by=keep.by,
+        L=means[:, :-1],
+        offset=means[:, -1],
+        counts=cells.total_counts(keep.all),
+        averaged=(*everything.averaged, *over),
+        nesting={k: v for k, v in cells.nesting.items() if k in keep.all},
+        heading=(*everything.heading, *_warning(everything, set(keep.all))),
+        differences=None,
+    )
+
+
+def _order(cells: Cells) -> list[str]:
+    """Predictors in the order in which they are averaged over: nested ones first, outer last."""
+    outer = {name for names in cells.nesting.values() for name in names}
+    return sorted(cells.names, key=lambda name: (name in outer, name not in cells.nesting))
+
+
+def _varies(cells: Cells, name: str) -> bool:
+    return len(np.unique(cells.codes[:, cells.names.index(name)])) > 1
+
+
+def _warning(everything: Estimates, keep: set[str]) -> tuple[str, ...]:
+    """Warning that means are averaged over, or at one value of, what they interact with."""
+    if any(used & keep and not used <= keep for used in everything.interactions):
+        return ("NOTE: Results may be misleading due to involvement in interactions",)
+    return ()
