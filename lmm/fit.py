@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWar
 from lmm.formula import Formula
 from lmm.likelihood import Entries
 from lmm.optimize import Optimum, Status
-from lmm.pls import PLSTerms
+from lmm.pls import PLSPoint, PLSTerms
 
 __all__ = ["Fit", "singular_text", "verdict"]
 
@@ -146,6 +147,16 @@ class Fit(Frozen):
     def whitened_factors(self) -> tuple[Matrix, ...]:
         """Factors lambda* of the whitened problem, one (k_i, k_i) per term."""
         return self.criterion.factors(self.optimum.x)
+
+    @cached_property
+    def point(self) -> PLSPoint:
+        """The equations solved at theta: conditional covariances and products with them."""
+        with blas_threads(self.criterion.pls.dense_size):
+            return self.criterion.pls.at(self.whitened_factors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A point is as large as the equations, and quickly made again.
+        return {name: value for name, value in vars(self).items() if name != "point"}
 
     @cached_property
     def entries(self) -> Entries:

@@ -1,6 +1,6 @@
 """Joint covariance of the errors of fixed effects and random effects, at the estimated theta.
 
-With ``C = (X'V^-1 X)^-1``, D of `lmm.pls.factor` and ``M = D Z'W X``,
+With ``C = (X'V^-1 X)^-1``, D of `lmm.pls.inverse` and ``M = D Z'W X``,
 
     Cov(beta_hat - beta)            = sigma^2 C                                              (1)
     Cov(b_hat - b, beta_hat - beta) = -sigma^2 M C                                           (2)
@@ -23,8 +23,7 @@ from scipy.linalg import block_diag, solve_triangular
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.fit import Fit
-from lmm.pls.factor import PenalizedFactor, group_factors
-from lmm.pls.kernels import sum_by
+from lmm.pls.inverse import by_level, flat
 
 __all__ = ["Effects", "JointCovariance"]
 
@@ -48,31 +47,20 @@ class JointCovariance:
     fit: Fit
 
     @cached_property
-    def _factor(self) -> PenalizedFactor:
-        criterion = self.fit.criterion
-        return PenalizedFactor.of(criterion.problem, criterion.factors(self.fit.optimum.x))
-
-    @cached_property
     def _unwhiten(self) -> tuple[Matrix, ...]:
         """R^-1 of each group, (k, k)."""
         problem = self.fit.criterion.problem
         return tuple(
             np.asarray(solve_triangular(R, np.eye(len(R))))
-            for R in group_factors(problem, problem.whitening)
+            for R in (group.factor(problem.whitening) for group in problem.groups)
         )
 
     @cached_property
     def _whitened_coupling(self) -> tuple[Matrix, ...]:
         """M of each group in whitened coordinates, (l, k, p)."""
         problem = self.fit.criterion.problem
-        cross = []
-        for group in problem.groups:
-            total = np.empty((group.n_levels, group.size, problem.p))
-            for s in range(problem.p):
-                products = group.Z.T * problem.X[:, s]
-                total[:, :, s] = sum_by(products, group.codes, group.n_levels).T
-            cross.append(total)
-        return tuple(M @ problem.T for M in self._factor.product(tuple(cross)))
+        cross = tuple(group.sums(problem.X.T) for group in problem.groups)
+        return tuple(M.transpose(2, 1, 0) @ problem.T for M in self.fit.point.solve(cross))
 
     @cached_property
     def coupling(self) -> tuple[Matrix, ...]:
@@ -82,11 +70,16 @@ class JointCovariance:
         )
 
     @cached_property
+    def _diagonal(self) -> tuple[Matrix, ...]:
+        """Blocks of D of each level, (l, k, k) per group."""
+        return tuple(D.transpose(2, 0, 1) for D in self.fit.point.diagonal)
+
+    @cached_property
     def conditional(self) -> tuple[Matrix, ...]:
         """Covariance of b given y with beta known, ``sigma^2 D``: (l, k, k) per group."""
         return tuple(
             self.fit.sigma**2 * inverse @ D @ inverse.T
-            for inverse, D in zip(self._unwhiten, self._factor.diagonal_blocks, strict=True)
+            for inverse, D in zip(self._unwhiten, self._diagonal, strict=True)
         )
 
     @cached_property
@@ -104,7 +97,7 @@ class JointCovariance:
         q = sum(group.q for group in groups)
         ends = np.cumsum([group.q for group in groups])
         identity = tuple(
-            part.reshape(group.n_levels, group.size, q)
+            by_level(part, group)
             for part, group in zip(np.split(np.eye(q), ends[:-1]), groups, strict=True)
         )
         unwhiten = block_diag(
@@ -113,7 +106,7 @@ class JointCovariance:
                 for group, inverse in zip(groups, self._unwhiten, strict=True)
             )
         )
-        D = np.concatenate([part.reshape(-1, q) for part in self._factor.product(identity)])
+        D = np.concatenate([flat(part) for part in self.fit.point.solve(identity)])
         p = self.fit.matrices.p
         M = np.concatenate([part.reshape(-1, p) for part in self.coupling])
         root = np.vstack([self.fit.fixed_root, -M @ self.fit.fixed_root])
@@ -142,7 +135,7 @@ class JointCovariance:
         total = np.zeros(len(X))
         whitened = {g: Z @ self._unwhiten[g] for g, (_, Z) in effects.items()}
         for g, (codes, _) in effects.items():
-            z, M, D = whitened[g], self._whitened_coupling[g], self._factor.diagonal_blocks[g]
+            z, M, D = whitened[g], self._whitened_coupling[g], self._diagonal[g]
             seen = codes >= 0
             total += _quadratic(z, np.where(seen[:, None, None], D[codes], self._relative[g]), z)
             z = np.where(seen[:, None], z, 0.0)
@@ -150,7 +143,8 @@ class JointCovariance:
                 slope -= z[:, a, None] * M[codes, a]
         for g, h in combinations(effects, 2):
             both = np.flatnonzero((effects[g][0] >= 0) & (effects[h][0] >= 0))
-            blocks = self._factor.blocks(g, h, effects[g][0][both], effects[h][0][both])
+            levels = effects[g][0][both], effects[h][0][both]
+            blocks = self.fit.point.blocks(g, h, *levels).transpose(2, 0, 1)
             total[both] += 2.0 * _quadratic(whitened[g][both], blocks, whitened[h][both])
         slope = slope @ self.fit.fixed_root
         return np.asarray(self.fit.sigma**2 * (total + np.einsum("ij,ij->i", slope, slope)))
@@ -158,9 +152,8 @@ class JointCovariance:
     @cached_property
     def _relative(self) -> tuple[Matrix, ...]:
         """Whitened relative covariance of each group, (k, k)."""
-        criterion = self.fit.criterion
-        factors = criterion.factors(self.fit.optimum.x)
-        return tuple(lam @ lam.T for lam in group_factors(criterion.problem, factors))
+        groups, factors = self.fit.criterion.problem.groups, self.fit.whitened_factors
+        return tuple(lam @ lam.T for lam in (group.factor(factors) for group in groups))
 
 
 def _quadratic(left: Matrix, blocks: Matrix, right: Matrix) -> Vector:

@@ -5,8 +5,6 @@ import pytest
 
 from fits import fitted
 from lmm.joint import JointCovariance
-from lmm.pls import PenalizedFactor
-from lmm.pls.dense import DensePLS
 
 MODELS = ["slopes", "independent", "pastes", "penicillin", "machines", "machines_two", "oats"]
 
@@ -39,32 +37,6 @@ def henderson(model):
     back = np.eye(XZ.shape[1])
     back[X.shape[1] :, X.shape[1] :] = Lambda
     return model.sigma**2 * back @ np.linalg.inv(XZ.T @ XZ + penalty) @ back.T
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_blocks_and_products_are_those_of_the_dense_inverse(name):
-    fit = fitted(name).fit
-    problem, factors = fit.criterion.problem, fit.criterion.factors(fit.optimum.x + 0.1)
-    state = DensePLS(problem).at(factors)
-    D = state.Lambda @ np.linalg.inv(state.L @ state.L.T) @ state.Lambda.T
-    factor = PenalizedFactor.of(problem, factors)
-    positions = list(groups_of(fit))
-    rng = np.random.default_rng(1)
-    for g, rows in enumerate(positions):
-        diagonal = D[rows[:, :, None], rows[:, None, :]]
-        np.testing.assert_allclose(factor.diagonal_blocks[g], diagonal, atol=1e-10)
-        for h, columns in enumerate(positions):
-            i, j = rng.integers(len(rows), size=9), rng.integers(len(columns), size=9)
-            if g == h:
-                j = i
-            expected = D[rows[i][:, :, None], columns[j][:, None, :]]
-            np.testing.assert_allclose(factor.blocks(g, h, i, j), expected, atol=1e-10)
-    right = [rng.normal(size=(*rows.shape, 3)) for rows in positions]
-    stacked = np.zeros((len(D), 3))
-    for rows, part in zip(positions, right, strict=True):
-        stacked[rows] = part
-    for rows, part in zip(positions, factor.product(tuple(right)), strict=True):
-        np.testing.assert_allclose(part, (D @ stacked)[rows], atol=1e-10)
 
 
 @pytest.mark.parametrize("name", MODELS)

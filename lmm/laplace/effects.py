@@ -22,7 +22,7 @@ from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls import PLS, Derivatives, Factors, PLSPoint, Problem, Solver
-from lmm.pls.factor import PenalizedFactor, group_factors
+from lmm.pls.inverse import flat, row_quadratic
 from lmm.pls.kernels import invert
 from lmm.pls.problem import Group
 
@@ -93,7 +93,7 @@ class Effects:
 
     def times_gamma(self, factors: Factors, v: Matrix) -> Matrix:
         """``Gamma v`` for dual effects v (q, ...): the effects b themselves."""
-        gammas = [lam @ lam.T for lam in group_factors(self.problem, factors)]
+        gammas = [lam @ lam.T for lam in (group.factor(factors) for group in self.groups)]
         return self.times_blocks(gammas, v)
 
     def times_blocks(self, blocks: Sequence[Matrix], v: Matrix) -> Matrix:
@@ -239,16 +239,12 @@ class Solved(Elimination):
         """See `Elimination`."""
         return self._point.terms.logdet_L
 
-    @cached_property
-    def _factor(self) -> PenalizedFactor:
-        return PenalizedFactor.of(self.pls.problem, self.factors)
-
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
         columns = right[:, None] if right.ndim == 1 else right
-        parts = self._factor.product(self.effects.by_group(columns))
-        joined = [part.reshape(-1, columns.shape[1]) for part in parts]
-        return np.concatenate(joined).reshape(right.shape)
+        given = tuple(part.transpose(2, 1, 0) for part in self.effects.by_group(columns))
+        solved = [flat(part) for part in self._point.solve(given)]
+        return np.concatenate(solved).reshape(right.shape)
 
     @cached_property
     def _derivatives(self) -> Derivatives:
@@ -275,7 +271,7 @@ class Solved(Elimination):
     @cached_property
     def blocks(self) -> tuple[Matrix, ...]:
         """See `Elimination`."""
-        return self._factor.diagonal_blocks
+        return tuple(D.transpose(2, 0, 1) for D in self._point.diagonal)
 
     @cached_property
     def whole(self) -> Matrix | None:
@@ -290,19 +286,7 @@ class Solved(Elimination):
             return row_forms(self.effects.groups[0], self.blocks[0])
         if self.whole is not None:
             return entry_forms(self.effects, self.whole)
-        return self._leverages_by_pair()
-
-    def _leverages_by_pair(self) -> Vector:
-        groups = self.effects.groups
-        total = sum(
-            row_forms(group, blocks) for group, blocks in zip(groups, self.blocks, strict=True)
-        )
-        for g, first in enumerate(groups):
-            for h in range(g):
-                second = groups[h]
-                D = self._factor.blocks(g, h, first.codes, second.codes)
-                total = total + 2.0 * np.einsum("na,nab,nb->n", first.Z, D, second.Z)
-        return np.asarray(total)
+        return row_quadratic(self._point, self.effects.groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,7 +298,7 @@ class ByLevel(Elimination):
     @cached_property
     def _D(self) -> tuple[Matrix, float]:
         """Blocks (k, k, l), and the log determinant."""
-        (lam,) = group_factors(self.effects.problem, self.factors)
+        lam = self.effects.groups[0].factor(self.factors)
         half = np.einsum("ba,bcm->acm", lam, self._A)
         omega = np.einsum("abm,bc->acm", half, lam)
         for a in range(len(lam)):
@@ -384,10 +368,9 @@ class Whole(Elimination):
 
     @cached_property
     def _Lambda(self) -> Matrix:
-        lams = group_factors(self.effects.problem, self.factors)
         blocks = [
-            np.kron(np.eye(group.n_levels), lam)
-            for group, lam in zip(self.effects.groups, lams, strict=True)
+            np.kron(np.eye(group.n_levels), group.factor(self.factors))
+            for group in self.effects.groups
         ]
         return np.asarray(block_diag(*blocks))
 

@@ -13,7 +13,6 @@ from lmm.pls.problem import Problem, standardize
 if TYPE_CHECKING:
     from lmm.pls.crossed import CrossedPLS
     from lmm.pls.dense import DensePLS
-    from lmm.pls.factor import PenalizedFactor
     from lmm.pls.nested import NestedPLS
     from lmm.pls.small import SmallPLS
     from lmm.pls.sparse.solver import SparsePLS
@@ -23,7 +22,6 @@ else:
         "CrossedPLS": "lmm.pls.crossed",
         "DensePLS": "lmm.pls.dense",
         "NestedPLS": "lmm.pls.nested",
-        "PenalizedFactor": "lmm.pls.factor",
         "SmallPLS": "lmm.pls.small",
         "SparsePLS": "lmm.pls.sparse.solver",
     }
@@ -50,7 +48,6 @@ __all__ = [
     "PLSPoint",
     "PLSSolution",
     "PLSTerms",
-    "PenalizedFactor",
     "Problem",
     "SmallPLS",
     "Solver",

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lmm._types import Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PLS",
+    "Blocks",
     "Derivatives",
     "Factors",
     "PLSPoint",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 Factors = tuple[Matrix, ...]
+Blocks = tuple[Matrix, ...]
+"""Arrays by group, in the problem's order: columns of effects (r, k, l), or blocks (k, k, l)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,10 @@ class PLSPoint(Protocol):
     """The problem at given covariance factors: one elimination, which answers everything."""
 
     @property
+    def pls(self) -> PLS:
+        """The problem."""
+
+    @property
     def logdet(self) -> float:
         """``log|Lambda'Z'Z Lambda + I|``."""
 
@@ -129,6 +136,16 @@ class PLSPoint(Protocol):
 
     def solution(self) -> PLSSolution:
         """Coefficients."""
+
+    def solve(self, right: Blocks) -> Blocks:
+        """``D = Lambda (Lambda'Z'Z Lambda + I)^-1 Lambda'`` times r columns, (r, k, l) by group."""
+
+    @property
+    def diagonal(self) -> Blocks:
+        """Blocks of D of each level, (k, k, l) by group."""
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels i of group g and levels j of group h, (k_g, k_h, m)."""
 
 
 class PLS(Protocol):

@@ -25,20 +25,20 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag, lapack
 
-from lmm._threads import limited
+from lmm._threads import blas_threads, limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Border
 from lmm.pls.grouped import (
     couplings,
     directions,
     gram,
-    group_factor,
     identity_minus,
     penalized_inverse,
     per_term,
 )
+from lmm.pls.inverse import CHUNK, by_level, dense_blocks, flat
 from lmm.pls.kernels import sum_products
 from lmm.pls.problem import Cells, Group, Problem
 
@@ -239,6 +239,80 @@ class CrossedPoint:
         unswept = first @ own.T + cross + cross.T + W @ tail @ W.T
         return np.asarray(unswept - reach @ Y @ reach.T - fixed @ fixed.T)
 
+    # The inverse -----------------------------------------------------------------------------
+
+    @cached_property
+    def _B(self) -> sparse.csr_array:
+        """H Z_1'Z_T, (k l, q_T), column by column of Z_1."""
+        pieces = [links.matrix(links.times(self.H)) for links in self.pls.links]
+        return sparse.csr_array(sparse.hstack(pieces, format="csr"))
+
+    @cached_property
+    def _Y(self) -> Matrix:
+        """D_TT = Lambda_T Omega_T^-1 Lambda_T', (q_T, q_T)."""
+        with blas_threads(self.dense_size):
+            return self.pls.scale(self.lams, _inverse(self.root))
+
+    @limited
+    def solve(self, right: Blocks) -> Blocks:
+        """D times columns."""
+        lead, *rest = (right[g] for g in self.pls.order)
+        if not len(lead):
+            return right
+        swept = np.concatenate([flat(effects) for effects in rest])
+        swept -= self._B.T @ lead.reshape(len(lead), -1).T
+        inner = self.pls.scale_rows(self.lams, swept, transpose=True)
+        solved, _ = lapack.dpotrs(self.root, inner, lower=1)
+        behind = self.pls.scale_rows(self.lams, np.ascontiguousarray(solved))
+        front = np.einsum("abm,rbm->ram", self.H, lead) - (self._B @ behind).T.reshape(lead.shape)
+        parts = zip(self.pls.parts, self.pls.others, strict=True)
+        return self.pls.by_group([front, *(by_level(behind[p], group) for p, group in parts)])
+
+    @cached_property
+    def diagonal(self) -> Blocks:
+        """Blocks of D of each level."""
+        levels = np.arange(self.pls.leading.n_levels)
+        blocks = [self._lead_blocks(levels, levels)]
+        blocks += [dense_blocks(self._Y, own, own) for own in self.pls.places]
+        return self.pls.by_group(blocks)
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels: D_11 = H + B D_TT B', D_1T = -B D_TT."""
+        one, two = self.pls.order.index(g), self.pls.order.index(h)
+        if one == two == 0:
+            return self._lead_blocks(i, j)
+        if two == 0:
+            return self.blocks(h, g, j, i).transpose(1, 0, 2)
+        columns = self.pls.places[two - 1][j]
+        if one > 0:
+            return dense_blocks(self._Y, self.pls.places[one - 1][i], columns)
+        found = np.empty((self.pls.leading.size, columns.shape[1], len(i)))
+        for here, rows, reach in self._reach(i):
+            found[:, :, here] = -reach[:, rows[:, None], columns[here]].transpose(0, 2, 1)
+        return found
+
+    def _lead_blocks(self, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D_11, (k, k, m)."""
+        k, n_levels = self.pls.leading.size, self.pls.leading.n_levels
+        found = np.where(i == j, self.H[:, :, i], 0.0)
+        for here, rows, reach in self._reach(i):
+            for b in range(k):
+                other = self._B[b * n_levels + j[here]]
+                for a in range(k):
+                    found[a, b, here] += other.multiply(reach[a, rows]).sum(axis=1)
+        return found
+
+    def _reach(self, i: IntVector) -> Iterator[tuple[IntVector, IntVector, Matrix]]:
+        """B D_TT at levels i, a range of them at a time: which of i, their rows, (k, ., q_T)."""
+        k, n_levels = self.pls.leading.size, self.pls.leading.n_levels
+        levels, place = np.unique(i, return_inverse=True)
+        step = max(1, CHUNK // (k * len(self.tail)))
+        for start in range(0, len(levels), step):
+            here = np.flatnonzero((place >= start) & (place < start + step))
+            chosen = levels[start : start + step]
+            rows = (np.arange(k)[:, None] * n_levels + chosen).ravel()
+            yield here, place[here] - start, (self._B[rows] @ self._Y).reshape(k, len(chosen), -1)
+
 
 @dataclass(frozen=True, eq=False)
 class CrossedPLS:
@@ -319,6 +393,23 @@ class CrossedPLS:
         )
 
     @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Place of the leading factor, then of the tail's, among the problem's groups."""
+        return tuple(self.problem.groups.index(group) for group in (self.leading, *self.others))
+
+    def by_group(self, arrays: list[Matrix]) -> Blocks:
+        """Arrays of the leading factor and the tail's in the order of the problem's groups."""
+        return tuple(arrays[c] for c in np.argsort(self.order))
+
+    @cached_property
+    def places(self) -> tuple[IntVector, ...]:
+        """Rows of the tail of each level of each of its groups, (l, k) each."""
+        return tuple(
+            part.start + np.arange(group.q).reshape(group.n_levels, group.size)
+            for part, group in zip(self.parts, self.others, strict=True)
+        )
+
+    @cached_property
     def parts(self) -> tuple[slice, ...]:
         """Rows of the tail that belong to each of its groups."""
         stops = np.cumsum([group.q for group in self.others])
@@ -360,7 +451,7 @@ class CrossedPLS:
     @limited
     def at(self, factors: Factors) -> CrossedPoint:
         """Eliminate the leading factor, and factor the tail."""
-        lam = group_factor(self.leading, factors)
+        lam = self.leading.factor(factors)
         H, logdets = penalized_inverse(self.A, lam)
         logdet = float(logdets.sum())
         t = len(self.C)
@@ -376,7 +467,7 @@ class CrossedPLS:
                 tail[columns, rows] = tail[rows, columns].T
         for links, piece in zip(self.links, S, strict=True):
             border[links.columns] -= piece.T @ HC.reshape(t, -1).T
-        lams = [group_factor(group, factors) for group in self.others]
+        lams = [group.factor(factors) for group in self.others]
         omega = self.scale(lams, tail, transpose=True)
         omega.flat[:: len(omega) + 1] += 1.0
         # In row order omega is its own transpose: LAPACK factors it in place.

@@ -27,7 +27,7 @@ from typing import TypeAlias
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Border
 from lmm.pls.kernels import invert, sum_products
 from lmm.pls.problem import Group, Problem
@@ -153,6 +153,28 @@ class GroupedPoint:
         effects = tuple(b[:, part] for part in self.pls.members)
         return PLSSolution(self.terms, self.border.beta, effects, self.border.fixed_root)
 
+    @cached_property
+    def _D(self) -> Matrix:
+        """D of each level, (k, k, l)."""
+        parts = []
+        for levels in self.pls.chunks:
+            A = np.einsum("iam,ibm->abm", levels.R, levels.R)
+            parts.append(levels.by_level(penalized_inverse(A, self.lam)[0]))
+        return np.concatenate(parts, axis=2)
+
+    def solve(self, right: Blocks) -> Blocks:
+        """D times columns."""
+        return (np.einsum("abm,rbm->ram", self._D, right[0]),)
+
+    @property
+    def diagonal(self) -> Blocks:
+        """Blocks of D of each level."""
+        return (self._D,)
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels: zero between two of them."""
+        return np.where(i == j, self._D[:, :, i], 0.0)
+
 
 @dataclass(frozen=True, eq=False)
 class GroupedPLS:
@@ -208,7 +230,7 @@ class GroupedPLS:
 
     def at(self, factors: Factors) -> GroupedPoint:
         """Eliminate all levels at given factors."""
-        lam = group_factor(self.problem.groups[0], factors)
+        lam = self.problem.groups[0].factor(factors)
         # Sweeps over many chunks are made once more when they are needed, to save memory.
         return GroupedPoint.of(self, lam, keep=len(self.chunks) == 1)
 
@@ -234,14 +256,6 @@ class GroupedPLS:
         """Columns of each term."""
         by_term = dict(self.problem.groups[0].members)
         return tuple(by_term[i] for i in range(len(by_term)))
-
-
-def group_factor(group: Group, factors: Factors) -> Matrix:
-    """Factor of a group (k, k): its terms' factors along the diagonal."""
-    lam = np.zeros((group.size, group.size))
-    for i, part in group.members:
-        lam[part, part] = factors[i]
-    return lam
 
 
 def gram(group: Group) -> Matrix:

@@ -17,17 +17,17 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Border
 from lmm.pls.grouped import (
     couplings,
     directions,
     gram,
-    group_factor,
     identity_minus,
     penalized_inverse,
     per_term,
 )
+from lmm.pls.inverse import by_solving
 from lmm.pls.kernels import sum_by, sum_products
 from lmm.pls.problem import Group, Problem
 
@@ -252,6 +252,31 @@ class NestedPoint:
             products[own] = w.reshape(len(w), -1) @ R[c].reshape(K, -1).T
         return R, RX, products
 
+    def solve(self, right: Blocks) -> Blocks:
+        """D times columns: forward over the chain, and back."""
+        r = [right[g].copy() for g in self.pls.order]
+        for c, H in enumerate(self.H):
+            Hr = np.einsum("abm,rbm->ram", H, r[c])
+            for h, part, parents in self.pls.later(c):
+                swept = np.einsum("xam,ram->rxm", self.D[c][part], Hr)
+                r[h] -= sum_by(swept, parents, self.pls.groups[h].n_levels)
+        for c in reversed(range(len(r))):
+            for h, part, parents in self.pls.later(c):
+                r[c] -= np.einsum("xam,rxm->ram", self.D[c][part], r[h][:, :, parents])
+            r[c] = np.einsum("abm,rbm->ram", self.H[c], r[c])
+        return self.pls.by_group(r)
+
+    @cached_property
+    def diagonal(self) -> Blocks:
+        """Blocks of D of each level."""
+        return self.pls.by_group([block.Y for block in self._blocks()])
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels."""
+        if g == h and np.array_equal(i, j):
+            return self.diagonal[g][:, :, i]
+        return by_solving(self.solve, self.pls.problem, g, h, i, j)
+
 
 @dataclass(frozen=True, eq=False)
 class NestedPLS:
@@ -348,6 +373,15 @@ class NestedPLS:
             columns.append(tuple(slice(a, b) for a, b in pairwise(stops)))
         return tuple(columns)
 
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Place of each factor of the chain among the problem's groups."""
+        return tuple(self.problem.groups.index(group) for group in self.groups)
+
+    def by_group(self, arrays: list[Matrix]) -> Blocks:
+        """Arrays of the chain in the order of the problem's groups."""
+        return tuple(arrays[c] for c in np.argsort(self.order))
+
     def later(self, c: int) -> list[tuple[int, slice, IntVector]]:
         """Later factors of c: (factor, its columns in c's border, ancestor of each level)."""
         return [
@@ -359,7 +393,7 @@ class NestedPLS:
 
     def at(self, factors: Factors) -> NestedPoint:
         """Eliminate one factor after the other at given factors."""
-        lams = [group_factor(group, factors) for group in self.groups]
+        lams = [group.factor(factors) for group in self.groups]
         A, D, H = [a.copy() for a in self.A], [d.copy() for d in self.D], []
         base, logdet, t = self.problem.base, 0.0, self.problem.p + 1
         for c, lam in enumerate(lams):

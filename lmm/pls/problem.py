@@ -72,9 +72,19 @@ class Group:
         """Number of random effects."""
         return self.n_levels * self.size
 
+    def factor(self, factors: tuple[Matrix, ...]) -> Matrix:
+        """Factor (k, k) of the group: those of its terms along the diagonal."""
+        lam = np.zeros((self.size, self.size))
+        for i, part in self.members:
+            lam[part, part] = factors[i]
+        return lam
+
     def sums(self, rows: Matrix) -> Matrix:
         """Z'rows by level, (r, k, l), for rows (r, n)."""
-        return np.array([sum_products(self.Z, row, self.codes, self.n_levels) for row in rows])
+        sums = np.empty((len(rows), self.size, self.n_levels))
+        for row, total in zip(rows, sums, strict=True):
+            total[:] = sum_products(self.Z, row, self.codes, self.n_levels)
+        return sums
 
     def spread(self, effects: Matrix) -> Matrix:
         """Z times effects by row, (r, n), for effects (r, k, l)."""

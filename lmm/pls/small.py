@@ -14,9 +14,10 @@ import numpy as np
 from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Border
 from lmm.pls.grouped import couplings, gram
+from lmm.pls.inverse import dense_blocks, dense_diagonal, dense_product
 from lmm.pls.problem import Problem
 
 __all__ = ["SmallPLS"]
@@ -76,6 +77,25 @@ class SmallPoint:
         b = self.half.T @ (self.HB @ self.border.residual)
         effects = tuple(b[np.array(columns).T] for columns in self.pls.components)
         return PLSSolution(self.terms, self.border.beta, effects, self.border.fixed_root)
+
+    @cached_property
+    def _D(self) -> Matrix:
+        """D, (q, q)."""
+        return np.asarray(self.half.T @ self.half)
+
+    def solve(self, right: Blocks) -> Blocks:
+        """D times columns."""
+        return dense_product(self._D, self.pls.problem.places, right)
+
+    @property
+    def diagonal(self) -> Blocks:
+        """Blocks of D of each level."""
+        return dense_diagonal(self._D, self.pls.problem.places)
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels."""
+        places = self.pls.problem.places
+        return dense_blocks(self._D, places[g][i], places[h][j])
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import pytest
 
 import lmm
 from lmm.pls import DensePLS, Sparse, named, standardize
+from lmm.pls.inverse import row_quadratic
 from models import (
     MODELS,
     STRUCTURES,
@@ -115,6 +116,29 @@ def test_solutions(model, name):
         for own, other in zip(actual.effects, expected.effects, strict=True):
             # The response has size 1; effects of a singular factor are zero.
             assert_close(own, other, DERIVATIVE, size=1.0)
+
+
+@pytest.mark.parametrize("model, name", pairs())
+def test_inverses(model, name):
+    """Products with D, its blocks at any pairs of levels, and z'Dz of the rows."""
+    rng, groups = np.random.default_rng(5), problem(model).groups
+    right = tuple(rng.standard_normal((3, group.size, group.n_levels)) for group in groups)
+    for point in points(model):
+        expected = solver(model, "dense").at(factors_at(model, point))
+        actual = solver(model, name).at(factors_at(model, point))
+        for own, other in zip(actual.solve(right), expected.solve(right), strict=True):
+            assert_close(own, other, DERIVATIVE, size=1.0)
+        for own, other in zip(actual.diagonal, expected.diagonal, strict=True):
+            assert_close(own, other, DERIVATIVE, size=1.0)
+        for g, left in enumerate(groups):
+            for h, other in enumerate(groups):
+                i, j = rng.integers(left.n_levels, size=20), rng.integers(other.n_levels, size=20)
+                blocks = expected.blocks(g, h, i, j)
+                assert_close(actual.blocks(g, h, i, j), blocks, DERIVATIVE, size=1.0)
+        quadratic = row_quadratic(expected, groups)
+        assert_close(row_quadratic(actual, groups), quadratic, DERIVATIVE, size=1.0)
+        Z, D = problem(model).dense_Z(), expected._D
+        assert_close(quadratic, np.einsum("ij,jk,ik->i", Z, D, Z, optimize=True), DERIVATIVE)
 
 
 @pytest.mark.parametrize("model, name", pairs())

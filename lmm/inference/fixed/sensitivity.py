@@ -16,7 +16,7 @@ where the fixed effects' columns ``Xt = W^(1/2) X U`` have ``Xt'V^-1 Xt = I``. W
     Q_rs = Xt'V^-1 G_r V^-1 G_s V^-1 Xt = (S_r D)' C'Z'V^-1 Z C (S_s D)                        (3)
 
 so that ``d vcov / dg_r = sigma^2 U P_r U'``. No n x n matrix is formed: V^-1 is applied to p
-columns at a time (`lmm.pls.factor`), and since ``b = Gamma* Z'V^-1 x`` are the random effects that
+columns at a time (`lmm.pls.inverse`), and since ``b = Gamma* Z'V^-1 x`` are the random effects that
 explain x,
 
     C'Z'V^-1 x = C^-1 (b + Z'(x - Z b))                                                       (4)
@@ -38,8 +38,7 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Covariance, Filled
 from lmm.fit import Fit
 from lmm.likelihood import Entries
-from lmm.pls import Factors, PenalizedFactor
-from lmm.pls.factor import group_factors
+from lmm.pls import Factors
 
 __all__ = ["Couplings", "in_level_units", "level_chart", "tangents", "total_roots"]
 
@@ -131,11 +130,6 @@ class Couplings:
     fit: Fit
 
     @cached_property
-    def _factor(self) -> PenalizedFactor:
-        criterion = self.fit.criterion
-        return PenalizedFactor.of(criterion.problem, criterion.factors(self.fit.optimum.x))
-
-    @cached_property
     def _columns(self) -> tuple[sparse.csr_array, ...]:
         """Z of each group, (n, l k) sparse."""
         columns = []
@@ -172,11 +166,13 @@ class Couplings:
     @cached_property
     def _roots(self) -> tuple[Matrix, ...]:
         """C of each group, (k, k)."""
-        return group_factors(self.fit.criterion.problem, total_roots(self.fit))
+        roots = total_roots(self.fit)
+        return tuple(group.factor(roots) for group in self.fit.criterion.problem.groups)
 
     def _coupled(self, rows: Matrix) -> tuple[Matrix, ...]:
         """``C'Z'V^-1`` times rows (n, r) by (4), per group (l, k, r)."""
-        effects = self._factor.product(self._by_level(rows))
+        right = tuple(sums.transpose(2, 1, 0) for sums in self._by_level(rows))
+        effects = tuple(b.transpose(2, 1, 0) for b in self.fit.point.solve(right))
         left = rows
         for Z, b in zip(self._columns, effects, strict=True):
             left = left - Z @ _flat(b)

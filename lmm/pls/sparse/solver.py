@@ -32,9 +32,10 @@ from scipy.linalg import block_diag
 
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Border
-from lmm.pls.grouped import couplings, directions, gram, group_factor, per_term
+from lmm.pls.grouped import couplings, directions, gram, per_term
+from lmm.pls.inverse import by_level, by_solving, flat
 from lmm.pls.kernels import sum_by
 from lmm.pls.problem import Group, Problem
 from lmm.pls.sparse.selected import SelectedInverse
@@ -211,7 +212,7 @@ class SparsePoint:
         # b = Gamma Lambda^-T S (-beta, 1): with the Gamma given, axes without variance have none.
         blocks = []
         for group, U, s in zip(self.pls.problem.groups, self.axes, self.s, strict=True):
-            lam = group_factor(group, self.factors)
+            lam = group.factor(self.factors)
             blocks.append(lam @ (lam.T @ U / s))
         b = self.pls.each(blocks, self.S @ self.border.residual[:, None])
         effects = {}
@@ -251,15 +252,70 @@ class SparsePoint:
             reml,
         )
 
-    def _diagonal_blocks(self) -> list[Matrix]:
-        """Diagonal blocks of Z'V^-1 Z by (4), (k, k, l) per group."""
+    @cached_property
+    def _selected(self) -> list[Matrix]:
+        """Blocks of Omega^-1 at the pairs, (k_g, k_h, m) each."""
         entries = self.pls.system.inverse(self.factored.L)
         sizes = accumulate((pairs.A.size for pairs in self.pls.pairs), initial=0)
-        inverse = [
+        return [
             entries[a:b].reshape(pairs.A.shape)
             for pairs, (a, b) in zip(self.pls.pairs, pairwise(sizes), strict=True)
         ]
-        F = []
+
+    @cached_property
+    def _lams(self) -> list[Matrix]:
+        """Lambda of each group, axes without variance included."""
+        return [np.where(s > FLOOR, U * s, 0.0) for U, s in zip(self.axes, self.s, strict=True)]
+
+    @limited
+    def solve(self, right: Blocks) -> Blocks:
+        """D times columns."""
+        if not len(right[0]):
+            return right
+        columns = np.concatenate([flat(effects) for effects in right])
+        inner = self.pls.each([lam.T for lam in self._lams], columns)
+        solved = self.pls.each(self._lams, self.factored.solve(inner))
+        groups = zip(self.pls.parts, self.pls.problem.groups, strict=True)
+        return tuple(by_level(solved[part], group) for part, group in groups)
+
+    @cached_property
+    def diagonal(self) -> Blocks:
+        """Blocks of D of each level."""
+        own = [
+            self._scaled(g, g, block)
+            for pairs, block in zip(self.pls.pairs, self._selected, strict=True)
+            for g in [pairs.g]
+            if pairs.h == g
+        ]
+        return tuple(own)
+
+    def _scaled(self, g: int, h: int, blocks: Matrix) -> Matrix:
+        """Blocks of D from those of Omega^-1."""
+        return np.asarray(
+            np.einsum("ab,bcm,dc->adm", self._lams[g], blocks, self._lams[h], optimize=True)
+        )
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels: selected entries, and products where there are none."""
+        if g < h:
+            return self.blocks(h, g, j, i).transpose(1, 0, 2)
+        n_levels = self.pls.problem.groups[h].n_levels
+        pairs, block = next(
+            (pairs, block)
+            for pairs, block in zip(self.pls.pairs, self._selected, strict=True)
+            if (pairs.g, pairs.h) == (g, h)
+        )
+        keys, asked = pairs.i * n_levels + pairs.j, i * n_levels + j
+        place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+        found = self._scaled(g, h, block[:, :, place])
+        rest = np.flatnonzero(keys[place] != asked)
+        if len(rest):
+            found[:, :, rest] = by_solving(self.solve, self.pls.problem, g, h, i[rest], j[rest])
+        return found
+
+    def _diagonal_blocks(self) -> list[Matrix]:
+        """Diagonal blocks of Z'V^-1 Z by (4), (k, k, l) per group."""
+        inverse, F = self._selected, []
         for g, (U, s) in enumerate(zip(self.axes, self.s, strict=True)):
             own = next(
                 block
@@ -401,7 +457,7 @@ class SparsePLS:
         """Factor at given factors."""
         axes, s = [], []
         for group in self.problem.groups:
-            U, values, _ = np.linalg.svd(group_factor(group, factors))
+            U, values, _ = np.linalg.svd(group.factor(factors))
             axes.append(U)
             s.append(np.maximum(values, FLOOR))
         lams = [U * values for U, values in zip(axes, s, strict=True)]
