@@ -27,6 +27,7 @@ from lmm._versions import __version__
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
 from lmm.design.coding import Contrasts
+from lmm.design.fixed import contrast_columns
 from lmm.design.frame import used_columns
 from lmm.design.labels import in_order
 from lmm.design.stored import Arrays, pack_column, unpack_column
@@ -162,6 +163,7 @@ def _archive(text: bytes, arrays: Arrays, method: int) -> bytes:
 
 def _header(fit: Fit, request: Request, table: Table, arrays: Arrays) -> dict[str, Any]:
     named = [v for v in (request.weights, request.offset) if isinstance(v, str)]
+    named += contrast_columns(request.contrasts)
     names = used_columns(fit.matrices.frame.variables, table, named, request.subset)
     return {
         "format": FORMAT,

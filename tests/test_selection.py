@@ -87,6 +87,15 @@ def test_independent_columns_of_a_factor_stay_independent():
     assert_allclose(rows["logLik"].iloc[2], smaller.loglik(), rtol=1e-9)
 
 
+def test_structured_terms_are_left_out_whole():
+    table = load_table("unbalanced")
+    m = lmm.lmer("y ~ x + cs(0 + A | g, hom = TRUE) + (1 | h)", table)
+    rows = m.ranova().to_frame()
+    assert list(rows.index) == ["<none>", "cs(0 + A | g, hom = TRUE)", "(1 | h)"]
+    smaller = lmm.lmer("y ~ x + cs(0 + A | g, hom = TRUE)", table)
+    assert_allclose(rows["logLik"].iloc[2], smaller.loglik(), rtol=1e-9)
+
+
 def test_step_keeps_what_it_is_asked_to():
     m = lmm.lmer("y ~ A*B + x + z + (1|g)", load_table("unbalanced"))
     kept = m.step(keep=["z"], reduce_random=False).get_model()

@@ -444,3 +444,33 @@ def test_very_regular_models_load(tmp_path):
     m = lmm.LinearMixedModel.at(request.criterion(), lmm.minimize(criterion), request)
     m.save(tmp_path / "m.lmm")
     np.testing.assert_array_equal(lmm.load(tmp_path / "m.lmm").theta, m.theta)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.ContrastsWarning")
+def test_contrasts_of_a_factor_that_was_dropped_are_saved(tmp_path):
+    cake = lmm.load_dataset("cake").assign(baker=lambda d: d["recipe"])
+    formula = "angle ~ baker + temperature + (1 | recipe:replicate)"
+    m = lmm.lmer(formula, cake, contrasts={"baker": "contr.sum"}).update(". ~ . - baker")
+    m.save(tmp_path / "model.lmm")
+    back = lmm.load(tmp_path / "model.lmm")
+    same(back, m)
+    assert back.update(". ~ . + baker").fixef().index.tolist()[-2:] == ["baker1", "baker2"]
+
+
+@pytest.mark.parametrize(
+    "subset",
+    [
+        "Days > @pd.io.common.os.system('touch ran') - 1",
+        "Days > @np.load.__globals__['os'].system('touch ran') - 1",
+        "Reaction.to_csv('ran') != 3",
+        "10**10**10",
+        "cut(Days, 1e9) == 1",
+    ],
+)
+def test_a_stored_condition_runs_no_code(subset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fitted("slopes").save("model.lmm")
+    rewritten(Path("model.lmm"), lambda header: header["arguments"].update(subset=subset))
+    with pytest.raises(lmm.DataError):
+        lmm.load("model.lmm")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.lmm"]

@@ -10,6 +10,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -276,6 +277,13 @@ def choose_contrasts(
                 f"contrasts are given for {name!r}, which is not a factor of the fixed part.{hint}"
             )
     return chosen, tuple(notes)
+
+
+def contrast_columns(contrasts: Mapping[str, object] | None) -> list[str]:
+    """Columns that contrasts may name, those that the formula does not use among them."""
+    nodes = [_expression(name) for name in contrasts or ()]
+    used = [variables(node) for node in nodes if node is not None]
+    return [*(contrasts or ()), *chain.from_iterable(used)]
 
 
 def _expression(text: str) -> Node | None:

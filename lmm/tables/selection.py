@@ -112,10 +112,11 @@ def _random_texts(model: Comparable) -> tuple[str, ...]:
 
 
 def _term_text(term: RandomTerm, effects: str) -> str:
-    function = "diag" if term.structure == "diag" and not term.is_double else ""
     # A single number has no correlation that || could leave out.
     bar = "||" if term.is_double and effects != "1" else "|"
-    return f"{function}({effects} {bar} {deparse(term.group)})"
+    function = "" if term.structure == "us" or term.is_double else term.structure
+    hom = "" if term.hom is None else f", hom = {str(term.hom).upper()}"
+    return f"{function}({effects} {bar} {deparse(term.group)}{hom})"
 
 
 def _formula_with(model: Comparable, random: Sequence[str]) -> str:
@@ -134,7 +135,9 @@ def _deletions(model: Comparable, reduce_terms: bool) -> Iterator[_Deletion]:
     texts = _random_texts(model)
     for i, (term, text) in enumerate(zip(_random_terms(model), texts, strict=True)):
         others = (texts[:i], texts[i + 1 :])
-        smaller = list(_reductions(model, term)) if reduce_terms else []
+        # Correlations of cs(), ar1() and the like are between the columns that they have.
+        is_reducible = reduce_terms and term.structure in ("us", "diag")
+        smaller = list(_reductions(model, term)) if is_reducible else []
         for label, effects in smaller:
             replacement = () if effects is None else (_term_text(term, effects),)
             yield _Deletion(f"{label} in {text}", (*others[0], *replacement, *others[1]))

@@ -33,6 +33,8 @@ FURTHER = [
     "y ~ x - z + (1 | h)",
     "y ~ x + diag(f | h)",
     "y ~ us(x | h) + diag(1 + z | f:g)",
+    "y ~ x + cs(0 + f | h, hom = TRUE) + ar1(0 + o | k)",
+    "y ~ cs(x | f/g, hom = FALSE)",
     "y ~ . - f:g + (x || h)",
     "log(y + 100) ~ (`my f` || h) + (`my var` || g)",
     "y ~ f %in% g + (x * z || k)",
