@@ -211,6 +211,8 @@ def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:
         notes.append(ConvergenceWarning(text))
         _stop_if(level, text)
     singular = control.check_conv_singular
+    if fit.optimum.status in (Status.UNBOUNDED, Status.ROUNDING):
+        singular = "ignore"  # said of an optimum, which there is not
     if singular != "ignore" and fit.is_singular(control.check_conv_singular_tol):
         text = singular_text(fit, control.check_conv_singular_tol)
         notes.append(SingularFitWarning(text))

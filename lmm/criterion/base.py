@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmm._lapack import eigh
 from lmm._types import Matrix, Vector
@@ -43,6 +44,8 @@ class Evaluation:
     exact : bool
         Whether `hessian` is exact, or made with the average information, and `information`
         approximate (see `lmm.pls.base.Derivatives`).
+    rounding : float
+        Size of the rounding errors in `value`, where they are known to be large.
     """
 
     value: float
@@ -54,6 +57,7 @@ class Evaluation:
     log_variance: Vector
     slopes: tuple[Matrix, ...]
     exact: bool
+    rounding: float
 
     @classmethod
     def plain(
@@ -79,7 +83,7 @@ class Evaluation:
         if information is None:
             information = _absolute(hessian)
         zero = np.zeros(len(gradient))
-        return cls(value, gradient, hessian, gradient, hessian, information, zero, (), exact)
+        return cls(value, gradient, hessian, gradient, hessian, information, zero, (), exact, 0.0)
 
     def share(self, change: Vector) -> float:
         """Share of a step that the quadratic model can be trusted with, at most 1.
@@ -147,13 +151,27 @@ class Criterion(Protocol):
         """Columns of the largest dense matrix that is factored; decides the BLAS threads."""
 
     def starts(self) -> Iterable[Vector]:
-        """Points (d,) to search from: the first, and others for when that one ends in doubt."""
+        """Points (d,) to search from.
+
+        Where the search from the first ends in doubt (on the boundary, or at a minimum that is
+        not like the expected one), another is made from the second, and one from that of the rest
+        which lies lowest, if it lies below what was found.
+        """
 
     def value(self, x: Vector) -> float:
         """The criterion at x (d,)."""
 
     def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
         """The criterion with its derivatives at x (d,), where a search came to by `move`."""
+
+    def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
+        """Coordinates (d,) that can change together without changing the criterion anywhere.
+
+        An evaluation anywhere may tell that there are none.
+        """
+
+    def fits_exactly(self, x: Vector) -> bool:
+        """Whether nothing of the data is left as a residual at x (d,), but rounding errors."""
 
     def to_x(self, theta: Vector) -> Vector:
         """Coordinates x of parameters theta (d,) on the users' scale."""
@@ -247,6 +265,14 @@ class PlainCriterion:
         """The function with its derivatives at x (d,)."""
         value, gradient, hessian = self.function(x)
         return Evaluation.plain(float(value), np.asarray(gradient), np.asarray(hessian))
+
+    def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
+        """Coordinates in which the function has no curvature: no step can be told."""
+        return np.asarray(np.diag(here.information) == 0.0)
+
+    def fits_exactly(self, x: Vector) -> bool:
+        """False: there are no data."""
+        return False
 
     def to_x(self, theta: Vector) -> Vector:
         """The coordinates themselves."""

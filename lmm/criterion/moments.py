@@ -7,8 +7,9 @@ leaves; then
 
     sum_i A_i Psi A_i = sum_i c_i c_i' - s^2 sum_i A_i                                         (1)
 
-is a linear system for Psi. Other factors and the fixed effects are ignored: for balanced data the
-result is the optimum all the same, elsewhere it is close. It costs O(n) once.
+is a linear system for those entries of Psi that the terms have. Variances that come out negative
+are zero, and the others those without them. Other factors and the fixed effects are ignored: for
+balanced data the result is the optimum all the same, elsewhere it is close. It costs O(n) once.
 """
 
 from __future__ import annotations
@@ -55,10 +56,35 @@ def _moments(problem: Problem, group: Group) -> tuple[Matrix, float]:
     flat = A.reshape(k * k, -1)
     # sum_i A_i (x) A_i, from the products of its entries
     products = (flat @ flat.T).reshape(k, k, k, k).transpose(0, 2, 1, 3).reshape(k * k, k * k)
-    # Another ridge, for covariances that no level tells of.
-    products.flat[:: k * k + 1] += 1e-9 * products.trace()
-    psi = solve_positive(products, right.ravel()).reshape(k, k)
-    return 0.5 * (psi + psi.T), min(within, total / problem.n)
+    psi = _solved(products, right, _units(problem, group))
+    return psi, min(within, total / problem.n)
+
+
+def _units(problem: Problem, group: Group) -> Matrix:
+    """Symmetric matrices (e, k, k), each with 1 where an entry of the group's terms varies."""
+    units = []
+    for i, part in group.members:
+        own = problem.matrices.terms[i].covariance.symmetric_units
+        block = np.zeros((len(own), group.size, group.size))
+        block[:, part, part] = own
+        units.append(block)
+    return np.concatenate(units)
+
+
+def _solved(products: Matrix, right: Matrix, units: Matrix) -> Matrix:
+    """Psi (k, k) of (1) among the units, without those of columns whose variance is negative."""
+    while len(units):
+        flat = units.reshape(len(units), -1)
+        system = flat @ products @ flat.T
+        # Another ridge, for covariances that no level tells of.
+        system.flat[:: len(units) + 1] += 1e-9 * system.trace()
+        entries = solve_positive(system, flat @ right.ravel())
+        psi = (entries @ flat).reshape(right.shape)
+        least = int(np.argmin(psi.diagonal()))
+        if psi[least, least] >= 0.0:
+            return psi
+        units = units[~units[:, least].any(axis=1)]
+    return np.zeros_like(right)
 
 
 def _residual_variance(problem: Problem, estimates: list[tuple[Matrix, float]]) -> float:

@@ -15,6 +15,7 @@ from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmm import likelihood
 from lmm._lapack import lower_triangular
@@ -22,6 +23,7 @@ from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.criterion.base import Evaluation, Move, checked_start
+from lmm.criterion.identification import is_suspicious, undetermined
 from lmm.criterion.moments import moment_start
 from lmm.design.matrices import ModelMatrices
 from lmm.likelihood import Entries
@@ -29,8 +31,12 @@ from lmm.pls import PLS, Derivatives, Factors, PLSTerms, Problem, Solver, named,
 
 __all__ = ["ProfiledCriterion", "stacked"]
 
-# The second start, in units of the noise of a level's own mean.
-LARGE = 3.0
+# Further starts, in units of the noise of a level's own mean.
+FURTHER = (300.0, 10.0)
+
+# Share of the response's sum of squares below which residuals are its rounding errors.
+VANISHED = 1e-24
+EPSILON = float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +139,10 @@ class ProfiledCriterion:
         return self.matrices.lower
 
     def starts(self) -> Iterator[Vector]:
-        """The moment estimates (m,) of `lmm.criterion.moments`, then large variances."""
+        """The moment estimates (m,) of `lmm.criterion.moments`, then multiples of the identity."""
         yield moment_start(self.problem)
-        yield LARGE * self.start
+        for size in FURTHER:
+            yield size * self.start
 
     @property
     def upper(self) -> Vector:
@@ -253,7 +260,33 @@ class ProfiledCriterion:
             entries.logdet / nu,
             self._slopes(derivatives),
             known is not None,
+            nu * EPSILON * self._squares / derivatives.terms.pwrss,
         )
+
+    @cached_property
+    def _squares(self) -> float:
+        """Sum of squares of the standardized response, of which pwrss is what is left."""
+        return float(self.problem.y @ self.problem.y)
+
+    def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
+        """Parameters (m,) that can change together without changing the criterion.
+
+        Summed over all rows only where an evaluation looks suspicious, or may hide it.
+        """
+        levels = [term.n_levels for term in self.matrices.terms]
+        hidden = not here.exact and len(set(levels)) < len(levels)
+        if hidden or is_suspicious(self.parameters, here.information):
+            return undetermined(self.problem, self.reml)
+        return np.zeros(len(self.lower), dtype=np.bool_)
+
+    def fits_exactly(self, x: Vector) -> bool:
+        """Whether the residuals at x (m,), row by row, are rounding errors of the response."""
+        solution = self.pls.at(self.factors(x)).solution()
+        residual = self.problem.y - self.problem.X @ solution.beta
+        columns = zip(self.matrices.terms, self.problem.term_columns, solution.effects, strict=True)
+        for term, Z, effect in columns:
+            residual = residual - np.einsum("ij,ij->i", Z, effect[term.codes])
+        return float(residual @ residual) <= VANISHED * self._squares
 
     def sums(self, derivatives: Derivatives, trace: Matrix) -> Entries:
         """Derivatives by the entries of Gamma that theta fills, with a trace (K, K)."""

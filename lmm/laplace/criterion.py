@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmm._types import Vector
 from lmm.covariance import Parameters
-from lmm.criterion.base import Move
+from lmm.criterion.base import Evaluation, Move
+from lmm.criterion.identification import undetermined_at
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.family import Family
@@ -121,6 +123,18 @@ class LaplaceCriterion:
         far = move is not None and move.promise > FAR and len(self.model.effects.groups) > 1
         mode = self._mode(place, move)
         return self._expansion(place, mode, 1 if far else 2).evaluation()
+
+    def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
+        """Coordinates (d,) that can change together without changing the criterion anywhere."""
+        parameters = self.parameters
+        e = parameters.n_entries
+        mask = np.zeros(len(self.names), dtype=np.bool_)
+        mask[: len(parameters.lower)] = undetermined_at(parameters, here.information[:e, :e])
+        return mask
+
+    def fits_exactly(self, x: Vector) -> bool:
+        """False: a likelihood without residuals knows no exact fit."""
+        return False
 
     def _mode(self, place: Place, move: Move | None) -> Mode:
         """The mode at a place, from where the one before is predicted to move."""

@@ -302,6 +302,7 @@ class Expansion:
             np.zeros(model.width),
             self.slopes,
             self.is_exact,
+            0.0,
             self.mode,
             self.eta,
             self.v,

@@ -18,22 +18,12 @@ from lmm.optimize.point import Point
 from lmm.optimize.scoring import FisherScoring
 from lmm.optimize.searches import COBYQA, LBFGSB, NelderMead
 from lmm.optimize.status import Optimum, Status
+from lmm.optimize.verdict import cleared, judged
 
 __all__ = ["OPTIMIZERS", "minimize", "named", "silent"]
 
-# Columns of lambda* shorter than this are set to zero when the criterion does not object: a random
-# effect 1e-5 times the noise of its level's mean changes the criterion by about 1e-10 per level.
-SNAP = 1e-5
-# A stationary point promises no larger decrease of the criterion than this ...
-STATIONARY = 1e-6
-# ... and has no Hessian eigenvalue below minus this fraction of the largest.
-SADDLE = 1e-6
 # Powers of such coordinates overflow in the derivatives.
 OVERFLOWING = 1e50
-# Nothing is to be gained where less than this fraction of the criterion is promised.
-ROUNDING = 1e-15
-# Random effects this many times as large as the noise of their level's mean leave no noise.
-VAST = 1e6
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -134,7 +124,32 @@ def minimize(
             raise NumericalError(
                 f"The criterion is {path.point.value} from the start: start from a smaller theta."
             )
-        return _judge(optimizer, _snapped(path))
+        optimum = judged(_snapped(path), optimizer.name)
+        return _rescued(criterion, optimum, report) if optimizer == OPTIMIZERS["auto"] else optimum
+
+
+# Verdicts that another optimizer may change, and the optimizers to try, in turn.
+IMPERFECT = (Status.NOT_STATIONARY, Status.SADDLE, Status.MAX_EVALUATIONS)
+OTHERS: tuple[Optimizer, ...] = (LBFGSB(), COBYQA(max_evaluations=1000))
+
+
+def _rescued(criterion: Criterion, optimum: Optimum, report: Report) -> Optimum:
+    """The best that other optimizers make of where the default one has failed.
+
+    Each goes on from the best point, and the default one from where it ends.
+    """
+    best, count = optimum, optimum.n_evaluations
+    for other in OTHERS:
+        if best.status not in IMPERFECT:
+            break
+        moved = other.run(criterion, best.x, report)
+        again = OPTIMIZERS["auto"].run(criterion, moved.point.x, report)
+        name = f"{optimum.optimizer} and {other.name}"
+        found = judged(_snapped(again), name)
+        count += moved.n_evaluations + found.n_evaluations
+        if found.converged or found.value < best.value:
+            best = found
+    return dataclasses.replace(best, n_evaluations=count)
 
 
 def _start(criterion: Criterion, theta: Vector | None) -> Vector:
@@ -144,92 +159,13 @@ def _start(criterion: Criterion, theta: Vector | None) -> Vector:
     return criterion.to_x(checked_start(criterion, theta))
 
 
-def _cleared(criterion: Criterion, x: Vector) -> Vector:
-    """The point x (d,) with tiny columns of lambda* set to zero."""
-    parameters = criterion.parameters
-    m = len(parameters.lower)
-    return np.append(parameters.cleared(x[:m], SNAP), x[m:])
-
-
 def _snapped(path: Path) -> Path:
     """Set tiny columns of lambda* to zero, if the criterion stays as low."""
     point = path.point
-    x = _cleared(point.criterion, point.x)
+    x = cleared(point.criterion, point.x)
     if np.array_equal(x, point.x):
         return path
-    cleared = Point.at(point.criterion, x)
-    if cleared.value > point.value + 1e-8:
-        cleared = point
-    return dataclasses.replace(path, point=cleared, n_evaluations=path.n_evaluations + 1)
-
-
-def _judge(optimizer: Optimizer, path: Path) -> Optimum:
-    point, n_evaluations = path.point, path.n_evaluations
-    criterion, x, value = point.criterion, point.x, point.value
-    status = _status(path)
-    if status is Status.CONVERGED and point.decrement > ROUNDING * abs(value):
-        x, value = _polished(point)
-        n_evaluations += 1
-    theta = criterion.to_theta(x)
-    return Optimum(
-        theta=theta,
-        x=x,
-        value=value,
-        status=status,
-        n_evaluations=n_evaluations,
-        gradient=np.where(point.free, point.here.gradient, 0.0),
-        decrement=point.decrement,
-        hessian_eigenvalues=point.spectrum[0],
-        boundary=_boundary(criterion, theta),
-        exact_hessian=point.here.exact,
-        solver=criterion.description,
-        optimizer=optimizer.name,
-        message="" if status is Status.CONVERGED else _advice(point, status),
-    )
-
-
-def _polished(point: Point) -> tuple[Vector, float]:
-    """A last Newton step (x, value): it squares the distance to the optimum and costs a value.
-
-    The certificate stays that of the point before it.
-    """
-    x = _cleared(point.criterion, point.newton_target)
-    value = point.criterion.value(x)
-    return (x, value) if value <= point.value else (point.x, point.value)
-
-
-def _status(path: Path) -> Status:
-    point = path.point
-    # Rounding of the criterion itself bounds how small a promised decrease can get.
-    if not point.decrement <= max(STATIONARY, 1e-11 * abs(point.value)):
-        covariances = point.x[: len(point.criterion.parameters.lower)]
-        if np.abs(covariances).max(initial=0.0) > VAST:
-            return Status.UNBOUNDED
-        return Status.MAX_EVALUATIONS if path.exhausted else Status.NOT_STATIONARY
-    if point.is_regular:
-        return Status.CONVERGED
-    if not point.model.is_identified.all():
-        return Status.NOT_IDENTIFIED
-    eigenvalues, _ = point.spectrum
-    if eigenvalues.size and eigenvalues[0] < -SADDLE * max(float(eigenvalues[-1]), 1.0):
-        return Status.SADDLE
-    return Status.CONVERGED
-
-
-def _advice(point: Point, status: Status) -> str:
-    """What to do, and the parameter that is farthest from where it should be."""
-    model = point.model
-    if status is Status.NOT_IDENTIFIED:
-        step = np.where(model.is_identified, 0.0, 1.0)
-    else:
-        step = model.spectrum[1][:, 0] if status is Status.SADDLE else model.newton_step()
-    change = np.abs(model.follow(step)[0] - point.x)
-    names = point.criterion.names
-    return f"{status.value} Parameter: {names[int(np.argmax(change))]}."
-
-
-def _boundary(criterion: Criterion, theta: Vector) -> tuple[str, ...]:
-    """Names of the parameters that make a covariance singular."""
-    parameters = criterion.parameters
-    where = np.flatnonzero(parameters.on_boundary(theta[: len(parameters.lower)]))
-    return tuple(criterion.names[i] for i in where)
+    there = Point.at(point.criterion, x)
+    if there.value > point.value + 1e-8:
+        there = point
+    return dataclasses.replace(path, point=there, n_evaluations=path.n_evaluations + 1)

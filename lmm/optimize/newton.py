@@ -7,7 +7,7 @@ batches of fits share the rule (`damped`) and the tolerances.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,6 +31,10 @@ STALLED = 1e-7
 # A stationary point is a saddle if an eigenvalue of the Hessian, relative to the metric, is below
 # this.
 SADDLE = -1e-6
+# Rounding errors of the criterion that leave nothing of a minimum.
+LOST = 0.1
+# Coordinates that differ relatively by less have the same minimum near them.
+NEIGHBOUR = 0.05
 # Steps off a saddle, in the metric.
 LEAPS = (1.0, 0.25, 0.0625, 0.015625)
 
@@ -43,15 +47,37 @@ def damped(damping: float, gain: float) -> float:
 
 
 class Walk:
-    """The current point of a descent; every trial is counted and reported."""
+    """The current point of a descent; every trial is counted and reported.
 
-    def __init__(self, criterion: Criterion, start: Vector, report: Report, limit: int, n: int = 0):
-        self.criterion = criterion
-        self.report = report
-        self.limit = limit
-        self.point = Point.at(criterion, start)
+    Parameters
+    ----------
+    criterion : Criterion
+        What is minimized.
+    start : (d,) array
+        Where to begin.
+    report : callable
+        Called as ``report(count, value, x)`` after each evaluation.
+    limit : int
+        Limit on evaluations.
+    before : Walk, optional
+        A walk that has ended: evaluations count on from it, and to come close to its point ends
+        this one.
+    """
+
+    def __init__(
+        self,
+        criterion: Criterion,
+        start: Vector,
+        report: Report,
+        limit: int,
+        before: Walk | None = None,
+    ):
+        self.criterion, self.report, self.limit = criterion, report, limit
+        self.known: Point | None = None if before is None else before.point
+        self.point: Point = Point.at(criterion, start)
         self.tried = self.point.value
-        self.first = self.n = n + 1
+        self.n: int = 1 if before is None else before.n + 1
+        self.first = self.n
         report(self.n, self.tried, start)
 
     @property
@@ -60,14 +86,35 @@ class Walk:
         return self.n >= self.limit
 
     @property
+    def lost(self) -> bool:
+        """Whether rounding errors leave nothing of the criterion."""
+        return not self.point.here.rounding < LOST
+
+    @property
+    def over(self) -> bool:
+        """Whether evaluations ran out, or the walk is lost or where one has ended before."""
+        known = self.known is not None and self._is_near(self.known)
+        return self.exhausted or self.lost or known
+
+    def _is_near(self, known: Point) -> bool:
+        x, end = self.point.x, known.x
+        return bool(np.all(np.abs(x - end) <= NEIGHBOUR * (NEIGHBOUR + np.abs(end))))
+
+    @property
     def unit(self) -> float:
         """What counts as a small difference of the criterion, relative to the tolerances."""
         return max(1.0, 1e-3 * abs(self.point.value))
 
-    @property
-    def is_singular(self) -> bool:
-        """Whether a coordinate is on a bound."""
-        return not bool(self.point.free.all())
+    def lower(self, candidates: Sequence[Vector]) -> list[Vector]:
+        """The candidate (d,) of the lowest value, if that is below the current one."""
+        if not candidates:
+            return []
+        values = [self.criterion.value(x) for x in candidates]
+        for x, value in zip(candidates, values, strict=True):
+            self.n += 1
+            self.report(self.n, value, x)
+        lowest = int(np.nanargmin(values))
+        return [candidates[lowest]] if values[lowest] < self.point.value - STALLED else []
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
         """Where a step (c,) leads, (d,), and the step as taken: no longer than can be trusted."""
@@ -104,7 +151,7 @@ def settle(walk: Walk, tolerance: float) -> bool:
         Promised decrease of the criterion that is nothing (times `Walk.unit`).
     """
     damping = 0.0
-    while not walk.exhausted and damping < HOPELESS:
+    while not walk.over and damping < HOPELESS:
         model, unit = walk.point.model, walk.unit
         step = model.newton_step(damping)
         promise = model.promise(step, model.hessian)

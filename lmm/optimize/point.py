@@ -18,6 +18,8 @@ __all__ = ["Point"]
 # Inside the bounds a Hessian tells all, if its eigenvalues are above this fraction of the largest
 # (or of 1, where that is more: near zero they are rounding errors).
 REGULAR = 1e-6
+# Curvature at a minimum, relative to the expected one, that is nothing unusual.
+EXPECTED = (0.1, 5.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,20 @@ class Point:
             return False
         values, _ = self.spectrum
         return bool(self.free.all() and values[0] > REGULAR * max(values[-1], 1.0))
+
+    @cached_property
+    def is_doubtful(self) -> bool:
+        """Whether there may well be another minimum.
+
+        That is where a variance is zero, or the curvature is far from the expected one.
+        """
+        parameters = self.criterion.parameters
+        if parameters.on_boundary(self.x[: len(parameters.lower)]).any():
+            return True
+        values, directions = self.model.spectrum
+        # What the data know nothing of has a curvature that says nothing.
+        known = np.einsum("ij,ik,kj->j", directions, self.model.information, directions) > 0.5
+        return bool(np.any(known & ((values < EXPECTED[0]) | (values > EXPECTED[1]))))
 
     @cached_property
     def newton_target(self) -> Vector:

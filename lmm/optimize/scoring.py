@@ -28,8 +28,8 @@ class FisherScoring:
     how well the quadratic model predicted. Steps follow paths that suit covariances (see
     `lmm.optimize.charts`), end on the boundary where a variance vanishes, and leave it where
     the criterion descends. A saddle is left along its direction of negative curvature. What ends
-    on the boundary is searched for once more from large variances, for there may be another
-    minimum inside; the lower one is kept.
+    on the boundary, or at a minimum unlike the expected one, is searched for once more from large
+    variances, and from wherever a few values lie lower; the lowest minimum is kept.
 
     Parameters
     ----------
@@ -61,15 +61,21 @@ class FisherScoring:
     def run(self, criterion: Criterion, start: Vector, report: Report) -> Path:
         """Minimize from `start`; see `Optimizer`."""
         walk = self._search(Walk(criterion, start, report, self.max_evaluations))
-        n = walk.n
-        if walk.is_singular and not walk.exhausted:
+        if not (walk.exhausted or walk.lost) and walk.point.is_doubtful:
             _, *others = criterion.starts()
-            for elsewhere in others:
-                other = self._search(Walk(criterion, elsewhere, report, self.max_evaluations, n))
-                n = other.n
-                if other.point.value < walk.point.value - STALLED:
-                    walk = other
-        return Path(walk.point, n, n >= self.max_evaluations)
+            for far in others[:1]:
+                walk = self._again(walk, far)
+            for lowest in walk.lower(others[1:]):
+                walk = self._again(walk, lowest)
+        return Path(walk.point, walk.n, walk.exhausted)
+
+    def _again(self, walk: Walk, start: Vector) -> Walk:
+        """A search from another start, if it ends lower; else the walk that was."""
+        other = self._search(Walk(walk.criterion, start, walk.report, self.max_evaluations, walk))
+        if other.point.value < walk.point.value - STALLED:
+            return other
+        walk.n = other.n
+        return walk
 
     def _search(self, walk: Walk) -> Walk:
         """Walk to a minimum."""
@@ -92,7 +98,7 @@ class FisherScoring:
 
 def _score(walk: Walk) -> bool:
     """One scoring step; True when it moved and the next one may still gain much."""
-    if walk.exhausted:
+    if walk.over:
         return False
     model = walk.point.model
     target, taken = model.score(model.scoring_step())

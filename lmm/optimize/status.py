@@ -27,9 +27,15 @@ class Status(Enum):
         "levels of a grouping factor the response, given the fixed effects, does not vary. Average "
         "it over these levels, or leave the factor out."
     )
+    ROUNDING = (
+        "The residuals are so small beside the response that rounding errors hide the minimum. "
+        "Subtract a constant from the response, add a fixed intercept, or leave out the grouping "
+        "factor that explains all but them."
+    )
     NOT_IDENTIFIED = (
-        "The criterion does not depend on a random effect: the fixed effects contain it, or "
-        "nothing in the data tells it from the residuals. Leave out one of the two."
+        "The criterion does not depend on a random effect, or on a sum of variances only: the "
+        "fixed effects contain it, two terms say the same, or nothing in the data tells it from "
+        "the residuals. Leave out one of the two."
     )
     SADDLE = (
         "The optimizer stopped at a saddle point: the Hessian has a negative eigenvalue. Use "

@@ -71,10 +71,12 @@ def test_simulated_designs(design):
     m = lmm.lmer(design.formula, design.data, reml=design.reml)
     Y = m.simulate(3, seed=1)
     fits = lmm.refit_many(m, Y)
-    single = [m.refit(Y[name]).optimum.value for name in Y]
+    single = [m.refit(Y[name]) for name in Y]
     assert fits.converged.all()
     # Of two local minima a batched fit may have found the lower one.
-    assert np.all(fits.criterion <= np.array(single) + CRITERION)
+    for value, one in zip(fits.criterion, single, strict=True):
+        rounding = one.fit.criterion.evaluate(one.optimum.x).rounding
+        assert value <= one.optimum.value + max(CRITERION, 4.0 * rounding)
 
 
 @pytest.mark.parametrize("model", ["slopes", "nested", "crossed", "factors"])

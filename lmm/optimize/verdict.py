@@ -1,0 +1,137 @@
+"""The verdict on the point where a search has ended, and its record."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm._types import Vector
+from lmm.criterion import Criterion
+from lmm.optimize.newton import LOST, SADDLE
+from lmm.optimize.optimizers import Path
+from lmm.optimize.point import Point
+from lmm.optimize.status import Optimum, Status
+
+__all__ = ["cleared", "judged"]
+
+# Columns of lambda* shorter than this are set to zero when the criterion does not object: a random
+# effect 1e-5 times the noise of its level's mean changes the criterion by about 1e-10 per level.
+SNAP = 1e-5
+# A stationary point promises no larger decrease of the criterion than this (or than rounding).
+STATIONARY, RELATIVE, MULTIPLE = 1e-6, 1e-11, 10.0
+# Nothing is to be gained where less than this fraction of the criterion is promised.
+ROUNDING = 1e-15
+# Random effects this many times as large as the noise of their level's mean leave no noise.
+VAST = 1e6
+# ... and this many times as large little of it.
+DISTANT = 1e5
+# Parameters that a message lists at most.
+NAMED = 6
+
+
+def cleared(criterion: Criterion, x: Vector) -> Vector:
+    """The point x (d,) with tiny columns of lambda* set to zero."""
+    parameters = criterion.parameters
+    m = len(parameters.lower)
+    return np.append(parameters.cleared(x[:m], SNAP), x[m:])
+
+
+def judged(path: Path, optimizer: str) -> Optimum:
+    """The record of a search that has ended, with a last Newton step where it has converged."""
+    status, where = _status(path)
+    point, n_evaluations = path.point, path.n_evaluations
+    if status is Status.UNBOUNDED:
+        point = _retreated(point)
+        n_evaluations += 1
+    criterion, x, value = point.criterion, point.x, point.value
+    if status is Status.CONVERGED and point.decrement > ROUNDING * abs(value):
+        x, value = _polished(point)
+        n_evaluations += 1
+    theta = criterion.to_theta(x)
+    return Optimum(
+        theta=theta,
+        x=x,
+        value=value,
+        status=status,
+        n_evaluations=n_evaluations,
+        gradient=np.where(point.free, point.here.gradient, 0.0),
+        decrement=point.decrement,
+        hessian_eigenvalues=point.spectrum[0],
+        boundary=_boundary(criterion, theta),
+        exact_hessian=point.here.exact,
+        solver=criterion.description,
+        optimizer=optimizer,
+        message="" if status is Status.CONVERGED else _advice(criterion, status, where),
+    )
+
+
+def _polished(point: Point) -> tuple[Vector, float]:
+    """A last Newton step (x, value): it squares the distance to the optimum and costs a value.
+
+    The certificate stays that of the point before it.
+    """
+    x = cleared(point.criterion, point.newton_target)
+    value = point.criterion.value(x)
+    return (x, value) if value <= point.value else (point.x, point.value)
+
+
+def _retreated(point: Point) -> Point:
+    """The same covariances with more residual variance, so that estimates have digits left.
+
+    What has a limit as sigma goes to zero (fixed effects and their standard errors) is near it.
+    """
+    m = len(point.criterion.parameters.lower)
+    size = float(np.abs(point.x[:m]).max(initial=0.0))
+    if size <= DISTANT:
+        return point
+    x = np.append(point.x[:m] * (DISTANT / size), point.x[m:])
+    return Point.at(point.criterion, x)
+
+
+def _status(path: Path) -> tuple[Status, NDArray[np.bool_]]:
+    """The verdict, and the coordinates (d,) that it is about."""
+    point = path.point
+    tolerance = max(STATIONARY, RELATIVE * abs(point.value), MULTIPLE * point.here.rounding)
+    stationary = point.decrement <= tolerance
+    if not point.here.rounding < LOST:
+        exactly = point.criterion.fits_exactly(point.x)
+        return (Status.UNBOUNDED if exactly else Status.ROUNDING), _farthest(point, False)
+    none = np.zeros(len(point.x), dtype=np.bool_)
+    if stationary and point.is_regular:
+        return Status.CONVERGED, none
+    undetermined = point.criterion.undetermined(point.here)
+    if undetermined.any():
+        return Status.NOT_IDENTIFIED, undetermined
+    if stationary:
+        values, _ = point.model.spectrum
+        if not values.size or values[0] >= SADDLE:
+            return Status.CONVERGED, none
+        return Status.SADDLE, _farthest(point, True)
+    covariances = point.x[: len(point.criterion.parameters.lower)]
+    if np.abs(covariances).max(initial=0.0) > VAST:
+        return Status.UNBOUNDED, _farthest(point, False)
+    stopped = Status.MAX_EVALUATIONS if path.exhausted else Status.NOT_STATIONARY
+    return stopped, _farthest(point, False)
+
+
+def _farthest(point: Point, downwards: bool) -> NDArray[np.bool_]:
+    """The coordinate (d,) that a Newton step, or one along negative curvature, moves most."""
+    model = point.model
+    step = model.spectrum[1][:, 0] if downwards else model.newton_step()
+    change = np.abs(model.follow(step)[0] - point.x)
+    return np.asarray(np.arange(len(change)) == np.argmax(change))
+
+
+def _advice(criterion: Criterion, status: Status, where: NDArray[np.bool_]) -> str:
+    """What to do, and the parameters that it is about."""
+    names = list(dict.fromkeys(np.array(criterion.names, dtype=object)[where]))
+    if len(names) > NAMED:
+        names = [*names[:NAMED], "..."]
+    return f"{status.value} Parameter{'s' if len(names) > 1 else ''}: {', '.join(names)}."
+
+
+def _boundary(criterion: Criterion, theta: Vector) -> tuple[str, ...]:
+    """Names of the parameters that make a covariance singular."""
+    parameters = criterion.parameters
+    where = np.flatnonzero(parameters.on_boundary(theta[: len(parameters.lower)]))
+    return tuple(criterion.names[i] for i in where)
