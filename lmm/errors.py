@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 
 __all__ = [
@@ -12,6 +14,7 @@ __all__ = [
     "ConvergenceWarning",
     "DataError",
     "DoubleBarWarning",
+    "FailedReplicatesWarning",
     "FormulaError",
     "LmmWarning",
     "MissingCellsWarning",
@@ -22,8 +25,11 @@ __all__ = [
     "SingularFitWarning",
     "WeightsWarning",
     "nearest",
+    "silence",
     "warn",
 ]
+
+_silent = ContextVar("_silent", default=False)
 
 
 class DataError(ValueError):
@@ -159,6 +165,12 @@ class RefitWarning(LmmWarning):
     section = "Refitted by REML"
 
 
+class FailedReplicatesWarning(LmmWarning):
+    """The statistic of a bootstrap failed in some replicates."""
+
+    section = "Failed replicates"
+
+
 class ScaleWarning(LmmWarning):
     """Predictors are on very different scales."""
 
@@ -171,8 +183,23 @@ class WeightsWarning(LmmWarning):
     section = "Weights of new rows"
 
 
+@contextmanager
+def silence() -> Iterator[None]:
+    """Context in which this package does not warn: in this thread, whatever Python's filters say.
+
+    Unlike `warnings.catch_warnings`, which changes the filters of all threads.
+    """
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
 def warn(warning: LmmWarning) -> None:
-    """Warn at the line outside this package that led here."""
+    """Warn at the line outside this package that led here, unless in `silence`."""
+    if _silent.get():
+        return
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("lmm."):
         frame, level = frame.f_back, level + 1

@@ -108,7 +108,7 @@ class JointCovariance:
         )
         D = np.concatenate([flat(part) for part in self.fit.point.solve(identity)])
         p = self.fit.matrices.p
-        M = np.concatenate([part.reshape(-1, p) for part in self.coupling])
+        M = np.concatenate(self.coupling, axis=None).reshape(q, p)
         root = np.vstack([self.fit.fixed_root, -M @ self.fit.fixed_root])
         total = root @ root.T
         total[p:, p:] += unwhiten @ D @ unwhiten.T

@@ -3,10 +3,27 @@
 import numpy as np
 import pytest
 
+import lmm
 from fits import fitted
 from lmm.joint import JointCovariance
 
 MODELS = ["slopes", "independent", "pastes", "penicillin", "machines", "machines_two", "oats"]
+
+
+def test_covariance_of_random_effects_without_fixed_ones():
+    """sigma^2 times the inverse of Z'Z + Lambda^-2, and prediction errors that follow from it."""
+    d = lmm.load_dataset("Pastes").assign(y=lambda t: t["strength"] - 60.0)
+    m = lmm.lmer("y ~ 0 + (1 | batch/cask)", d)
+    Z, theta = m.Z.toarray(), m.Lambda.diagonal()
+    expected = m.sigma**2 * np.linalg.inv(Z.T @ Z + np.diag(1.0 / theta**2))
+    full = m.vcov(full=True)
+    assert full.shape == (40, 40)
+    errors = m.predict(d, se=True)["se"]
+    np.testing.assert_allclose(errors**2, np.diag(Z @ expected @ Z.T), rtol=1e-8)
+    np.testing.assert_allclose(np.sort(np.linalg.eigvalsh(full)), np.linalg.eigvalsh(expected))
+    assert lmm.joint_tests(m).to_frame().empty
+    assert m.anova().to_frame().empty
+    assert np.isfinite(m.predict(d, interval="prediction")).all(axis=None)
 
 
 def groups_of(fit):

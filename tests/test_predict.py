@@ -80,6 +80,21 @@ def test_one_of_two_crossed_factors_may_be_unseen():
     np.testing.assert_allclose(table["se"][2] ** 2, m.fit.vcov[0, 0] + sum(variances))
 
 
+@pytest.mark.parametrize("options", [{"se": True}, {"interval": "confidence"}])
+def test_rows_without_known_levels_of_two_nested_factors(options):
+    """Alone as beside a row whose levels are known."""
+    m = fitted("pastes")
+    rows = pd.DataFrame({"batch": ["A", "ZZ", "A"], "cask": ["zz", "a", "a"]})
+    together = m.predict(rows, allow_new_levels=True, **options)
+    for i in range(2):
+        alone = m.predict(rows[i : i + 1], allow_new_levels=True, **options)
+        np.testing.assert_allclose(alone, together[i : i + 1])
+    new = m.predict(rows[1:2], allow_new_levels=True, se=True)["se"][1] ** 2
+    np.testing.assert_allclose(
+        new, m.fit.vcov[0, 0] + sum(block[0, 0] for block in m.fit.covariances)
+    )
+
+
 def test_data_dependent_bases_are_those_of_the_fit():
     data = lmm.load_dataset("sleepstudy")
     formula = "Reaction ~ poly(Days, 2) + scale(Days) + (scale(Days) | Subject)"

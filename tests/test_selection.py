@@ -24,6 +24,41 @@ def lines(text):
     return [line.rstrip() for line in (text.split("\n") if isinstance(text, str) else text)]
 
 
+@pytest.fixture
+def with_gaps():
+    """Forty rows without x, seven without z."""
+    d, rng = lmm.load_dataset("sleepstudy"), np.random.default_rng(1)
+    d["x"], d["z"] = rng.normal(size=180), rng.normal(size=180)
+    d.loc[rng.choice(180, 40, replace=False), "x"] = np.nan
+    d.loc[rng.choice(180, 7, replace=False), "z"] = np.nan
+    return d
+
+
+def test_selection_keeps_the_rows_of_the_model(with_gaps):
+    """As on the complete rows; lmerTest stops: the number of rows in use has changed."""
+    formula = "Reaction ~ Days + x + (z | Subject)"
+    complete = with_gaps.dropna()
+    m, plain = lmm.lmer(formula, with_gaps), lmm.lmer(formula, complete)
+    found, expected = m.step(), plain.step()
+    assert found.model.nobs == len(complete)
+    assert str(found.model.formula) == str(expected.model.formula)
+    assert_allclose(found.fixed.to_frame(), expected.fixed.to_frame(), rtol=1e-6)
+    assert_allclose(found.random.to_frame(), expected.random.to_frame(), rtol=1e-6, atol=1e-6)
+    for table, other in (
+        (m.drop1(test="Chisq"), plain.drop1(test="Chisq")),
+        (m.drop1(test="F"), plain.drop1(test="F")),
+        (m.ranova(), plain.ranova()),
+    ):
+        assert_allclose(table.to_frame(), other.to_frame(), rtol=1e-6, atol=1e-6)
+
+
+def test_rows_without_gaps_leave_the_call_as_it_was(with_gaps):
+    m = lmm.lmer("Reaction ~ Days + (1 | Subject)", with_gaps, subset="Days > 1")
+    smaller = m.update_on_own_rows(". ~ . - Days")
+    assert smaller.nobs == m.nobs
+    assert smaller.call.subset == "Days > 1"
+
+
 @pytest.mark.parametrize("case", REFERENCE["ranovas"], ids=lambda case: case["formula"])
 def test_ranova_is_that_of_lmertest(case):
     table = fit(case).ranova(case["reduce"])

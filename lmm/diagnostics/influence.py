@@ -90,13 +90,17 @@ class Influence:
         """Squared change of the fixed effects, measured by their covariance; (g,).
 
         ``D = (g - p) / g * d' vcov^-1 d / p`` with the covariance matrix of the whole data: Cook
-        (1977), Technometrics 19, 15-18, with lme4's factor for the number of deletions. NaN
-        where a deletion leaves a fixed effect without data.
+        (1977), Technometrics 19, 15-18, with lme4's factor for the number g of deletions, which is
+        left out where it would not be positive. NaN where a deletion leaves a fixed effect without
+        data, and without fixed effects.
         """
         change = self.fixef_without - self.fixef
-        solved = np.linalg.solve(self.vcov, change.T).T
         g, p = change.shape
-        distance = np.einsum("gj,gj->g", change, solved) * (g - p) / (g * p)
+        if p == 0:
+            return pd.Series(np.nan, index=self.deleted)
+        solved = np.linalg.solve(self.vcov, change.T).T
+        factor = (g - p) / g if g > p else 1.0
+        distance = factor * np.einsum("gj,gj->g", change, solved) / p
         return pd.Series(distance, index=self.deleted)
 
     def to_frame(self) -> pd.DataFrame:

@@ -60,13 +60,17 @@ def standardized_residuals(fit: Fit, hat: Vector) -> Vector:
 
     This is what lme4's ``rstudent`` gives; sigma is that of all rows.
     """
-    return np.asarray(fit.scaled_residuals / np.sqrt(1.0 - hat))
+    with np.errstate(invalid="ignore", divide="ignore"):  # rows that determine their own fit
+        return np.asarray(fit.scaled_residuals / np.sqrt(1.0 - hat))
 
 
 def cooks_distance(fit: Fit, hat: Vector) -> Vector:
     """Cook's distance (n,) of each observation at the estimated theta and sigma.
 
     ``r^2 h / (p (1 - h)^2)`` with scaled Pearson residuals r and leverages h (Cook, 1977,
-    Technometrics 19, 15-18). `lmm.diagnostics.influence` refits instead.
+    Technometrics 19, 15-18). `lmm.diagnostics.influence` refits instead. NaN without fixed effects,
+    and for rows that determine their own fitted value.
     """
-    return fit.scaled_residuals**2 * hat / (len(fit.beta) * (1.0 - hat) ** 2)
+    p = len(fit.beta) or np.nan
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(fit.scaled_residuals**2 * hat / (p * (1.0 - hat) ** 2))

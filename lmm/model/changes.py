@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
+from lmm.design.table import Table
 from lmm.formula import Formula, update_formula
 from lmm.model.estimates import Estimates
 from lmm.optimize import reporter
@@ -243,6 +244,32 @@ class Changes(Estimates):
         request = self.call.changed(new, **changes)
         return self.estimate(request.criterion(), request, start=start, report=reporter(verbose))
 
+    def update_on_own_rows(self, formula: str) -> Self:
+        """`update` a formula and keep the rows of this fit.
+
+        Rows that were left out because a variable is missing in them stay out, even if the new
+        formula does not have that variable: its fit can be compared with this one.
+
+        Parameters
+        ----------
+        formula : str
+            As for `update`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> d = lmm.load_dataset("sleepstudy").assign(x=lambda d: d["Days"].where(d["Days"] > 2))
+        >>> m = lmm.lmer("Reaction ~ Days + x + (1 | Subject)", d)
+        >>> m.update(". ~ . - x").nobs, m.update_on_own_rows(". ~ . - x").nobs
+        (180, 126)
+        """
+        frame = self.fit.matrices.frame
+        if len(frame.rows) == len(frame.selected):
+            return self.update(formula)
+        used = np.zeros(Table.of(self.data).n, dtype=bool)
+        used[frame.rows] = True
+        return self.update(formula, subset=used)
+
     def drop1(
         self,
         scope: Sequence[str] | None = None,
@@ -257,7 +284,7 @@ class Changes(Estimates):
             Terms to leave out; by default all that no other term contains.
         test : {"Chisq", "F"}, optional
             By maximum likelihood, as lme4: AIC alone, or likelihood-ratio tests too. ``"F"``: F
-            tests of the model as it is, as lmerTest.
+            tests of the model as it is, as lmerTest. All models are fitted to the rows of this one.
         ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
             Method for the denominator degrees of freedom of F.
 

@@ -198,6 +198,11 @@ class Intervals(Changes):
             With ``to_frame()``, ``confint(level, type)``, ``summary()``, ``to_parquet(path)``. If
             it is interrupted (Ctrl-C), what is finished.
 
+        Warns
+        -----
+        FailedReplicatesWarning
+            The statistic raised an error in some replicates; ``n_failed`` counts them.
+
         Examples
         --------
         >>> import lmm

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,6 +35,8 @@ __all__ = ["Cells", "Group", "Layout", "Problem", "standardize"]
 # A column of Z that adds less than this fraction of its norm to the columns before it is not
 # whitened against them: dividing by what is left would only blow up rounding errors.
 DEPENDENT = 1e-10
+# A fixed-effects column of which no more than this is left beside those before it has no digits.
+INDISTINGUISHABLE = 1e-13
 EPSILON = float(np.finfo(float).eps)
 
 
@@ -356,6 +358,7 @@ def standardize(matrices: ModelMatrices) -> Problem:
     """Standardize a model's matrices (see the module's text)."""
     response = matrices.response
     Q, T = _lapack.qr(response.weighted(matrices.X))
+    _check_rank(T, matrices.fixed.names)
     y, beta0, scale = _standardize_response(response, Q, T)
     whitened, whitening = [], []
     for term in matrices.terms:
@@ -382,6 +385,18 @@ def _least_squares(X: Matrix, y: Vector) -> Vector:
     # Once more: the first pass leaves rounding errors of the size of what it projects.
     again = X.T @ (y - X @ coefficients)
     return coefficients + (_lapack.solve_positive(gram, again) if X.size else again)
+
+
+def _check_rank(T: Matrix, names: Sequence[str]) -> None:
+    """Refuse columns that nothing is left of beside those before them."""
+    lengths = np.sqrt(np.einsum("ij,ij->j", T, T))
+    dependent = np.flatnonzero(np.abs(np.diag(T)) <= INDISTINGUISHABLE * lengths)
+    if len(dependent):
+        listed = ", ".join(names[j] for j in dependent[:12])
+        raise NumericalError(
+            f"The fixed effects {listed} are combinations of the others: no data determine their "
+            'coefficients. Leave them out, or leave LmerControl(check_rankX="message+drop.cols").'
+        )
 
 
 def _standardize_response(response: Response, Q: Matrix, T: Matrix) -> tuple[Vector, Vector, float]:

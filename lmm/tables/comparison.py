@@ -44,6 +44,9 @@ class Comparable(Protocol):
     def update(self, formula: str | None = None) -> Self:
         """The model with a changed formula."""
 
+    def update_on_own_rows(self, formula: str) -> Self:
+        """The model with a changed formula, on the rows of this fit."""
+
 
 def anova(
     *models: Comparable,
@@ -211,7 +214,7 @@ def drop1(
         raise ValueError(f"test must be None, 'Chisq' or 'F', not {test!r}.")
     full = model.refit_ml()
     labels = checked_scope(full, scope)
-    smaller = [full.update(f". ~ . - {label}").fit for label in labels]
+    smaller = [full.update_on_own_rows(f". ~ . - {label}").fit for label in labels]
     check_comparable([full.fit, *smaller])
     npar = np.array([full.fit.n_parameters - fit.n_parameters for fit in smaller])
     aic = [2.0 * fit.n_parameters - 2.0 * fit.loglik for fit in (full.fit, *smaller)]

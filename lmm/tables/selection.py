@@ -78,7 +78,7 @@ def _deletion_frame(model: Comparable, deletions: Sequence[_Deletion]) -> pd.Dat
     loglik = [model.fit.loglik]
     for deletion in deletions:
         if deletion.kept:
-            fit = model.update(_formula_with(model, deletion.kept)).fit
+            fit = model.update_on_own_rows(_formula_with(model, deletion.kept)).fit
             check_comparable([model.fit, fit])
             npar.append(fit.n_parameters)
             loglik.append(fit.loglik)
@@ -256,7 +256,8 @@ def step(
 
     Notes
     -----
-    The last random term always stays: without one the model is not a mixed model.
+    The last random term always stays: without one the model is not a mixed model. All models are
+    fitted to the rows of the first one, whatever is missing in the variables that are left out.
     """
     labels = model.fit.matrices.fixed.term_labels
     for label in keep:
@@ -287,7 +288,7 @@ def _reduce_random(model: ModelT, alpha: float) -> tuple[ModelT, pd.DataFrame]:
         if not (p_values[worst] > alpha and deletions[worst].kept):
             return model, _elimination_frame([*gone, table.iloc[1:]], first)
         gone.append(table.iloc[worst + 1 : worst + 2])
-        model = model.update(_formula_with(model, deletions[worst].kept))
+        model = model.update_on_own_rows(_formula_with(model, deletions[worst].kept))
 
 
 def _reduce_fixed(
@@ -304,7 +305,7 @@ def _reduce_fixed(
             return model, _elimination_frame([*gone, table])
         worst = str(p_values.idxmax())
         gone.append(table.loc[[worst]])
-        model = model.update(f". ~ . - {worst}")
+        model = model.update_on_own_rows(f". ~ . - {worst}")
 
 
 def _elimination_frame(

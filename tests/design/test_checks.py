@@ -4,8 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lmm import lmer
 from lmm.design import LmerControl, build_matrices
-from lmm.errors import DataError, LmmWarning, RankDeficiencyWarning, ScaleWarning
+from lmm.errors import (
+    DataError,
+    LmmWarning,
+    NumericalError,
+    RankDeficiencyWarning,
+    ScaleWarning,
+)
 
 N = 20
 
@@ -124,6 +131,8 @@ def test_dependent_columns_are_dropped_in_silence_or_refused(table):
     assert (matrices.p, matrices.notes) == (2, ())
     ignoring = LmerControl(check_rankX="ignore")
     assert build_matrices(formula, table, control=ignoring).p == 3
+    with pytest.raises(NumericalError, match=r"fixed effects I\(2 \* x\) are combinations"):
+        lmer(formula, table, control=ignoring)
     with pytest.raises(DataError, match=r"rank\(X\) = 2 < 3 = p\);\n.* leave out I\(2 \* x\)"):
         build_matrices(formula, table, control=LmerControl(check_rankX="stop.deficient"))
 

@@ -39,6 +39,30 @@ def test_deletion_of_groups_from_random_intercepts(sleepstudy_int):
     np.testing.assert_allclose(distance[:2], [0.33921460, 0.29030906], rtol=RTOL)
 
 
+def test_distances_are_positive_with_fewer_groups_than_fixed_effects():
+    """lme4's factor (g - p) / g would make them negative: 6 blocks, 12 fixed effects."""
+    m = lmm.lmer("yield ~ factor(nitro) * Variety + (1 | Block)", lmm.load_dataset("Oats"))
+    deletion = m.influence("Block")
+    change = deletion.dfbeta().to_numpy()
+    expected = np.einsum("gj,gj->g", change, np.linalg.solve(deletion.vcov, change.T).T) / 12
+    assert (expected > 0.0).all()
+    np.testing.assert_allclose(deletion.cooks_distance(), expected)
+
+
+def test_deletions_from_a_model_without_fixed_effects():
+    d = lmm.load_dataset("Dyestuff").assign(y=lambda t: t["Yield"] - 1500)
+    deletion = lmm.lmer("y ~ 0 + (1 | Batch)", d).influence("Batch")
+    assert deletion.cooks_distance().isna().all()
+    assert deletion.dfbetas().shape == (6, 0)
+    rest = lmm.lmer("y ~ 0 + (1 | Batch)", d[d["Batch"] != "C"])
+    np.testing.assert_allclose(deletion.components_without[2, 0], rest.sigma**2, rtol=1e-6)
+    assert list(deletion.to_frame().columns) == [
+        "cooks_distance",
+        "sigma^2",
+        "var_(Intercept)|Batch",
+    ]
+
+
 def test_deletion_of_cases(sleepstudy_int):
     # lme4 1.1-31: influence(fi)
     deletion = sleepstudy_int.influence()

@@ -32,6 +32,22 @@ def test_random_intercept_sleepstudy(sleepstudy_int):
     assert sleepstudy_int.cooks_distance()[0] == pytest.approx(0.127645976734753, rel=1e-6)
 
 
+def test_models_without_fixed_effects():
+    d = lmm.load_dataset("Dyestuff").assign(y=lambda t: t["Yield"] - 1500)
+    m = lmm.lmer("y ~ 0 + (1 | Batch)", d)
+    Z = m.Z.toarray()
+    V = m.theta[0] ** 2 * Z @ Z.T + np.eye(30)
+    hat = np.eye(30) - np.linalg.inv(V)
+    np.testing.assert_allclose(m.hatvalues(), np.diag(hat))
+    np.testing.assert_allclose(
+        m.rstudent(), m.residuals() / m.sigma / np.sqrt(1.0 - np.diag(hat)), rtol=1e-10
+    )
+    assert m.cooks_distance().isna().all()
+    table = m.augment()
+    np.testing.assert_allclose(table[".hat"], np.diag(hat))
+    assert table[".cooksd"].isna().all()
+
+
 def test_hat_matrix_of_crossed_factors_with_weights():
     rng = np.random.default_rng(1)
     data = {"g": rng.integers(0, 6, 60), "h": rng.integers(0, 5, 60), "x": rng.normal(size=60)}

@@ -1,5 +1,8 @@
 """The bootstrap: simulation, reproducibility, intervals, statistics, interruption."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -234,10 +237,40 @@ def test_statistics_that_break_down_are_counted(dyestuff):
             raise ZeroDivisionError("too noisy")
         return m.sigma
 
-    b = dyestuff.bootstrap(20, seed=1, statistic=fragile)
-    assert b.replicates["t1"].isna().any()
+    with pytest.warns(lmm.FailedReplicatesWarning, match=r"failed in 8 of 20 .* too noisy"):
+        b = dyestuff.bootstrap(20, seed=1, statistic=fragile)
+    assert b.failed.sum() == b.replicates["t1"].isna().sum() == b.n_failed == 8
+    assert b.converged.all()
     assert b.errors == ("ZeroDivisionError: too noisy",)
-    assert "too noisy" in repr(b)
+    assert "8 failed; error: ZeroDivisionError: too noisy" in repr(b)
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyError, lmm.DataError])
+def test_any_error_of_a_statistic_counts_as_a_failure(dyestuff, kind):
+    def fragile(m):
+        if m is not dyestuff:
+            raise kind("no")
+        return 1.0
+
+    with pytest.warns(lmm.FailedReplicatesWarning, match="20 of 20"):
+        b = dyestuff.bootstrap(20, seed=1, statistic=fragile)
+    assert b.n_failed == 20
+
+
+def test_threads_leave_the_warning_filters_alone():
+    """warnings.catch_warnings would leave one thread's filters to another."""
+    flat = lmm.load_dataset("Dyestuff2")
+    with pytest.warns(lmm.SingularFitWarning):
+        m = lmm.lmer("Yield ~ 1 + (1 | Batch)", flat)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        runs = [
+            pool.submit(m.bootstrap, 20, seed=i, statistic=lambda fit: fit.sigma) for i in range(16)
+        ]
+    assert all(run.result().n_singular for run in runs)
+    assert warnings.filters == before
+    with pytest.warns(lmm.SingularFitWarning):
+        lmm.lmer("Yield ~ 1 + (1 | Batch)", flat)
 
 
 # Interruption, files, bad input -------------------------------------------------------------------

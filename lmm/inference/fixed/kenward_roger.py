@@ -73,7 +73,7 @@ class KenwardRoger:
         RefitWarning
             The fit was by maximum likelihood.
         """
-        if not fit.reml:
+        if not fit.reml and len(fit.beta):  # without fixed effects both criteria are the same
             text = (
                 "Kenward-Roger needs a REML fit: the model is refitted by REML, and its "
                 "estimates are those of that fit."

@@ -16,7 +16,6 @@ regression on the score,
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from scipy import sparse
 from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.errors import nearest
+from lmm.errors import FailedReplicatesWarning, nearest, silence, warn
 from lmm.fit import Fit
 from lmm.inference.profile import checked_level
 from lmm.inference.resample.many import Batched, Engine, engine_for
@@ -80,6 +79,8 @@ class Bootstrap(TableLike):
         The statistics of the refitted models, a row per simulated response.
     converged, singular : (nsim,) bool arrays
         Verdicts on the refitted models.
+    failed : (nsim,) bool array
+        Whether the refit or its statistic raised an error: there is no statistic (NaN).
     score : (nsim, s) array
         Statistics of the simulated responses for BCa intervals.
     kind : str
@@ -91,13 +92,14 @@ class Bootstrap(TableLike):
     asked : int
         Replicates asked for; more than there are if the bootstrap was interrupted.
     errors : tuple of str
-        What went wrong in replicates that have no statistics (NaN), each message once.
+        What went wrong in the failed replicates, each message once.
     """
 
     estimate: pd.Series[float]
     replicates: pd.DataFrame
     converged: NDArray[np.bool_]
     singular: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
     score: Matrix
     kind: Kind
     use_u: bool
@@ -115,8 +117,8 @@ class Bootstrap(TableLike):
 
     @property
     def n_failed(self) -> int:
-        """Number of refits that did not converge."""
-        return int((~self.converged).sum())
+        """Number of replicates that did not converge, or whose statistic failed."""
+        return int((self.failed | ~self.converged).sum())
 
     def to_frame(self) -> pd.DataFrame:
         """The replicates, with ``converged`` and ``singular`` at the end."""
@@ -195,8 +197,11 @@ class Bootstrap(TableLike):
         head = f"{self.kind.capitalize()} bootstrap, {len(self)} replicates"
         if len(self) < self.asked:
             head += f" ({self.asked} asked for: interrupted)"
-        notes = [f"{self.n_singular} singular fits, {self.n_failed} not converged"]
-        undefined = int(self.replicates.isna().any(axis=1).sum())
+        stuck = int((~self.converged & ~self.failed).sum())
+        notes = [f"{self.n_singular} singular fits, {stuck} not converged"]
+        if self.failed.any():
+            notes.append(f"{int(self.failed.sum())} failed")
+        undefined = int((self.replicates.isna().any(axis=1) & ~self.failed).sum())
         if undefined:
             notes.append(f"{undefined} with undefined statistics")
         notes += [f"error: {error}" for error in self.errors]
@@ -337,6 +342,7 @@ class _Chunk:
     values: Matrix
     converged: NDArray[np.bool_]
     singular: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
     score: Matrix
     errors: tuple[str, ...] = ()
 
@@ -379,7 +385,8 @@ class _Parameters:
             y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
             fits = self.engine.replicates(y, hidden)
             score = self.engine.score(y, hidden)
-        return _Chunk(self._parameters(fits), fits.converged, fits.singular, score)
+        failed = np.zeros(size, dtype=bool)
+        return _Chunk(self._parameters(fits), fits.converged, fits.singular, failed, score)
 
     def _parameters(self, fits: Replicates) -> Matrix:
         """Parameters of replicates, (r, d)."""
@@ -409,20 +416,22 @@ class _Statistic:
     def __call__(self, seed: np.random.SeedSequence, size: int) -> _Chunk:
         y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
         values = np.full((size, len(self.names)), np.nan)
-        converged, singular = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
+        converged, singular, failed = (np.zeros(size, dtype=bool) for _ in range(3))
         errors = []
         for i, response in enumerate(self._raw(y).T):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                try:
+            try:
+                with silence(), np.errstate(all="ignore"):
                     m = self.refit(response)
                     converged[i], singular[i] = m.converged, m.is_singular()
-                    _, values[i] = _named(self.statistic(m), self.names)
-                except (ArithmeticError, np.linalg.LinAlgError, RuntimeError) as error:
-                    errors.append(f"{type(error).__name__}: {error}")
+                    result = self.statistic(m)
+            except Exception as error:  # the statistic is the user's, and worked for the fit itself
+                failed[i] = True
+                errors.append(f"{type(error).__name__}: {error}")
+            else:
+                _, values[i] = _named(result, self.names)
         with blas_threads(0):
             score = self.engine.score(y, hidden)
-        return _Chunk(values, converged, singular, score, tuple(errors))
+        return _Chunk(values, converged, singular, failed, score, tuple(errors))
 
     def _raw(self, y: Matrix) -> Matrix:
         """Responses in original units from standardized rows."""
@@ -504,6 +513,11 @@ def bootstrap(
     ------
     ValueError
         `nsim` is below 1, the kind is unknown, or a statistic returns varying lengths.
+
+    Warns
+    -----
+    FailedReplicatesWarning
+        The statistic raised an error in some replicates.
     """
     if nsim < 1:
         raise ValueError(f"nsim must be at least 1, not {nsim!r}.")
@@ -528,17 +542,27 @@ def bootstrap(
         )
     chunks = _run(work, nsim, seed, n_jobs, progress)
     index = pd.Index(names)
+    failed = np.concatenate([chunk.failed for chunk in chunks])
+    errors = tuple(dict.fromkeys(error for chunk in chunks for error in chunk.errors))
+    if failed.any():
+        warn(
+            FailedReplicatesWarning(
+                f"The statistic failed in {int(failed.sum())} of {len(failed)} replicates, which "
+                f"summaries and intervals leave out ({errors[0]})."
+            )
+        )
     return Bootstrap(
         pd.Series(estimate, index=index),
         pd.DataFrame(np.concatenate([chunk.values for chunk in chunks]), columns=index),
         np.concatenate([chunk.converged for chunk in chunks]),
         np.concatenate([chunk.singular for chunk in chunks]),
+        failed,
         np.concatenate([chunk.score for chunk in chunks]),
         kind,
         use_u,
         seed,
         nsim,
-        tuple(dict.fromkeys(error for chunk in chunks for error in chunk.errors)),
+        errors,
     )
 
 

@@ -54,6 +54,8 @@ def joint_tests(
     if isinstance(m, Estimates):
         everything, sources = m, [set(map(str, m.labels.columns))]
     else:
+        if not m.fit.matrices.fixed.full_names:
+            return JointTests.of([], ())
         grid = reference_grid(m, at, _around_the_mean, nesting)
         everything = predictions(m, grid, grid.rows(), "emmean", ddf, 0.0, nesting)
         fixed = m.fit.matrices.fixed
