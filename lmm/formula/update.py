@@ -85,21 +85,27 @@ class _DotAlgebra(TermAlgebra):
     def without(self, total: Sets, removed: Sets, operand: Node) -> Sets:
         if not has_random(operand):
             return super().without(total, removed, operand)
-        spellings = [(numbers, self.with_other_bar(numbers)) for numbers in removed]
-        apart = self.written_out(total, dict.fromkeys(chain.from_iterable(spellings)))
+        spellings = [self.spellings(numbers) for numbers in removed]
+        apart = self.written_out(total, dict.fromkeys(chain(*chain(*spellings))))
         for present in (total, apart):
-            found = [next((n for n in pair if n in present), None) for pair in spellings]
+            found = [next((s for s in same if s <= present.keys()), None) for same in spellings]
             if None not in found:
-                return super().without(present, dict.fromkeys(filter(None, found)), operand)
+                gone = frozenset().union(*filter(None, found))
+                return super().without(present, dict.fromkeys(gone), operand)
         raise self.nothing_to_remove(total, operand)
 
-    def with_other_bar(self, numbers: frozenset[int]) -> frozenset[int]:
-        """The random term with ``||`` for ``|``, or the reverse: either removes the other."""
+    def spellings(self, numbers: frozenset[int]) -> list[frozenset[frozenset[int]]]:
+        """A random term, with ``||`` for ``|`` or the reverse, and the parts of ``||``."""
         (number, *_) = numbers
         bar = self.atoms[number]
         if not isinstance(bar, Binary) or not is_bar(bar):
-            return numbers
-        return frozenset({self.number(replace(bar, op="|" if bar.op == "||" else "||"))})
+            return [frozenset({numbers})]
+        other = replace(bar, op="|" if bar.op == "||" else "||")
+        spelled = [frozenset({numbers}), frozenset({frozenset({self.number(other)})})]
+        if bar.op == "||":
+            parts = [self.number(part) for part in single_bars(bar.left, bar.right)]
+            spelled.append(frozenset(frozenset({part}) for part in parts))
+        return spelled
 
     def written_out(self, total: Sets, removed: Sets) -> Sets:
         """The sum with those ``||`` bars apart that hold a term which is to be removed."""

@@ -9,7 +9,16 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.design._formulaic import b_spline, polynomial, rescaled
 from lmm.design.columns import Basis, Column
-from lmm.design.functions.values import Scalar, Value, flag, number, numbers, observed, whole
+from lmm.design.functions.values import (
+    Scalar,
+    Value,
+    flag,
+    is_column,
+    number,
+    numbers,
+    observed,
+    whole,
+)
 from lmm.errors import DataError
 
 __all__ = ["bs", "ns", "poly", "scale"]
@@ -24,6 +33,8 @@ def _numbered(values: Matrix) -> Basis:
 
 def poly(x: Vector, degree: Scalar = 1.0, raw: Scalar = False, *, state: dict[str, Any]) -> Basis:
     """Orthogonal polynomials, or powers if `raw`."""
+    if is_column(degree) or is_column(raw):
+        raise DataError("it takes one column: add poly() of each, and products as I(x * z)")
     order, is_raw = whole(degree, "degree", 1, MAX_COLUMNS), flag(raw, "raw")
     if not is_raw and not state and order >= len(np.unique(observed(x))):
         raise DataError("'degree' must be at least 1 and less than the number of unique points")
