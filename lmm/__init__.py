@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lmm.tables.effect_sizes import get_variance, icc, model_performance, r2_nakagawa
     from lmm.tables.emmeans.emmeans import emmeans, emtrends
     from lmm.tables.emmeans.joint_tests import joint_tests
+    from lmm.tables.emmeans.predictions import ref_grid
     from lmm.tables.getme import get_me
     from lmm.tables.lmlist import lmlist
     from lmm.tables.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
@@ -74,15 +75,29 @@ else:
         "pb_modcomp": "lmm.tables.modcomp",
         "power": "lmm.inference.resample.power",
         "r2_nakagawa": "lmm.tables.effect_sizes",
+        "ref_grid": "lmm.tables.emmeans",
         "refit_many": "lmm.inference.resample.many",
         "sat_modcomp": "lmm.tables.modcomp",
         "simulate_formula": "lmm.simulate",
         "vcov_cr": "lmm.tables.robust",
     }
 
+    # R's functions that are methods here.
+    _ELSEWHERE = {
+        "add_grouping": "emmeans(m, ...).add_grouping(...)",
+        "cld": "emmeans(m, ...).cld()",
+        "contrast": "emmeans(m, ...).contrast(...)",
+        "eff_size": "emmeans(m, ...).eff_size(sigma, edf)",
+        "pairs": "emmeans(m, ...).pairs()",
+        "pwpm": "emmeans(m, ...).pwpm()",
+        "pwpp": "emmeans(m, ...).pwpm(), a table of the p-values that it would plot",
+        "regrid": "emmeans(m, ...).regrid()",
+    }
+
     def __getattr__(name):
         if name not in _LATER:
-            raise AttributeError(f"module 'lmm' has no attribute {name!r}")
+            hint = f": write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            raise AttributeError(f"module 'lmm' has no attribute {name!r}{hint}")
         globals()[name] = value = getattr(import_module(_LATER[name]), name)
         return value
 
@@ -144,6 +159,7 @@ __all__ = [
     "pb_modcomp",
     "power",
     "r2_nakagawa",
+    "ref_grid",
     "refit_many",
     "sat_modcomp",
     "show_versions",

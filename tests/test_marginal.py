@@ -512,6 +512,135 @@ def test_slopes_do_not_depend_on_the_unit():
     np.testing.assert_allclose(slopes, slopes[0], rtol=1e-7)
 
 
+def test_regridded_means_are_functions_of_means(models):
+    means = lmm.emmeans(models["s3"], "half", ddf="satterthwaite")
+    shown, regridded = means.response().to_frame(), means.regrid().to_frame()
+    columns = ["response", "SE", "df"]
+    np.testing.assert_allclose(shown[columns], regridded[columns], rtol=1e-7)
+    b, differences = shown["response"], means.regrid().pairs().to_frame()["estimate"]
+    np.testing.assert_allclose(differences, [b[0] - b[1], b[0] - b[2], b[1] - b[2]])
+    plain = lmm.emmeans(models["f3"], "recipe")
+    ratios = plain.regrid("log").pairs().response().to_frame()["ratio"]
+    a = plain.to_frame()["emmean"]
+    np.testing.assert_allclose(ratios, [a[0] / a[1], a[0] / a[2], a[1] / a[2]])
+    with pytest.raises(ValueError, match="unknown scale 'lg'"):
+        plain.regrid("lg")
+
+
+def test_averages_of_regridded_predictions(models):
+    m = models["s7"]
+    grid = lmm.ref_grid(m).response().to_frame()
+    overall = lmm.emmeans(m, "1", regrid="response").to_frame()["response"].item()
+    assert overall == pytest.approx(grid["response"].mean())
+
+
+def test_effect_sizes_are_those_of_emmeans(models):
+    # R: eff_size(emmeans(fc, "recipe"), sigma = 5, edf = 40)
+    sizes = lmm.emmeans(models["fc"], "recipe").eff_size(sigma=5, edf=40).to_frame()
+    np.testing.assert_allclose(sizes["effect.size"], [0.29556, 0.30444, 0.00889], atol=5e-6)
+    np.testing.assert_allclose(sizes["SE"], [0.492, 0.492, 0.491], atol=5e-4)
+    np.testing.assert_allclose(sizes["lower.CL"], [-0.698, -0.689, -0.982], atol=5e-4)
+    with pytest.raises(lmm.DataError, match="must be positive"):
+        lmm.emmeans(models["fc"], "recipe").eff_size(sigma=0, edf=40)
+
+
+def test_matrices_of_p_values_hold_the_pairs(models):
+    means = lmm.emmeans(models["f2"], "recipe", by="temperature")
+    matrices, pairs = means.pwpm(), means.pairs().to_frame()
+    assert next(iter(matrices.matrices)) == "temperature = 175"
+    for i, matrix in enumerate(matrices.matrices.values()):
+        upper = matrix.to_numpy()[np.triu_indices(3, 1)]
+        np.testing.assert_allclose(upper, pairs["p.value"][3 * i : 3 * i + 3])
+        lower = matrix.to_numpy().T[np.triu_indices(3, 1)]
+        np.testing.assert_allclose(lower, pairs["estimate"][3 * i : 3 * i + 3])
+    assert "Upper triangle: p-values, adjustment: tukey" in str(matrices)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_means_have_a_letter_in_common_if_they_do_not_differ(reverse, models):
+    means = lmm.emmeans(models["f2"], "temperature")
+    letters = means.cld(reverse=reverse).to_frame()
+    order = letters["emmean"].to_numpy()
+    assert (np.diff(order) > 0).all() != reverse
+    signs = dict(zip(letters["temperature"], letters[".group"].str.replace(" ", ""), strict=True))
+    names, matrix = list(signs), means.pwpm().matrices[""]
+    matrix.index = matrix.columns = [name.removeprefix("temperature") for name in matrix.index]
+    for a in names:
+        for b in names:
+            if names.index(a) < names.index(b):
+                first, second = sorted((a, b))
+                differ = matrix.loc[first, second] < 0.05
+                assert bool(set(signs[a]) & set(signs[b])) != differ
+
+
+def test_another_covariance_changes_errors_and_not_estimates(models):
+    m = models["f2"]
+    plain, robust = (lmm.emmeans(m, "recipe", vcov=v) for v in (None, lmm.vcov_cr(m)))
+    np.testing.assert_allclose(robust.to_frame()["emmean"], plain.to_frame()["emmean"])
+    L = plain.L
+    expected = np.sqrt(np.diag(L @ lmm.vcov_cr(m).to_numpy() @ L.T))
+    np.testing.assert_allclose(robust.to_frame()["SE"], expected)
+    row = lmm.joint_tests(m, vcov=lmm.vcov_cr(m)).to_frame().iloc[0]
+    C = L[:2] - L[1:]
+    estimate = C @ m.beta
+    wald = estimate @ np.linalg.solve(C @ lmm.vcov_cr(m).to_numpy() @ C.T, estimate) / 2
+    assert row["F.ratio"] == pytest.approx(wald)
+    assert robust.pairs().joint().to_frame()["F.ratio"].item() == pytest.approx(wald)
+    with pytest.raises(lmm.DataError, match=r"covariance of the 18 fixed effects"):
+        lmm.emmeans(m, "recipe", vcov=np.eye(3))
+
+
+@pytest.mark.filterwarnings("ignore::lmm.errors.ScaleWarning")
+def test_slopes_in_functions_of_a_covariate_and_of_higher_degree():
+    cake = lmm.load_dataset("cake")
+    log = lmm.lmer(f"angle ~ recipe * log(temp) + {RECIPES}", cake)
+    slopes = lmm.emtrends(log, "recipe", "log(temp)", ddf="asymptotic").to_frame()
+    b = log.fixef()
+    expected = b["log(temp)"] + np.array([0, b["recipeB:log(temp)"], b["recipeC:log(temp)"]])
+    np.testing.assert_allclose(slopes["log(temp).trend"], expected, rtol=1e-6)
+    bent = lmm.lmer(f"angle ~ recipe + temp + I(temp^2) + {RECIPES}", cake)
+    table = lmm.emtrends(bent, "recipe", "temp", max_degree=2, ddf="asymptotic")
+    frame, b = table.to_frame(), bent.fixef()
+    at_mean = b["temp"] + 2 * b["I(temp^2)"] * cake["temp"].mean()
+    np.testing.assert_allclose(frame["temp.trend"][:3], at_mean, rtol=1e-6)
+    np.testing.assert_allclose(frame["temp.trend"][3:], b["I(temp^2)"], rtol=1e-6)
+    assert table.by == ("degree",)
+
+
+def test_covariates_stand_for_what_is_asked(models):
+    m, temp = models["fc"], models["fc"].call.data["temp"]
+    by_median = lmm.emmeans(m, "recipe", cov_reduce={"temp": np.median}).to_frame()
+    at = lmm.emmeans(m, "recipe", at={"temp": temp.median()}).to_frame()
+    np.testing.assert_allclose(by_median["emmean"], at["emmean"])
+    assert len(lmm.ref_grid(m, cov_reduce=False)) == 3 * temp.nunique()
+    ends = lmm.emmeans(m, "~ recipe | temp", cov_reduce=lambda x: (x.min(), x.max()))
+    assert ends.labels["temp"].unique().tolist() == [175, 225]
+
+
+def test_tables_are_joined_as_one_family(models):
+    means = lmm.emmeans(models["f3"], "recipe")
+    both = means + means.pairs()
+    assert both.labels["recipe"].tolist() == ["A", "B", "C", ".", ".", "."]
+    assert "bonferroni method for 6 estimates" in str(both)
+    other = lmm.emmeans(models["f2"], "recipe")
+    with pytest.raises(lmm.DataError, match="different models"):
+        means + other
+
+
+def test_levels_are_grouped(models):
+    means = lmm.emmeans(models["f3"], "recipe").add_grouping("kind", "recipe", ["x", "x", "y"])
+    grouped = lmm.emmeans(means, "kind").to_frame()["emmean"]
+    a = means.to_frame()["emmean"]
+    np.testing.assert_allclose(grouped, [(a[0] + a[1]) / 2, a[2]])
+    with pytest.raises(lmm.DataError, match="2 groups for the 3 levels"):
+        means.add_grouping("other", "recipe", ["x", "y"])
+
+
+def test_functions_of_r_that_are_methods_are_named():
+    with pytest.raises(AttributeError, match=r"'cld': write emmeans\(m, \.\.\.\)\.cld"):
+        getattr(lmm, "cld")  # noqa: B009
+
+
 def test_an_unknown_type_is_named(models):
     with pytest.raises(ValueError, match=r"unknown type 'respone'.*response"):
         lmm.emmeans(models["f3"], "recipe", type="respone")

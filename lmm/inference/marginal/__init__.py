@@ -16,11 +16,18 @@ from lmm.inference.marginal.families import (
     Place,
     contrasts_of,
 )
-from lmm.inference.marginal.grid import DETECT, Axis, ReferenceGrid, Source, reference_grid
+from lmm.inference.marginal.grid import (
+    DETECT,
+    Axis,
+    Reduction,
+    ReferenceGrid,
+    Source,
+    reference_grid,
+)
 from lmm.inference.marginal.hypothesis import SIDES, Hypothesis
-from lmm.inference.marginal.linear import Estimator
+from lmm.inference.marginal.linear import Estimator, GivenCovariance
 from lmm.inference.marginal.nesting import Nesting, nesting_text
-from lmm.inference.marginal.response import IDENTITY, Transformation, response_scale
+from lmm.inference.marginal.response import IDENTITY, Transformation, response_scale, scale_named
 
 __all__ = [
     "ADJUSTMENTS",
@@ -35,9 +42,11 @@ __all__ = [
     "Contrasts",
     "Estimator",
     "Family",
+    "GivenCovariance",
     "Hypothesis",
     "Nesting",
     "Place",
+    "Reduction",
     "ReferenceGrid",
     "Source",
     "Transformation",
@@ -50,4 +59,5 @@ __all__ = [
     "nesting_text",
     "reference_grid",
     "response_scale",
+    "scale_named",
 ]

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lmm._types import IntMatrix, IntVector, Matrix, Vector
 from lmm.design.columns import Column, Factor, Identifiers, RawColumn, drop_unused_levels, take
+from lmm.design.evaluate import Evaluator
 from lmm.design.fixed import FixedEffects
 from lmm.design.frame import column_names
 from lmm.design.table import Table
@@ -24,9 +25,9 @@ from lmm.errors import DataError, nearest
 from lmm.fit import Fit
 from lmm.inference.marginal.cells import Cells, checked
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
-from lmm.language import Call, Node, variables
+from lmm.language import Call, Node, parse_tilde, variables
 
-__all__ = ["DETECT", "Axis", "Level", "ReferenceGrid", "Source", "reference_grid"]
+__all__ = ["DETECT", "Axis", "Level", "Reduction", "ReferenceGrid", "Source", "reference_grid"]
 
 DETECT = "detect"
 FACTOR_CALLS = ("factor", "as.factor", "ordered", "as.ordered")
@@ -39,8 +40,11 @@ LARGEST = 2e8
 # Step for slopes, as a part of the covariate's standard deviation: wide enough to round little,
 # narrow enough that a spline or polynomial bends little.
 STEP = 1e-4
+# The same for coefficients of higher degree, from more points.
+WIDE_STEP = 1e-2
 
 Level = str | float | bool
+Reduction: TypeAlias = Callable[[Vector], ArrayLike] | None
 
 
 class HasData(Protocol):
@@ -144,12 +148,15 @@ class ReferenceGrid:
         Mean of the model's offset, a part of every mean.
     nesting : Nesting
         Predictors nested in others.
+    is_detected : bool
+        Whether it was found in the data.
     """
 
     fixed: FixedEffects
     axes: tuple[Axis, ...]
     offset: float
     nesting: Nesting
+    is_detected: bool
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -208,19 +215,61 @@ class ReferenceGrid:
             data[axis.name] = values + shifts[axis.name] if axis.name in shifts else values
         return self.fixed.variables.on(data, wanted)[0]
 
-    def slopes(self, name: str) -> Matrix:
-        """Derivatives of the rows in a covariate, (r, P), by central differences.
+    def slopes(self, text: str, degree: int = 1) -> Matrix:
+        """Coefficients of the rows' expansion in a covariate, or slopes in a function of one.
+
+        Parameters
+        ----------
+        text : str
+            A covariate, or an expression of one such as ``log(x)``.
+        degree : int
+            Which coefficient: 1 for the derivative, 2 for half the second one.
+
+        Returns
+        -------
+        (r, P) array
+            By central differences.
 
         Raises
         ------
         DataError
-            The covariate is not a number of the fixed part.
+            The covariate is not a number of the fixed part, or the expression is not one of one
+            covariate.
         """
+        name = text if text in self.names else self._argument(text)
         axis = self.axis(name)
         if axis.kind not in ("covariate", "made"):
             raise DataError(f"{name!r} is a factor of the model: it has no slope")
-        step = STEP * (axis.spread or max(1.0, float(np.max(np.abs(axis.values())))))
-        return (self.rows(**{name: step}) - self.rows(**{name: -step})) / (2.0 * step)
+        spread = axis.spread or max(1.0, float(np.max(np.abs(axis.values()))))
+        if degree == 1:
+            step = STEP * spread
+            rise = self.rows(**{name: step}) - self.rows(**{name: -step})
+            run = self._value(text, name, step) - self._value(text, name, -step)
+            return rise / run[:, None]
+        # The interpolating polynomial through more points than its degree needs.
+        points = np.arange(-degree - 1.0, degree + 2.0)
+        weights = np.linalg.inv(np.vander(points, increasing=True))[degree]
+        step = WIDE_STEP * spread
+        rows = [w * self.rows(**{name: step * t}) for w, t in zip(weights, points, strict=True)]
+        return np.asarray(np.sum(rows, axis=0) / step**degree)
+
+    def _argument(self, text: str) -> str:
+        names = [name for name in variables(parse_tilde(f"~ {text}")[1]) if name in self.names]
+        if len(names) != 1:
+            raise DataError(
+                f"slopes are those in one covariate, or in a function of one, not in {text!r}. "
+                f"Known: {', '.join(self.names)}."
+            )
+        return names[0]
+
+    def _value(self, text: str, name: str, shift: float) -> Vector:
+        """A covariate or a function of it, shifted, in each cell."""
+        values = self.axis(name).values()[self.cells.codes[:, self.names.index(name)]] + shift
+        if text == name:
+            return np.asarray(values)
+        state = self.fixed.variables.state
+        node = parse_tilde(f"~ {text}")[1]
+        return np.asarray(Evaluator({name: values}, state, text).value(node), dtype=float)
 
     def axis(self, name: str) -> Axis:
         """The predictor of that name.
@@ -265,7 +314,7 @@ def _counts(codes: IntMatrix, observed: IntMatrix, counts: Vector) -> Vector:
 def reference_grid(
     source: Source,
     at: Mapping[str, Any] | None = None,
-    reduce: Callable[[Vector], ArrayLike] | None = np.mean,
+    reduce: Reduction | Mapping[str, Reduction] = np.mean,
     nesting: str | Mapping[str, str | Sequence[str]] | None = DETECT,
 ) -> ReferenceGrid:
     """Reference grid of a model.
@@ -276,8 +325,9 @@ def reference_grid(
         The model.
     at : mapping, optional
         Levels or values to use instead, by predictor.
-    reduce : callable or None
-        Value or values that stand for a covariate, from its values (n,); None for all of them.
+    reduce : callable, None, or mapping of these
+        Value or values that stand for a covariate, from its values (n,); None for all of them. By
+        predictor, the mean for others.
     nesting : str, mapping or None
         What is nested in what; by default what the data show.
 
@@ -293,18 +343,27 @@ def reference_grid(
     if nodes and source.call.data is None:
         raise DataError("the model was not fitted to a table: there is no data to make a grid of")
     table = Table.of({} if source.call.data is None else source.call.data)
-    axes = {
-        name: _axis(
-            name, take(table.column(name), frame.rows), _makers(name, fixed, frame.columns), reduce
-        )
-        for name in column_names(nodes, table)
-    }
+    names = column_names(nodes, table)
+    raw = {name: take(table.column(name), frame.rows) for name in names}
+    makers = {name: _makers(name, fixed, frame.columns) for name in names}
+    reductions = _reductions(reduce, names)
+    axes = {name: _axis(name, raw[name], makers[name], reductions[name]) for name in names}
     nested = _nesting(nesting, tuple(axes.values()))
     for name, levels in (at or {}).items():
         axis = axes[checked(name, tuple(axes))]
         axes[name] = axis.at(np.atleast_1d(np.asarray(levels, dtype=object)).tolist())
     offset = float(matrices.offset.mean())
-    return ReferenceGrid(fixed, tuple(axes.values()), offset, _of_known(nested, axes))
+    known = _of_known(nested, axes)
+    return ReferenceGrid(fixed, tuple(axes.values()), offset, known, nesting == DETECT)
+
+
+def _reductions(
+    reduce: Reduction | Mapping[str, Reduction], names: Sequence[str]
+) -> dict[str, Reduction]:
+    """What stands for each covariate."""
+    if not isinstance(reduce, Mapping):
+        return dict.fromkeys(names, reduce)
+    return dict.fromkeys(names, np.mean) | {checked(k, names): one for k, one in reduce.items()}
 
 
 def _nesting(
@@ -342,7 +401,7 @@ def _axis(
     name: str,
     raw: RawColumn,
     makers: Mapping[Node, Factor],
-    reduce: Callable[[Vector], ArrayLike] | None,
+    reduce: Reduction,
 ) -> Axis:
     column = raw.plain(bool(makers)) if isinstance(raw, Identifiers) else raw
     if isinstance(column, Factor):

@@ -309,7 +309,7 @@ def _logarithm(rate: float) -> Step:
     )
 
 
-_KNOWN: Mapping[str, tuple[Step, ...]] = {
+KNOWN: Mapping[str, tuple[Step, ...]] = {
     "abs": (
         Step(np.array, np.array, np.ones_like, 0.0),
         Step(np.negative, np.negative, lambda v: -np.ones_like(v), -np.inf, 0.0),
@@ -343,14 +343,14 @@ def _function(node: Call, value: Values) -> tuple[tuple[Step, ...], Node]:
     name = node.function.rpartition("::")[2]
     given = [argument for _, argument in node.arguments]
     inner = [argument for argument in given if not isinstance(value(argument), float)]
-    if len(inner) != 1 or (name != "scale" and name not in _KNOWN):
+    if len(inner) != 1 or (name != "scale" and name not in KNOWN):
         raise _unknown(node)
     if name == "scale":
         return (_line(*through_two_points(value(inner[0]), value(node))),), inner[0]
     constants = [float(value(argument)) for argument in given if argument is not inner[0]]
     if constants and name != "log":
         raise _unknown(node)
-    pieces = (_logarithm(float(np.log(constants[0]))),) if constants else _KNOWN[name]
+    pieces = (_logarithm(float(np.log(constants[0]))),) if constants else KNOWN[name]
     return pieces, inner[0]
 
 

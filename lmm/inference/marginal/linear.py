@@ -9,13 +9,54 @@ from scipy.linalg import null_space
 
 from lmm._lapack import qr_factor
 from lmm._types import IntVector, Matrix, Vector
+from lmm.fit import Fit
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
 
-__all__ = ["Estimator"]
+__all__ = ["Estimator", "GivenCovariance"]
 
 # A linear function whose part outside the row space of X is longer than this, relative to its
 # length, is not estimable; rows of that length relative to the longest depend on the others.
 ESTIMABLE = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class GivenCovariance:
+    """A method whose covariance is another one, such as one that is robust.
+
+    Attributes
+    ----------
+    method : DdfMethod
+        Gives the degrees of freedom.
+    vcov : (p, p) array
+        Covariance of beta.
+    """
+
+    method: DdfMethod
+    vcov: Matrix
+
+    @property
+    def fit(self) -> Fit:
+        """The method's fit."""
+        return self.method.fit
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.method.name
+
+    def df(self, L: Matrix) -> Vector:
+        """The method's degrees of freedom of each row of L (r, p)."""
+        return self.method.df(L)
+
+    def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
+        """Wald's test of ``L beta = rhs``, L (q, p), divided by the rank of L."""
+        residual = L @ self.fit.beta - (0.0 if rhs is None else rhs)
+        covariance = L @ self.vcov @ L.T
+        unit = 1.0 / np.sqrt(np.diag(covariance))
+        inverse = np.linalg.pinv(covariance * np.outer(unit, unit), ESTIMABLE, hermitian=True)
+        rank = int(np.linalg.matrix_rank(inverse, hermitian=True))
+        statistic = (unit * residual) @ inverse @ (unit * residual) / rank
+        return FTest(float(statistic), rank, self.method.f_test(L, rhs).ddf)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,12 +13,19 @@ from lmm.design.columns import take
 from lmm.design.evaluate import Evaluator
 from lmm.design.frame import column_names
 from lmm.design.table import Table
-from lmm.errors import DataError
+from lmm.errors import DataError, nearest
 from lmm.inference.marginal.grid import Source
-from lmm.inference.marginal.inversion import Values, arithmetic, bare, through_two_points, way_back
+from lmm.inference.marginal.inversion import (
+    KNOWN,
+    Values,
+    arithmetic,
+    bare,
+    through_two_points,
+    way_back,
+)
 from lmm.language import Binary, Call, Name, Node, Paren, Unary, deparse
 
-__all__ = ["IDENTITY", "Transformation", "response_scale"]
+__all__ = ["IDENTITY", "Transformation", "response_scale", "scale_named"]
 
 # Step, relative to the estimate, for the bend of a transformation.
 STEP = 1e-4
@@ -43,6 +50,8 @@ class Transformation:
         What estimates are called on the response's scale.
     obstacle : str
         Why there is no way back, if there is none.
+    forward : callable or None
+        From the response's scale to this one, for the scales that have a name.
     """
 
     name: str
@@ -51,6 +60,13 @@ class Transformation:
     contrasts: Transformation | None = None
     column: str = "response"
     obstacle: str = ""
+    forward: Callable[[Vector], Vector] | None = None
+
+    def to(self, values: Vector) -> Vector:
+        """From the response's scale to this one, which must have a name."""
+        assert self.forward is not None
+        with np.errstate(all="ignore"):
+            return self.forward(values)
 
     def without_bias(self, sigma: float) -> Transformation:
         """The way back to the mean of a response that varies by sigma on this scale.
@@ -79,6 +95,21 @@ IDENTITY = Transformation("identity", np.array, np.ones_like)
 
 # Logarithms by name, with the natural logarithm of their base.
 RATES = {"log": 1.0, "log2": float(np.log(2.0)), "log10": float(np.log(10.0))}
+
+
+def scale_named(name: str) -> Transformation:
+    """The scale of a function of one argument.
+
+    Raises
+    ------
+    ValueError
+        The function is unknown.
+    """
+    if name not in KNOWN:
+        raise ValueError(f"unknown scale {name!r}.{nearest(name, KNOWN)}")
+    step = KNOWN[name][0]
+    ratio = _ratio(name, RATES[name]) if name in RATES else None
+    return Transformation(name, step.inverse, step.slope, ratio, forward=step.forward)
 
 
 def response_scale(source: Source) -> Transformation | None:
@@ -154,13 +185,18 @@ def _of_differences(node: Node, value: Values) -> Transformation | None:
     if bend:
         return None
     rate *= level / factor
-    ratio = Transformation(
-        outer.core.function,
-        lambda eta: np.exp(rate * eta),
-        lambda eta: rate * np.exp(rate * eta),
-        column="ratio",
-    )
+    ratio = _ratio(outer.core.function, rate)
     if not against:
         return ratio
     are_odds = constant == 0.0 and slope * against < 0.0 < slope * whole
     return replace(ratio, name="log odds ratio", column="odds.ratio") if are_odds else None
+
+
+def _ratio(name: str, rate: float) -> Transformation:
+    """Of differences of logarithms to the base ``exp(rate)``."""
+    return Transformation(
+        name,
+        lambda eta: np.exp(rate * eta),
+        lambda eta: rate * np.exp(rate * eta),
+        column="ratio",
+    )

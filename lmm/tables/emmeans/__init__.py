@@ -4,6 +4,15 @@ from lmm.tables.emmeans.emmeans import emmeans, emtrends
 from lmm.tables.emmeans.estimates import Estimates
 from lmm.tables.emmeans.joint_table import JointTests
 from lmm.tables.emmeans.joint_tests import joint_tests
+from lmm.tables.emmeans.predictions import ref_grid
 from lmm.tables.emmeans.several import EmmeansList
 
-__all__ = ["EmmeansList", "Estimates", "JointTests", "emmeans", "emtrends", "joint_tests"]
+__all__ = [
+    "EmmeansList",
+    "Estimates",
+    "JointTests",
+    "emmeans",
+    "emtrends",
+    "joint_tests",
+    "ref_grid",
+]

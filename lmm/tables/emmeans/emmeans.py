@@ -4,36 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lmm._types import Matrix, Vector
-from lmm.design.fixed import FixedEffects
-from lmm.errors import DataError, nearest
+from lmm.errors import nearest
 from lmm.formula import parse_specs
-from lmm.inference.fixed.ddf import ddf_method
-from lmm.inference.marginal import (
-    DETECT,
-    Cells,
-    Estimator,
-    ReferenceGrid,
-    Source,
-    nesting_text,
-    reference_grid,
-    response_scale,
-)
-from lmm.language import variables
-from lmm.tables.emmeans.estimates import TYPES, Estimates
+from lmm.inference.marginal import DETECT, Cells, Source
+from lmm.tables.emmeans.estimates import Estimates
+from lmm.tables.emmeans.predictions import Nested, Reduce, grid_of, method_of, predictions
 from lmm.tables.emmeans.several import EmmeansList
 from lmm.tables.emmeans.specs import Kept, kept
+from lmm.tables.emmeans.table import TYPES
 
-__all__ = ["Nested", "emmeans", "emtrends", "predictions", "predictors"]
+__all__ = ["emmeans", "emtrends"]
 
-Nested = str | Mapping[str, str | Sequence[str]] | None
+DEGREES = ("linear", "quadratic", "cubic", "quartic")
 
 
 def emmeans(
@@ -46,7 +34,9 @@ def emmeans(
     weights: str | ArrayLike = "equal",
     type: str = "link",
     nesting: Nested = DETECT,
-    cov_reduce: Callable[[Vector], ArrayLike] | Literal[False] = np.mean,
+    cov_reduce: Reduce = np.mean,
+    vcov: ArrayLike | None = None,
+    regrid: str | None = None,
     adjust: str | None = None,
     infer: bool | None = None,
     bias_adjust: bool = False,
@@ -80,8 +70,13 @@ def emmeans(
         ``{"class": "school"}``. By default what the data show, as a note says: levels of a
         predictor that occur with one level of another only. A nested predictor is averaged over
         within each level of the outer one. None for none.
-    cov_reduce : callable or False
-        Value or values that stand for a covariate; False for all that it has.
+    cov_reduce : callable, False, or mapping of these
+        Value or values that stand for a covariate, from all that it has, or by predictor; False
+        for all of them.
+    vcov : (p, p) array_like, optional
+        Another covariance of the fixed effects, such as `vcov_cr`'s.
+    regrid : str, optional
+        Scale on which predictions are averaged: see `Estimates.regrid`.
     adjust : str, optional
         Adjustment of the contrasts, or of the means if there are none: see `Estimates.confint`.
     infer : bool, optional
@@ -121,8 +116,11 @@ def emmeans(
     if isinstance(m, Estimates):
         everything = m
     else:
-        grid = reference_grid(m, at, cov_reduce or None, nesting)
-        everything = predictions(m, grid, grid.rows(), "emmean", ddf, grid.offset, nesting)
+        grid = grid_of(m, at, cov_reduce, nesting)
+        method = method_of(m, ddf, vcov)
+        everything = predictions(m, grid, grid.rows(), method, "emmean", grid.offset)
+    if regrid is not None:
+        everything = everything.regrid(regrid)
 
     def shown(means: Estimates) -> Estimates:
         return means.response(bias_adjust, sigma) if type == "response" else means
@@ -139,7 +137,10 @@ def emtrends(
     *,
     ddf: str = "kenward-roger",
     weights: str | ArrayLike = "equal",
+    max_degree: int = 1,
     nesting: Nested = DETECT,
+    cov_reduce: Reduce = np.mean,
+    vcov: ArrayLike | None = None,
     adjust: str | None = None,
     infer: bool | None = None,
 ) -> Estimates | EmmeansList:
@@ -149,10 +150,14 @@ def emtrends(
     ----------
     m : LinearMixedModel
         The model.
-    specs, by, at, ddf, weights, nesting, adjust, infer
+    specs, by, at, ddf, weights, nesting, cov_reduce, vcov, adjust, infer
         As for `emmeans`.
     var : str
-        The covariate. Where the model bends in it, the slope is that at its mean or at `at`.
+        The covariate, or a function of one such as ``"log(x)"``. Where the model bends in it, the
+        slope is that at its mean or at `at`.
+    max_degree : int
+        Degree up to which coefficients of powers of the covariate are given: the derivative of
+        order k divided by k!.
 
     Returns
     -------
@@ -161,7 +166,7 @@ def emtrends(
     Raises
     ------
     DataError
-        `var` is no covariate of the fixed part.
+        `var` is no covariate of the fixed part, nor a function of one.
 
     Examples
     --------
@@ -176,64 +181,31 @@ def emtrends(
     Degrees-of-freedom method: kenward-roger
     Confidence level used: 0.95
     """
-    grid = reference_grid(m, at, nesting=nesting)
-    everything = predictions(m, grid, grid.slopes(var), f"{var}.trend", ddf, 0.0, nesting)
+    grid, method = grid_of(m, at, cov_reduce, nesting), method_of(m, ddf, vcov)
+    if not 1 <= max_degree <= len(DEGREES):
+        raise ValueError(f"max_degree must be 1 to {len(DEGREES)}, not {max_degree!r}.")
+    tables = [
+        predictions(m, grid, grid.slopes(var, degree), method, f"{var}.trend")
+        for degree in range(1, max_degree + 1)
+    ]
+    everything = tables[0] if max_degree == 1 else _by_degree(tables)
     return _tables(everything, specs, by, weights, "emtrends", adjust, infer, lambda means: means)
 
 
-def predictions(
-    m: Source,
-    grid: ReferenceGrid,
-    rows: Matrix,
-    quantity: str,
-    ddf: str,
-    offset: float,
-    nesting: Nested,
-) -> Estimates:
-    """Linear functions at all combinations of a grid.
-
-    Raises
-    ------
-    DataError
-        The model has no fixed effects.
-    """
-    if not grid.fixed.full_names:
-        raise DataError("the model has no fixed effects: there are no means to estimate")
-    levels = [axis.values()[grid.cells.codes[:, i]] for i, axis in enumerate(grid.axes)]
-    heading: tuple[str, ...] = ()
-    if grid.nesting and nesting == DETECT:
-        note = "NOTE: A nesting structure was detected in the fitted model:"
-        heading = (f"{note}\n    {nesting_text(grid.nesting)}",)
-    return Estimates(
-        quantity,
-        pd.DataFrame(dict(zip(grid.names, levels, strict=True)), index=range(len(rows))),
-        (),
-        rows,
-        np.full(len(rows), offset),
-        grid.cells.counts,
-        Estimator.of(ddf_method(m.fit, ddf)),
-        ddf.lower(),
-        levels={axis.name: tuple(axis.values().tolist()) for axis in grid.axes},
-        nesting=grid.nesting,
-        scale=response_scale(m),
-        heading=heading,
-        interactions=_interactions(m, grid) if quantity == "emmean" else (),
+def _by_degree(tables: Sequence[Estimates]) -> Estimates:
+    """Tables of coefficients of several degrees as one, shown apart."""
+    names = DEGREES[: len(tables)]
+    parts = [table.labels.assign(degree=name) for table, name in zip(tables, names, strict=True)]
+    first = tables[0]
+    return replace(
+        first,
+        labels=pd.concat(parts, ignore_index=True),
+        by=("degree",),
+        L=np.vstack([table.L for table in tables]),
+        offset=np.concatenate([table.offset for table in tables]),
+        counts=np.concatenate([table.counts for table in tables]),
+        levels={**first.levels, "degree": names},
     )
-
-
-def _interactions(m: Source, grid: ReferenceGrid) -> tuple[frozenset[str], ...]:
-    """Predictors of each interaction of the model."""
-    fixed = m.fit.matrices.fixed
-    return tuple(
-        frozenset(predictors(fixed, term)) & frozenset(grid.names)
-        for term in fixed.term_variables
-        if len(term) > 1
-    )
-
-
-def predictors(fixed: FixedEffects, term: Sequence[str]) -> tuple[str, ...]:
-    """Columns of the data that a term's variables are made of."""
-    return tuple(chain.from_iterable(variables(fixed.variables.nodes[text]) for text in term))
 
 
 def _tables(
@@ -252,7 +224,7 @@ def _tables(
     tables: dict[str, Estimates] = {}
     cells = everything.cells()
     for part in parts:
-        keep = kept(part, cells, by)
+        keep = kept(part, cells, by, everything.by)
         means = shown(_averaged(everything, cells, keep, weights))
         title = f" of {', '.join(keep.names) or 'the whole'}" if len(parts) > 1 else ""
         only = part.contrast is None

@@ -1,291 +1,41 @@
-"""Estimated marginal means as a table that can be contrasted."""
+"""Estimated marginal means that can be contrasted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 
-from lmm._types import IntMatrix, IntVector, Matrix, Vector
+from lmm._types import IntMatrix, Matrix, Vector
 from lmm.errors import DataError
-from lmm.inference.fixed.base import TTests
-from lmm.inference.marginal import (
-    ADJUSTMENTS,
-    IDENTITY,
-    Cells,
-    Coefficients,
-    Estimator,
-    Family,
-    Hypothesis,
-    Nesting,
-    Place,
-    Transformation,
-    adjusted_p_values,
-    adjustment_for,
-    check_adjustment,
-    contrasts_of,
-    critical_values,
+from lmm.inference.marginal import IDENTITY, Coefficients, Place, contrasts_of, scale_named
+from lmm.tables.emmeans.comparisons import (
+    CompactLetters,
+    EffectSizes,
+    PairwiseMatrices,
+    effect_sizes,
 )
-from lmm.report.document import Document
-from lmm.report.estimates import estimates_blocks
-from lmm.report.printed import TableLike
 from lmm.tables.emmeans.interaction import Methods, interaction_contrasts
-from lmm.tables.emmeans.joint_table import JointTests
-from lmm.tables.emmeans.labels import checked_labels, codes_of, groups, row_names
+from lmm.tables.emmeans.labels import checked_labels, row_names
 from lmm.tables.emmeans.several import EmmeansList
+from lmm.tables.emmeans.table import EstimatesTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["TYPES", "Estimates", "Shown"]
-
-# Scales on which means of a transformed response are shown.
-TYPES = ("link", "response")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What a table of estimates shows.
-
-    Attributes
-    ----------
-    intervals, tests : bool
-        Whether confidence intervals, and tests, are shown.
-    adjustment : str
-        How p-values and intervals are adjusted for the rows of a group.
-    level : float
-        Coverage of the intervals.
-    hypothesis : Hypothesis
-        What is tested.
-    on_response : bool
-        Whether estimates are shown on the response's own scale.
-    sigma : float
-        Standard deviation for which means on the response's scale are freed from bias; 0 for none.
-    """
-
-    intervals: bool = True
-    tests: bool = False
-    adjustment: str = "none"
-    level: float = 0.95
-    hypothesis: Hypothesis = field(default_factory=Hypothesis)
-    on_response: bool = False
-    sigma: float = 0.0
+__all__ = ["Estimates"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Estimates(TableLike):
+class Estimates(EstimatesTable):
     """Linear functions of the fixed effects: marginal means, slopes, or contrasts of them.
 
     Prints as R's emmeans does. `confint` and `test` choose what is shown; `to_frame` gives it.
     Rows are selected by position, slice or truth values: ``means[0]``, ``means[[0, 2]]``.
-
-    Attributes
-    ----------
-    quantity : str
-        Name of the estimates' column: ``"emmean"``, ``"Days.trend"``, ``"estimate"``.
-    labels : DataFrame (r, j)
-        What each row is an estimate of.
-    by : tuple of str
-        Columns of `labels` whose combinations are shown, and adjusted, apart.
-    L : (r, P) array
-        Coefficients, for all P columns that the formula makes.
-    offset : (r,) array
-        Known part of each estimate.
-    counts : (r,) array
-        Rows of the data that each stands for.
-    estimator : Estimator
-        Estimates and their distribution.
-    ddf : str
-        Method for the degrees of freedom.
-    averaged : tuple of str
-        Predictors that were averaged over.
-    levels : mapping of str to tuple
-        Levels of labels in their order; of the others in that of the rows.
-    nesting : Nesting
-        Labels nested in others.
-    notes : tuple of str
-        What else is said below the table before the method.
-    scale : Transformation or None
-        How the response is transformed.
-    heading : tuple of str
-        What is said above the table.
-    interactions : tuple of frozenset of str
-        Predictors of each interaction of the model.
-    differences : (r, 2) int array or None
-        The two means of each row, if they are differences of two.
-    shown : Shown
-        What is shown of them.
     """
-
-    quantity: str
-    labels: pd.DataFrame
-    by: tuple[str, ...]
-    L: Matrix
-    offset: Vector
-    counts: Vector
-    estimator: Estimator
-    ddf: str
-    averaged: tuple[str, ...] = ()
-    levels: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    nesting: Nesting = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    scale: Transformation | None = None
-    heading: tuple[str, ...] = ()
-    interactions: tuple[frozenset[str], ...] = ()
-    differences: IntMatrix | None = None
-    shown: Shown = field(default_factory=Shown)
-
-    # What is shown -------------------------------------------------------------------------------
-
-    def confint(
-        self, level: float = 0.95, adjust: str | None = None, *, side: str = "two-sided"
-    ) -> Estimates:
-        """The same with confidence intervals, adjusted for the rows of each group or not.
-
-        Parameters
-        ----------
-        level : float
-            Coverage.
-        adjust : str, optional
-            ``"none" "tukey" "bonferroni" "sidak" "holm" "hochberg" "hommel" "fdr" "BH" "BY"
-            "scheffe" "mvt"``. What it is by default depends on the family; none for means.
-        side : {"two-sided", ">", "<"}
-            Intervals to both sides, or without an upper, or a lower limit.
-
-        Raises
-        ------
-        ValueError
-            The level is not between 0 and 1, or the adjustment or the side unknown or unsuitable.
-        """
-        return self.summary(True, False, level, adjust=adjust, side=side)
-
-    def test(
-        self,
-        null: float = 0.0,
-        adjust: str | None = None,
-        *,
-        side: str = "two-sided",
-        delta: float = 0.0,
-    ) -> Estimates:
-        """The same with t tests, adjusted for the rows of each group or not.
-
-        Parameters
-        ----------
-        null : float
-            Value under the hypothesis.
-        adjust : str, optional
-            As for `confint`. Tukey's and Scheffe's become Sidak's where tests have one side.
-        side : {"two-sided", ">", "<"}
-            Alternative: other values, larger ones, or smaller ones.
-        delta : float
-            Threshold: estimates are tested to be within it around the null (equivalence, by two
-            one-sided tests), with a side to be above ``null - delta`` (noninferiority) or below
-            ``null + delta`` (nonsuperiority).
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lmer("angle ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
-        >>> print(lmm.emmeans(m, "recipe").pairs(adjust="none").test(delta=5))
-         contrast estimate   SE df t.ratio p.value
-         A - B      1.4778 2.46 42  -1.434  0.0795
-         A - C      1.5222 2.46 42  -1.416  0.0821
-         B - C      0.0444 2.46 42  -2.017  0.0250
-        <BLANKLINE>
-        Degrees-of-freedom method: kenward-roger
-        Statistics are tests of equivalence with a threshold of 5
-        P values are left-tailed
-        """
-        return self.summary(False, True, self.shown.level, null, adjust, side=side, delta=delta)
-
-    def summary(
-        self,
-        intervals: bool = True,
-        tests: bool = True,
-        level: float = 0.95,
-        null: float = 0.0,
-        adjust: str | None = None,
-        *,
-        side: str = "two-sided",
-        delta: float = 0.0,
-    ) -> Estimates:
-        """The same with intervals and tests; arguments as for `confint` and `test`."""
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
-        adjustment = self.shown.adjustment if adjust is None else adjust
-        check_adjustment(adjustment, self.differences is not None)
-        hypothesis = Hypothesis.of(null, side, delta)
-        shown = replace(
-            self.shown,
-            intervals=intervals,
-            tests=tests,
-            adjustment=adjustment,
-            level=level,
-            hypothesis=hypothesis,
-        )
-        return replace(self, shown=shown)
-
-    def response(self, bias_adjust: bool = False, sigma: float | None = None) -> Estimates:
-        """The same on the scale of the response, for a transformed one.
-
-        The response's own expression is undone: functions of one argument, powers and arithmetic
-        with constants, as in ``log(y + 1)``, ``sqrt(y / 100)``, ``asin(sqrt(y))``, ``1 / y``,
-        ``scale(y)`` or ``(y^0.3 - 1) / 0.3``. Means are transformed back with their limits, to the
-        nearest value that the response can have, and their standard errors by the delta method;
-        differences of logarithms become ratios, of log odds odds ratios. Tests remain those on the
-        scale of the model. Without a transformation nothing changes.
-
-        Parameters
-        ----------
-        bias_adjust : bool
-            Whether to give the mean of the response instead of the value at the mean, to second
-            order.
-        sigma : float, optional
-            Standard deviation around the mean for that; the residual one by default. For the mean
-            over random effects take the total one.
-
-        Raises
-        ------
-        DataError
-            The response's expression has no inverse over the data; the message says why.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> dietox = lmm.load_dataset("dietox")
-        >>> m = lmm.lmer("log(Weight) ~ Time + Cu + (1 | Pig)", dietox)
-        >>> lmm.emmeans(m, "Cu", ddf="satterthwaite").response()
-         Cu    response   SE df lower.CL upper.CL
-         Cu000     55.0 1.37 69     52.3     57.8
-         Cu035     54.1 1.29 69     51.6     56.8
-         Cu175     56.5 1.38 69     53.9     59.3
-        <BLANKLINE>
-        Degrees-of-freedom method: satterthwaite
-        Confidence level used: 0.95
-        Intervals are back-transformed from the log scale
-        """
-        if self.scale is not None and self.scale.obstacle:
-            raise DataError(
-                f"the way back from the scale {self.scale.name} to the response is not known: "
-                f"{self.scale.obstacle}"
-            )
-        spread = self.estimator.method.fit.sigma if sigma is None else sigma
-        shown = replace(self.shown, on_response=True, sigma=float(spread) if bias_adjust else 0.0)
-        return replace(self, shown=shown)
-
-    def joint(self) -> JointTests:
-        """F test that all estimates of a group equal the null."""
-        null = self.shown.hypothesis.null
-        tests = [
-            (labels, *self.estimator.f_test(self.L[rows], null - self.offset[rows]))
-            for labels, rows in self._groups()
-        ]
-        return JointTests.of(tests, self.by)
-
-    # Contrasts -----------------------------------------------------------------------------------
 
     def contrast(
         self,
@@ -346,7 +96,7 @@ class Estimates(TableLike):
             )
 
         if simple is not None:
-            return self._simple(simple, within)  # type: ignore[no-any-return]
+            return cast("Estimates", self._simple(simple, within))
         source = self if by is None else replace(self, by=checked_labels(by, self.labels))
         if interaction is not None:
             made = source._contrasted(*interaction_contrasts(interaction, self.labels, source.by))
@@ -436,172 +186,112 @@ class Estimates(TableLike):
             return ()
         return (f"Note: contrasts are still on the {self.scale.name} scale",)
 
-    def _groups(self) -> Iterator[tuple[dict[str, Any], IntVector]]:
-        """Labels and rows of each group."""
-        return groups(self.labels, self.by)
+    def regrid(self, transform: str = "response") -> Estimates:
+        """The same as estimates on another scale, with what is averaged or contrasted next on it.
 
-    # Rows ----------------------------------------------------------------------------------------
+        Parameters
+        ----------
+        transform : str
+            ``"response"``, or a function of the response such as ``"log"``: differences of
+            logarithms of means are ratios of means.
 
-    def __len__(self) -> int:
-        return len(self.L)
+        Raises
+        ------
+        DataError
+            The response's expression has no inverse over the data.
+        ValueError
+            The function is unknown.
+        """
+        back = self.response().back or IDENTITY
+        link = self.estimator.t_tests(self.L, self.offset).estimate
+        values, slope, scale = back.inverse(link), back.slope(link), None
+        if transform != "response":
+            scale = scale_named(transform)
+            values = scale.to(values)
+            slope = slope / scale.slope(values)
+        return replace(
+            self._linearized(values, slope),
+            quantity="response" if self.scale or scale else self.quantity,
+            scale=scale,
+            shown=replace(self.shown, on_response=False, sigma=0.0),
+        )
 
-    def __getitem__(self, key: Any) -> Any:
-        """A column by name, several by a list of names, rows by anything else."""
-        if isinstance(key, str) or (isinstance(key, list) and key and isinstance(key[0], str)):
-            return self.to_frame()[key]
-        try:
-            chosen = np.atleast_1d(np.arange(len(self))[key])
-        except IndexError as error:
-            raise DataError(f"there are {len(self)} rows, from 0: {error}") from None
+    def _linearized(self, values: Vector, slope: Vector) -> Estimates:
+        """Functions of the estimates, by their values and slopes, (r,)."""
+        known = np.isfinite(values) & np.isfinite(slope)
+        L = np.where(known[:, None], slope[:, None] * self.L, np.nan)
+        beta = np.zeros(L.shape[1])
+        beta[self.estimator.kept] = self.estimator.method.fit.beta
+        return replace(self, L=L, offset=np.where(known, values - L @ beta, np.nan))
+
+    # What is made of them ------------------------------------------------------------------------
+
+    def __add__(self, other: Estimates) -> Estimates:
+        """Rows of both, tested as one family with Bonferroni's adjustment."""
+        if not isinstance(other, Estimates):
+            return NotImplemented
+        if other.estimator.method.fit is not self.estimator.method.fit:
+            raise DataError("the estimates are those of different models")
+        labels = pd.concat([self.labels, other.labels], ignore_index=True)
+        made = replace(
+            self,
+            labels=labels.astype(object).where(labels.notna(), "."),
+            by=(),
+            L=np.vstack([self.L, other.L]),
+            offset=np.concatenate([self.offset, other.offset]),
+            counts=np.concatenate([self.counts, other.counts]),
+            levels={},
+            nesting={},
+            differences=None,
+        )
+        return replace(made, shown=replace(self.shown, adjustment="bonferroni"))
+
+    def add_grouping(self, name: str, of: str, groups: Sequence[Any]) -> Estimates:
+        """The same with a label that groups the levels of another one, which is nested in it.
+
+        Parameters
+        ----------
+        name : str
+            The new label.
+        of : str
+            Label whose levels it groups.
+        groups : sequence
+            Group of each level, in the order of the levels.
+
+        Raises
+        ------
+        DataError
+            There are not as many groups as levels, or the name is taken.
+        """
+        checked_labels(of, self.labels)
+        levels = list(self.levels.get(of) or dict.fromkeys(self.labels[of]))
+        if len(groups) != len(levels) or name in self.labels.columns:
+            raise DataError(
+                f"{len(groups)} groups for the {len(levels)} levels of {of!r}, as a new label "
+                f"{name!r}"
+            )
+        group = dict(zip(levels, groups, strict=True))
         return replace(
             self,
-            labels=self.labels.iloc[chosen].reset_index(drop=True),
-            L=self.L[chosen],
-            offset=self.offset[chosen],
-            counts=self.counts[chosen],
-            differences=None if self.differences is None else self.differences[chosen],
+            labels=self.labels.assign(**{name: [group[level] for level in self.labels[of]]}),
+            nesting={**self.nesting, of: (*self.nesting.get(of, ()), name)},
         )
 
-    def cells(self) -> Cells:
-        """The labels as combinations of levels, to average over further."""
-        names = tuple(map(str, self.labels.columns))
-        return Cells(names, codes_of(self.labels, self.levels), self.counts, self.nesting)
+    def eff_size(
+        self, sigma: float, edf: float, method: str | Coefficients = "pairwise", level: float = 0.95
+    ) -> EffectSizes:
+        """Contrasts in units of a standard deviation: Cohen's d. See `effect_sizes`."""
+        return effect_sizes(self.contrast(method), sigma, edf, level)
 
-    # Tables --------------------------------------------------------------------------------------
+    def pwpm(self, adjust: str | None = None, reverse: bool = False) -> PairwiseMatrices:
+        """Means, their differences and p-values as matrices. See `PairwiseMatrices`."""
+        return PairwiseMatrices.of(self, self.pairs(adjust=adjust, reverse=reverse))
 
-    @property
-    def back(self) -> Transformation | None:
-        """The transformation that the table takes back."""
-        if self.scale is None or not self.shown.on_response:
-            return None
-        return self.scale.without_bias(self.shown.sigma) if self.shown.sigma else self.scale
-
-    @property
-    def column(self) -> str:
-        """Name of the estimates' column."""
-        return self.quantity if self.back is None else self.back.column
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table as a DataFrame with R's column names; NaN where nothing can be estimated.
-
-        Returns
-        -------
-        DataFrame
-            The labels, then the estimate, ``SE df`` and, as asked for, ``lower.CL upper.CL`` and
-            ``null t.ratio p.value``; ``asymp.LCL asymp.UCL z.ratio`` with infinite df.
-        """
-        shown, hypothesis = self.shown, self.shown.hypothesis
-        tests = self.estimator.t_tests(self.L, self.offset)
-        back, normal = self.back or IDENTITY, self.ddf == "asymptotic"
-        frame = self.labels.copy()
-        if self.back is not None and self.quantity == "estimate":
-            frame["contrast"] = frame["contrast"].str.replace(" - ", " / ")
-        frame[self.column] = back.inverse(tests.estimate)
-        frame["SE"], frame["df"] = tests.std_error * np.abs(back.slope(tests.estimate)), tests.df
-        if shown.intervals:
-            names = ("asymp.LCL", "asymp.UCL") if normal else ("lower.CL", "upper.CL")
-            ends = [back.inverse(end) for end in self._limits(tests)]
-            frame[names[0]], frame[names[1]] = np.minimum(*ends), np.maximum(*ends)
-        if shown.tests:
-            null = float(back.inverse(np.array([hypothesis.null]))[0])
-            if null:
-                frame["null"] = null
-            statistic = hypothesis.statistics(tests.estimate, tests.std_error)
-            frame["z.ratio" if normal else "t.ratio"] = statistic
-            frame["p.value"] = self._by_group(
-                tests,
-                lambda rows, family: adjusted_p_values(shown.adjustment, statistic[rows], family),
-                hypothesis.tail,
-            )
-        return frame
-
-    def _limits(self, tests: TTests) -> tuple[Vector, Vector]:
-        side = self.shown.hypothesis.side
-        half = tests.std_error * self._critical(tests, self.shown.adjustment, side)
-        missing = np.isnan(half)
-        lower = np.where(missing | (side >= 0), tests.estimate - half, -np.inf)
-        upper = np.where(missing | (side <= 0), tests.estimate + half, np.inf)
-        return lower, upper
-
-    def _critical(self, tests: TTests, adjustment: str, side: int) -> Vector:
-        level = self.shown.level
-        return self._by_group(
-            tests, lambda _, family: critical_values(adjustment, level, family), side
-        )
-
-    def _by_group(
-        self, tests: TTests, compute: Callable[[IntVector, Family], Vector], tail: int
-    ) -> Vector:
-        """Values (r,) computed from the estimable tests of each group."""
-        values = np.full(len(self.L), np.nan)
-        for _, rows in self._groups():
-            rows = rows[np.isfinite(tests.std_error[rows])]
-            correlation = self.estimator.correlation(self.L[rows])
-            family = Family(tests.df[rows], correlation, self._means(rows), tail)
-            values[rows] = compute(rows, family)
-        return values
-
-    def _means(self, rows: IntVector) -> int:
-        """Number of means that rows are the differences of; 0 if they are not."""
-        return 0 if self.differences is None else len(np.unique(self.differences[rows]))
-
-    def vcov(self) -> Matrix:
-        """Covariance of the estimates, (r, r); NaN for what cannot be estimated."""
-        return self.estimator.vcov(self.L)
-
-    def document(self) -> Document:
-        """The estimates by group, and how they were made."""
-        frame = self.to_frame()
-        tests = self.estimator.t_tests(self.L, self.offset)
-        adjustment = self.shown.adjustment if self.shown.intervals else "none"
-        half = frame["SE"].to_numpy() * self._critical(tests, adjustment, 0)
-        blocks = estimates_blocks(frame, self.column, self.by, half)
-        notes = (f"{line} " for line in self._annotations())
-        return Document((*self.heading, *blocks, "", *notes))
-
-    def _annotations(self) -> Iterator[str]:
-        if self.averaged:
-            yield f"Results are averaged over the levels of: {', '.join(self.averaged)}"
-        yield from self.notes
-        yield f"Degrees-of-freedom method: {self.ddf}"
-        if self.scale is not None and not self.shown.on_response:
-            yield f"Results are given on the {self.scale.name} (not the response) scale."
-        if self.shown.intervals:
-            yield from self._interval_annotations()
-        if self.shown.tests:
-            yield from self._test_annotations()
-        if self.back is not None and self.shown.sigma:
-            yield f"Bias adjustment applied based on sigma = {self.shown.sigma:.4g}"
-
-    def _interval_annotations(self) -> Iterator[str]:
-        yield f"Confidence level used: {self.shown.level:g}"
-        name = adjustment_for(self.shown.adjustment, self.shown.hypothesis.side)
-        name = ADJUSTMENTS[name].interval_name or name
-        if of := self._family_text(name, "estimates"):
-            yield f"Conf-level adjustment: {name} method {of}"
-        if self.back is not None:
-            yield f"Intervals are back-transformed from the {self.back.name} scale"
-
-    def _test_annotations(self) -> Iterator[str]:
-        name = adjustment_for(self.shown.adjustment, self.shown.hypothesis.tail)
-        if of := self._family_text(name, "tests"):
-            yield f"P value adjustment: {name} method {of}"
-        if self.back is not None:
-            yield f"Tests are performed on the {self.back.name} scale"
-        yield from self.shown.hypothesis.descriptions()
-
-    def _family_text(self, adjustment: str, what: str) -> str:
-        """What an adjustment is for; empty if no group has several tests to adjust."""
-        good = self.estimator.is_estimable(self.L)
-        families = [rows[good[rows]] for _, rows in self._groups()]
-        families = [rows for rows in families if len(rows)]
-        if adjustment == "none" or all(len(rows) < 2 for rows in families):
-            return ""
-        if adjustment == "tukey":
-            return f"for comparing a family of {_span(map(self._means, families))} estimates"
-        if adjustment == "scheffe":
-            return f"with rank {_span(self.estimator.rank(self.L[rows]) for rows in families)}"
-        return f"for {_span(map(len, families))} {what}"
+    def cld(
+        self, level: float = 0.95, adjust: str | None = None, reverse: bool = False
+    ) -> CompactLetters:
+        """Means in order, with a sign in common where they do not differ. See `CompactLetters`."""
+        return CompactLetters.of(self, self.pairs(adjust=adjust), 1.0 - level, reverse)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Estimates with their confidence intervals, row by row.
@@ -618,12 +308,6 @@ class Estimates(TableLike):
         names = [" ".join(map(str, row)) for row in rows]
         lower, upper = (frame.iloc[:, j].to_numpy() for j in (-2, -1))
         return estimates(names, frame[self.column].to_numpy(), lower, upper, self.column, ax)
-
-
-def _span(sizes: Iterable[int]) -> str:
-    """A size, or the smallest and the largest one."""
-    found = sorted(set(sizes))
-    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def _unused(name: str, taken: Sequence[str]) -> str:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lmm._types import IntVector, Vector
 from lmm.inference.marginal import DETECT, Cells, Source, checked, reference_grid
-from lmm.tables.emmeans.emmeans import Nested, predictions, predictors
 from lmm.tables.emmeans.estimates import Estimates
 from lmm.tables.emmeans.joint_table import JointTest, JointTests
+from lmm.tables.emmeans.predictions import Nested, method_of, predictions, predictors
 
 __all__ = ["joint_tests"]
 
@@ -24,6 +25,7 @@ def joint_tests(
     *,
     ddf: str = "kenward-roger",
     nesting: Nested = DETECT,
+    vcov: ArrayLike | None = None,
 ) -> JointTests:
     """F tests of each predictor and interaction, from contrasts of marginal means.
 
@@ -38,7 +40,7 @@ def joint_tests(
         Predictors within whose combinations the others are tested.
     at : mapping, optional
         Values of predictors to use.
-    ddf, nesting : str
+    ddf, nesting, vcov
         As for `emmeans`. A nested predictor is tested within the levels of the outer one.
 
     Examples
@@ -57,7 +59,7 @@ def joint_tests(
         if not m.fit.matrices.fixed.full_names:
             return JointTests.of([], ())
         grid = reference_grid(m, at, _around_the_mean, nesting)
-        everything = predictions(m, grid, grid.rows(), "emmean", ddf, 0.0, nesting)
+        everything = predictions(m, grid, grid.rows(), method_of(m, ddf, vcov), "emmean")
         fixed = m.fit.matrices.fixed
         sources = [set(predictors(fixed, term)) for term in fixed.term_variables]
     cells = everything.cells()

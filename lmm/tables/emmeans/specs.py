@@ -34,8 +34,21 @@ class Kept:
         return (*self.names, *self.by)
 
 
-def kept(specs: Specs, cells: Cells, by: str | Sequence[str] | None) -> Kept:
+def kept(
+    specs: Specs, cells: Cells, by: str | Sequence[str] | None, always: Sequence[str] = ()
+) -> Kept:
     """What specs keep, nested predictors with what they are nested in.
+
+    Parameters
+    ----------
+    specs : Specs
+        Predictors and groups.
+    cells : Cells
+        The predictors that there are.
+    by : str or sequence of str, optional
+        Groups instead of those of the specs.
+    always : sequence of str
+        Groups beside the others, unless they are asked for otherwise.
 
     Raises
     ------
@@ -43,6 +56,7 @@ def kept(specs: Specs, cells: Cells, by: str | Sequence[str] | None) -> Kept:
         A name is no predictor.
     """
     asked = specs.by if by is None else (by,) if isinstance(by, str) else tuple(by)
+    asked = (*asked, *(name for name in always if name not in (*asked, *specs.predictors)))
     groups = _with_outer([checked(name, cells.names) for name in asked], cells)
     wanted = [name for name in specs.predictors if name in cells.names or name != OVERALL]
     names = _with_outer(

@@ -1,0 +1,154 @@
+"""Predictions at the reference grid of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from lmm._types import Matrix, Vector
+from lmm.design.fixed import FixedEffects
+from lmm.errors import DataError
+from lmm.inference.fixed.base import DdfMethod
+from lmm.inference.fixed.ddf import ddf_method
+from lmm.inference.marginal import (
+    DETECT,
+    Estimator,
+    GivenCovariance,
+    ReferenceGrid,
+    Source,
+    nesting_text,
+    reference_grid,
+    response_scale,
+)
+from lmm.language import variables
+from lmm.tables.emmeans.estimates import Estimates
+from lmm.tables.emmeans.table import Shown
+
+__all__ = ["Nested", "Reduce", "grid_of", "method_of", "predictions", "predictors", "ref_grid"]
+
+Nested: TypeAlias = str | Mapping[str, str | Sequence[str]] | None
+OneReduce: TypeAlias = Callable[[Vector], ArrayLike] | Literal[False]
+Reduce: TypeAlias = OneReduce | Mapping[str, OneReduce]
+
+
+def ref_grid(
+    m: Source,
+    at: Mapping[str, Any] | None = None,
+    *,
+    ddf: str = "kenward-roger",
+    nesting: Nested = DETECT,
+    cov_reduce: Reduce = np.mean,
+    vcov: ArrayLike | None = None,
+) -> Estimates:
+    """Predictions at all combinations of the predictors, of which marginal means are averages.
+
+    Parameters
+    ----------
+    m, at, ddf, nesting, cov_reduce, vcov
+        As for `emmeans`.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("angle ~ recipe + temp + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+    >>> lmm.ref_grid(m)
+     recipe temp prediction   SE df
+     A       200       33.1 1.74 42
+     B       200       31.6 1.74 42
+     C       200       31.6 1.74 42
+    <BLANKLINE>
+    Degrees-of-freedom method: kenward-roger
+    """
+    grid = grid_of(m, at, cov_reduce, nesting)
+    method = method_of(m, ddf, vcov)
+    table = predictions(m, grid, grid.rows(), method, "prediction", grid.offset)
+    return replace(table, shown=Shown(intervals=False))
+
+
+def grid_of(
+    m: Source, at: Mapping[str, Any] | None, cov_reduce: Reduce, nesting: Nested
+) -> ReferenceGrid:
+    """The reference grid that is asked for."""
+    if isinstance(cov_reduce, Mapping):
+        return reference_grid(m, at, {k: one or None for k, one in cov_reduce.items()}, nesting)
+    return reference_grid(m, at, cov_reduce or None, nesting)
+
+
+def method_of(m: Source, ddf: str, vcov: ArrayLike | None) -> DdfMethod:
+    """The method for degrees of freedom, with another covariance of the fixed effects or not.
+
+    Raises
+    ------
+    DataError
+        The covariance has the wrong shape.
+    """
+    method = ddf_method(m.fit, ddf)
+    if vcov is None:
+        return method
+    given, p = np.asarray(vcov, dtype=float), m.fit.matrices.p
+    if given.shape != (p, p) or not np.isfinite(given).all():
+        raise DataError(
+            f"vcov must be a covariance of the {p} fixed effects, ({p}, {p}) finite numbers, not "
+            f"of shape {given.shape}"
+        )
+    return GivenCovariance(method, given)
+
+
+def predictions(
+    m: Source,
+    grid: ReferenceGrid,
+    rows: Matrix,
+    method: DdfMethod,
+    quantity: str,
+    offset: float = 0.0,
+) -> Estimates:
+    """Linear functions (r, P) at all combinations of a grid.
+
+    Raises
+    ------
+    DataError
+        The model has no fixed effects.
+    """
+    if not grid.fixed.full_names:
+        raise DataError("the model has no fixed effects: there are no means to estimate")
+    levels = [axis.values()[grid.cells.codes[:, i]] for i, axis in enumerate(grid.axes)]
+    heading: tuple[str, ...] = ()
+    if grid.nesting and grid.is_detected:
+        note = "NOTE: A nesting structure was detected in the fitted model:"
+        heading = (f"{note}\n    {nesting_text(grid.nesting)}",)
+    return Estimates(
+        quantity,
+        pd.DataFrame(dict(zip(grid.names, levels, strict=True)), index=range(len(rows))),
+        (),
+        rows,
+        np.full(len(rows), offset),
+        grid.cells.counts,
+        Estimator.of(method),
+        method.name.lower(),
+        levels={axis.name: tuple(axis.values().tolist()) for axis in grid.axes},
+        nesting=grid.nesting,
+        scale=response_scale(m),
+        heading=heading,
+        interactions=_interactions(m, grid) if not quantity.endswith(".trend") else (),
+    )
+
+
+def _interactions(m: Source, grid: ReferenceGrid) -> tuple[frozenset[str], ...]:
+    """Predictors of each interaction of the model."""
+    fixed = m.fit.matrices.fixed
+    return tuple(
+        frozenset(predictors(fixed, term)) & frozenset(grid.names)
+        for term in fixed.term_variables
+        if len(term) > 1
+    )
+
+
+def predictors(fixed: FixedEffects, term: Sequence[str]) -> tuple[str, ...]:
+    """Columns of the data that a term's variables are made of."""
+    return tuple(chain.from_iterable(variables(fixed.variables.nodes[text]) for text in term))
