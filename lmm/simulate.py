@@ -9,6 +9,7 @@ import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design import ModelMatrices
+from lmm.design.labels import by_name
 from lmm.design.rows import fitted_rows, index_of, new_rows, select
 from lmm.errors import DataError
 from lmm.fit import Fit
@@ -28,8 +29,8 @@ def simulate(
     allow_new_levels: bool = False,
     offset: Vector | None = None,
     weights: Vector | None = None,
-    theta: Vector | None = None,
-    beta: Vector | None = None,
+    theta: Any = None,
+    beta: Any = None,
     sigma: float | None = None,
 ) -> pd.DataFrame:
     """Simulate responses for the rows of a fit, or for new rows.
@@ -54,7 +55,7 @@ def simulate(
     weights : (m,) array, optional
         Prior weights of new rows; ones by default.
     theta, beta, sigma : optional
-        Parameters in place of the estimates.
+        Parameters in place of the estimates; a Series or mapping names those that differ.
 
     Returns
     -------
@@ -62,8 +63,8 @@ def simulate(
         Columns ``sim_1``, ``sim_2``, ...; padded like fitted values.
     """
     matrices, frame = fit.matrices, fit.matrices.frame
-    theta = fit.theta if theta is None else _checked_theta(matrices, theta)
-    beta, sigma = _checked(matrices, fit.beta if beta is None else beta, sigma or fit.sigma)
+    theta = _checked_theta(matrices, theta, fit.theta)
+    beta, sigma = _checked(matrices, beta, fit.beta, fit.sigma if sigma is None else sigma)
     held = select(matrices, re_form)
     if newdata is None:
         rows = fitted_rows(matrices)
@@ -91,8 +92,8 @@ def simulate_formula(
     formula: str | Formula,
     data: Any,
     *,
-    beta: Vector,
-    theta: Vector,
+    beta: Any,
+    theta: Any,
     sigma: float,
     nsim: int = 1,
     seed: int | np.random.Generator | None = None,
@@ -106,9 +107,10 @@ def simulate_formula(
         Such as ``"~ Days + (Days | Subject)"``; a response is ignored.
     data : table
         The columns that the formula uses.
-    beta : (p,) array
-        Fixed effects, in the order of the model matrix's columns.
-    theta : (m,) array
+    beta : (p,) array, Series or mapping
+        Fixed effects, in the order of the model matrix's columns, or by name; names that are left
+        out are zero.
+    theta : (m,) array, Series or mapping
         Covariance parameters, lme4's scale: relative to sigma.
     sigma : float
         Residual standard deviation.
@@ -140,7 +142,7 @@ def simulate_formula(
     (9, 2)
     """
     matrices = planned_matrices(formula, data, **arguments)
-    beta, sigma = _checked(matrices, beta, sigma)
+    beta, sigma = _checked(matrices, beta, np.zeros(matrices.p), sigma)
     theta = _checked_theta(matrices, theta)
     rows = fitted_rows(matrices)
     factors = tuple(sigma * factor for factor in matrices.factors(theta))
@@ -200,8 +202,12 @@ def _own_levels(group: str, labels: np.ndarray) -> IntVector:
     return np.asarray(codes)
 
 
-def _checked(matrices: ModelMatrices, beta: Vector, sigma: float) -> tuple[Vector, float]:
-    beta = np.atleast_1d(np.asarray(beta, dtype=np.float64))
+def _checked(
+    matrices: ModelMatrices, beta: Any, otherwise: Vector, sigma: float
+) -> tuple[Vector, float]:
+    """Fixed effects, by name or in their order, and the residual standard deviation."""
+    given = otherwise if beta is None else by_name(beta, matrices.fixed.names, "beta", otherwise)
+    beta = np.atleast_1d(np.asarray(given, dtype=np.float64))
     if beta.shape != (matrices.p,):
         names = ", ".join(matrices.fixed.names)
         raise ValueError(
@@ -213,14 +219,15 @@ def _checked(matrices: ModelMatrices, beta: Vector, sigma: float) -> tuple[Vecto
     return beta, float(sigma)
 
 
-def _checked_theta(matrices: ModelMatrices, theta: Vector) -> Vector:
-    theta = np.atleast_1d(np.asarray(theta, dtype=np.float64))
+def _checked_theta(matrices: ModelMatrices, theta: Any, otherwise: Vector | None = None) -> Vector:
+    given = otherwise if theta is None else by_name(theta, matrices.theta_names, "theta", otherwise)
+    theta = np.atleast_1d(np.asarray(given, dtype=np.float64))
     if theta.shape != matrices.lower.shape:
         raise ValueError(
             f"theta has {theta.size} components, but the model has {len(matrices.lower)} "
             f"covariance parameters: {', '.join(matrices.theta_names)}."
         )
-    return theta
+    return np.asarray(theta)
 
 
 def _labelled(values: Matrix, index: pd.Index) -> pd.DataFrame:

@@ -9,9 +9,9 @@ coordinates as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lmm._lapack import eigh
 from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters, parameters_of
+from lmm.design.labels import by_name
 
 __all__ = ["Criterion", "Evaluation", "Move", "PlainCriterion", "checked_start"]
 
@@ -180,16 +181,23 @@ class Criterion(Protocol):
         """Parameters on the users' scale of coordinates x (d,)."""
 
 
-def checked_start(criterion: Criterion, theta: Vector) -> Vector:
+def checked_start(criterion: Criterion, theta: Any) -> Vector:
     """Parameters on the users' scale as a float array of the right length.
+
+    A Series or mapping gives them by name; a mapping with the only key ``"theta"`` is R's list.
 
     Raises
     ------
     ValueError
         The length is not the number of parameters, or a value is not finite.
     """
-    theta = np.atleast_1d(np.asarray(theta, dtype=float))
     names = criterion.names
+    if isinstance(theta, Mapping) and "theta" in theta:  # R's list(theta = ...)
+        others = [str(name) for name in theta if name != "theta"]
+        if others:
+            raise ValueError(f"start holds theta only: leave out {', '.join(others)}.")
+        theta = theta["theta"]
+    theta = np.atleast_1d(np.asarray(by_name(theta, names, "theta"), dtype=np.float64))
     if theta.shape != (len(names),):
         kind = "covariance " if len(names) == len(criterion.parameters.lower) else ""
         raise ValueError(
@@ -199,7 +207,7 @@ def checked_start(criterion: Criterion, theta: Vector) -> Vector:
     if not np.isfinite(theta).all():
         name = names[int(np.argmin(np.isfinite(theta)))]
         raise ValueError(f"theta must be finite, but {name} is {theta[~np.isfinite(theta)][0]}.")
-    return theta
+    return np.asarray(theta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +284,7 @@ class PlainCriterion:
 
     def to_x(self, theta: Vector) -> Vector:
         """The coordinates themselves."""
-        return theta
+        return np.asarray(theta)
 
     def to_theta(self, x: Vector) -> Vector:
         """The coordinates themselves."""

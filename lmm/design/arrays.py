@@ -139,12 +139,16 @@ class _Columns:
 
     def __init__(self, y: Any):
         self.n = len(y)
+        self.is_labelled = isinstance(y, pd.Series)
         self.index = y.index if isinstance(y, pd.Series) else None
         self.columns: dict[str, Any] = {}
 
     def add(self, name: str, values: Any) -> str:
         """Add a column; its name as formulas write it."""
-        column = series_of(in_order(values, self.index, repr(name), "the response"), name)
+        ordered = in_order(
+            values, self.index, repr(name), "the response", may_reorder=self.is_labelled
+        )
+        column = series_of(ordered, name)
         if len(column) != self.n:
             raise DataError(
                 f"{name!r} has shape {column.shape}, but the response has {self.n} rows"

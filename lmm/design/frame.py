@@ -253,8 +253,8 @@ class Frame(Frozen):
 
         Parameters
         ----------
-        y : (n,) or (m,) array or Series
-            Values; a Series is aligned by its labels.
+        y : (n,) or (m,) array, Series or DataFrame of one column
+            Values; labelled ones are put in the data's order.
 
         Raises
         ------
@@ -262,6 +262,8 @@ class Frame(Frozen):
             The length is neither n nor m, or a value for a row used is missing or infinite.
         """
         name = "the new response"
+        if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+            y = y.iloc[:, 0]
         given = y if isinstance(y, pd.Series) else number_array(y, name)
         values = number_array(self.rows_of(given, name), name)
         if not np.isfinite(values).all():

@@ -137,11 +137,13 @@ def _frame_of_mapping(data: Mapping[Any, Any]) -> pd.DataFrame:
         raise DataError(f"the columns of the data differ in length: {listed}")
     labelled = [values for values in data.values() if isinstance(values, pd.Series)]
     index = labelled[0].index if labelled else None
+    all_labelled = len(labelled) == len(columns)
     arrays = {}
     for name, values in zip(columns, data.values(), strict=True):
         own = columns[name]
         if isinstance(values, pd.Series):
-            own = in_order(own, index, f"column {name!r}", "the columns before it")
+            others = "the columns before it"
+            own = in_order(own, index, f"column {name!r}", others, may_reorder=all_labelled)
         arrays[name] = own.array
     return pd.DataFrame(arrays, index=index, copy=True)
 

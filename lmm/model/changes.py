@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from lmm._threads import one_blas_thread
-from lmm._types import Vector
 from lmm.design.table import Table
 from lmm.formula import Formula, update_formula
 from lmm.model.estimates import Estimates
@@ -114,8 +113,8 @@ class Changes(Estimates):
         newdata: Any = None,
         *,
         allow_new_levels: bool = False,
-        theta: Vector | None = None,
-        beta: Vector | None = None,
+        theta: Any = None,
+        beta: Any = None,
         sigma: float | None = None,
     ) -> pd.DataFrame:
         """Simulate responses from the fitted model.
@@ -137,7 +136,7 @@ class Changes(Estimates):
         allow_new_levels : bool
             Whether effects that are held may have unknown levels.
         theta, beta, sigma : optional
-            Parameters in place of the estimates.
+            Parameters in place of the estimates; a Series or mapping names those that differ.
 
         Returns
         -------
@@ -176,13 +175,14 @@ class Changes(Estimates):
 
         Parameters
         ----------
-        y : (n,) array
-            Response of the rows used, or of all rows that `subset` selects.
+        y : (n,) array or Series
+            Response of the rows used, or of all rows that `subset` selects; a Series is put in the
+            order of the data's labels.
 
         Raises
         ------
         DataError
-            The length is another one, or a value is missing.
+            The length or the labels are others, or a value is missing.
 
         Examples
         --------

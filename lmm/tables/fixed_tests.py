@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from lmm._types import Matrix
 from lmm.design.fixed import FixedEffects
+from lmm.design.labels import rows_by_name
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.inference.fixed.anova import TermTests, term_tests
@@ -129,9 +130,11 @@ def _estimable(method: DdfMethod, L: ArrayLike) -> Matrix:
     from lmm.inference.marginal import Estimator
 
     fixed = method.fit.matrices.fixed
-    full = len(fixed.full_names)
-    given = np.atleast_2d(np.asarray(L, dtype=float))
-    if not fixed.dropped or given.ndim != 2 or given.shape[1] != full:
+    full = fixed.full_names
+    if not fixed.dropped:
+        return check_contrasts(method.fit, L)
+    given = np.atleast_2d(np.asarray(rows_by_name(L, full, "L"), dtype=float))
+    if given.ndim != 2 or given.shape[1] != len(full):
         return check_contrasts(method.fit, L)
     bad = np.flatnonzero(~Estimator.of(method).is_estimable(given))
     if len(bad):

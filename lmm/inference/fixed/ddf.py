@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lmm._types import Matrix, Vector
+from lmm.design.labels import rows_by_name
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
 from lmm.inference.fixed.base import DdfMethod, FTest, orthogonal_rows
@@ -95,8 +96,8 @@ def ddf(fit: Fit, L: ArrayLike, name: str) -> float:
     ----------
     fit : Fit
         The fit.
-    L : (p,) or (q, p) array_like
-        One contrast, or several that are tested together.
+    L : (p,) or (q, p) array_like, Series or DataFrame
+        One contrast, or several that are tested together; labelled ones by name.
     name : str
         Method, as for `ddf_method`.
 
@@ -111,15 +112,18 @@ def ddf(fit: Fit, L: ArrayLike, name: str) -> float:
 
 
 def check_contrasts(fit: Fit, L: ArrayLike) -> Matrix:
-    """L as a (q, p) array.
+    """L as a (q, p) array; coefficients of a Series, mapping or DataFrame by their names.
 
     Raises
     ------
     DataError
-        It does not have p columns, or holds values that are not finite.
+        It does not have p columns, or holds values that are no finite numbers.
     """
-    rows = np.atleast_2d(np.asarray(L, dtype=float))
     names = fit.matrices.fixed.names
+    try:
+        rows = np.atleast_2d(np.asarray(rows_by_name(L, names, "L"), dtype=float))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"contrasts must be numbers, one for each coefficient: {error}") from error
     if rows.ndim != 2 or rows.shape[1] != len(names):
         raise DataError(
             f"contrasts have shape {np.shape(L)}, but the model has {len(names)} coefficients: "

@@ -22,10 +22,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.linalg import cholesky, solve_triangular
 
 from lmm._types import IntVector, Matrix, Vector
+from lmm.design.columns import as_factor, drop_unused_levels, read_column
+from lmm.design.frame import Frame
 from lmm.design.matrices import ModelMatrices
+from lmm.design.table import series_of
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
 from lmm.inference.fixed.base import TTests
@@ -103,7 +107,8 @@ def cluster_robust(
     kind : {"CR2", "CR1", "CR0"}
         Correction for few clusters.
     cluster : str or (n,) sequence, optional
-        A grouping factor, or the label of each row's cluster. By default the grouping factor in
+        A grouping factor, or the label of each row's cluster; a Series is put in the order of the
+        data's labels. By default the grouping factor in
         which all others are nested.
 
     Raises
@@ -188,12 +193,9 @@ def _clusters(
             )
         name, codes = cluster, groups[cluster]
     else:
-        labels = np.asarray(cluster)
-        if labels.shape != (matrices.n,):
-            raise DataError(
-                f"cluster must hold {matrices.n} labels, one per row used, not shape {labels.shape}"
-            )
-        name, codes = "cluster", np.unique(labels, return_inverse=True)[1]
+        name, codes = "cluster", _labels(matrices.frame, cluster)
+    if codes.max() == 0:
+        raise DataError(f"{name!r} has one level: a robust covariance needs several clusters")
     for group, inner in groups.items():
         if not _is_nested(inner, codes):
             raise DataError(
@@ -201,6 +203,22 @@ def _clusters(
                 "independent then: choose clusters that hold whole levels."
             )
     return name, codes
+
+
+def _labels(frame: Frame, cluster: Sequence[Any]) -> IntVector:
+    """Cluster (n,) of each row used, from labels of the rows used or of all rows."""
+    given: Any = cluster
+    if not isinstance(given, pd.Series):
+        given = series_of(given, "cluster").array
+        if len(given) != frame.n:
+            raise DataError(
+                f"cluster must hold {frame.n} labels, one per row used, not shape {given.shape}"
+            )
+    labels = series_of(frame.rows_of(given, "cluster"), "cluster")
+    factor = drop_unused_levels(as_factor(read_column(labels, "cluster")))
+    if (missing := factor.codes < 0).any():
+        raise DataError(f"cluster is missing in {int(missing.sum())} of {len(missing)} rows")
+    return factor.codes
 
 
 def _is_nested(inner: IntVector, outer: IntVector) -> bool:

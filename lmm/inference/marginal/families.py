@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lmm._types import IntMatrix, Matrix
+from lmm.design.labels import by_name
 from lmm.errors import DataError, nearest
 
 __all__ = ["FAMILIES", "Coefficients", "Contrasts", "Place", "contrasts_of", "positions"]
@@ -243,7 +244,8 @@ def _given(method: Coefficients, labels: Sequence[str]) -> Contrasts:
     if isinstance(method, Mapping) or hasattr(method, "columns"):
         table: Any = method
         names = [str(name) for name in table]
-        rows = [np.asarray(table[name], dtype=float).ravel() for name in table]
+        given = [by_name(table[name], labels, f"contrast {name!r}", 0.0) for name in table]
+        rows = [np.asarray(row, dtype=float).ravel() for row in given]
     else:
         rows = list(np.atleast_2d(np.asarray(method, dtype=float)))
         names = [f"c({', '.join(f'{x:.7g}' for x in row)})" for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design.fixed import independent_columns
 from lmm.design.frame import Frame
 from lmm.design.matrices import ModelMatrices
-from lmm.design.table import Table
+from lmm.design.table import Table, number_array, number_matrix
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.inference.fixed.satterthwaite import Satterthwaite
@@ -276,7 +276,8 @@ def refit_many(m: HasFit, Y: Any, *, df: bool = True) -> ManyFits:
     m : LinearMixedModel
         A fit of the model; its estimates are where every response starts.
     Y : (n, r) array or table
-        Responses in columns, for the rows used or for all rows that ``subset`` selects.
+        Responses in columns, for the rows used or for all rows that ``subset`` selects; rows of a
+        pandas table are put in the order of the data's labels.
     df : bool, default True
         Whether to compute Satterthwaite's degrees of freedom.
 
@@ -321,25 +322,24 @@ def refit_many(m: HasFit, Y: Any, *, df: bool = True) -> ManyFits:
 def _responses(frame: Frame, Y: Any) -> tuple[pd.Index, Matrix]:
     """Names of the responses and their values at the rows used, (n, r)."""
     if isinstance(Y, np.ndarray):
-        values = Y[:, None] if Y.ndim == 1 else Y
-        names: pd.Index = pd.RangeIndex(values.shape[-1])
+        table = pd.DataFrame(number_matrix(Y))
+        values = frame.rows_of(table.to_numpy(), "Y")
     else:
-        table = Table.of(Y)
-        names = pd.Index(table.names)
-        values = np.column_stack([table.series(name) for name in table.names])
-    values = values.astype(np.float64)
-    if len(values) == len(frame.selected):
-        values = values[np.searchsorted(frame.selected, frame.rows)]
-    if values.ndim != 2 or len(values) != frame.n:
-        sizes = " or ".join(map(str, dict.fromkeys((frame.n, len(frame.selected)))))
-        raise DataError(
-            f"Y has shape {values.shape}, but the model has {sizes} rows: responses are columns."
-        )
+        read = Table.of(Y.to_frame() if isinstance(Y, pd.Series) else Y)
+        columns = {name: number_array(read.series(name), name) for name in read.names}
+        table = pd.DataFrame(columns, index=read.index)
+        values = np.asarray(frame.rows_of(table if _is_labelled(Y) else table.to_numpy(), "Y"))
     if values.shape[1] == 0:
         raise DataError("Y has no columns: give at least one response.")
-    _refuse(np.isinf(values).any(axis=0), names, "have infinite values")
-    _refuse(np.isnan(values).all(axis=0), names, "are missing altogether")
-    return names, values
+    _refuse(np.isinf(values).any(axis=0), table.columns, "have infinite values")
+    _refuse(np.isnan(values).all(axis=0), table.columns, "are missing altogether")
+    return table.columns, values
+
+
+def _is_labelled(Y: Any) -> bool:
+    """Whether rows of responses have labels of their own."""
+    columns = Y.values() if isinstance(Y, Mapping) else [Y]
+    return any(isinstance(column, pd.Series | pd.DataFrame) for column in columns)
 
 
 def _refuse(bad: np.ndarray, names: pd.Index, fault: str) -> None:

@@ -195,7 +195,8 @@ def power(
     columns = _columns(matrices, effect)
     beta = beta.copy()
     if value is not None:
-        beta[columns] = _vector("value", value, [matrices.fixed.names[j] for j in columns])
+        names = [matrices.fixed.names[j] for j in columns]
+        beta[columns] = _vector("value", by_name(value, names, "value"), names)
     group, sizes = _sizes(matrices, along)
     streams = np.random.SeedSequence(seed).spawn(len(sizes))
     rows = []
