@@ -144,3 +144,15 @@ def test_insteval_takes_no_dense_matrix_of_all_levels():
     for (group, blocks), covariance in zip(random.condvar.items(), m.fit.covariances, strict=True):
         assert (blocks > 0.0).all(), group
         assert (blocks <= covariance).all(), group
+
+
+@pytest.mark.filterwarnings("ignore::lmm.LmmWarning")
+def test_effects_of_one_name_add_up_in_the_coefficients():
+    sleepstudy = lmm.load_dataset("sleepstudy")
+    m = lmm.lmer("Reaction ~ Days + (1 | Subject) + (Days | Subject)", sleepstudy)
+    rows = m.coef()["Subject"].loc[sleepstudy["Subject"].astype(str)]
+    np.testing.assert_allclose(
+        rows["(Intercept)"].to_numpy() + rows["Days"].to_numpy() * sleepstudy["Days"].to_numpy(),
+        m.fitted(),
+        rtol=1e-10,
+    )

@@ -155,6 +155,8 @@ class Estimates(MixedModel):
         fixed = self.fixef()
         tables = {}
         for group, modes in self.ranef().items():
+            if not modes.columns.is_unique:  # as in (1 | g) + (x | g): their effects add up
+                modes = modes.T.groupby(level=0, sort=False).sum().T
             names = [*modes.columns.difference(fixed.index, sort=False), *fixed.index]
             base = fixed.reindex(names, fill_value=0.0)
             tables[group] = modes.reindex(columns=names, fill_value=0.0) + base

@@ -209,6 +209,7 @@ REFUSED = {
     "relevel(h)": r"relevel\(\) needs an argument 'ref'",
     "factor(h, levels = c('u', 'u'))": "'levels' names a level twice",
     "dummy(h, 'z')": "'z' is not a level",
+    "dummy(factor(ifelse(b, 'k', 'k')))": "it makes 0 columns: name at least 1 level, at most 1000",
     "C(h, 'nope')": "unknown contrasts 'nope'",
     "C(h, 3)": "the contrasts must be named",
     "C(h, contr.sum, base = 2.5)": "'base' must be a whole number",

@@ -10,6 +10,7 @@ from lmm._types import Matrix, Vector
 from lmm.design._formulaic import b_spline, polynomial, rescaled
 from lmm.design.columns import Basis, Column
 from lmm.design.functions.values import (
+    MAX_COLUMNS,
     Scalar,
     Value,
     flag,
@@ -22,8 +23,6 @@ from lmm.design.functions.values import (
 from lmm.errors import DataError
 
 __all__ = ["bs", "ns", "poly", "scale"]
-
-MAX_COLUMNS = 1000
 
 
 def _numbered(values: Matrix) -> Basis:

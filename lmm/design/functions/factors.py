@@ -17,7 +17,15 @@ from lmm.design.columns import (
     as_factor,
     drop_unused_levels,
 )
-from lmm.design.functions.values import Scalar, flag, level_names, numbers, observed, whole
+from lmm.design.functions.values import (
+    MAX_COLUMNS,
+    Scalar,
+    flag,
+    level_names,
+    numbers,
+    observed,
+    whole,
+)
 from lmm.errors import DataError, nearest
 
 __all__ = [
@@ -135,8 +143,10 @@ def dummy(f: Column, levelstokeep: Any = None) -> Basis:
         kept = level_names(levelstokeep, "levelstokeep")
     if unknown := [level for level in kept if level not in values.levels]:
         raise DataError(f"{unknown[0]!r} is not a level.{nearest(unknown[0], values.levels)}")
-    if not kept:
-        raise DataError("the factor has one level, and no level is named")
+    if not 0 < len(kept) <= MAX_COLUMNS:
+        raise DataError(
+            f"it makes {len(kept)} columns: name at least 1 level, at most {MAX_COLUMNS}"
+        )
     columns = [values.by_level([level == k for level in values.levels], np.nan) for k in kept]
     return Basis(np.column_stack(columns), kept)
 

@@ -12,6 +12,7 @@ from lmm.design.columns import Basis, Column, Factor, Identifiers, level_name
 from lmm.errors import DataError
 
 __all__ = [
+    "MAX_COLUMNS",
     "Scalar",
     "State",
     "Value",
@@ -32,7 +33,10 @@ State: TypeAlias = dict[str, dict[str, Any]]
 """What each data-dependent call of a formula has learned, by the call's text."""
 
 MAX_COUNT = 10_000
-"""Largest number of columns, intervals or digits that an argument may ask for."""
+"""Largest number of intervals that an argument may ask for."""
+
+MAX_COLUMNS = 1000
+"""Largest number of columns that one call may make."""
 
 
 def is_column(value: Value) -> bool:
