@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from lmm.covariance.base import Covariance
+from lmm.covariance.base import Covariance, Reported
 from lmm.covariance.correlated import (
     AutoRegressive,
     CompoundSymmetry,
@@ -33,6 +33,7 @@ __all__ = [
     "Filled",
     "OrnsteinUhlenbeck",
     "Parameters",
+    "Reported",
     "ScaledIdentity",
     "Structure",
     "Toeplitz",

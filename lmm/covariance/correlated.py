@@ -447,6 +447,7 @@ class Toeplitz(Correlated):
     """
 
     word = "toep"
+    is_shared = False
 
     @property
     def rho_bounds(self) -> tuple[Vector, Vector]:

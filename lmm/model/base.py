@@ -105,9 +105,14 @@ class MixedModel:
         return self.fit.formula
 
     @property
-    def theta(self) -> Vector:
-        """Covariance parameters (m,), lme4's order."""
+    def par(self) -> Vector:
+        """Covariance parameters (m,); they are `theta` where all terms are full or independent."""
         return self.fit.theta
+
+    @property
+    def theta(self) -> Vector:
+        """lme4's theta: the entries of the relative covariance factors, column by column."""
+        return self.fit.matrices.parameters.theta(self.fit.theta)
 
     @property
     def beta(self) -> Vector:

@@ -19,6 +19,7 @@ from lmm.covariance import (
     Covariance,
     Diagonal,
     OrnsteinUhlenbeck,
+    Reported,
     ScaledIdentity,
 )
 from lmm.errors import nearest
@@ -57,6 +58,25 @@ class VarianceBlock:
         """Number of columns that a print shows: one, where it stands for all."""
         structure = self.structure
         return 1 if isinstance(structure, Correlated) and structure.is_shared else len(self.columns)
+
+    @property
+    def sdcor(self) -> Matrix:
+        """Standard deviations on the diagonal, correlations off it, (k, k)."""
+        return np.where(np.eye(len(self.columns), dtype=bool), self.sd, self.correlation)
+
+    @property
+    def reported(self) -> tuple[Reported, ...]:
+        """What stands for the parameters: names as in broom, ``(Intercept).Days``."""
+        if isinstance(self.structure, Correlated):
+            return self.structure.reported(self.columns)
+        k = len(self.columns)
+        pairs = [(i, j) for j in range(k) for i in range(j, k)]
+        if isinstance(self.structure, Diagonal):
+            pairs = [(i, i) for i in range(k)]
+        return tuple(
+            Reported(self.columns[i] if i == j else f"{self.columns[j]}.{self.columns[i]}", i, j)
+            for i, j in pairs
+        )
 
     @property
     def variance(self) -> Vector:

@@ -101,17 +101,17 @@ def _fixed_rows(coefficients: pd.DataFrame) -> pd.DataFrame:
 
 
 def _parameter_rows(varcorr: VarCorr, scales: str) -> pd.DataFrame:
-    column, one, two = _SCALES[scales]
-    parts = varcorr.to_frame(order="lower.tri")
-    names = zip(parts["var1"], parts["var2"], strict=True)
-    terms = [_term(effect, other, one, two) for effect, other in names]
-    return pd.DataFrame({"group": parts["grp"], "term": terms, "estimate": parts[column]})
-
-
-def _term(effect: object, other: object, one: str, two: str) -> str:
-    if isinstance(other, str):
-        return f"{two}__{effect}.{other}"
-    return f"{one}__{effect}" if isinstance(effect, str) else f"{one}__Observation"
+    _, one, two = _SCALES[scales]
+    rows = []
+    for group, block in varcorr.blocks.items():
+        values = block.covariance if scales == "vcov" else block.sdcor
+        for label, i, j in block.reported:
+            name = f"{one}__{label}" if i == j else f"{two}__{label}"
+            rows.append((group, name, values[i, j]))
+    if varcorr.sigma is not None:
+        residual = varcorr.sigma if scales == "sdcor" else varcorr.sigma**2
+        rows.append(("Residual", f"{one}__Observation", residual))
+    return pd.DataFrame(rows, columns=["group", "term", "estimate"])
 
 
 def _limits(

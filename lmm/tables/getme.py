@@ -253,8 +253,14 @@ def _devcomp(fit: Fit) -> dict[str, dict[str, float]]:
     return {"cmp": cmp, "dims": {**dims, "GLMM": 0, "NLMM": 0}}
 
 
-def _theta(fit: Fit) -> pd.Series[float]:
+def _par(fit: Fit) -> pd.Series[float]:
     return pd.Series(fit.theta, index=list(fit.matrices.theta_names))
+
+
+def _theta(fit: Fit) -> pd.Series[float]:
+    terms = fit.matrices.terms
+    names = [n for t in terms for n in t.covariance.theta_names(t.group, t.columns)]
+    return pd.Series(fit.matrices.parameters.theta(fit.theta), index=names)
 
 
 def _Tp(fit: Fit) -> IntVector:
@@ -286,7 +292,7 @@ PARTS: dict[str, Callable[[Fit], Any]] = {
     "fixef": lambda fit: pd.Series(fit.beta, index=list(fit.matrices.fixed.names)),
     "beta": lambda fit: fit.beta,
     "theta": _theta,
-    "par": _theta,
+    "par": _par,
     "ST": lambda fit: _by_factor(fit, _ST(fit)),
     "REML": lambda fit: fit.matrices.p if fit.reml else 0,
     "is_REML": lambda fit: fit.reml,
@@ -308,7 +314,7 @@ PARTS: dict[str, Callable[[Fit], Any]] = {
     "offset": lambda fit: fit.matrices.offset,
     "lower": lambda fit: pd.Series(fit.criterion.lower, index=list(fit.matrices.theta_names)),
     "devfun": lambda fit: fit.criterion,
-    "devarg": _theta,
+    "devarg": _par,
     "devfun2": lambda fit: DevianceOfSdCor(fit.criterion),
     "glmer.nb.theta": lambda _: np.nan,
 }

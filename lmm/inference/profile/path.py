@@ -94,13 +94,16 @@ class _Spectrum:
         along = np.where(flat, 0.0, along / np.where(flat, 1.0, size))
         return self._spread(self.scale * (self.vectors @ along))
 
-    def escape(self, room: Vector) -> Vector | None:
+    def escape(self, below: Vector, above: Vector) -> Vector | None:
         """A step along negative curvature to the side with more room, or None at a minimum."""
         if not self.eigenvalues.size or self.eigenvalues[0] > -SADDLE:
             return None
         length = np.sqrt(2.0 * LEAP / -self.eigenvalues[0])
         step = self._spread(length * self.scale * self.vectors[:, 0])
-        lost = [np.sum(np.minimum(room + side, 0.0)) for side in (step, -step)]
+        lost = [
+            np.sum(np.minimum(below + side, 0.0) + np.minimum(above - side, 0.0))
+            for side in (step, -step)
+        ]
         return step if lost[0] >= lost[1] else -step
 
     def _spread(self, values: Vector) -> Vector:
@@ -128,24 +131,30 @@ def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) 
     NumericalError
         The minimum was not found.
     """
-    section, floor = target.at(t), target.floor
-    w = np.maximum(w, floor)
+    section, (floor, ceiling) = target.at(t), target.box
+    w = np.clip(w, floor, ceiling)
     here, n = _tried(section, w), 1
     if here is None:
-        w = w if fallback is None else np.maximum(fallback, floor)
-        here, n = section(w), 2
+        w = w if fallback is None else np.clip(fallback, floor, ceiling)
+        here, n = _tried(section, w), 2
+    if here is None:
+        raise NumericalError(
+            f"The likelihood breaks down on the profile of {target.name} at {t:.6g} "
+            "(working scale)."
+        )
     for _ in range(MAX_STEPS):
-        spectrum = _Spectrum.of(here, (w > floor) | (here.gradient <= 0.0))
+        inward = ((w > floor) | (here.gradient <= 0.0)) & ((w < ceiling) | (here.gradient >= 0.0))
+        spectrum = _Spectrum.of(here, inward)
         step = -spectrum.solve(here.gradient)
         promise = -0.5 * float(here.gradient @ step)
         if promise < (SETTLED if here.exact else SETTLED_INEXACT):
-            leap = spectrum.escape(w - floor)
+            leap = spectrum.escape(w - floor, ceiling - w)
             if leap is None:
                 return _settled(target, t, w, here, spectrum, step, promise, n)
             step = leap
         for size in 0.5 ** np.arange(30.0):
             n += 1
-            further = np.maximum(w + size * step, floor)
+            further = np.clip(w + size * step, floor, ceiling)
             there = _tried(section, further)
             if there is not None and there.value <= here.value:
                 w, here = further, there
@@ -162,9 +171,10 @@ def _tried(section: Callable[[Vector], Section], w: Vector) -> Section | None:
     """The likelihood at w; None where a step went so far that the factorization breaks down."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            return section(w)
-    except NumericalError:
+            here = section(w)
+    except (NumericalError, np.linalg.LinAlgError):
         return None
+    return here if np.isfinite(here.value) and np.isfinite(here.hessian).all() else None
 
 
 def _settled(
@@ -178,7 +188,7 @@ def _settled(
     n: int,
 ) -> Point:
     """The point that the last Newton step leads to, without evaluating there."""
-    w = np.maximum(w + step, target.floor)
+    w = np.clip(w + step, *target.box)
     value = here.value - promise
     if here.cross is None:
         return Point(t, w, value, target.slope(t, w), np.nan, None, n)

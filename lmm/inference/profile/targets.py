@@ -72,8 +72,8 @@ class Target(Protocol):
         """A first step in t, for a parameter whose likelihood is flat at the estimate."""
 
     @property
-    def floor(self) -> Vector:
-        """Lower bounds of w, (d,)."""
+    def box(self) -> tuple[Vector, Vector]:
+        """Lower and upper bounds of w, (d,) each."""
 
     @property
     def start(self) -> tuple[float, Vector]:
@@ -90,6 +90,11 @@ class Target(Protocol):
 
 
 # Variance parameters -----------------------------------------------------------------------------
+
+
+# Log of the estimate over a residual standard deviation that is next to nothing: structures can do
+# without one.
+NOTHING = 11.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +143,8 @@ class VarianceTarget:
         if self.kind == "cor":
             lower, upper = self._correlation_bounds
             return float(np.arcsin(lower)), float(np.arcsin(upper))
+        if self.kind == "sigma":
+            return float(self.estimate[-1]) - NOTHING, np.inf
         return (0.0 if self.kind == "sd" else -np.inf), np.inf
 
     @property
@@ -191,13 +198,16 @@ class VarianceTarget:
         return self.places[1 if self.kind in ("cor", "cov") else 0]
 
     @cached_property
-    def floor(self) -> Vector:
-        """Lower bounds of w, (d,): a correlation keeps its sign only while L_11, tau >= 0."""
-        floor = np.full(len(self.estimate), -np.inf)
+    def box(self) -> tuple[Vector, Vector]:
+        """Bounds of w, (d,) each: none but for structures, where they are those of the parameters.
+
+        A correlation of a full covariance keeps its sign only while L_11, tau >= 0.
+        """
+        floor, ceiling = self.likelihood.box
         if self.kind == "cor" and self._structure is None:
             one, _, three = self.places
             floor[[one, three]] = 0.0
-        return np.delete(floor, self.place)
+        return np.delete(floor, self.place), np.delete(ceiling, self.place)
 
     @property
     def start(self) -> tuple[float, Vector]:
@@ -342,10 +352,10 @@ class FixedEffectTarget:
         """A first step: its standard error."""
         return float(np.exp(self.estimate[-1]) * np.sqrt(self._at_estimate[1][self.index]))
 
-    @property
-    def floor(self) -> Vector:
-        """Lower bounds of w, (d,): none."""
-        return np.full(len(self.estimate), -np.inf)
+    @cached_property
+    def box(self) -> tuple[Vector, Vector]:
+        """Bounds of w, (d,) each: those of structures."""
+        return self.likelihood.box
 
     @property
     def start(self) -> tuple[float, Vector]:

@@ -393,8 +393,7 @@ class _Parameters:
         matrices = self.fit.matrices
         covariances = []
         for term, part in zip(matrices.terms, matrices.theta_slices, strict=True):
-            factor = np.zeros((len(fits), term.size, term.size))
-            factor[:, *term.covariance.entries] = fits.theta[:, part] * fits.sigma[:, None]
+            factor = term.covariance.factor(fits.theta[:, part]) * fits.sigma[:, None, None]
             covariances.append(factor @ factor.transpose(0, 2, 1))
         shown = variance_parameters(matrices)
         return np.hstack([sdcor(shown, covariances, fits.sigma), fits.beta])

@@ -28,7 +28,7 @@ from scipy import sparse
 from lmm import likelihood
 from lmm._lapack import solve_upper
 from lmm._types import Matrix, Vector
-from lmm.covariance import Diagonal, Unstructured
+from lmm.covariance import Diagonal, Filled, Unstructured
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.resample.newton import Local, newton_steps, predicted
 from lmm.inference.resample.replicates import ROUNDING, Replicates, Responses
@@ -85,8 +85,13 @@ class Lockstep:
 
     @classmethod
     def build(cls, criterion: ProfiledCriterion, rows: Rows) -> Lockstep | None:
-        """Accumulate the cross-products of a design; None if components are too large for it."""
+        """Accumulate the cross-products of a design.
+
+        None if components are too large for it, or parameters are not entries of the factors.
+        """
         terms = criterion.matrices.terms
+        if not all(isinstance(term.covariance, Filled) for term in terms):
+            return None
         n_levels, sizes = [t.n_levels for t in terms], [t.size for t in terms]
         parts = list(component_columns(rows.codes, n_levels, sizes))
         t = criterion.matrices.p + 1

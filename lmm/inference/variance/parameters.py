@@ -222,8 +222,8 @@ class LocalModel:
 class Likelihood:
     """-2 log-likelihood (1) as a function of z = (entries of the L_i, log sigma).
 
-    Any point is allowed: only ``L_i L_i'`` matters, so that signs are free and no bounds are
-    needed.
+    For full and independent columns any point is allowed: only ``L_i L_i'`` matters, so that signs
+    are free and no bounds are needed. Other structures have their parameters in place of L_i.
 
     Parameters
     ----------
@@ -246,6 +246,17 @@ class Likelihood:
     def n_coordinates(self) -> int:
         """Length of z, m + 1."""
         return len(self.criterion.lower) + 1
+
+    @property
+    def box(self) -> tuple[Vector, Vector]:
+        """Bounds of z, (m + 1,) each: those of structures, for factors may have any sign."""
+        parameters = self.criterion.matrices.parameters
+        floor = np.full(self.n_coordinates, -np.inf)
+        ceiling = np.full(self.n_coordinates, np.inf)
+        for covariance, part in zip(parameters.covariances, parameters.slices, strict=True):
+            if isinstance(covariance, Correlated):
+                floor[part], ceiling[part] = covariance.lower, covariance.upper
+        return floor, ceiling
 
     @cached_property
     def _roots(self) -> tuple[Matrix, ...]:
