@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lmm._versions import __version__, show_versions
 from lmm.criterion import Evaluation, PlainCriterion, ProfiledCriterion
 from lmm.datasets import dataset_names, load_dataset
-from lmm.design import LmerControl, build_matrices
+from lmm.design import GlmerControl, LmerControl, build_matrices
 from lmm.errors import (
     ContrastsWarning,
     ConvergenceWarning,
@@ -26,9 +26,10 @@ from lmm.errors import (
     WeightsWarning,
 )
 from lmm.formula import parse_formula
-from lmm.model import LinearMixedModel
+from lmm.laplace import LaplaceCriterion
+from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
-from lmm.pipeline import lmer, lmer_arrays, load
+from lmm.pipeline import glmer, glmer_nb, lmer, lmer_arrays, load
 
 if TYPE_CHECKING:
     from lmm.family import (
@@ -119,7 +120,10 @@ __all__ = [
     "FormulaError",
     "Gamma",
     "Gaussian",
+    "GeneralizedMixedModel",
+    "GlmerControl",
     "InverseGaussian",
+    "LaplaceCriterion",
     "LinearMixedModel",
     "LmerControl",
     "LmmWarning",
@@ -145,6 +149,8 @@ __all__ = [
     "emtrends",
     "get_me",
     "get_variance",
+    "glmer",
+    "glmer_nb",
     "icc",
     "joint_tests",
     "kr_modcomp",

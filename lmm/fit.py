@@ -15,10 +15,11 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning
+from lmm.family import Family, Gaussian
 from lmm.formula import Formula
 from lmm.likelihood import Entries
 from lmm.optimize import Optimum, Status
-from lmm.pls import PLSPoint, PLSTerms
+from lmm.pls import PLSPoint, PLSTerms, Problem
 
 __all__ = ["Fit", "singular_text", "verdict"]
 
@@ -84,6 +85,11 @@ class Fit(Frozen):
         return self.criterion.matrices
 
     @property
+    def family(self) -> Family:
+        """Conditional distribution of the response."""
+        return Gaussian()
+
+    @property
     def reml(self) -> bool:
         """Whether the criterion is REML."""
         return self.criterion.reml
@@ -119,12 +125,27 @@ class Fit(Frozen):
         return self.matrices.X @ self.beta + self.matrices.offset
 
     @frozen_property
-    def fitted(self) -> Vector:
-        """Conditional means X beta + offset + Z b, (n,)."""
+    def linear(self) -> Vector:
+        """Linear predictor X beta + offset + Z b, (n,)."""
         mu = self.fixed_part.copy()
         for term, effect in zip(self.matrices.terms, self.b, strict=True):
             mu += np.einsum("ij,ij->i", term.Z, effect[term.codes])
         return mu
+
+    @property
+    def fitted(self) -> Vector:
+        """Conditional means, (n,)."""
+        return self.linear
+
+    @property
+    def residual_deviation(self) -> float | None:
+        """Standard deviation that reports show beside those of the random effects, if any."""
+        return self.sigma
+
+    def residuals_of(self, kind: str) -> Vector:
+        """Residuals (n,) of a kind: see `lmm.diagnostics.leverage.residuals`."""
+        weighted = kind in ("deviance", "pearson")
+        return self.matrices.response.weighted(self.residuals) if weighted else self.residuals
 
     @frozen_property
     def residuals(self) -> Vector:
@@ -147,6 +168,11 @@ class Fit(Frozen):
     def whitened_factors(self) -> tuple[Matrix, ...]:
         """Factors lambda* of the whitened problem, one (k_i, k_i) per term."""
         return self.criterion.factors(self.optimum.x)
+
+    @property
+    def problem(self) -> Problem:
+        """The standardized problem, rows weighted."""
+        return self.criterion.problem
 
     @cached_property
     def point(self) -> PLSPoint:
@@ -226,7 +252,7 @@ def singular_text(fit: Fit, tol: float) -> str:
         fit.matrices.terms,
         fit.factors,
         fit.whitened_factors,
-        fit.criterion.problem.whitening,
+        fit.problem.whitening,
         strict=True,
     )
     found = [_degenerate(*parts, tol) for parts in terms if likelihood.is_singular(parts[2:3], tol)]

@@ -49,7 +49,7 @@ class JointCovariance:
     @cached_property
     def _unwhiten(self) -> tuple[Matrix, ...]:
         """R^-1 of each group, (k, k)."""
-        problem = self.fit.criterion.problem
+        problem = self.fit.problem
         return tuple(
             np.asarray(solve_triangular(R, np.eye(len(R))))
             for R in (group.factor(problem.whitening) for group in problem.groups)
@@ -58,7 +58,7 @@ class JointCovariance:
     @cached_property
     def _whitened_coupling(self) -> tuple[Matrix, ...]:
         """M of each group in whitened coordinates, (l, k, p)."""
-        problem = self.fit.criterion.problem
+        problem = self.fit.problem
         cross = tuple(group.sums(problem.X.T) for group in problem.groups)
         return tuple(M.transpose(2, 1, 0) @ problem.T for M in self.fit.point.solve(cross))
 
@@ -93,7 +93,7 @@ class JointCovariance:
 
     def matrix(self) -> Matrix:
         """All of (1)-(3), (p + q, p + q): beta first, then b group by group, level by level."""
-        groups = self.fit.criterion.problem.groups
+        groups = self.fit.problem.groups
         q = sum(group.q for group in groups)
         ends = np.cumsum([group.q for group in groups])
         identity = tuple(
@@ -152,7 +152,7 @@ class JointCovariance:
     @cached_property
     def _relative(self) -> tuple[Matrix, ...]:
         """Whitened relative covariance of each group, (k, k)."""
-        groups, factors = self.fit.criterion.problem.groups, self.fit.whitened_factors
+        groups, factors = self.fit.problem.groups, self.fit.whitened_factors
         return tuple(lam @ lam.T for lam in (group.factor(factors) for group in groups))
 
 

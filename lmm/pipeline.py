@@ -9,13 +9,14 @@ from typing import Any
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
 from lmm.design import LmerControl, table_of_arrays
+from lmm.family import NegativeBinomial
 from lmm.formula import Formula
-from lmm.model import LinearMixedModel
+from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import Optimizer, reporter
 from lmm.pls import Solver
-from lmm.request import Request
+from lmm.request import GeneralizedRequest, Request
 
-__all__ = ["lmer", "lmer_arrays", "load"]
+__all__ = ["glmer", "glmer_nb", "lmer", "lmer_arrays", "load"]
 
 
 @one_blas_thread
@@ -143,6 +144,130 @@ def lmer_arrays(y: Any, X: Any, groups: Any, Z: Any = None, **options: Any) -> L
     1743.6283
     """
     return lmer(*table_of_arrays(y, X, groups, Z), **options)
+
+
+@one_blas_thread
+def glmer(
+    formula: str | Formula,
+    data: Any,
+    family: Any = "binomial",
+    *,
+    nagq: int = 1,
+    information: str | None = None,
+    weights: Any = None,
+    offset: Any = None,
+    subset: Any = None,
+    na_action: str = "omit",
+    contrasts: Mapping[str, object] | None = None,
+    start: Vector | None = None,
+    solver: str | Solver = "auto",
+    optimizer: str | Optimizer = "auto",
+    control: LmerControl | None = None,
+    verbose: int = 0,
+) -> GeneralizedMixedModel:
+    """Fit a generalized linear mixed-effects model from a formula in lme4's syntax.
+
+    Parameters
+    ----------
+    formula : str or Formula
+        Such as ``"cbind(incidence, size - incidence) ~ period + (1 | herd)"``. A binomial response
+        is ``cbind(successes, failures)``, a proportion with its numbers of trials as `weights`,
+        0/1, truth values, or a factor or text of two levels, of which the first is failure.
+    data : DataFrame, table or mapping of arrays
+        pandas, polars or pyarrow table, or a dict of arrays.
+    family : str or Family, default "binomial"
+        ``"binomial"``, ``"poisson"``, ``"Gamma"``, ``"gaussian"``, ``"inverse.gaussian"`` or
+        ``"negative.binomial"``, or an object with a link such as ``lmm.Binomial("probit")``;
+        statsmodels' families are understood.
+    nagq : int, default 1
+        1 for Laplace's approximation; up to 100 points of adaptive Gauss-Hermite quadrature per
+        column of a single grouping factor; 0 for fixed effects at the joint mode, which is fast
+        and biased.
+    information : {"expected", "observed"}, optional
+        Information in Laplace's determinant: the expected one is lme4's and the default, the
+        observed one glmmTMB's and the default of families with a dispersion. They are one for
+        canonical links.
+    weights : str or (n,) array, optional
+        Numbers of trials of proportions; otherwise prior weights, which multiply the
+        log-likelihood of a row.
+    offset, subset, na_action, contrasts, start, solver, optimizer, control, verbose
+        As for `lmer`. `start` is theta, or theta, coefficients and shape.
+
+    Returns
+    -------
+    GeneralizedMixedModel
+
+    Raises
+    ------
+    FormulaError
+        The formula does not parse.
+    DataError
+        The data do not suit the formula, or the response the family.
+    NumericalError
+        The likelihood cannot be computed at the start.
+
+    Warns
+    -----
+    ConvergenceWarning, SingularFitWarning, RankDeficiencyWarning, ScaleWarning
+        Once each; kept in ``m.warnings``.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> cbpp = lmm.load_dataset("cbpp")
+    >>> m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    >>> m.fixef().round(3).to_dict()
+    {'(Intercept)': -1.399, 'period2': -0.992, 'period3': -1.129, 'period4': -1.58}
+    """
+    request = GeneralizedRequest.of(
+        formula,
+        data,
+        family=family,
+        nagq=nagq,
+        information=information,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        na_action=na_action,
+        contrasts=contrasts,
+        solver=solver,
+        optimizer=optimizer,
+        control=control,
+    )
+    criterion = request.criterion()
+    return GeneralizedMixedModel.estimate(
+        criterion, request, start=criterion.completed(start), report=reporter(verbose)
+    )
+
+
+def glmer_nb(
+    formula: str | Formula, data: Any, *, theta: float | None = None, **options: Any
+) -> GeneralizedMixedModel:
+    """Fit a negative binomial mixed model: counts with more variance than Poisson's.
+
+    Parameters
+    ----------
+    formula, data
+        As for `glmer`.
+    theta : float, optional
+        Shape of the distribution; estimated jointly with the other parameters by default.
+    **options
+        As for `glmer`, with ``link`` of ``"log"`` (default), ``"sqrt"`` or ``"identity"``.
+
+    Returns
+    -------
+    GeneralizedMixedModel
+
+    Examples
+    --------
+    >>> import lmm
+    >>> data = {"y": [0, 1, 1, 3, 0, 6, 4, 19], "x": [0, 1, 2, 3] * 2, "g": list("aaaabbbb")}
+    >>> m = lmm.glmer_nb("y ~ x + (1 | g)", data, theta=20.0)
+    >>> m.family
+    NegativeBinomial(theta=20.0, link='log')
+    """
+    family = NegativeBinomial(theta, options.pop("link", "log"))
+    return glmer(formula, data, family, **options)
 
 
 @one_blas_thread

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from lmm._types import Matrix, Vector
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
+from lmm.family import Link
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.joint import Effects, JointCovariance
@@ -34,14 +35,23 @@ class Prediction:
         ``x'beta + offset + z'b``, or ``z'b`` alone.
     se : (m,) array or None
         Standard error of the mean, the covariance parameters taken as known.
-    margin : (m,) array or None
-        Half-width of the interval around the mean.
+    limits : pair of (m,) arrays or None
+        Limits of the interval around the mean.
     """
 
     index: pd.Index
     mean: Vector
     se: Vector | None = None
-    margin: Vector | None = None
+    limits: tuple[Vector, Vector] | None = None
+
+    def through(self, link: Link) -> Prediction:
+        """On the scale of the response: means, standard errors by slopes, limits transformed."""
+        slope = np.abs(link.slope(self.mean))
+        se = None if self.se is None else slope * self.se
+        if self.limits is None:
+            return Prediction(self.index, link.inverse(self.mean), se)
+        ends = np.sort([link.inverse(end) for end in self.limits], axis=0)
+        return Prediction(self.index, link.inverse(self.mean), se, (ends[0], ends[1]))
 
     def to_series(self) -> pd.Series[float]:
         """Return the means."""
@@ -50,8 +60,8 @@ class Prediction:
     def to_frame(self) -> pd.DataFrame:
         """Return a table ``fit se [lower upper]``."""
         table = pd.DataFrame({"fit": self.mean, "se": self.se}, index=self.index)
-        if self.margin is not None:
-            table["lower"], table["upper"] = self.mean - self.margin, self.mean + self.margin
+        if self.limits is not None:
+            table["lower"], table["upper"] = self.limits
         return table
 
 
@@ -120,6 +130,10 @@ def predict(
         `interval` is another word, or `level` is not between 0 and 1.
     """
     _check_interval(interval, level, random_only)
+    if interval == "prediction" and not fit.family.is_gaussian_identity:
+        raise ValueError(
+            "Prediction intervals exist for linear models only: simulate() draws new responses."
+        )
     matrices = fit.matrices
     selection = select(matrices, re_form)
     if newdata is None:
@@ -134,10 +148,16 @@ def predict(
     if se or interval is not None:
         results.append(np.sqrt(query.variance(fit)))
     if interval is not None:
-        results.append(_margin(fit, query, interval, level))
-    if newdata is not None:
-        return Prediction(index_of(newdata, rows.m), *results)
-    return Prediction(matrices.frame.labels, *map(matrices.frame.pad, results))
+        if fit.family.is_gaussian_identity:
+            margin = _margin(fit, query, interval, level)
+        else:
+            margin = ndtri(0.5 + 0.5 * level) * results[1]
+        results += [results[0] - margin, results[0] + margin]
+    index = matrices.frame.labels if newdata is None else index_of(newdata, rows.m)
+    if newdata is None:
+        results = [matrices.frame.pad(result) for result in results]
+    limits = (results[2], results[3]) if interval is not None else None
+    return Prediction(index, results[0], results[1] if len(results) > 1 else None, limits)
 
 
 def _check_interval(interval: str | None, level: float, random_only: bool) -> None:
@@ -194,7 +214,7 @@ def _moved(fit: Fit, step: Vector) -> Fit:
 def _effects(fit: Fit, rows: Rows, selection: Selection) -> Effects:
     """Selected columns of each group's terms side by side, the others zero."""
     effects = {}
-    for g, group in enumerate(fit.criterion.problem.groups):
+    for g, group in enumerate(fit.problem.groups):
         columns = np.zeros((len(rows.X), group.size))
         levels = None
         for i, part in group.members:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from lmm.design.columns import numbers_of
 from lmm.design.frame import RowArgument, column_names, row_numbers
 from lmm.design.table import Table
 from lmm.errors import DataError, WeightsWarning, nearest, warn
+from lmm.family import Family, family_named
 from lmm.formula import Formula, parse_formula, parse_one_sided
 from lmm.language import Name, parse_tilde, variables
+from lmm.laplace import LaplaceCriterion
 
-__all__ = ["Request", "check_names", "planned_matrices"]
+__all__ = ["GeneralizedRequest", "Request", "check_names", "planned_matrices"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ class Request:
         object.__setattr__(self, "control", LmerControl.of(self.control))
 
     @classmethod
-    def of(cls, formula: str | Formula, data: Any, **options: Any) -> Request:
+    def of(cls, formula: str | Formula, data: Any, **options: Any) -> Self:
         """Request with a copy of the data as they are now.
 
         Parameters
@@ -85,9 +87,9 @@ class Request:
             The formula does not parse, the data are no table, or an option is unknown or of a
             kind that it cannot have.
         """
-        return cls(parse_formula(formula), Table.of(data).frozen(), **_own(options))
+        return cls(parse_formula(formula), Table.of(data).frozen(), **cls._own(options))
 
-    def changed(self, formula: Formula, data: Any = None, **options: Any) -> Request:
+    def changed(self, formula: Formula, data: Any = None, **options: Any) -> Self:
         """Request for another formula, other data or options.
 
         What `refit` put in place of the response stays, unless data or response change.
@@ -101,8 +103,23 @@ class Request:
             formula=formula,
             table=table,
             response=self.response if same else None,
-            **_own(options),
+            **self._own(options),
         )
+
+    #: What fits it, as messages call it.
+    function: ClassVar[str] = "lmer"
+
+    @classmethod
+    def _own(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Known options, with copies of arrays."""
+        known = [f.name for f in fields(cls) if f.name not in ("formula", "table", "response")]
+        for name in options:
+            if name not in known:
+                raise TypeError(f"{cls.function} has no argument {name!r}.{nearest(name, known)}")
+        return {
+            name: copy.deepcopy(value) if name in _ARRAYS else value
+            for name, value in options.items()
+        }
 
     @property
     def options(self) -> dict[str, Any]:
@@ -122,10 +139,16 @@ class Request:
             contrasts=self.contrasts,
             control=self.control,
             planned=planned,
+            family=self.conditional,
         )
         if self.response is None:
             return matrices
         return matrices.with_response(matrices.frame.response_values(self.response))
+
+    @property
+    def conditional(self) -> Family | None:
+        """Conditional distribution of the response; None for a linear model."""
+        return None
 
     def criterion(self) -> ProfiledCriterion:
         """The criterion to minimize. Without fixed effects REML is ML, and is called so."""
@@ -195,23 +218,57 @@ class Request:
         return str(getattr(value, "name", None) or argument)
 
 
+@dataclass(frozen=True, eq=False)
+class GeneralizedRequest(Request):
+    """How a generalized model was asked for.
+
+    Attributes
+    ----------
+    family, nagq, information
+        Options of `lmm.glmer`, beside those of `Request`.
+    """
+
+    family: Any = "binomial"
+    nagq: int = 1
+    information: str | None = None
+
+    function = "glmer"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "family", family_named(self.family))
+        if isinstance(self.nagq, bool) or self.nagq != int(self.nagq) or not 0 <= self.nagq <= 100:
+            raise ValueError(
+                f"nagq must be a whole number from 0 to 100, not {self.nagq!r}: 1 is Laplace's "
+                "approximation, more are points of adaptive quadrature."
+            )
+        if self.information not in (None, "expected", "observed"):
+            raise ValueError(
+                f"information must be 'expected' or 'observed', not {self.information!r}."
+            )
+
+    @property
+    def conditional(self) -> Family:
+        """Conditional distribution of the response."""
+        family: Family = self.family
+        return family
+
+    def criterion(self) -> LaplaceCriterion:  # type: ignore[override]
+        """The criterion to minimize."""
+        information = self.information
+        if information is None:
+            information = "observed" if self.conditional.has_scale else "expected"
+        return LaplaceCriterion(
+            self.build(), self.conditional, int(self.nagq), information, self.solver
+        )
+
+
 _UNKNOWN_WEIGHTS = (
     "the model was fitted with weights, which new rows do not have: each counts as one observation "
     "of weight 1. Fit with weights= as the name of a column, and give newdata that column"
 )
 # Options that hold the user's arrays.
 _ARRAYS = ("weights", "offset", "subset", "contrasts")
-
-
-def _own(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Known options, with copies of arrays."""
-    known = [f.name for f in fields(Request) if f.name not in ("formula", "table", "response")]
-    for name in options:
-        if name not in known:
-            raise TypeError(f"lmer has no argument {name!r}.{nearest(name, known)}")
-    return {
-        name: copy.deepcopy(value) if name in _ARRAYS else value for name, value in options.items()
-    }
 
 
 def planned_matrices(formula: str | Formula, data: Any, **options: Any) -> ModelMatrices:

@@ -80,9 +80,12 @@ def simulate(
         for own, Z, mask in zip(levels, rows.Z, held, strict=True)
         if Z is not None
     )
-    scale = sigma / np.sqrt(rows.weights)
-    factors = tuple(sigma * factor for factor in matrices.factors(theta))
-    values = draw(np.random.default_rng(seed), nsim, mean, factors, drawn, scale)
+    rng, factors = np.random.default_rng(seed), matrices.factors(theta)
+    if fit.family.is_gaussian_identity:
+        scale = sigma / np.sqrt(rows.weights)
+        values = draw(rng, nsim, mean, tuple(sigma * own for own in factors), drawn, scale)
+    else:
+        values = _draw_family(rng, nsim, mean, factors, drawn, rows.weights, fit, sigma)
     if newdata is not None:
         return _labelled(values, index_of(newdata, rows.m))
     return _labelled(np.column_stack([frame.pad(column) for column in values.T]), frame.labels)
@@ -151,6 +154,23 @@ def simulate_formula(
     mean = rows.fixed_part(beta)
     values = draw(np.random.default_rng(seed), nsim, mean, factors, drawn, scale)
     return _labelled(values, matrices.frame.labels)
+
+
+def _draw_family(
+    rng: np.random.Generator,
+    nsim: int,
+    mean: Vector,
+    factors: tuple[Matrix, ...],
+    effects: tuple[tuple[IntVector, Matrix], ...],
+    weights: Vector,
+    fit: Fit,
+    sigma: float,
+) -> Matrix:
+    """Responses (n, nsim) of a fit's family, its linear predictors drawn first."""
+    eta = draw(rng, nsim, mean, factors, effects, np.zeros(len(mean)))
+    means = fit.family.inverse(eta)
+    shape = sigma**2 if fit.family.has_scale else fit.family.shape_of(0.0)
+    return fit.family.draw(rng, means, np.repeat(weights[:, None], nsim, axis=1), shape)
 
 
 def draw(

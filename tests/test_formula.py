@@ -253,7 +253,6 @@ def test_dot_is_every_other_column(source: str, labels: list[str]) -> None:
 REFUSED = {
     "y ~ x": ("No random effects terms specified in formula", 5),
     "~ x + (1 | g)": ("The formula has no response", 0),
-    "cbind(a, b) ~ (1 | g)": ("A linear mixed model takes one response", 0),
     "1 ~ (1 | g)": ("1 is not a response", 0),
     ". ~ x + (1 | g)": (". is not a response", 0),
     "a | b ~ x": ("a | b is not a response", 0),

@@ -2,7 +2,7 @@
 
 from lmm.design.arrays import matrices_from_arrays, table_of_arrays
 from lmm.design.build import build_matrices
-from lmm.design.checks import DEFAULT_CONTROL, LmerControl
+from lmm.design.checks import DEFAULT_CONTROL, GlmerControl, LmerControl
 from lmm.design.fixed import FixedEffects
 from lmm.design.frame import Frame
 from lmm.design.matrices import ModelMatrices, ReTerm
@@ -11,6 +11,7 @@ __all__ = [
     "DEFAULT_CONTROL",
     "FixedEffects",
     "Frame",
+    "GlmerControl",
     "LmerControl",
     "ModelMatrices",
     "ReTerm",

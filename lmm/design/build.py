@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,12 +27,14 @@ from lmm.design.fixed import (
     independent_columns,
     lay_out,
 )
-from lmm.design.frame import Frame, RowArgument, build_frame
+from lmm.design.frame import Frame, Observations, RowArgument, build_frame
 from lmm.design.matrices import Design, ModelMatrices
+from lmm.design.outcome import read_outcome
 from lmm.design.random import Bar, build_random, grouping_nodes
 from lmm.design.response import Response
 from lmm.design.table import Table
 from lmm.errors import DataError, DoubleBarWarning, FormulaError, LmmWarning
+from lmm.family import Family
 from lmm.formula import (
     MAX_REMEMBERED,
     Formula,
@@ -131,6 +133,7 @@ def build_matrices(
     contrasts: Mapping[str, object] | None = None,
     control: LmerControl | None = None,
     planned: bool = False,
+    family: Family | None = None,
 ) -> ModelMatrices:
     """Build the arrays of a mixed model from a formula and data (lme4's ``lFormula``).
 
@@ -158,6 +161,8 @@ def build_matrices(
         Levels of the checks.
     planned : bool
         Whether there is no response yet: the formula's, if any, is not read, and y is zero.
+    family : Family, optional
+        Conditional distribution of the response; without one it is a linear model's.
 
     Returns
     -------
@@ -192,10 +197,12 @@ def build_matrices(
         na_action=na_action,
     )
     frame = observed.frame
-    y = np.zeros(frame.n) if plan.response is None else _response(plan.response, frame)
+    response, about_response = _response(plan, observed, family)
     plan = _plan_for(_written_out(plan, frame), table, planned)
     terms = build_random(plan.bars, frame)
-    notes = check_identifiers(observed.inexact) + check_groups(terms, frame.n, control)
+    notes = check_identifiers(observed.inexact) + check_groups(
+        terms, frame.n + _has_no_scale(family), control
+    )
     notes += _double_bar_notes(plan, frame)
     for term in terms:
         check_finite(term.Z, term.columns, frame)
@@ -214,8 +221,8 @@ def build_matrices(
         X = X[:, kept]
         notes += check_rank(len(layout.names), fixed.dropped, control)
     notes += check_scale(X, control)
-    design = Design(plan.formula, X, terms, fixed, frame, notes)
-    return ModelMatrices(design, Response.of(y, observed.weights, observed.offset))
+    design = Design(plan.formula, X, terms, fixed, frame, notes + about_response)
+    return ModelMatrices(design, response)
 
 
 def _plan_for(formula: Formula, table: Table, planned: bool) -> Plan:
@@ -263,9 +270,41 @@ def _double_bar_notes(plan: Plan, frame: Frame) -> tuple[LmmWarning, ...]:
     return tuple(notes.values())
 
 
-def _response(text: str, frame: Frame) -> Vector:
+def _has_no_scale(family: Family | None) -> bool:
+    """Whether there may be as many levels or random effects as observations."""
+    return family is not None and not family.has_scale
+
+
+def _response(
+    plan: Plan, observed: Observations, family: Family | None
+) -> tuple[Response, tuple[LmmWarning, ...]]:
+    """The response with weights and offset, and what does not look right."""
+    frame, weights, offset = observed.frame, observed.weights, observed.offset
+    if plan.response is None:
+        return Response.of(np.zeros(frame.n), weights, offset), ()
+    if family is None:
+        return Response.of(_linear_response(plan.formula, frame), weights, offset), ()
+    outcome = read_outcome(plan.response, frame.columns[plan.response], family, weights)
+    trials = outcome.trials
+    if trials is not None:
+        weights = trials if weights is None else weights * trials
+    response = Response.of(outcome.y, weights, offset)
+    return replace(response, trials=trials, form=outcome.form), outcome.notes
+
+
+def _linear_response(formula: Formula, frame: Frame) -> Vector:
+    text = formula.response
     y = frame.columns[text]
     if isinstance(y, Basis):
+        assert formula.lhs is not None
+        if isinstance(formula.lhs, Call) and formula.lhs.function == "cbind":
+            raise FormulaError(
+                "A linear mixed model takes one response, not the matrix that cbind() makes: "
+                "fit one column, and use refit() or refit_many() for the others. Successes and "
+                "failures are a response of glmer(family='binomial').",
+                formula.source,
+                formula.lhs.span[0],
+            )
         raise DataError(
             f"can't handle matrix-valued responses: {text!r} has {y.values.shape[1]} "
             "columns. Fit one of them, and use refit() or refit_many() for the others"

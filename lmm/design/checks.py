@@ -12,7 +12,14 @@ from lmm._types import Matrix
 from lmm.design.matrices import ReTerm
 from lmm.errors import DataError, LmmWarning, RankDeficiencyWarning, ScaleWarning, nearest
 
-__all__ = ["LmerControl", "check_groups", "check_identifiers", "check_rank", "check_scale"]
+__all__ = [
+    "GlmerControl",
+    "LmerControl",
+    "check_groups",
+    "check_identifiers",
+    "check_rank",
+    "check_scale",
+]
 
 _LEVELS = ("ignore", "message", "warning", "stop")
 _SIZED_LEVELS = (*_LEVELS, "messageSmall", "warningSmall", "stopSmall")
@@ -116,6 +123,20 @@ class LmerControl:
                 raise DataError(
                     f"invalid control level {value!r} in {option.name}: valid options are {listed}"
                 )
+
+
+@dataclass(frozen=True)
+class GlmerControl(LmerControl):
+    """Which checks a generalized fit makes, and what it does when one fails.
+
+    As `LmerControl`. Families without a scale, such as the binomial, may have as many levels, or
+    random effects, as there are observations.
+
+    Examples
+    --------
+    >>> GlmerControl(check_conv_singular="ignore").check_nobs_vs_nlev
+    'stop'
+    """
 
 
 def _allowed_levels(name: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from lmm._types import Frozen, IntVector, Vector, frozen_property
+from lmm.design.outcome import NUMBERS, Form
 
 __all__ = ["Response"]
 
@@ -27,11 +28,17 @@ class Response(Frozen):
         Prior weights, all positive: the residual variance is sigma^2 / weight.
     offset : (n,) array
         Known part of the linear predictor.
+    trials : (n,) array, optional
+        Numbers of trials of a binomial response, where they are not the weights.
+    form : Form
+        How the response is written in the data.
     """
 
     y: Vector
     weights: Vector
     offset: Vector
+    trials: Vector | None = None
+    form: Form = NUMBERS
 
     @classmethod
     def of(cls, y: Vector, weights: Vector | None = None, offset: Vector | None = None) -> Response:
@@ -72,4 +79,5 @@ class Response(Frozen):
 
     def at_rows(self, rows: IntVector) -> Response:
         """The observations of some rows."""
-        return Response(self.y[rows], self.weights[rows], self.offset[rows])
+        trials = None if self.trials is None else self.trials[rows]
+        return Response(self.y[rows], self.weights[rows], self.offset[rows], trials, self.form)

@@ -22,8 +22,10 @@ def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
     fit : Fit
         The model.
     kind : {"response", "working", "deviance", "pearson"}
-        The first two are response minus fitted values; the last two, which for a linear model
-        are the same too, are these times the square roots of the prior weights.
+        Response minus fitted values; these over the slope of the mean in the linear predictor;
+        signed roots of what a row adds to the deviance; response minus fitted values over the root
+        of the variance. For a linear model the first two are the same, and the last two are these
+        times the square roots of the prior weights.
     scaled : bool
         Whether to divide by sigma.
 
@@ -34,9 +36,7 @@ def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
     """
     if kind not in RESIDUAL_KINDS:
         raise ValueError(f"Unknown kind of residuals {kind!r}.{nearest(kind, RESIDUAL_KINDS)}")
-    values = fit.residuals
-    if kind in ("deviance", "pearson"):
-        values = fit.matrices.response.weighted(values)
+    values = fit.residuals_of(kind)
     return values / fit.sigma if scaled else values
 
 
@@ -50,7 +50,7 @@ def leverages(joint: JointCovariance) -> Vector:
     matrices = fit.matrices
     effects = {
         g: (group.codes, np.hstack([matrices.terms[i].Z for i, _ in group.members]))
-        for g, group in enumerate(fit.criterion.problem.groups)
+        for g, group in enumerate(fit.problem.groups)
     }
     return joint.variance(matrices.X, effects) / fit.sigma**2 * matrices.weights
 

@@ -289,13 +289,6 @@ def _check_response(lhs: Node | None, source: str) -> None:
         raise FormulaError(
             "The formula has no response: expected 'response ~ terms'.", source, source.index("~")
         )
-    if isinstance(lhs, Call) and lhs.function == "cbind":
-        raise FormulaError(
-            "A linear mixed model takes one response, not the matrix that cbind() makes: "
-            "fit one column, and use refit() or refit_many() for the others.",
-            source,
-            lhs.span[0],
-        )
     if has_random(lhs) or not variables(lhs) or "." in variables(lhs):
         raise FormulaError(
             f"{deparse(lhs)} is not a response: expected a column or a function of columns.",

@@ -1,5 +1,6 @@
 """The Laplace approximation of generalized models: modes, criterion, derivatives."""
 
 from lmm.laplace.criterion import LaplaceCriterion
+from lmm.laplace.expansion import Expansion
 
-__all__ = ["LaplaceCriterion"]
+__all__ = ["Expansion", "LaplaceCriterion"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._types import Vector
+from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.criterion.base import Evaluation, Move
 from lmm.criterion.identification import undetermined_at
@@ -20,10 +20,13 @@ from lmm.laplace.expansion import Expansion, LaplaceEvaluation
 from lmm.laplace.mode import Mode, conditional_mode
 from lmm.laplace.model import Model, Place
 from lmm.laplace.start import moment_start
+from lmm.likelihood import variance_of_estimates
 from lmm.pls import Solver, named
 
 __all__ = ["LaplaceCriterion"]
 
+# Steps of differences.
+STEP = 1e-4
 # Farther away than this the dearest terms of the Hessian are left out.
 FAR = 1.0
 
@@ -38,6 +41,9 @@ class LaplaceCriterion:
         The model.
     family : Family
         Conditional distribution of the response.
+    nagq : int, default 1
+        1 for Laplace's approximation, more for points of adaptive quadrature, 0 for fixed effects
+        at the joint mode.
     information : {"expected", "observed"}
         Information in the approximation's determinant.
     solver : str or Solver, default "auto"
@@ -60,13 +66,15 @@ class LaplaceCriterion:
 
     matrices: ModelMatrices
     family: Family
+    nagq: int = 1
     information: str = "expected"
     solver: str | Solver = "auto"
 
     @cached_property
     def model(self) -> Model:
         """The model in whitened coordinates."""
-        bound = self.family.conditional(self.matrices.y, self.matrices.weights)
+        response = self.matrices.response
+        bound = self.family.conditional(response.y, response.weights, response.trials)
         return Model.of(self.matrices, self.family, bound, named(self.solver))
 
     @property
@@ -107,6 +115,18 @@ class LaplaceCriterion:
         """Parameters on the users' scale of coordinates x (d,)."""
         return self.model.to_theta(x)
 
+    def completed(self, start: Vector | None) -> Vector | None:
+        """A start on the users' scale, of theta alone made whole by the marginal fit."""
+        model = self.model
+        if start is None or len(np.atleast_1d(start)) != model.m or model.d == model.m:
+            return start
+        first = model.to_theta(next(iter(self.starts())))
+        return np.concatenate([np.atleast_1d(np.asarray(start, dtype=float)), first[model.m :]])
+
+    def with_response(self, y: Vector) -> LaplaceCriterion:
+        """The criterion for another response (n,) on the same design."""
+        return replace(self, matrices=self.matrices.with_response(y))
+
     def starts(self) -> Iterator[Vector]:
         """The moment estimates with the marginal fit's coefficients."""
         model, marginal = self.model, self.model.marginal
@@ -135,6 +155,30 @@ class LaplaceCriterion:
     def fits_exactly(self, x: Vector) -> bool:
         """False: a likelihood without residuals knows no exact fit."""
         return False
+
+    def expansion(self, x: Vector) -> Expansion:
+        """The approximation at x (d,), with everything that follows from it."""
+        place = self.model.place(x)
+        return self._expansion(place, self._mode(place, None), 2)
+
+    def hessian(self, x: Vector, expansion: Expansion) -> Matrix:
+        """Exact Hessian (d, d) at x: in closed form, or by differences of exact gradients."""
+        here = expansion.evaluation()
+        if here.exact:
+            return here.hessian
+        rows = []
+        for unit in np.eye(len(x)):
+            up, down = (
+                self.evaluate(x + step, Move(here, step, np.inf)).gradient
+                for step in (STEP * unit, -STEP * unit)
+            )
+            rows.append((up - down) / (2.0 * STEP))
+        H = np.array(rows)
+        return np.asarray(0.5 * (H + H.T))
+
+    def covariance(self, x: Vector, expansion: Expansion) -> Matrix:
+        """Asymptotic covariance (d, d) of the coordinates."""
+        return variance_of_estimates(self.hessian(x, expansion))
 
     def _mode(self, place: Place, move: Move | None) -> Mode:
         """The mode at a place, from where the one before is predicted to move."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +21,7 @@ from scipy.linalg import block_diag
 from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls import PLS, Derivatives, Factors, PLSPoint, Problem, Solver
+from lmm.pls import PLS, Derivatives, Factors, PLSPoint, Problem
 from lmm.pls.inverse import flat, row_quadratic
 from lmm.pls.kernels import invert
 from lmm.pls.problem import Group
@@ -38,19 +38,21 @@ class Effects:
 
     Attributes
     ----------
-    problem : Problem
-        Without fixed effects; its groups hold the columns.
-    solver : Solver
-        How they are eliminated.
+    pls : PLS
+        Least squares on the same rows.
     """
 
-    problem: Problem
-    solver: Solver
+    pls: PLS
+
+    @property
+    def problem(self) -> Problem:
+        """The standardized problem; its layout holds the columns."""
+        return self.pls.problem
 
     @property
     def groups(self) -> tuple[Group, ...]:
         """Random effects by grouping factor."""
-        return self.problem.groups
+        return self.problem.layout.groups
 
     @property
     def q(self) -> int:
@@ -123,11 +125,6 @@ class Effects:
                 blocks[g][part, part] = unit
                 yield tuple(blocks)
 
-    @cached_property
-    def pls(self) -> PLS:
-        """The solver, bound to the unweighted rows."""
-        return self.solver.bind(self.problem)
-
     def eliminated(self, weights: Vector, factors: Factors) -> Elimination:
         """D for weights (n,) and whitened factors.
 
@@ -137,10 +134,7 @@ class Effects:
             Weights are negative, and ``Lambda'A Lambda + I`` is not positive definite.
         """
         if weights.min() >= 0.0:
-            root = np.sqrt(weights)[:, None]
-            groups = tuple(replace(group, Z=group.Z * root) for group in self.groups)
-            problem = replace(self.problem, groups=groups)
-            return Solved(self, weights, factors, self.solver.bind(problem))
+            return Solved(self, weights, factors, self.pls.reweighted(weights))
         if len(self.groups) == 1:
             return ByLevel(self, weights, factors)
         if self.q > WHOLE:
@@ -237,7 +231,7 @@ class Solved(Elimination):
     @property
     def logdet(self) -> float:
         """See `Elimination`."""
-        return self._point.terms.logdet_L
+        return self._point.logdet
 
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
@@ -248,7 +242,9 @@ class Solved(Elimination):
 
     @cached_property
     def _derivatives(self) -> Derivatives:
-        return self._point.derivatives(False)
+        effects = self.effects
+        both = effects.pls.reweighted(self.weights, effects.problem.matrices.y)
+        return both.at(self.factors).derivatives(False)
 
     @property
     def sums(self) -> tuple[Matrix, ...]:

@@ -7,12 +7,11 @@ prior weights: no result depends on units and origins of covariates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from lmm import _lapack
 from lmm._lapack import solve_upper
 from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
@@ -65,20 +64,14 @@ class Model:
         The family with responses and weights.
     marginal : Marginal
         The fit without random effects, in which the coordinates are whitened.
-    X : (n, p) array
-        Columns X*.
-    T : (p, p) array
-        Upper triangular: X = X* T.
     effects : Effects
-        Random effects.
+        Random effects, whitened.
     """
 
     matrices: ModelMatrices
     family: Family
     bound: Conditional
     marginal: Marginal
-    X: Matrix
-    T: Matrix
     effects: Effects
 
     @classmethod
@@ -87,17 +80,19 @@ class Model:
     ) -> Model:
         """Whiten the columns of a model."""
         marginal = marginal_fit(matrices, family, bound)
-        root = np.sqrt(marginal.weights)
-        _, T = _lapack.qr(matrices.X * root[:, None])
-        X = np.ascontiguousarray(_lapack.divide_upper(matrices.X, T)) if matrices.p else matrices.X
-        bare = ModelMatrices(
-            replace(matrices.design, X=matrices.X[:, :0]),
-            Response.of(np.ones(matrices.n), marginal.weights),
-        )
-        problem = standardize(bare)
-        groups = tuple(replace(group, Z=group.Z / root[:, None]) for group in problem.groups)
-        effects = Effects(replace(problem, groups=groups), solver)
-        return cls(matrices, family, bound, marginal, X, T, effects)
+        working = Response(marginal.working, marginal.weights, matrices.offset)
+        problem = standardize(ModelMatrices(matrices.design, working))
+        return cls(matrices, family, bound, marginal, Effects(solver.bind(problem)))
+
+    @property
+    def X(self) -> Matrix:
+        """Columns X*, (n, p)."""
+        return self.effects.problem.layout.X
+
+    @property
+    def T(self) -> Matrix:
+        """Upper triangular (p, p): X = X* T."""
+        return self.effects.problem.T
 
     @property
     def n(self) -> int:

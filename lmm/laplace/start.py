@@ -38,8 +38,8 @@ class Marginal:
     ----------
     beta : (p,) array
         Coefficients.
-    eta, weights : (n,) arrays
-        Linear predictor, and expected information, kept away from zero.
+    eta, weights, working : (n,) arrays
+        Linear predictor, expected information, kept away from zero, and working response.
     xi : float
         Where to begin with the family's shape, on the log scale.
     """
@@ -47,6 +47,7 @@ class Marginal:
     beta: Vector
     eta: Vector
     weights: Vector
+    working: Vector
     xi: float
 
 
@@ -79,7 +80,9 @@ def _marginal_fit(matrices: ModelMatrices, family: Family, bound: Conditional) -
             break
         last = loglik
     xi = _shape_start(family, bound, eta)
-    return Marginal(beta, eta, _positive(bound.at(eta, xi, 0).expected[0]), xi)
+    rows = bound.at(eta, xi, 0)
+    W = _positive(rows.expected[0])
+    return Marginal(beta, eta, W, eta + rows.score / W, xi)
 
 
 def _positive(W: Vector) -> Vector:

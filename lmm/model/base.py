@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from lmm.design import DEFAULT_CONTROL
 from lmm.errors import LmmWarning, warn
 from lmm.fit import Fit, verdict
 from lmm.formula import Formula
+from lmm.laplace import LaplaceCriterion
 from lmm.optimize import Optimum, Report, minimize, silent
 from lmm.request import Request, refuse
 
@@ -42,10 +43,13 @@ class MixedModel:
     call: Request
     warnings: tuple[LmmWarning, ...]
 
+    #: What gathers the estimates at an optimum.
+    fit_class: ClassVar[Any] = Fit
+
     @classmethod
     def estimate(
         cls,
-        criterion: ProfiledCriterion,
+        criterion: ProfiledCriterion | LaplaceCriterion,
         call: Request,
         *,
         start: Vector | None = None,
@@ -55,7 +59,7 @@ class MixedModel:
 
         Parameters
         ----------
-        criterion : ProfiledCriterion
+        criterion : ProfiledCriterion or LaplaceCriterion
             What to minimize; its matrices name the formula.
         call : Request
             Data and options, among them the optimizer and the checks.
@@ -72,13 +76,16 @@ class MixedModel:
 
     @classmethod
     def at(
-        cls, criterion: ProfiledCriterion, optimum: Optimum, call: Request | None = None
+        cls,
+        criterion: ProfiledCriterion | LaplaceCriterion,
+        optimum: Optimum,
+        call: Request | None = None,
     ) -> Self:
         """Model at an optimum: the last of the modular steps (lme4's ``mkMerMod``).
 
         Parameters
         ----------
-        criterion : ProfiledCriterion
+        criterion : ProfiledCriterion or LaplaceCriterion
             What was minimized.
         optimum : Optimum
             Where it ended, from `lmm.minimize`.
@@ -94,7 +101,7 @@ class MixedModel:
         >>> round(m.sigma, 2)
         49.51
         """
-        fit = Fit.at(criterion.matrices.formula, criterion, optimum)
+        fit = cls.fit_class.at(criterion.matrices.formula, criterion, optimum)
         call = call or Request(fit.formula, None)
         notes = verdict(fit, call.control or DEFAULT_CONTROL)
         return cls(fit, call, (*criterion.matrices.notes, *notes))

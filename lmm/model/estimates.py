@@ -101,7 +101,7 @@ class Estimates(MixedModel):
             [term.group for term in terms],
             [term.columns for term in terms],
             self.fit.covariances,
-            self.sigma,
+            self.fit.residual_deviation,
             structures=[term.covariance for term in terms],
         )
 

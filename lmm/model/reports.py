@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from lmm._types import Matrix
 from lmm.errors import ConvergenceWarning, SingularFitWarning
 from lmm.model.diagnostics import Diagnostics
 
@@ -95,8 +96,8 @@ class Reports(Diagnostics):
         """
         from lmm.report import Summary
 
+        correlation = self._fixed_correlation()
         errors = np.sqrt(np.diag(self.fit.vcov))
-        correlation = self.fit.vcov / np.outer(errors, errors)
         if ddf is None or ddf == "lme4":
             table = pd.DataFrame(
                 {
@@ -114,6 +115,10 @@ class Reports(Diagnostics):
             return replace(self, fit=method.fit).summary(ddf)
         table = coefficient_table(method)
         return Summary(self.report(), table, correlation, self.fit.scaled_residuals, method.name)
+
+    def _fixed_correlation(self) -> Matrix:
+        errors = np.sqrt(np.diag(self.fit.vcov))
+        return np.asarray(self.fit.vcov / np.outer(errors, errors))
 
     def tidy(
         self,

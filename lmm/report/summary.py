@@ -90,6 +90,10 @@ class FitReport(Printed):
         Findings about the data: dropped columns, scales.
     convergence : ConvergenceReport, optional
         How the optimizer ended.
+    family : str, optional
+        Family and link of a generalized model, ``binomial  ( logit )``.
+    approximation : str
+        How its likelihood was approximated.
     """
 
     reml: bool
@@ -105,6 +109,8 @@ class FitReport(Printed):
     subset: str | None = None
     fit_warnings: tuple[str, ...] = ()
     convergence: ConvergenceReport | None = None
+    family: str | None = None
+    approximation: str = ""
 
     def document(
         self,
@@ -237,8 +243,9 @@ def _heading(fit: FitReport, ddf: str | None) -> list[str]:
         " Offset": fit.offset,
         " Subset": fit.subset,
     }
+    title = _title(fit.reml, ddf) if fit.family is None else _generalized_title(fit)
     return [
-        *_title(fit.reml, ddf),
+        *title,
         *fill(["Formula:", *fit.formula.split(" \n")]),
         *(f"{key}: {text}" for key, text in call.items() if text),
     ]
@@ -251,6 +258,12 @@ def _title(reml: bool, ddf: str | None) -> list[str]:
     title = f"{title}. t-tests use {ddf}'s method"
     lines = wrap(title, WIDTH - 3, subsequent_indent="  ", break_long_words=False)
     return _filled([*lines, " [", "lmerModLmerTest", "]"], "")
+
+
+def _generalized_title(fit: FitReport) -> list[str]:
+    title = f"Generalized linear mixed model fit by maximum likelihood ({fit.approximation})"
+    lines = wrap(f"{title} [glmerMod]", WIDTH - 1, subsequent_indent="  ", break_long_words=False)
+    return [*lines, f" Family: {fit.family}"]
 
 
 def _filled(items: Sequence[str], separator: str) -> list[str]:

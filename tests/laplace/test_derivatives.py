@@ -32,7 +32,8 @@ KINDS = [s if s in ALWAYS else pytest.param(s, marks=pytest.mark.slow) for s in 
 @pytest.mark.parametrize("structure", KINDS)
 @pytest.mark.parametrize("family, information", PAIRS, ids=str)
 def test_derivatives(family, structure, information):
-    criterion = LaplaceCriterion(simulated(family, STRUCTURES[structure]), family, information)
+    matrices = simulated(family, STRUCTURES[structure])
+    criterion = LaplaceCriterion(matrices, family, information=information)
     x = next(iter(criterion.starts()))
     here = criterion.evaluate(x)
     gradient, hessian = differences(criterion, x)

@@ -1,0 +1,189 @@
+"""The record of a generalized model's fit: as `lmm.fit.Fit`, with a family and a link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lmm._lapack import solve_upper
+from lmm._threads import one_blas_thread
+from lmm._types import Matrix, Vector, frozen_property
+from lmm.family import Family
+from lmm.fit import Fit
+from lmm.formula import Formula
+from lmm.laplace import Expansion, LaplaceCriterion
+from lmm.optimize import Optimum
+from lmm.pls import PLS, PLSPoint, PLSTerms, Problem
+
+__all__ = ["GeneralizedFit"]
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralizedFit(Fit):
+    """Everything that the fit of a generalized model determines.
+
+    Attributes
+    ----------
+    criterion : LaplaceCriterion
+        The criterion that was minimized.
+    theta : (m,) array
+        Covariance parameters: factors of the covariances themselves, no scale taken out.
+    xi : float
+        Logarithm of the family's shape; 0 where it has none.
+    """
+
+    criterion: LaplaceCriterion  # type: ignore[assignment]
+    xi: float = 0.0
+
+    @classmethod
+    @one_blas_thread
+    def at(  # type: ignore[override]
+        cls, formula: Formula, criterion: LaplaceCriterion, optimum: Optimum
+    ) -> GeneralizedFit:
+        """Gather the estimates at an optimum."""
+        model = criterion.model
+        expansion = criterion.expansion(optimum.x)
+        covariance = criterion.covariance(optimum.x, expansion)
+        m, p = model.m, model.p
+        theta = criterion.to_theta(optimum.x)
+        root = np.linalg.cholesky(covariance[m : m + p, m : m + p]) if p else np.empty((0, 0))
+        xi = expansion.place.xi
+        scale = np.exp(0.5 * xi) if criterion.family.has_scale else 1.0
+        effects = expansion.model.effects
+        b = tuple(
+            solve_upper(R, own.T).T
+            for R, own in zip(
+                effects.problem.whitening, effects.by_term(expansion.mode.b), strict=True
+            )
+        )
+        return cls(
+            formula,
+            criterion,
+            optimum,
+            theta[:m],
+            PLSTerms(expansion.D.logdet, 0.0, expansion.mode.penalized),
+            theta[m : m + p],
+            b,
+            solve_upper(model.T, root) / scale if p else root,
+            xi,
+        )
+
+    @cached_property
+    def expansion(self) -> Expansion:
+        """The criterion at the optimum, with its mode and derivatives."""
+        return self.criterion.expansion(self.optimum.x)
+
+    @property
+    def reml(self) -> bool:
+        """Always false: there is no REML of a generalized model."""
+        return False
+
+    @property
+    def family(self) -> Family:
+        """Conditional distribution, with its estimated shape."""
+        family = self.criterion.family
+        return family.with_shape(self.shape) if family.shape_name else family
+
+    @property
+    def shape(self) -> float:
+        """Dispersion, or theta of the negative binomial; 1 where there is none."""
+        return self.criterion.family.shape_of(self.xi)
+
+    @property
+    def sigma(self) -> float:
+        """Root of the dispersion; 1 for families without one."""
+        return float(np.sqrt(self.shape)) if self.criterion.family.has_scale else 1.0
+
+    @frozen_property
+    def covariances(self) -> tuple[Matrix, ...]:
+        """Covariance matrices of the random effects, one (k_i, k_i) per term."""
+        return tuple(factor @ factor.T for factor in self.factors)
+
+    @property
+    def residual_deviation(self) -> float | None:
+        """Root of the dispersion, if the family has one."""
+        return self.sigma if self.criterion.family.has_scale else None
+
+    def residuals_of(self, kind: str) -> Vector:
+        """Residuals (n,) of a kind: see `lmm.diagnostics.leverage.residuals`."""
+        if kind == "deviance":
+            return np.asarray(np.sign(self.residuals) * np.sqrt(self.squared_deviances))
+        if kind == "pearson":
+            return self.pearson
+        if kind == "working":
+            return self.residuals / self.criterion.family.link_function.slope(self.linear)
+        return self.residuals
+
+    @frozen_property
+    def quantile_levels(self) -> tuple[Vector, Vector]:
+        """P(Y < y) and P(Y <= y) by row, (n,) each."""
+        response = self.matrices.response
+        return self.criterion.family.cdf(response.y, self.fitted, response.weights, self.shape)
+
+    @frozen_property
+    def fitted(self) -> Vector:
+        """Conditional means, (n,)."""
+        return self.criterion.family.inverse(self.linear)
+
+    @frozen_property
+    def pearson(self) -> Vector:
+        """Pearson residuals, (n,): over the root of the variance function, weighted."""
+        variance = self.criterion.family.variance(self.fitted, self.shape)
+        return np.asarray(self.residuals * np.sqrt(self.matrices.weights / variance))
+
+    @frozen_property
+    def scaled_residuals(self) -> Vector:
+        """Pearson residuals in units of sigma, (n,)."""
+        return self.pearson / self.sigma
+
+    @frozen_property
+    def squared_deviances(self) -> Vector:
+        """Squared deviance residuals, (n,)."""
+        family, response = self.criterion.family, self.matrices.response
+        return family.deviances(response.y, self.fitted, response.weights, self.shape)
+
+    @frozen_property
+    def whitened_factors(self) -> tuple[Matrix, ...]:
+        """Factors lambda* of the whitened problem, one (k_i, k_i) per term."""
+        return self.expansion.place.factors
+
+    @cached_property
+    def _working(self) -> PLS:
+        """Least squares with the working weights and response at the mode."""
+        model, mode = self.criterion.model, self.expansion.mode
+        W = self.expansion.weights[0]
+        working = mode.eta + self.expansion.rows.score / np.where(W > 0.0, W, 1.0)
+        return model.effects.pls.reweighted(W, working)
+
+    @property
+    def problem(self) -> Problem:
+        """The standardized problem, rows weighted by the information at the mode."""
+        return self._working.problem
+
+    @cached_property
+    def point(self) -> PLSPoint:
+        """The equations solved at theta: conditional covariances and products with them."""
+        return self._working.at(self.whitened_factors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # These are as large as the equations, and quickly made again.
+        large = ("point", "_working", "expansion")
+        return {name: value for name, value in vars(self).items() if name not in large}
+
+    @frozen_property
+    def hessian(self) -> Matrix:
+        """Hessian (d, d) of the criterion in all its coordinates."""
+        return self.criterion.hessian(self.optimum.x, self.expansion)
+
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood."""
+        return self.optimum.value
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of estimated parameters: p + m, and one for a shape."""
+        return len(self.beta) + len(self.theta) + bool(self.criterion.family.shape_name)

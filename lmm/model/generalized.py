@@ -1,0 +1,322 @@
+"""A fitted generalized linear mixed model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+
+import numpy as np
+import pandas as pd
+
+from lmm._threads import one_blas_thread
+from lmm._types import Vector
+from lmm.family import Family
+from lmm.formula import Formula
+from lmm.generalized import GeneralizedFit
+from lmm.model.statsmodels import StatsmodelsNames
+
+if TYPE_CHECKING:
+    from lmm.report import FitReport, Summary
+
+__all__ = ["GeneralizedMixedModel"]
+
+
+class GeneralizedMixedModel(StatsmodelsNames):
+    """A fitted generalized linear mixed model.
+
+    Made by `lmm.glmer`. What it has is named as in `LinearMixedModel`; nothing changes it.
+
+    Attributes
+    ----------
+    fit : GeneralizedFit
+        Estimates as arrays.
+    call : GeneralizedRequest
+        Data and options as given.
+    warnings : tuple of LmmWarning
+        What was warned of while fitting.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> cbpp = lmm.load_dataset("cbpp")
+    >>> m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    >>> m.family, round(m.deviance(), 4)
+    (Binomial(link='logit'), 184.0526)
+    """
+
+    fit: GeneralizedFit
+    fit_class: ClassVar[Any] = GeneralizedFit
+
+    @property
+    def family(self) -> Family:
+        """Conditional distribution of the response, with its estimated shape."""
+        return self.fit.family
+
+    @property
+    def shape(self) -> float | None:
+        """Dispersion, or theta of the negative binomial; None where the family has neither."""
+        has_shape = self.fit.criterion.family.shape_name or hasattr(self.family, "theta")
+        return self.fit.shape if has_shape else None
+
+    @property
+    def nagq(self) -> int:
+        """Points of quadrature; 1 for Laplace's approximation."""
+        return self.fit.criterion.nagq
+
+    def deviance(self, conditional: bool = False) -> float:
+        """-2 log-likelihood, as prints show it; or what R's ``deviance(m)`` returns.
+
+        Parameters
+        ----------
+        conditional : bool
+            Sum of the squared deviance residuals given the random effects instead.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> cbpp = lmm.load_dataset("cbpp")
+        >>> m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+        >>> round(m.deviance(), 3), round(m.deviance(conditional=True), 3)
+        (184.053, 73.472)
+        """
+        return float(self.fit.squared_deviances.sum()) if conditional else self.optimum.value
+
+    def residuals(
+        self,
+        kind: str = "deviance",
+        scaled: bool = False,
+        seed: int | np.random.Generator | None = None,
+    ) -> pd.Series[float]:
+        """Residuals by row, as R's ``residuals(m, type, scaled)``.
+
+        Parameters
+        ----------
+        kind : {"deviance", "pearson", "working", "response", "quantile"}
+            Signed roots of what a row adds to the conditional deviance; response minus mean over
+            the root of the variance; over the slope of the mean in the linear predictor; alone; or
+            normal quantiles of the response's distribution function at a random point of its jump
+            (Dunn & Smyth, 1996), which are standard normal if the model holds.
+        scaled : bool
+            Whether to divide by sigma.
+        seed : int or numpy.random.Generator, optional
+            Where the random points of quantile residuals come from.
+
+        Raises
+        ------
+        ValueError
+            The kind is unknown.
+        """
+        if kind != "quantile":
+            return super().residuals(kind, scaled)
+        from scipy.special import ndtri
+
+        below, upto = self.fit.quantile_levels
+        u = np.random.default_rng(seed).uniform(size=len(below))
+        tiny = np.finfo(float).tiny
+        return self._by_row(ndtri(np.clip(below + u * (upto - below), tiny, 1.0 - 2.0**-53)))
+
+    def predict(
+        self,
+        newdata: Any = None,
+        re_form: str | Formula | None = None,
+        allow_new_levels: bool = False,
+        *,
+        type: str = "link",
+        random_only: bool = False,
+        se: bool = False,
+        interval: str | None = None,
+        level: float = 0.95,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Predict the rows of the fit, or new rows.
+
+        Parameters
+        ----------
+        newdata, re_form, allow_new_levels, random_only, se, level
+            As for linear models.
+        type : {"link", "response"}
+            The linear predictor, as R's default, or the mean.
+        interval : {"confidence"}, optional
+            Add limits, made on the scale of the link.
+
+        Returns
+        -------
+        Series, or DataFrame with columns ``fit se [lower upper]``
+
+        Raises
+        ------
+        DataError
+            A column is missing, or a factor has an unknown level.
+        ValueError
+            `type` or `interval` is another word, or `level` is not between 0 and 1.
+
+        Notes
+        -----
+        Standard errors of means are those of the link times the slope of the mean.
+        """
+        if type not in ("link", "response"):
+            raise ValueError(f"type must be 'link' or 'response', not {type!r}.")
+        from lmm.predict import predict
+
+        prediction = predict(
+            self.fit,
+            newdata,
+            re_form,
+            allow_new_levels=allow_new_levels,
+            random_only=random_only,
+            se=se,
+            interval=interval,
+            level=level,
+            offset=None if newdata is None else self.call.offset_for(newdata),
+        )
+        if type == "response":
+            prediction = prediction.through(self.family.link_function)
+        return prediction.to_series() if prediction.se is None else prediction.to_frame()
+
+    def simulate(
+        self,
+        nsim: int = 1,
+        seed: int | np.random.Generator | None = None,
+        use_u: bool = False,
+        re_form: str | Formula | None = "~0",
+        newdata: Any = None,
+        *,
+        allow_new_levels: bool = False,
+        theta: Vector | None = None,
+        beta: Vector | None = None,
+        sigma: float | None = None,
+    ) -> Any:
+        """Simulate responses from the fitted model, in the form of the data's response.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of responses.
+        seed, use_u, re_form, newdata, allow_new_levels, theta, beta
+            As for linear models.
+        sigma : float, optional
+            Root of the dispersion in place of the estimate, for families that have one.
+
+        Returns
+        -------
+        DataFrame (n, nsim)
+            Columns ``sim_1``, ``sim_2``, ...; for a response made by ``cbind``, whose columns stay
+            side by side, a dict of such names to tables (n, 2).
+        """
+        from lmm.simulate import simulate
+
+        drawn = simulate(
+            self.fit,
+            nsim,
+            seed,
+            re_form=None if use_u else re_form,
+            newdata=newdata,
+            allow_new_levels=allow_new_levels,
+            offset=None if newdata is None else self.call.offset_for(newdata),
+            weights=None if newdata is None else self.call.weights_for(newdata),
+            theta=theta,
+            beta=beta,
+            sigma=sigma,
+        )
+        response = self.fit.matrices.response
+        if response.form.kind == "numbers" or newdata is not None:
+            return drawn
+        trials = response.weights if response.trials is None else response.trials
+        trials = self.fit.matrices.frame.pad(trials)
+        packed = {
+            name: response.form.pack(column.to_numpy(), trials, drawn.index)
+            for name, column in drawn.items()
+        }
+        return packed if response.form.kind == "counts" else pd.DataFrame(packed)
+
+    @one_blas_thread
+    def refit(self, y: Any) -> Self:
+        """Fit the same model to another response.
+
+        Parameters
+        ----------
+        y : (n,) array, Series, or table (n, 2)
+            Response of the rows used, in the form of the data's response or as proportions.
+
+        Raises
+        ------
+        DataError
+            The length is another one, a value is missing, or the family cannot have it.
+        """
+        matrices = self.fit.matrices
+        values = matrices.frame.response_values(self._proportions(y))
+        self.family.check(values, matrices.weights)
+        call = replace(self.call, response=values)
+        return self.estimate(self.fit.criterion.with_response(values), call)
+
+    def _proportions(self, y: Any) -> Any:
+        """A new response as numbers: successes and failures as proportions, levels as 0 and 1."""
+        kind, names = self.fit.matrices.response.form.kind, self.fit.matrices.response.form.names
+        if kind == "counts" and np.ndim(y) == 2:
+            table = pd.DataFrame(y)
+            trials = table.sum(axis=1)
+            return table.iloc[:, 0] / trials.where(trials > 0, 1)
+        if kind == "levels" and not np.issubdtype(np.asarray(y).dtype, np.number):
+            return (pd.Series(y).astype(str) == names[1]).astype(float)
+        return pd.Series(y).astype(float) if kind == "truth" else y
+
+    # Reports -------------------------------------------------------------------------------------
+
+    def report(self) -> FitReport:
+        """What ``str(m)`` prints, as a record."""
+        rule = "Laplace Approximation"
+        if self.nagq != 1:
+            rule = f"Adaptive Gauss-Hermite Quadrature, nAGQ = {self.nagq}"
+        family = self.family
+        return replace(
+            super().report(), family=f"{family.title}  ( {family.link} )", approximation=rule
+        )
+
+    def summary(self, ddf: str | None = None) -> Summary:
+        """Summary that prints as R's ``summary(glmer(...))``, with Wald's z tests.
+
+        Raises
+        ------
+        ValueError
+            Degrees of freedom are asked for: they exist for linear models only.
+        """
+        from lmm.report import Summary
+
+        if ddf not in (None, "lme4", "asymptotic"):
+            self._linear_only(f"degrees of freedom by {ddf!r}")
+        z = self.fixef() / self.bse
+        statistic = "t value" if self.fit.criterion.family.has_scale else "z value"
+        table = pd.DataFrame(
+            {
+                "Estimate": self.fixef(),
+                "Std. Error": self.bse,
+                statistic: z,
+                "Pr(>|z|)": self.pvalues,
+            }
+        )
+        return Summary(self.report(), table, self._fixed_correlation(), self.fit.scaled_residuals)
+
+    @property
+    def pvalues(self) -> pd.Series[float]:
+        """Two-sided p-values of Wald's z tests of the fixed effects."""
+        from scipy.special import ndtr
+
+        return 2.0 * pd.Series(ndtr(-np.abs(self.tvalues)), index=self.fixef().index)
+
+    # Of linear models only -----------------------------------------------------------------------
+
+    def _linear_only(self, what: str) -> NoReturn:
+        raise ValueError(f"{what} exist for linear models only, not for those of glmer.")
+
+    def refit_ml(self) -> Self:
+        """The model itself: it was fitted by maximum likelihood."""
+        return self
+
+    def reml_criterion(self) -> float:
+        """There is none.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        self._linear_only("REML criteria")
