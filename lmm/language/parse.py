@@ -1,4 +1,4 @@
-"""R's expression language, as far as model formulas use it: tree, parser and `deparse`."""
+"""R's expression language, as far as model formulas use it: text to trees."""
 
 from __future__ import annotations
 
@@ -28,10 +28,6 @@ MAX_DEPTH = 100
 MAX_LENGTH = 100_000
 """Longest text read."""
 
-
-# ---------------------------------------------------------------------------------------------
-# Text to tree
-
 _TOKEN = re.compile(
     r"""
     (?P<space>\s+)
@@ -48,6 +44,7 @@ _SPELLINGS = {
     "=": " Equality is written ==.",
     "<-": " A comparison with a negative number needs a blank: x < -1.",
     "[": " Values of a set are written c(1, 2).",
+    "is": " Missing values are found by is.na(x).",
 }
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "`": "`"}
 
@@ -211,7 +208,7 @@ class _Parser:
                 stack.append((child, depth + step, in_terms))
 
     def too_deep(self, position: int) -> FormulaError:
-        return self.fail(f"The formula nests more than {MAX_DEPTH} operations.", position)
+        return self.fail(f"The {self.whole} nests more than {MAX_DEPTH} operations.", position)
 
     def operator(self, minimum: int) -> tuple[str, int] | None:
         """Take the binary operator that stands here and binds so tightly: its text and level."""
@@ -408,20 +405,24 @@ class _ConditionParser(_Parser):
             self.advance()
             inner = self.expression(PREFIXES["!"], depth + 1)
             return Unary("!", inner, span=(token.start, self.last_end))
-        if token.kind == "operator" and token.text == "[":
+        if token.kind == "operator" and token.text in ("[", "("):
             return self.values(depth)
         return super().operand(depth)
 
     def values(self, depth: int) -> Node:
-        """``[1, 2]``, R's ``c(1, 2)``."""
+        """``[1, 2]`` and ``(1, 2)``, R's ``c(1, 2)``; one value in parentheses is itself."""
         opening = self.advance()
         found = [self.expression(depth=depth + 1)]
         while self.accept(","):
             found.append(self.expression(depth=depth + 1))
-        if not self.accept("]"):
+        if opening.text == "(":
+            self.close(opening)
+        elif not self.accept("]"):
             raise self.fail("This '[' is never closed: expected ']'.", opening.start)
-        arguments = tuple((None, value) for value in found)
-        return Call("c", arguments, span=(opening.start, self.last_end))
+        span = (opening.start, self.last_end)
+        if opening.text == "(" and len(found) == 1:
+            return Paren(found[0], span=span)
+        return Call("c", tuple((None, value) for value in found), span=span)
 
 
 def parse_condition(source: str) -> Node:
