@@ -21,7 +21,7 @@ from lmm.likelihood import Entries
 from lmm.optimize import Optimum, Status
 from lmm.pls import PLSPoint, PLSTerms, Problem
 
-__all__ = ["Fit", "singular_text", "verdict"]
+__all__ = ["Fit", "check_models", "singular_text", "verdict"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +219,20 @@ class Fit(Frozen):
     def loglik(self) -> float:
         """Log-likelihood (REML fits: restricted)."""
         return -0.5 * self.optimum.value
+
+
+def check_models(*models: object) -> None:
+    """Refuse what is no fitted model.
+
+    Raises
+    ------
+    TypeError
+        It is none; the message says what it is.
+    """
+    for model in models:
+        if not isinstance(getattr(model, "fit", None), Fit):
+            shown = repr(model) if isinstance(model, str | int | float) else type(model).__name__
+            raise TypeError(f"a fitted model is needed, such as lmm.lmer returns, not {shown}.")
 
 
 def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:

@@ -62,6 +62,7 @@ def simulate(
     DataFrame (n, nsim)
         Columns ``sim_1``, ``sim_2``, ...; padded like fitted values.
     """
+    nsim = _checked_number(nsim)
     matrices, frame = fit.matrices, fit.matrices.frame
     theta = _checked_theta(matrices, theta, fit.theta)
     beta, sigma = _checked(matrices, beta, fit.beta, fit.sigma if sigma is None else sigma)
@@ -144,6 +145,7 @@ def simulate_formula(
     >>> y.shape
     (9, 2)
     """
+    nsim = _checked_number(nsim)
     matrices = planned_matrices(formula, data, **arguments)
     beta, sigma = _checked(matrices, beta, np.zeros(matrices.p), sigma)
     theta = _checked_theta(matrices, theta)
@@ -222,6 +224,12 @@ def _own_levels(group: str, labels: np.ndarray) -> IntVector:
     return np.asarray(codes)
 
 
+def _checked_number(nsim: Any) -> int:
+    if isinstance(nsim, bool) or not isinstance(nsim, int | np.integer) or nsim < 1:
+        raise ValueError(f"nsim must be a whole number from 1 on, not {nsim!r}.")
+    return int(nsim)
+
+
 def _checked(
     matrices: ModelMatrices, beta: Any, otherwise: Vector, sigma: float
 ) -> tuple[Vector, float]:
@@ -234,8 +242,8 @@ def _checked(
             f"beta has {beta.size} components, but the model has {matrices.p} fixed effects: "
             f"{names}."
         )
-    if not sigma > 0.0:
-        raise ValueError(f"sigma must be positive, not {sigma}.")
+    if not isinstance(sigma, int | float | np.number) or not sigma > 0.0:
+        raise ValueError(f"sigma must be positive, not {sigma!r}.")
     return beta, float(sigma)
 
 

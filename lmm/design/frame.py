@@ -33,6 +33,7 @@ from lmm.language import Name, Node, parse_condition, variables
 __all__ = ["NA_ACTIONS", "Frame", "Observations", "Table", "Variables", "build_frame"]
 
 NA_ACTIONS = ("omit", "exclude", "raise")
+R_NA_ACTIONS = {"na.omit": "omit", "na.exclude": "exclude", "na.fail": "raise"}
 
 RowArgument: TypeAlias = str | bool | Sequence[Any] | np.ndarray | pd.Series | None
 
@@ -338,6 +339,7 @@ def build_frame(
     DataError
         If an argument does not fit the data, or no row is left.
     """
+    na_action = R_NA_ACTIONS.get(na_action, na_action)
     if na_action not in NA_ACTIONS:
         raise DataError(f"na_action must be one of {', '.join(NA_ACTIONS)}, not {na_action!r}")
     everything = {**nodes, **groups}

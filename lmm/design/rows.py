@@ -73,7 +73,7 @@ def index_of(data: Any, m: int) -> pd.Index:
 
 
 def select(matrices: ModelMatrices, re_form: str | Formula | None) -> Selection:
-    """Random effects that a formula selects: all for None, none for ``"~0"``.
+    """Random effects that a formula selects: all for None, none for ``"~0"`` (or R's NA).
 
     Parameters
     ----------
@@ -85,6 +85,8 @@ def select(matrices: ModelMatrices, re_form: str | Formula | None) -> Selection:
 
     Raises
     ------
+    TypeError
+        It is neither a formula nor missing.
     FormulaError
         The formula does not parse.
     DataError
@@ -92,6 +94,13 @@ def select(matrices: ModelMatrices, re_form: str | Formula | None) -> Selection:
     """
     if re_form is None:
         return tuple(np.ones(term.size, dtype=bool) for term in matrices.terms)
+    if _is_na(re_form):
+        re_form = "~0"
+    if not isinstance(re_form, str | Formula):
+        raise TypeError(
+            "re_form must be None (all random effects), '~0' (none) or a formula such as "
+            f"'~ (1 | g)', not {re_form!r}."
+        )
     chosen = [np.zeros(term.size, dtype=bool) for term in matrices.terms]
     for bar in parse_one_sided(re_form).random:
         predictor = Predictor.of(expand_terms(bar.effects))
@@ -103,6 +112,13 @@ def select(matrices: ModelMatrices, re_form: str | Formula | None) -> Selection:
             if not found:
                 raise _unknown_effect(name, bar.group_text, matrices)
     return tuple(chosen)
+
+
+def _is_na(re_form: Any) -> bool:
+    """Whether it is R's NA, which selects no random effect."""
+    if isinstance(re_form, float):
+        return bool(np.isnan(re_form))
+    return re_form is pd.NA or (isinstance(re_form, str) and re_form.strip(" ~") == "NA")
 
 
 def _effect_names(predictor: Predictor, matrices: ModelMatrices, bar: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.errors import DataError, nearest
-from lmm.fit import Fit
+from lmm.fit import Fit, check_models
 from lmm.formula import Formula
 from lmm.inference.variance.lrt import (
     boundary_weights,
@@ -97,6 +97,7 @@ def anova(
     m2    5 1762.0 1778.0 -876.00   1752.0
     m1    6 1763.9 1783.1 -875.97   1751.9 0.0639  1     0.8004
     """
+    check_models(*models)
     if len(models) < 2:
         raise ValueError("anova compares two models or more: use m.anova() for the terms of one.")
     names = [f"m{i + 1}" for i in range(len(models))] if names is None else list(names)

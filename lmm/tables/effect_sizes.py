@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from lmm.fit import Fit
+from lmm.fit import Fit, check_models
 from lmm.inference.variance.parts import VarianceParts, variance_parts
 from lmm.likelihood import correlations
 from lmm.report.cells import Cells, Column, bars, listed
@@ -229,6 +229,7 @@ def icc(m: Fitted, by_group: bool = False) -> ICC | GroupICC:
         Adjusted ICC: 0.722
       Unadjusted ICC: 0.521
     """
+    check_models(m)
     parts = variance_parts(m.fit)
     if by_group:
         return GroupICC(parts.icc_by_group)
@@ -253,6 +254,7 @@ def r2_nakagawa(m: Fitted) -> R2:
       Conditional R2: 0.799
          Marginal R2: 0.279
     """
+    check_models(m)
     parts = variance_parts(m.fit)
     return R2(parts.r2_conditional, parts.r2_marginal)
 
@@ -281,6 +283,7 @@ def get_variance(m: Fitted) -> VarianceDecomposition:
     var.slope           | Subject.Days |   35.1
     cor.slope_intercept | Subject.Days | 0.0656
     """
+    check_models(m)
     intercept: dict[str, float] = {}
     slope: dict[str, float] = {}
     correlation: dict[str, float] = {}
@@ -316,6 +319,7 @@ def model_performance(m: Fitted) -> Performance:
     ----------------------------------------------------------------------------------
     1755.628 | 1756.114 | 1774.786 |      0.799 |      0.279 | 0.722 | 23.438 | 25.592
     """
+    check_models(m)
     fit, parts = m.fit, variance_parts(m.fit)
     k, n = fit.n_parameters, fit.matrices.n
     indices = {

@@ -19,7 +19,7 @@ from scipy import sparse
 from lmm._types import IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import nearest
-from lmm.fit import Fit
+from lmm.fit import Fit, check_models
 
 __all__ = ["PARTS", "DevianceOfSdCor", "get_me"]
 
@@ -64,6 +64,7 @@ def get_me(model: Fitted, name: str | Sequence[str]) -> Any:
     array([[ 3.786,  2.299],
            [ 0.   , 16.556]])
     """
+    check_models(model)
     if isinstance(name, str) and name != "ALL":
         if name not in PARTS:
             raise ValueError(f"There is no part {name!r}.{nearest(name, PARTS)}")

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from lmm._types import Matrix, Vector
 from lmm.errors import DataError
-from lmm.fit import Fit
+from lmm.fit import Fit, check_models
 from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.contrasts import restriction
 from lmm.inference.fixed.ddf import check_contrasts, ddf_method
@@ -132,6 +132,7 @@ def kr_modcomp(large: Comparable, small: Comparable | ArrayLike) -> FComparison:
     ---
     Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
     """
+    check_models(large)
     return _f_comparison(ddf_method(large.fit, "kenward-roger"), large, small)
 
 
@@ -148,6 +149,7 @@ def sat_modcomp(large: Comparable, small: Comparable | ArrayLike) -> FComparison
              stat  ndf   ddf  F.scaling  p.value
     Ftest  45.853    1  17.0        1.0      0.0
     """
+    check_models(large)
     return _f_comparison(ddf_method(large.fit, "satterthwaite"), large, small)
 
 
@@ -320,6 +322,7 @@ def pb_modcomp(
     ---
     Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
     """
+    check_models(large, small)
     if nsim < 1:
         raise ValueError(f"nsim must be at least 1, not {nsim}.")
     check_comparable([large.fit, small.fit])

@@ -89,13 +89,14 @@ class Profile(Printed):
         known = [curve.name for curve in self.curves]
         raise KeyError(f"No profile of {name!r}.{nearest(name, known)}")
 
-    def confint(self, level: float | None = None, parm: Which = None) -> PrintedTable:
+    def confint(self, level: float | Which = None, parm: Which = None) -> PrintedTable:
         """Profile confidence intervals.
 
         Parameters
         ----------
         level : float, optional
-            Confidence level; by default the one that the profile was made for.
+            Confidence level; by default the one that the profile was made for. Names in its place
+            are `parm`, as in R.
         parm : str, int or sequence, optional
             Parameters as for ``m.confint``; all that were profiled by default.
 
@@ -110,10 +111,12 @@ class Profile(Printed):
             The level is not between 0 and 1, a name is unknown, or the profile does not reach the
             level.
         """
-        level = self.level if level is None else level
+        if isinstance(level, str | Sequence):
+            level, parm = None, level
+        coverage = self.level if level is None else level
         names = chosen(parm, [curve.name for curve in self.curves])
-        limits = np.array([self[name].limits(level) for name in names])
-        return confidence_table(limits, names, level)
+        limits = np.array([self[name].limits(coverage) for name in names])
+        return confidence_table(limits, names, coverage)
 
     def to_frame(self) -> pd.DataFrame:
         """All points of all curves.

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from lmm.fit import Fit
+from lmm.fit import Fit, check_models
 from lmm.inference.fixed.robust import cluster_robust
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
@@ -104,6 +104,7 @@ def coef_test(
      (Intercept)    251.4 6.82  36.84          17       <0.001  ***
             Days     10.5 1.55   6.77          17       <0.001  ***
     """
+    check_models(m)
     robust = cluster_robust(m.fit, vcov, cluster)
     tests = robust.t_tests(np.eye(m.fit.matrices.p))
     frame = pd.DataFrame(
@@ -133,5 +134,6 @@ def vcov_cr(
     (Intercept)       46.575 -1.451
     Days              -1.451  2.389
     """
+    check_models(m)
     names = pd.Index(m.fit.matrices.fixed.names)
     return pd.DataFrame(cluster_robust(m.fit, kind, cluster).vcov, index=names, columns=names)

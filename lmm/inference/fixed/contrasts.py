@@ -92,8 +92,10 @@ def anova_type(name: str | int) -> AnovaType:
     Raises
     ------
     ValueError
-        Another name.
+        Another name, or a model.
     """
+    if hasattr(name, "fit"):
+        raise ValueError("type is a model: compare models by lmm.anova(m, other)")
     type_ = TYPES.get(str(name).upper())
     if type_ is None:
         raise ValueError(f"unknown type of test {name!r}.{nearest(str(name), TYPES)}")

@@ -18,7 +18,7 @@ from lmm.design.frame import Frame
 from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table, number_array, number_matrix
 from lmm.errors import DataError
-from lmm.fit import Fit
+from lmm.fit import Fit, check_models
 from lmm.inference.fixed.satterthwaite import Satterthwaite
 from lmm.inference.resample.lockstep import Lockstep
 from lmm.inference.resample.replicates import Replicates
@@ -300,6 +300,7 @@ def refit_many(m: HasFit, Y: Any, *, df: bool = True) -> ManyFits:
     >>> fits.fixef.shape
     (100, 2)
     """
+    check_models(m)
     fit = m.fit
     names, values = _responses(fit.matrices.frame, Y)
     patterns = list(_patterns(fit.matrices, names, values))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lmm._types import IntVector, Vector
+from lmm.fit import check_models
 from lmm.inference.marginal import DETECT, Cells, Source, checked, reference_grid
 from lmm.tables.emmeans.estimates import Estimates
 from lmm.tables.emmeans.joint_table import JointTest, JointTests
@@ -56,6 +57,7 @@ def joint_tests(
     if isinstance(m, Estimates):
         everything, sources = m, [set(map(str, m.labels.columns))]
     else:
+        check_models(m)
         if not m.fit.matrices.fixed.full_names:
             return JointTests.of([], ())
         grid = reference_grid(m, at, _around_the_mean, nesting)

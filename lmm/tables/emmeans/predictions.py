@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike
 
 from lmm._types import Matrix, Vector
 from lmm.design.fixed import FixedEffects
+from lmm.design.labels import in_order
 from lmm.errors import DataError
+from lmm.fit import check_models
 from lmm.inference.fixed.base import DdfMethod
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.marginal import (
@@ -75,6 +77,7 @@ def grid_of(
     m: Source, at: Mapping[str, Any] | None, cov_reduce: Reduce, nesting: Nested
 ) -> ReferenceGrid:
     """The reference grid that is asked for."""
+    check_models(m)
     if isinstance(cov_reduce, Mapping):
         return reference_grid(m, at, {k: one or None for k, one in cov_reduce.items()}, nesting)
     return reference_grid(m, at, cov_reduce or None, nesting)
@@ -88,10 +91,15 @@ def method_of(m: Source, ddf: str, vcov: ArrayLike | None) -> DdfMethod:
     DataError
         The covariance has the wrong shape.
     """
+    check_models(m)
     method = ddf_method(m.fit, ddf)
     if vcov is None:
         return method
-    given, p = np.asarray(vcov, dtype=float), m.fit.matrices.p
+    p = m.fit.matrices.p
+    if isinstance(vcov, pd.DataFrame) and vcov.columns.inferred_type == "string":
+        names, of = pd.Index(m.fit.matrices.fixed.names), "the fixed effects"
+        vcov = in_order(in_order(vcov, names, "vcov", of).T, names, "vcov", of).T
+    given = np.asarray(vcov, dtype=float)
     if given.shape != (p, p) or not np.isfinite(given).all():
         raise DataError(
             f"vcov must be a covariance of the {p} fixed effects, ({p}, {p}) finite numbers, not "
