@@ -393,7 +393,7 @@ def test_an_empty_cell_has_no_mean_whatever_the_unit_of_a_covariate(unit, zero):
     assert np.isnan(covariance[17]).all()
     assert np.isfinite(covariance[:17, :17]).all()
     tests = lmm.joint_tests(m, ddf="asymptotic").to_frame()
-    assert tests["df1"].tolist() == [1, 4, 1, 9]
+    assert tests["df1"].tolist() == [1, 4, 1, 9, 2]
 
 
 def test_adjustments_count_the_tests_that_are_made():
@@ -699,7 +699,24 @@ def test_contrasts_that_nothing_tells_are_missing(models):
     assert frame["estimate"].isna().tolist() == [False, False, False, True, False, True]
     joint = lmm.joint_tests(models["s5"])
     assert str(joint).endswith("e: df1 reduced due to non-estimability ")
-    assert joint.to_frame()["df1"].tolist() == [1, 1]
+    assert joint.to_frame()["df1"].tolist() == [1, 1, 2]
+
+
+def test_what_empty_cells_confound_completes_the_tests(models):
+    m = models["s5"]
+    tests = lmm.joint_tests(m, ddf="asymptotic").to_frame()
+    assert tests["model term"].tolist() == ["half", "half:lg", "(confounded)"]
+    cells = m.call.data[["half", "lg"]].drop_duplicates()
+    X = m.fit.matrices.fixed.matrix(cells)
+    C = X[1:] - X[0]
+    estimate = C @ m.beta
+    together = estimate @ np.linalg.solve(C @ m.fit.vcov @ C.T, estimate)
+    # the part that is uncorrelated with what is tested by the terms
+    fixed = m.fit.matrices.fixed
+    assert fixed.names == ("(Intercept)", "halflo", "halfmid", "lgTRUE", "halfmid:lgTRUE")
+    L = np.array([[0, 0, 1, 0, 0.5], [0, 0, 0, 0, 1.0]])
+    by_terms = (L @ m.beta) @ np.linalg.solve(L @ m.fit.vcov @ L.T, L @ m.beta)
+    assert tests["F.ratio"].iloc[2] == pytest.approx((together - by_terms) / 2)
 
 
 def test_maximum_likelihood_is_refitted_and_said_to_be():

@@ -140,17 +140,30 @@ class Estimator:
             if not good.any():
                 return None, True
             return self.method.f_test(L[good][:, self.kept], rhs[good]), not bool(good.all())
-        basis = self._basis(L)
-        within = basis
-        if not self.is_estimable(basis * self.scale).all():
-            within = null_space((basis @ self.null).T, rcond=ESTIMABLE).T @ basis
-        reduced = len(within) < len(basis)
+        within = self.estimable_part(L)
+        reduced = len(within) < self.rank(L)
         if not len(within):
             return None, reduced
-        return self.method.f_test((within * self.scale)[:, self.kept]), reduced
+        return self.method.f_test(within[:, self.kept]), reduced
+
+    def estimable_part(self, L: Matrix) -> Matrix:
+        """Independent rows (q, P) that span the estimable functions among those of L (r, P)."""
+        basis = self._basis(L)
+        if not self.is_estimable(basis * self.scale).all():
+            basis = null_space((basis @ self.null).T, rcond=ESTIMABLE).T @ basis
+        return basis * self.scale
+
+    def remainder(self, L: Matrix, tested: Matrix) -> Matrix:
+        """Rows (q, P) that complete `tested` to the estimable part of L, uncorrelated with it."""
+        rows = self.estimable_part(L)
+        covariance = rows[:, self.kept] @ self.method.vcov @ tested[:, self.kept].T
+        if len(rows) == self.rank(tested):
+            return rows[:0]
+        left, _, _ = np.linalg.svd(covariance)
+        return np.asarray(left[:, self.rank(tested) :].T @ rows)
 
     def _basis(self, L: Matrix) -> Matrix:
         """Orthonormal rows, in scaled columns, that span those of L."""
-        scaled = L / self.scale
+        scaled = L[np.isfinite(L).all(axis=1)] / self.scale
         _, values, rows = np.linalg.svd(scaled, full_matrices=False)
         return np.asarray(rows[values > ESTIMABLE * values.max(initial=0.0)])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lmm._types import IntVector, Vector
+from lmm._types import IntVector, Matrix, Vector
 from lmm.fit import check_models
 from lmm.inference.marginal import DETECT, Cells, Source, checked, reference_grid
 from lmm.tables.emmeans.estimates import Estimates
@@ -31,7 +31,9 @@ def joint_tests(
     """F tests of each predictor and interaction, from contrasts of marginal means.
 
     Tests of type III that do not depend on contrast codings: each predictor's means, averaged over
-    the others (covariates: at their mean), are equal; each interaction's contrasts vanish.
+    the others (covariates: at their mean), are equal; each interaction's contrasts vanish. Where
+    cells are empty, what else the data say about differences of cells is tested under the name
+    "(confounded)".
 
     Parameters
     ----------
@@ -78,10 +80,22 @@ def _tests(
         rows = np.flatnonzero(group == i)
         labels = everything.labels.iloc[rows[0]][list(groups)].to_dict()
         inside = _without(cells, groups, rows)
-        for term in inside.terms(sources):
-            L = inside.interaction(everything.L[rows], term)
-            tested = everything.estimator.f_test(L)
-            yield {"model term": ":".join(term), **labels}, *tested
+        parts = {
+            ":".join(term): inside.interaction(everything.L[rows], term)
+            for term in inside.terms(sources)
+        }
+        for term, L in (parts | _confounded(everything, rows, list(parts.values()))).items():
+            yield {"model term": term, **labels}, *everything.estimator.f_test(L)
+
+
+def _confounded(everything: Estimates, rows: IntVector, tested: list[Matrix]) -> dict[str, Matrix]:
+    """What the data say about the cells beyond the tested terms, where cells are empty."""
+    estimator, cells = everything.estimator, everything.L[rows]
+    if not tested or estimator.is_estimable(cells).all():
+        return {}
+    known = np.vstack([estimator.estimable_part(L) for L in tested])
+    left = estimator.remainder(cells - cells[:1], known)
+    return {"(confounded)": left} if len(left) else {}
 
 
 def _without(cells: Cells, names: tuple[str, ...], rows: IntVector) -> Cells:
@@ -103,8 +117,11 @@ def _without(cells: Cells, names: tuple[str, ...], rows: IntVector) -> Cells:
 
 
 def _around_the_mean(values: Vector) -> tuple[float, float]:
-    """Two values, symmetric about the mean, so that a covariate stands for its slope."""
-    mean, step = float(values.mean()), 1.0
-    if not values.min() <= mean - step <= mean + step <= values.max():
-        step = float(values.std()) or 1.0
+    """Two values, symmetric about the mean, so that a covariate stands for its slope.
+
+    One unit away as in emmeans, unless that is beyond the data or next to nothing.
+    """
+    mean, spread = float(values.mean()), float(values.std())
+    is_inside = values.min() <= mean - 1.0 and mean + 1.0 <= values.max()
+    step = 1.0 if (is_inside and spread < 1e3) or not spread else spread
     return mean - step, mean + step
