@@ -59,6 +59,11 @@ class Covariance(ABC):
 
     @property
     @abstractmethod
+    def word(self) -> str:
+        """Its name in a formula."""
+
+    @property
+    @abstractmethod
     def entries(self) -> tuple[IntVector, IntVector]:
         """Rows and columns of the entries of the symmetric Gamma that vary, (e,) each."""
 

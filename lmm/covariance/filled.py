@@ -159,6 +159,8 @@ class Unstructured(Filled):
     ('Subject.(Intercept)', 'Subject.Days.(Intercept)', 'Subject.Days')
     """
 
+    word = "us"
+
     @cached_property
     def positions(self) -> tuple[IntVector, IntVector]:
         """Rows and columns of the lower triangle, column by column."""
@@ -201,6 +203,8 @@ class Diagonal(Filled):
     >>> Diagonal(2).names("Subject", ["(Intercept)", "Days"])
     ('Subject.(Intercept)', 'Subject.Days')
     """
+
+    word = "diag"
 
     @cached_property
     def positions(self) -> tuple[IntVector, IntVector]:

@@ -3,6 +3,7 @@
 Every function draws on one Axes, which it makes unless it is given, and returns it.
 """
 
+from lmm.plots.correlation import correlation
 from lmm.plots.deletion import influence
 from lmm.plots.lines import fitted_lines
 from lmm.plots.random_effects import caterpillar, qq_random_effects, shrinkage
@@ -10,6 +11,7 @@ from lmm.plots.residuals import qq_residuals, residuals_vs_fitted
 
 __all__ = [
     "caterpillar",
+    "correlation",
     "fitted_lines",
     "influence",
     "qq_random_effects",

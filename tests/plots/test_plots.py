@@ -112,3 +112,14 @@ def test_mistakes_are_named(m, plot, message):
     with pytest.raises(ValueError, match=message):
         plot(m)
     plt.close("all")
+
+
+def test_correlations_of_a_structure_are_drawn(ax):
+    data = lmm.load_dataset("sleepstudy")
+    m = lmm.lmer("Reaction ~ Days + ar1(0 + factor(Days) | Subject)", data)
+    lmm.plots.correlation(m, ax=ax)
+    drawn = ax.images[0].get_array()
+    np.testing.assert_allclose(drawn[0], m.par[1] ** np.arange(10))
+    assert len(ax.texts) == 100
+    with pytest.raises(lmm.DataError, match="has 1 terms with several columns"):
+        lmm.plots.correlation(m, term=1, ax=ax)

@@ -1,0 +1,72 @@
+"""Correlations that a fitted covariance structure has between its columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmm.errors import DataError
+from lmm.likelihood import correlations
+from lmm.plots.canvas import MAX_LABELS, Model, axes, group_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["correlation"]
+
+# More cells than this get no numbers.
+MAX_NUMBERS = 12
+
+
+def correlation(m: Model, group: str | None = None, term: int = 0, ax: Axes | None = None) -> Axes:
+    """Correlation of a term's random effects as a picture of the matrix.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+    group : str, optional
+        Grouping factor; the first by default.
+    term : int
+        Which of the factor's terms with several columns, counted from 0.
+    ax : Axes, optional
+        Where to draw.
+
+    Raises
+    ------
+    DataError
+        The factor is not in the model, or has no such term.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> data = lmm.load_dataset("sleepstudy")
+    >>> m = lmm.lmer("Reaction ~ Days + ar1(0 + factor(Days) | Subject)", data)
+    >>> ax = lmm.plots.correlation(m)
+    >>> ax.get_title()
+    'ar1 | Subject'
+    """
+    group = group_of(m, group)
+    terms = m.fit.matrices.terms
+    found = [i for i, one in enumerate(terms) if one.group == group and one.size > 1]
+    if not 0 <= term < len(found):
+        raise DataError(
+            f"{group!r} has {len(found)} terms with several columns, and none of number {term}"
+        )
+    chosen = terms[found[term]]
+    values = correlations(m.fit.covariances[found[term]])
+    ax = axes(ax)
+    image = ax.imshow(values, vmin=-1.0, vmax=1.0, cmap="RdBu_r")
+    ax.figure.colorbar(image, ax=ax, label="correlation")
+    each = np.arange(chosen.size)
+    few = chosen.size <= MAX_LABELS
+    names = list(chosen.columns) if few else []
+    ax.set_xticks(each if few else [], names, rotation=90, fontsize="small")
+    ax.set_yticks(each if few else [], names, fontsize="small")
+    if chosen.size <= MAX_NUMBERS:
+        for i, j in np.ndindex(values.shape):
+            ink = "white" if abs(values[i, j]) > 0.6 else "black"
+            ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=ink, fontsize=7)
+    ax.set_title(f"{chosen.covariance.word} | {group}")
+    return ax
