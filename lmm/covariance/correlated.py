@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -55,6 +55,12 @@ class Correlation:
     value: Matrix
     slopes: Matrix
     bends: Matrix
+
+    @cached_property
+    def root(self) -> Matrix:
+        """Lower-triangular root (k, k), also of a singular correlation."""
+        values, vectors = eigh(self.value)
+        return lower_triangular(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ class Correlated(Covariance):
         if par.ndim > 1:
             return np.array([self.factor(each) for each in par])
         sd, rho = self.split(par)
-        return np.asarray(sd[:, None] * _root(self.correlation(rho).value))
+        return np.asarray(sd[:, None] * _at(self, rho).root)
 
     @cached_property
     def _sd_units(self) -> Matrix:
@@ -153,7 +159,7 @@ class Correlated(Covariance):
     def jacobian(self, par: Vector) -> Matrix:
         """Derivative (e, m) of Gamma's lower triangle, eqn. 1."""
         sd, rho = self.split(par)
-        C, E = self.correlation(rho), self._sd_units
+        C, E = _at(self, rho), self._sd_units
         half = E[:, :, None] * C.value * sd
         slopes = np.concatenate([half + half.swapaxes(1, 2), sd[:, None] * C.slopes * sd])
         return np.asarray(slopes[:, *self.entries].T)
@@ -161,7 +167,7 @@ class Correlated(Covariance):
     def bend(self, par: Vector, score: Vector) -> Matrix:
         """Second derivatives of Gamma's lower triangle, summed with weights: see `Covariance`."""
         sd, rho = self.split(par)
-        C, E = self.correlation(rho), self._sd_units
+        C, E = _at(self, rho), self._sd_units
         G = np.zeros((self.size, self.size))
         G[self.entries] = score
         G = G + G.T  # tr(G H) for a symmetric H is twice the sum over the lower triangle
@@ -237,10 +243,14 @@ class Correlated(Covariance):
         return tuple(f"{group}.{name}" for name in (*shown, *self.rho_names()))
 
 
-def _root(correlation: Matrix) -> Matrix:
-    """Lower-triangular root, also of a singular correlation."""
-    values, vectors = eigh(correlation)
-    return lower_triangular(vectors * np.sqrt(np.maximum(values, 0.0)))
+def _at(structure: Correlated, rho: Vector) -> Correlation:
+    """The correlation at rho (r,), made once per point: factors and derivatives ask for it."""
+    return _remembered(structure, tuple(rho.tolist()))
+
+
+@lru_cache(maxsize=32)
+def _remembered(structure: Correlated, rho: tuple[float, ...]) -> Correlation:
+    return structure.correlation(np.array(rho))
 
 
 @dataclass(frozen=True)

@@ -195,8 +195,10 @@ class Bounded:
         says = np.einsum("ij,ij->j", J, J) > 0.0
         self.free = (inward & says) | self.squared
         scale = np.where(is_sd & ~self.is_zero, x, 1.0)
-        # d Gamma / d(sd^2) at 0 is half the second derivative in the standard deviation.
-        J = np.where(self.squared, self._squares(), J * scale)
+        J = J * scale
+        if self.squared.any():
+            # d Gamma / d(sd^2) at 0 is half the second derivative in the standard deviation.
+            J = np.where(self.squared, self._squares(), J)
         H = np.where(self.squared | self.squared[:, None], 0.0, H * scale * scale[:, None])
         self.jacobian = J[:, self.free]
         self.bend = H[np.ix_(self.free, self.free)]
