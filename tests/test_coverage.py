@@ -9,6 +9,7 @@ from benchmarks.coverage import DESIGNS, coverage
 TOLERANCE = {"seen": 1.0, "unseen": 2.5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DESIGNS)
 @pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
 def test_95_percent_intervals_cover_95_percent(name):

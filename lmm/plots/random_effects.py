@@ -211,4 +211,4 @@ def _within(Z: Matrix, residuals: Vector, codes: np.ndarray, n_levels: int) -> M
     """Least-squares coefficients (l, k) of the residuals of each level on its rows of Z."""
     order = np.argsort(codes, kind="stable")
     rows = np.split(order, np.cumsum(np.bincount(codes, minlength=n_levels))[:-1])
-    return np.array([np.linalg.lstsq(Z[part], residuals[part])[0] for part in rows])
+    return np.array([np.linalg.lstsq(Z[part], residuals[part], rcond=None)[0] for part in rows])

@@ -33,6 +33,7 @@ def test_studentized_range_of_normal_variables():
     assert studentized_range(3.633160, 4, np.inf) == pytest.approx(0.95, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k, tolerance", [(3, 1e-8), (4, 1e-4)])
 def test_largest_of_all_differences_is_tukeys(k, tolerance):
     # In the plane directions are equally spaced; above, quasi-random.
@@ -44,6 +45,7 @@ def test_largest_of_all_differences_is_tukeys(k, tolerance):
     np.testing.assert_allclose(critical_values("mvt", 0.95, family), limits, atol=10 * tolerance)
 
 
+@pytest.mark.slow
 def test_dunnetts_table():
     # Dunnett (1964), Biometrics 20, table II: two-sided 5 % points, 10 df, against one control
     for k, point in ((2, 2.57), (3, 2.76), (5, 2.99)):

@@ -37,6 +37,7 @@ def test_power_of_a_within_subject_effect_is_that_of_its_t_test():
     assert row["lower"] < row["power"] < row["upper"]
 
 
+@pytest.mark.slow
 def test_the_level_is_kept(sleep, oats):
     for m, effect, value in ((sleep, "Days", 0.0), (oats, "Variety", [0.0, 0.0])):
         for alpha in (0.05, 0.2):

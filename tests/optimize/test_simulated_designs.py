@@ -34,6 +34,7 @@ def best_of_others(m: lmm.LinearMixedModel, searches: tuple[str, ...]) -> float:
     return min(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind.__name__ for kind in WELL_POSED])
 def test_well_posed_designs(kind):
     designs = [d for d in enumerate(well_posed(500)) if d[1].name.startswith(f"{kind}-")]
@@ -49,6 +50,7 @@ def test_well_posed_designs(kind):
         assert m.is_singular() == bool(optimum.boundary), design.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind.__name__.strip("_") for kind in STRESS])
 def test_hard_designs(kind):
     for design in stressful(6 * len(STRESS)):

@@ -63,7 +63,10 @@ def test_qq_of_random_effects(m, ax):
 def test_shrinkage_leads_from_each_level_alone(m, ax):
     lmm.plots.shrinkage(m, ax=ax)
     data = lmm.load_dataset("sleepstudy")
-    alone = [np.polyfit(d["Days"], d["Reaction"], 1)[::-1] for _, d in data.groupby("Subject")]
+    alone = [
+        np.polyfit(d["Days"], d["Reaction"], 1)[::-1]
+        for _, d in data.groupby("Subject", observed=True)
+    ]
     np.testing.assert_allclose(np.column_stack(points(ax, 0)), alone)
     np.testing.assert_allclose(np.column_stack(points(ax, 1)), m.coef()["Subject"])
     assert len(ax.texts) == 18
@@ -72,7 +75,7 @@ def test_shrinkage_leads_from_each_level_alone(m, ax):
 def test_shrinkage_of_one_column(ax):
     m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
     lmm.plots.shrinkage(m, ax=ax)
-    means = lmm.load_dataset("Dyestuff").groupby("Batch")["Yield"].mean()
+    means = lmm.load_dataset("Dyestuff").groupby("Batch", observed=True)["Yield"].mean()
     np.testing.assert_allclose(sorted(points(ax, 0)[0]), sorted(means))
 
 
