@@ -24,6 +24,10 @@ from lmm.pls import PLSPoint, PLSTerms, Problem
 __all__ = ["Fit", "check_models", "singular_text", "verdict"]
 
 
+# Fraction of the largest variance that a variance of zero becomes in another model's start.
+CARRIED = 1e-12
+
+
 @dataclass(frozen=True, eq=False)
 class Fit(Frozen):
     """Everything that a fit determines.
@@ -209,6 +213,27 @@ class Fit(Frozen):
     def deviance(self) -> float:
         """Deviance (-2 log-likelihood) at theta, beta and the ML sigma profiled out."""
         return self.criterion.with_reml(False).value(self.optimum.x)
+
+    def carried_to(self, criterion: ProfiledCriterion) -> Vector:
+        """Covariance parameters (m,) of another model with this fit's covariances.
+
+        Effects are the same if their grouping factors and columns have the same names; what this
+        fit does not have is zero.
+        """
+        known: dict[tuple[str, str, str], float] = {}
+        for term, factor in zip(self.matrices.terms, self.factors, strict=True):
+            for a, row in zip(term.columns, factor @ factor.T, strict=True):
+                for b, entry in zip(term.columns, row, strict=True):
+                    place = term.group, a, b
+                    known[place] = known.get(place, 0.0) + float(entry)
+        parts = []
+        for term in criterion.matrices.terms:
+            pairs = [(term.group, a, b) for a in term.columns for b in term.columns]
+            entries = [known.get(pair, 0.0) for pair in pairs]
+            parts.append(
+                term.covariance.nearest(np.reshape(entries, (term.size, term.size)), CARRIED)
+            )
+        return np.concatenate(parts)
 
     @property
     def n_parameters(self) -> int:

@@ -76,6 +76,14 @@ class GeneralizedFit(Fit):
         """The criterion at the optimum, with its mode and derivatives."""
         return self.criterion.expansion(self.optimum.x)
 
+    def carried_to(self, criterion: LaplaceCriterion) -> Vector:  # type: ignore[override]
+        """Parameters (d,) of another model with this fit's covariances and coefficients."""
+        own = dict(zip(self.matrices.fixed.names, self.beta.tolist(), strict=True))
+        beta = [own.get(name, 0.0) for name in criterion.matrices.fixed.names]
+        shape = [float(np.exp(self.xi))] if criterion.model.has_xi else []
+        covariances = super().carried_to(criterion)  # type: ignore[arg-type]
+        return np.concatenate([covariances, beta, shape])
+
     @property
     def reml(self) -> bool:
         """Always false: there is no REML of a generalized model."""

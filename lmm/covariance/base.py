@@ -23,6 +23,10 @@ __all__ = ["Covariance", "Reported", "shared"]
 Array = TypeVar("Array", bound=np.ndarray)
 
 
+# Fraction of the largest variance of a start above which the others are kept.
+CLEAR = 0.02
+
+
 def shared(array: Array) -> Array:
     """The array, read-only: all models of a structure hold the same one."""
     array.flags.writeable = False
@@ -108,8 +112,12 @@ class Covariance(ABC):
         """
 
     @abstractmethod
-    def nearest(self, gamma: Matrix) -> Vector:
-        """Parameters (m,) of a member close to a positive semi-definite gamma (k, k)."""
+    def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
+        """Parameters (m,) of a member close to a positive semi-definite gamma (k, k).
+
+        Variances are kept above `clear` times the largest (or 0.1, where that is more): from
+        exactly 0 no step of a search would lead away.
+        """
 
     @abstractmethod
     def whitening(self, Z: Matrix, n_levels: int) -> Matrix:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from lmm._lapack import eigh, lower_triangular
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance.base import Covariance, Reported, shared
-from lmm.covariance.filled import CLEAR, VANISHING
+from lmm.covariance.base import CLEAR, Covariance, Reported, shared
+from lmm.covariance.filled import VANISHING
 
 __all__ = [
     "AutoRegressive",
@@ -179,10 +179,10 @@ class Correlated(Covariance):
         H[n:, n:] = 0.5 * np.einsum("ij,abij,i,j->ab", G, C.bends, sd, sd)
         return H
 
-    def nearest(self, gamma: Matrix) -> Vector:
+    def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
         """Root mean square of the variances, and the nearest correlation, inside the bounds."""
         variances = np.diag(gamma)
-        variances = np.maximum(variances, CLEAR * max(float(variances.max()), 0.1))
+        variances = np.maximum(variances, clear * max(float(variances.max()), 0.1))
         sd = np.sqrt(variances)
         correlation = gamma / sd / sd[:, None]
         correlation[np.diag_indices(self.size)] = 1.0

@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from lmm._lapack import eigh, lower_triangular, qr_factor, solve_upper
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance.base import Covariance, Reported, shared
+from lmm.covariance.base import CLEAR, Covariance, Reported, shared
 
 __all__ = ["Diagonal", "Filled", "Unstructured"]
 
 # Columns that depend on the others, by their pivot over their length, keep their own length.
 DEPENDENT = 1e-7
-# Eigenvalues of a start are kept above this fraction of the largest (or of 0.1, where that is
-# more): from exactly 0 no step would lead away.
-CLEAR = 0.02
 # Diagonal entries of lambda below this fraction of their row's length are zero.
 VANISHING = 1e-6
 
@@ -167,10 +164,10 @@ class Unstructured(Filled):
         columns, rows = np.triu_indices(self.size)
         return shared(rows), shared(columns)
 
-    def nearest(self, gamma: Matrix) -> Vector:
+    def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
         """Theta of gamma, its eigenvalues kept clear of zero."""
         values, vectors = eigh(gamma)
-        floor = CLEAR * max(float(values[-1]), 0.1)
+        floor = clear * max(float(values[-1]), 0.1)
         return self.par(lower_triangular(vectors * np.sqrt(np.maximum(values, floor))))
 
     def whitening(self, Z: Matrix, n_levels: int) -> Matrix:
@@ -212,10 +209,10 @@ class Diagonal(Filled):
         index = shared(np.arange(self.size))
         return index, index
 
-    def nearest(self, gamma: Matrix) -> Vector:
+    def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
         """Theta of gamma's diagonal, kept clear of zero."""
         variances = np.diag(gamma)
-        floor = CLEAR * max(float(variances.max()), 0.1)
+        floor = clear * max(float(variances.max()), 0.1)
         return np.asarray(np.sqrt(np.maximum(variances, floor)))
 
     def whitening(self, Z: Matrix, n_levels: int) -> Matrix:

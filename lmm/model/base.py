@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -53,6 +54,7 @@ class MixedModel:
         call: Request,
         *,
         start: Vector | None = None,
+        others: Sequence[Vector] = (),
         report: Report = silent,
     ) -> Self:
         """Minimize a criterion, gather the fit and warn of what is wrong with it.
@@ -65,10 +67,12 @@ class MixedModel:
             Data and options, among them the optimizer and the checks.
         start : (m,) array, optional
             Starting theta, lme4's scale.
+        others : sequence of (m,) arrays, optional
+            Further starts, from which another search is made where the criterion is lower there.
         report : callable, optional
             Called as ``report(count, value, x)`` after each evaluation.
         """
-        optimum = minimize(criterion, call.optimizer, start=start, report=report)
+        optimum = minimize(criterion, call.optimizer, start=start, others=others, report=report)
         model = cls.at(criterion, optimum, call)
         for note in model.warnings:
             warn(note)

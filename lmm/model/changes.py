@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmm._threads import one_blas_thread
 from lmm.design.table import Table
+from lmm.fit import Fit
 from lmm.formula import Formula, update_formula
 from lmm.model.estimates import Estimates
 from lmm.optimize import reporter
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Changes"]
+
+
+# Decrease of the criterion for which a model is searched for once more.
+LOWER = 1e-7
 
 
 class Changes(Estimates):
@@ -199,6 +204,9 @@ class Changes(Estimates):
     def refit_ml(self) -> Self:
         """The same model fitted by maximum likelihood; itself, if it was.
 
+        A search is made also from its REML estimates, if the likelihood is higher there than at the
+        maximum found.
+
         Examples
         --------
         >>> import lmm
@@ -209,7 +217,37 @@ class Changes(Estimates):
         if not self.reml:
             return self
         call = replace(self.call, reml=False)
-        return self.estimate(self.fit.criterion.with_reml(False), call)
+        criterion = self.fit.criterion.with_reml(False)
+        return self.estimate(criterion, call, others=[self.optimum.theta])
+
+    def lowered(self, others: Iterable[Fit]) -> Self:
+        """Search also from the covariances of other fits, if the criterion is lower there.
+
+        Parameters
+        ----------
+        others : iterable of Fit
+            Fits with random effects in common, such as those of nested models.
+
+        Returns
+        -------
+        LinearMixedModel
+            The better fit; the model itself, where that is the best.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.lowered([m.update(". ~ . - Days").fit]) is m
+        True
+        """
+        criterion, best = self.fit.criterion, self.optimum.value
+        starts = [other.carried_to(criterion) for other in others]
+        values = [criterion.value(criterion.to_x(start)) for start in starts]
+        if not values or not min(values) < best - LOWER:
+            return self
+        start = starts[values.index(min(values))]
+        again = self.estimate(criterion, self.call, start=start)
+        return again if again.optimum.value < best else self
 
     @one_blas_thread
     def update(self, formula: str | None = None, **changes: Any) -> Self:

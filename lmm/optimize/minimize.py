@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from lmm._types import Vector
 from lmm.criterion import Criterion
 from lmm.criterion.base import checked_start
 from lmm.errors import NumericalError, nearest
-from lmm.optimize.newton import Report
+from lmm.optimize.newton import STALLED, Report
 from lmm.optimize.optimizers import Optimizer, Path
 from lmm.optimize.point import Point
 from lmm.optimize.scoring import FisherScoring
@@ -74,6 +75,7 @@ def minimize(
     optimizer: str | Optimizer = "auto",
     *,
     start: Vector | None = None,
+    others: Sequence[Vector] = (),
     report: Report = silent,
 ) -> Optimum:
     """Minimize a criterion and certify the result.
@@ -85,8 +87,12 @@ def minimize(
     optimizer : str or Optimizer, default "auto"
         ``"auto"`` (second-order `FisherScoring`), ``"L-BFGS-B"``, ``"COBYQA"``, ``"Nelder-Mead"``
         or an optimizer object.
-    start : (m,) array, optional
-        Start on lme4's scale; by default the moment estimates of `lmm.optimize.start`.
+    start : (d,) array, optional
+        Start on the users' scale (lme4's theta); by default the first of the criterion's own, for
+        linear models the moment estimates of `lmm.criterion.moments`.
+    others : sequence of (d,) arrays, optional
+        Further points on the users' scale. Where the criterion is lower than at the minimum found,
+        another search is made from there, and the lower end is kept.
     report : callable, optional
         Called as ``report(count, value, x)`` after each evaluation.
 
@@ -124,6 +130,9 @@ def minimize(
             raise NumericalError(
                 f"The criterion is {path.point.value} from the start: start from a smaller theta."
             )
+        for other in others:
+            x = criterion.to_x(checked_start(criterion, other))
+            path = _lowered(path, optimizer, x, report)
         optimum = judged(_snapped(path), optimizer.name)
         return _rescued(criterion, optimum, report) if optimizer == OPTIMIZERS["auto"] else optimum
 
@@ -157,6 +166,17 @@ def _start(criterion: Criterion, theta: Vector | None) -> Vector:
     if theta is None:
         return next(iter(criterion.starts()))
     return criterion.to_x(checked_start(criterion, theta))
+
+
+def _lowered(path: Path, optimizer: Optimizer, x: Vector, report: Report) -> Path:
+    """The path, or one from x (d,), if x lies lower than where the path has ended."""
+    count = path.n_evaluations + 1
+    value = path.point.criterion.value(x)
+    report(count, value, x)
+    if not value < path.point.value - STALLED:
+        return dataclasses.replace(path, n_evaluations=count)
+    other = optimizer.run(path.point.criterion, x, report)
+    return dataclasses.replace(other, n_evaluations=count + other.n_evaluations)
 
 
 def _snapped(path: Path) -> Path:

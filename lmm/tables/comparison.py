@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, Self
+from collections.abc import Iterable, Sequence
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,10 @@ from lmm.inference.variance.lrt import (
 )
 from lmm.report.printed import AnovaTable
 
-__all__ = ["Comparable", "anova", "checked_scope", "drop1", "sequential_anova"]
+__all__ = ["Comparable", "anova", "checked_scope", "drop1", "sequential_anova", "settled"]
+
+
+ModelT = TypeVar("ModelT", bound="Comparable")
 
 
 class Comparable(Protocol):
@@ -46,6 +49,9 @@ class Comparable(Protocol):
 
     def update_on_own_rows(self, formula: str) -> Self:
         """The model with a changed formula, on the rows of this fit."""
+
+    def lowered(self, others: Iterable[Fit]) -> Self:
+        """The model, or one from the covariances of other fits, where its criterion is lower."""
 
 
 def anova(
@@ -111,6 +117,7 @@ def anova(
             heading.append("refitting model(s) with ML (instead of REML)")
         else:
             _check_same_fixed([model.fit for model in models])
+    models = tuple(settled(models))
     order = np.argsort([model.fit.n_parameters for model in models], kind="stable")
     models, names = tuple(models[i] for i in order), [names[i] for i in order]
     if models[0].data_name is not None:
@@ -122,6 +129,20 @@ def anova(
     if boundary:
         table["Pr(>Chibar)"] = _boundary_p_values([model.fit for model in models], table["Chisq"])
     return AnovaTable(table, tuple(heading))
+
+
+def settled(models: Sequence[ModelT]) -> list[ModelT]:
+    """Models, each searched for from the covariances of the others too where that helps.
+
+    A criterion may have several minima; of nested models the larger one then never fits worse.
+    """
+    models = list(models)
+    for _ in models:
+        fits = [model.fit for model in models]
+        models = [model.lowered(fit for fit in fits if fit is not model.fit) for model in models]
+        if all(model.fit is fit for model, fit in zip(models, fits, strict=True)):
+            break
+    return models
 
 
 def _check_same_fixed(fits: Sequence[Fit]) -> None:
@@ -215,8 +236,10 @@ def drop1(
         raise ValueError(f"test must be None, 'Chisq' or 'F', not {test!r}.")
     full = model.refit_ml()
     labels = checked_scope(full, scope)
-    smaller = [full.update_on_own_rows(f". ~ . - {label}").fit for label in labels]
-    check_comparable([full.fit, *smaller])
+    deleted = [full.update_on_own_rows(f". ~ . - {label}") for label in labels]
+    check_comparable([full.fit, *(model.fit for model in deleted)])
+    full, *deleted = settled([full, *deleted])
+    smaller = [model.fit for model in deleted]
     npar = np.array([full.fit.n_parameters - fit.n_parameters for fit in smaller])
     aic = [2.0 * fit.n_parameters - 2.0 * fit.loglik for fit in (full.fit, *smaller)]
     table = pd.DataFrame({"npar": [np.nan, *npar], "AIC": aic}, index=["<none>", *labels])

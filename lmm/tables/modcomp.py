@@ -27,7 +27,7 @@ from lmm.report.format import format_numbers, format_p_values, round_decimals
 from lmm.report.printed import TableLike
 from lmm.report.tables import frame_cells, labels, starred
 from lmm.simulate import simulate
-from lmm.tables.comparison import Comparable
+from lmm.tables.comparison import Comparable, settled
 
 if TYPE_CHECKING:
     from lmm.formula import Formula
@@ -326,7 +326,7 @@ def pb_modcomp(
     if nsim < 1:
         raise ValueError(f"nsim must be at least 1, not {nsim}.")
     check_comparable([large.fit, small.fit])
-    models = [model.refit_ml() for model in (large, small)]
+    models = settled([model.refit_ml() for model in (large, small)])
     fits = [model.fit for model in models]
     df = fits[0].n_parameters - fits[1].n_parameters
     if df < 1:

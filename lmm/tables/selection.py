@@ -19,7 +19,7 @@ from lmm.inference.variance.lrt import check_comparable, chi_square_tail
 from lmm.language import deparse
 from lmm.report.document import Document
 from lmm.report.printed import AnovaTable, Printed
-from lmm.tables.comparison import Comparable, checked_scope
+from lmm.tables.comparison import Comparable, checked_scope, settled
 from lmm.tables.fixed_tests import anova_frame
 
 __all__ = ["Selection", "drop1_f", "ranova", "step"]
@@ -73,13 +73,19 @@ def ranova(model: Comparable, reduce_terms: bool = True) -> AnovaTable:
     return AnovaTable(_deletion_frame(model, list(_deletions(model, reduce_terms))), heading)
 
 
-def _deletion_frame(model: Comparable, deletions: Sequence[_Deletion]) -> pd.DataFrame:
-    npar = [model.fit.n_parameters]
-    loglik = [model.fit.loglik]
+def _deletion_frame(model: ModelT, deletions: Sequence[_Deletion]) -> pd.DataFrame:
+    smaller = [
+        model.update_on_own_rows(_formula_with(model, deletion.kept))
+        for deletion in deletions
+        if deletion.kept
+    ]
+    check_comparable([model.fit, *(other.fit for other in smaller)])
+    model, *smaller = settled([model, *smaller])
+    npar, loglik = [model.fit.n_parameters], [model.fit.loglik]
+    remaining = iter(smaller)
     for deletion in deletions:
         if deletion.kept:
-            fit = model.update_on_own_rows(_formula_with(model, deletion.kept)).fit
-            check_comparable([model.fit, fit])
+            fit = next(remaining).fit
             npar.append(fit.n_parameters)
             loglik.append(fit.loglik)
         else:  # V = 1: least squares
