@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.design import ModelMatrices
+from lmm.design import ModelMatrices, ReTerm
 from lmm.design.labels import by_name
 from lmm.design.rows import fitted_rows, index_of, new_rows, select
 from lmm.errors import DataError
@@ -74,7 +74,7 @@ def simulate(
         rows = new_rows(
             matrices, newdata, held, allow_new_levels, offset, weights, all_columns=True
         )
-        levels = tuple(_own_levels(term.group, term.labels_for(newdata)) for term in matrices.terms)
+        levels = tuple(_own_levels(term, newdata) for term in matrices.terms)
     mean = rows.fixed_part(beta) + rows.random_part(fit.b, held)
     drawn = tuple(
         (own, np.where(mask, 0.0, Z))
@@ -214,14 +214,21 @@ def draw(
     return values
 
 
-def _own_levels(group: str, labels: np.ndarray) -> IntVector:
-    codes, _ = pd.factorize(labels)
-    if (codes < 0).any():
+def _own_levels(term: ReTerm, newdata: Any) -> IntVector:
+    """Levels (m,) of new rows by number: the model's that occur, in its order, then new ones."""
+    labels, codes = term.labels_for(newdata), term.codes_for(newdata)
+    missing = int(pd.isna(labels).sum())
+    if missing:
         raise DataError(
-            f"the grouping factor {group!r} is missing in {int((codes < 0).sum())} rows of newdata:"
-            " nothing can be simulated there. Leave these rows out"
+            f"the grouping factor {term.group!r} is missing in {missing} rows of newdata: nothing "
+            "can be simulated there. Leave these rows out"
         )
-    return np.asarray(codes)
+    known = codes >= 0
+    present, own = np.unique(codes[known], return_inverse=True)
+    levels = np.empty(len(codes), dtype=np.intp)
+    levels[known] = own
+    levels[~known] = len(present) + pd.factorize(labels[~known])[0]
+    return levels
 
 
 def _checked_number(nsim: Any) -> int:

@@ -168,6 +168,18 @@ def test_the_column_of_weights_counts_for_new_rows():
         m.simulate(newdata=data.assign(w=-1.0))
 
 
+def test_own_rows_as_new_ones_draw_the_same_whatever_the_order_of_levels():
+    data = sleep()
+    order = sorted(data["Subject"].astype(str).unique(), reverse=True)
+    data["Subject"] = pd.Categorical(data["Subject"].astype(str), order)
+    m = lmm.lmer("Reaction ~ Days + (Days | Subject)", data)
+    pd.testing.assert_frame_equal(m.simulate(2, seed=1), m.simulate(2, seed=1, newdata=data))
+    new = m.simulate(500, seed=1, newdata={"Days": [0, 0, 9], "Subject": ["new", "other", "new"]})
+    correlation = np.corrcoef(new)
+    assert abs(correlation[0, 1]) < 0.15
+    assert correlation[0, 2] > 0.2
+
+
 def test_weights_that_new_rows_do_not_have_are_told_of():
     data = sleep()
     named = lmm.lmer("Reaction ~ Days + (1 | Subject)", data, weights="w")

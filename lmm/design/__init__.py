@@ -1,6 +1,6 @@
 """From formula and data to the model matrices."""
 
-from lmm.design.arrays import matrices_from_arrays, table_of_arrays
+from lmm.design.arrays import table_of_arrays
 from lmm.design.build import build_matrices
 from lmm.design.checks import DEFAULT_CONTROL, GlmerControl, LmerControl
 from lmm.design.fixed import FixedEffects
@@ -16,6 +16,5 @@ __all__ = [
     "ModelMatrices",
     "ReTerm",
     "build_matrices",
-    "matrices_from_arrays",
     "table_of_arrays",
 ]

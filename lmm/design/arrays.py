@@ -9,16 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lmm.design.build import build_matrices
-from lmm.design.checks import LmerControl
-from lmm.design.frame import RowArgument
 from lmm.design.labels import in_order
-from lmm.design.matrices import ModelMatrices
 from lmm.design.table import number_matrix, series_of
 from lmm.errors import DataError
 from lmm.language import Name, deparse
 
-__all__ = ["matrices_from_arrays", "table_of_arrays"]
+__all__ = ["table_of_arrays"]
 
 Groups: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike] | pd.DataFrame
 Columns: TypeAlias = "ArrayLike | pd.DataFrame | pd.Series[Any]"
@@ -76,62 +72,6 @@ def table_of_arrays(
     fixed = _predictor(table, X, "x")
     formula = f"{response} ~ {' + '.join([fixed, *bars])}"
     return formula, pd.DataFrame(table.columns, index=table.index)
-
-
-def matrices_from_arrays(
-    y: ArrayLike,
-    X: Columns,
-    groups: Groups,
-    Z: Columns | Mapping[str, Columns] | None = None,
-    *,
-    weights: RowArgument = None,
-    offset: RowArgument = None,
-    na_action: str = "omit",
-    control: LmerControl | None = None,
-) -> ModelMatrices:
-    """Build the matrices of a mixed model from arrays, without a formula.
-
-    The arrays become a table and a formula that says the same, such as
-    ``y ~ 1 + x2 + (1 | group)``, so that everything else works as for a formula.
-
-    Parameters
-    ----------
-    y : (n,) array or Series
-        Response (statsmodels' endog).
-    X : (n, p) array or DataFrame
-        Fixed-effects columns as they are (exog). A first column of ones is the intercept; columns
-        without names are called ``x1``, ``x2`` and so on, by their position.
-    groups : (n,) array, or mapping or list of them
-        Grouping factor, or several by name; a list is named ``group1``, ``group2`` and so on.
-    Z : (n, k) array or DataFrame, or mapping of them by group, optional
-        Random-effects columns (exog_re), with full covariance; an intercept by default.
-    weights, offset : (n,) array, optional
-        As in `build_matrices`.
-    na_action : {"omit", "exclude", "raise"}
-        As in `build_matrices`.
-    control : LmerControl, optional
-        Levels of the checks.
-
-    Returns
-    -------
-    ModelMatrices
-
-    Raises
-    ------
-    DataError
-        If shapes or row labels do not match, or two different columns have one name.
-
-    Examples
-    --------
-    >>> X = np.column_stack([np.ones(6), [0, 1, 2, 0, 1, 2]])
-    >>> matrices = matrices_from_arrays([1.0, 2, 4, 3, 5, 6], X, list("aaabbb"))
-    >>> print(matrices.formula)
-    y ~ 1 + x2 + (1 | group)
-    """
-    formula, table = table_of_arrays(y, X, groups, Z)
-    return build_matrices(
-        formula, table, weights=weights, offset=offset, na_action=na_action, control=control
-    )
 
 
 class _Columns:

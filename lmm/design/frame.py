@@ -30,7 +30,7 @@ from lmm.design.table import Table, number_array, series_of
 from lmm.errors import DataError, FormulaError, nearest
 from lmm.language import Name, Node, parse_condition, variables
 
-__all__ = ["NA_ACTIONS", "Frame", "Observations", "Table", "Variables", "build_frame"]
+__all__ = ["NA_ACTIONS", "Frame", "Observations", "Variables", "build_frame"]
 
 NA_ACTIONS = ("omit", "exclude", "raise")
 R_NA_ACTIONS = {"na.omit": "omit", "na.exclude": "exclude", "na.fail": "raise"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from lmm._types import Matrix, Vector, frozen_property
+from lmm._types import Matrix, Vector, frozen_property, read_only
 from lmm.criterion import ProfiledCriterion
 from lmm.design import DEFAULT_CONTROL
 from lmm.errors import LmmWarning, warn
@@ -123,7 +123,7 @@ class MixedModel:
     @property
     def theta(self) -> Vector:
         """lme4's theta: the entries of the relative covariance factors, column by column."""
-        return self.fit.matrices.parameters.theta(self.fit.theta)
+        return read_only(self.fit.matrices.parameters.theta(self.fit.theta))
 
     @property
     def beta(self) -> Vector:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmm.design import build_matrices, matrices_from_arrays
+from lmm.design import build_matrices, table_of_arrays
 from lmm.errors import DataError
 
 N = 30
@@ -23,6 +23,10 @@ def table():
             "h": np.repeat(list("uvw"), N // 3),
         }
     )
+
+
+def matrices_from_arrays(y, X, groups, Z=None, **options):
+    return build_matrices(*table_of_arrays(y, X, groups, Z), **options)
 
 
 def assert_same(arrays, formula):

@@ -8,8 +8,8 @@ import pytest
 
 from lmm.design.columns import Factor, is_missing, read_column
 from lmm.design.evaluate import Evaluator
-from lmm.design.frame import Table
 from lmm.design.functions import FUNCTIONS
+from lmm.design.table import Table
 from lmm.errors import DataError, FormulaError
 from lmm.formula import parse_formula
 from lmm.language import parse_expression

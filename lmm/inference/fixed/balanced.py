@@ -17,7 +17,8 @@ import numpy as np
 from lmm._types import IntVector, Matrix
 from lmm.design.columns import Basis, Column, Factor, RawColumn, as_factor, take
 from lmm.design.fixed import FixedEffects, known_codes
-from lmm.design.frame import Frame, Table, column_names
+from lmm.design.frame import Frame, column_names
+from lmm.design.table import Table
 from lmm.language import variables
 
 __all__ = ["BalancedPopulation"]
