@@ -49,9 +49,10 @@ if TYPE_CHECKING:
     from lmm.tables.emmeans.joint_tests import joint_tests
     from lmm.tables.emmeans.predictions import ref_grid
     from lmm.tables.getme import get_me
+    from lmm.tables.hypotheses import linear_hypothesis
     from lmm.tables.lmlist import lmlist
     from lmm.tables.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
-    from lmm.tables.robust import coef_test, vcov_cr
+    from lmm.tables.robust import coef_test, vcov_cr, wald_test_cr
 else:
     # What few scripts need is loaded when it is first used.
     _LATER = {
@@ -71,6 +72,7 @@ else:
         "icc": "lmm.tables.effect_sizes",
         "joint_tests": "lmm.tables.emmeans",
         "kr_modcomp": "lmm.tables.modcomp",
+        "linear_hypothesis": "lmm.tables.hypotheses",
         "lmlist": "lmm.tables.lmlist",
         "model_performance": "lmm.tables.effect_sizes",
         "pb_modcomp": "lmm.tables.modcomp",
@@ -81,6 +83,7 @@ else:
         "sat_modcomp": "lmm.tables.modcomp",
         "simulate_formula": "lmm.simulate",
         "vcov_cr": "lmm.tables.robust",
+        "wald_test_cr": "lmm.tables.robust",
     }
 
     # R's functions that are methods here.
@@ -154,6 +157,7 @@ __all__ = [
     "icc",
     "joint_tests",
     "kr_modcomp",
+    "linear_hypothesis",
     "lmer",
     "lmer_arrays",
     "lmlist",
@@ -171,4 +175,5 @@ __all__ = [
     "show_versions",
     "simulate_formula",
     "vcov_cr",
+    "wald_test_cr",
 ]

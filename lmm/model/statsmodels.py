@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from lmm.model.reports import Reports
+
+if TYPE_CHECKING:
+    from lmm.report.printed import PrintedTable
 
 __all__ = ["StatsmodelsNames"]
 
@@ -65,6 +72,37 @@ class StatsmodelsNames(Reports):
         (Intercept)       375.72
         """
         return self.vcov()
+
+    def t_test(
+        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: str = "satterthwaite"
+    ) -> PrintedTable:
+        """Test hypotheses one by one; statsmodels' name of ``contest(..., joint=False)``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.t_test("Days = 10, Intercept = 250").to_frame()[["t value", "Pr(>|t|)"]].round(3)
+                           t value  Pr(>|t|)
+        Days = 10            0.302     0.766
+        (Intercept) = 250    0.206     0.839
+        """
+        return self.contest(r_matrix, joint=False, ddf=ddf)
+
+    def wald_test(
+        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: str = "satterthwaite"
+    ) -> PrintedTable:
+        """Test hypotheses jointly; statsmodels' name of `contest`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.wald_test("Days = 10").to_frame()[["DenDF", "F value"]].round(3)
+           DenDF  F value
+        1   17.0    0.091
+        """
+        return self.contest(r_matrix, ddf=ddf)
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
         """Wald intervals of the fixed effects, with coverage ``1 - alpha``: columns 0 and 1.

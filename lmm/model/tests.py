@@ -101,7 +101,7 @@ class Tests(Intervals):
 
     def contest(
         self,
-        L: ArrayLike,
+        L: str | Sequence[str] | ArrayLike,
         rhs: ArrayLike = 0.0,
         joint: bool = True,
         ddf: str = "satterthwaite",
@@ -111,11 +111,12 @@ class Tests(Intervals):
 
         Parameters
         ----------
-        L : (p,) or (q, p) array
+        L : (p,) or (q, p) array, or text
             Contrasts, one per row. Where columns were dropped, rows for all columns (dropped ones
-            too) are also taken, if they are estimable.
+            too) are also taken, if they are estimable. Or hypotheses as text, ``"Days = 10"``,
+            ``["fb = fc", "x"]``: see `lmm.linear_hypothesis`.
         rhs : float or (q,) array
-            Values under the hypothesis.
+            Values of an array's rows under the hypothesis.
         joint : bool
             One F test of all rows, or a t test with confidence limits for each.
         ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
@@ -128,6 +129,8 @@ class Tests(Intervals):
         DataError
             The number of columns is wrong, a row is not estimable, or dependent rows contradict
             each other.
+        FormulaError
+            Text is no linear hypothesis, or names another coefficient.
 
         Examples
         --------
@@ -136,6 +139,9 @@ class Tests(Intervals):
         >>> m.contest([0, 1], rhs=10, joint=False).to_frame()[["Estimate", "t value"]].round(3)
            Estimate  t value
         1    10.467    0.302
+        >>> m.contest("Days = 10", joint=False).to_frame()[["Estimate", "t value"]].round(3)
+                   Estimate  t value
+        Days = 10    10.467    0.302
         """
         from lmm.inference.fixed.ddf import ddf_method
         from lmm.tables.fixed_tests import contest

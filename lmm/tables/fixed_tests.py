@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from lmm.inference.fixed.balanced import BalancedPopulation
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
 from lmm.inference.fixed.contrasts import AnovaType, term_contrasts
 from lmm.inference.fixed.ddf import check_contrasts
+from lmm.inference.fixed.hypotheses import LinearHypotheses, hypothesis_labels, parse_hypotheses
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Block, Document
 from lmm.report.format import r_element
@@ -91,7 +92,11 @@ def type_anova(method: DdfMethod, type_: AnovaType) -> AnovaTable:
 
 
 def contest(
-    method: DdfMethod, L: ArrayLike, rhs: ArrayLike, joint: bool, level: float
+    method: DdfMethod,
+    L: str | Sequence[str] | ArrayLike,
+    rhs: ArrayLike,
+    joint: bool,
+    level: float,
 ) -> PrintedTable:
     """Test ``L beta = rhs``: jointly by F, or row by row by t.
 
@@ -100,14 +105,51 @@ def contest(
     DataError
         L has the wrong number of columns, or a row is not estimable.
     """
-    rows = _estimable(method, L)
-    values = np.broadcast_to(np.asarray(rhs, dtype=float), (len(rows),))
+    asked = stated(method, L, rhs)
     if joint:
-        tests = {"1": method.f_test(rows, values)}
+        tests = {"1": method.f_test(asked.L, asked.rhs)}
         return PrintedTable(anova_frame(dict(tests), method.fit.sigma))
-    frame = _t_frame(t_tests(method, rows, values), level)
-    names = L.index if isinstance(L, pd.DataFrame) else [str(i + 1) for i in range(len(rows))]
+    frame = _t_frame(t_tests(method, asked.L, asked.rhs), level)
+    if isinstance(L, pd.DataFrame):
+        names = [str(name) for name in L.index]
+    elif is_text(L):
+        names = list(asked.labels)
+    else:
+        names = [str(i + 1) for i in range(len(asked.L))]
     return PrintedTable(frame.set_axis(names, axis=0))
+
+
+def is_text(hypothesis: object) -> TypeGuard[str | Sequence[str]]:
+    """Whether hypotheses are written as text."""
+    if isinstance(hypothesis, str):
+        return True
+    if not isinstance(hypothesis, list | tuple):
+        return False
+    return len(hypothesis) > 0 and all(isinstance(each, str) for each in hypothesis)
+
+
+def stated(
+    method: DdfMethod, hypothesis: str | Sequence[str] | ArrayLike, rhs: ArrayLike = 0.0
+) -> LinearHypotheses:
+    """Estimable hypotheses ``L beta = rhs``, from text or from an array L.
+
+    Raises
+    ------
+    DataError, FormulaError
+        L has the wrong number of columns, a row is not estimable, or the text is no hypothesis.
+    ValueError
+        `rhs` is given beside text.
+    """
+    names = method.fit.matrices.fixed.full_names
+    if is_text(hypothesis):
+        if np.any(np.asarray(rhs, dtype=float) != 0.0):
+            raise ValueError("hypotheses as text hold their values: leave rhs out.")
+        written = parse_hypotheses(hypothesis, names)
+        return LinearHypotheses(_estimable(method, written.L), written.rhs, written.labels)
+    rows = _estimable(method, hypothesis)
+    values = np.broadcast_to(np.asarray(rhs, dtype=float), (len(rows),))
+    shown = method.fit.matrices.fixed.names
+    return LinearHypotheses(rows, values, hypothesis_labels(rows, values, shown))
 
 
 def _t_frame(tests: TTests, level: float) -> pd.DataFrame:

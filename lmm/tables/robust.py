@@ -8,16 +8,21 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from lmm.fit import Fit, check_models
+from lmm.inference.fixed.base import TTests
+from lmm.inference.fixed.ddf import Asymptotic
 from lmm.inference.fixed.robust import cluster_robust
+from lmm.inference.profile import checked_level
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import format_numbers, significance_stars
-from lmm.report.printed import TableLike
+from lmm.report.printed import PrintedTable, TableLike, confidence_table
 from lmm.report.tables import labels
+from lmm.tables.fixed_tests import stated
 
-__all__ = ["RobustTests", "coef_test", "vcov_cr"]
+__all__ = ["RobustTests", "coef_test", "vcov_cr", "wald_test_cr"]
 
 DIGITS = 3
 
@@ -28,6 +33,18 @@ class Fitted(Protocol):
     @property
     def fit(self) -> Fit:
         """Its fit."""
+
+    @property
+    def call(self) -> HasData:
+        """How it was asked for."""
+
+
+class HasData(Protocol):
+    """What knows a table."""
+
+    @property
+    def table(self) -> Any:
+        """The table; None for a model that was put together from its parts."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +68,28 @@ class RobustTests(TableLike):
     def to_frame(self) -> pd.DataFrame:
         """The tests as a DataFrame of the caller's own."""
         return self.frame.copy()
+
+    def confint(self, level: float = 0.95) -> PrintedTable:
+        """Intervals of the t distribution with the tests' degrees of freedom.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> lmm.coef_test(m).confint()
+                         2.5 %    97.5 %
+        (Intercept) 237.006444 265.80377
+        Days          7.205949  13.72862
+        """
+        frame = self.frame
+        tests = TTests(
+            frame["Estimate"].to_numpy(),
+            frame["SE"].to_numpy(),
+            frame["d.f."].to_numpy(),
+            np.zeros(len(frame)),
+        )
+        limits = np.column_stack(tests.limits(checked_level(level)))
+        return confidence_table(limits, labels(frame.index), level)
 
     def document(self, *, digits: int = DIGITS) -> Document:
         """The table, with so many significant digits."""
@@ -78,11 +117,11 @@ def coef_test(
     ----------
     m : LinearMixedModel
         The model.
-    vcov : {"CR2", "CR1", "CR0"}
+    vcov : {"CR2", "CR3", "CR4", "CR1", "CR0"}
         Kind of the covariance: see `lmm.inference.fixed.robust`.
     cluster : str or (n,) sequence, optional
-        A grouping factor, or the label of each row's cluster. By default the grouping factor in
-        which all others are nested.
+        A grouping factor, a column of the data, or the label of each row's cluster (a Series is
+        aligned). By default the grouping factor in which all others are nested.
 
     Returns
     -------
@@ -105,7 +144,7 @@ def coef_test(
             Days     10.5 1.55   6.77          17       <0.001  ***
     """
     check_models(m)
-    robust = cluster_robust(m.fit, vcov, cluster)
+    robust = cluster_robust(m.fit, vcov, cluster, m.call.table)
     tests = robust.t_tests(np.eye(m.fit.matrices.p))
     frame = pd.DataFrame(
         {
@@ -136,4 +175,64 @@ def vcov_cr(
     """
     check_models(m)
     names = pd.Index(m.fit.matrices.fixed.names)
-    return pd.DataFrame(cluster_robust(m.fit, kind, cluster).vcov, index=names, columns=names)
+    return pd.DataFrame(
+        cluster_robust(m.fit, kind, cluster, m.call.table).vcov, index=names, columns=names
+    )
+
+
+def wald_test_cr(
+    m: Fitted,
+    hypothesis: str | Sequence[str] | ArrayLike,
+    rhs: ArrayLike = 0.0,
+    *,
+    vcov: str = "CR2",
+    cluster: str | Sequence[Any] | None = None,
+    test: str = "HTZ",
+) -> PrintedTable:
+    """Joint test of several coefficients with a cluster-robust covariance, as ``Wald_test``.
+
+    Parameters
+    ----------
+    m : LinearMixedModel
+        The model.
+    hypothesis : str, sequence of str or (q, p) array
+        As for `linear_hypothesis`: ``["fb", "fc"]``, ``"fb = fc"``, or rows of ``L beta = rhs``.
+    rhs : float or (q,) array
+        Values of the rows of an array.
+    vcov, cluster
+        As for `coef_test`.
+    test : {"HTZ", "Naive-F", "chi-sq"}
+        Hotelling's T squared with degrees of freedom estimated from the design (Pustejovsky &
+        Tipton, 2018); F with as many as clusters, less one; chi-square.
+
+    Returns
+    -------
+    PrintedTable
+        ``Fstat df_num df_denom p_val``.
+
+    Raises
+    ------
+    ValueError
+        The kind or the test is unknown.
+    DataError, FormulaError
+        As for `coef_test` and `linear_hypothesis`.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> lmm.wald_test_cr(m, "Days = 10").to_frame().round(3)
+         Fstat  df_num  df_denom  p_val
+    HTZ  0.091       1      17.0  0.766
+    """
+    check_models(m)
+    robust = cluster_robust(m.fit, vcov, cluster, m.call.table)
+    asked = stated(Asymptotic(m.fit), hypothesis, rhs)
+    found = robust.f_test(asked.L, asked.rhs, test)
+    row = {
+        "Fstat": found.statistic,
+        "df_num": found.ndf,
+        "df_denom": found.ddf,
+        "p_val": found.p_value,
+    }
+    return PrintedTable(pd.DataFrame(row, index=[test]))

@@ -8,11 +8,22 @@ marginal residuals ``e_i = y_i - X_i beta``, the sandwich is
 CR0 has ``A_i = 1``, CR1 ``sqrt(m / (m - 1))`` for m clusters, and CR2 the matrices that make V
 unbiased when the model holds, ``A_i = D_i' B_i^(-1/2) D_i`` with ``Phi_i = D_i'D_i`` (Cholesky) and
 ``B_i = D_i (Phi_i - X_i M X_i') D_i'`` (Pustejovsky & Tipton, 2018, J. Bus. Econ. Stat. 36,
-672-683). The variance of a contrast c is then ``sum_i (g_i'e_i)^2`` with
+672-683). CR3 is nearly the jackknife over clusters, ``A_i = (1 - X_i M X_i'Phi_i^-1)^-1``. CR4
+makes the scores unbiased instead of the residuals: with ``S_i = X_i'Phi_i^-1 X_i = E_i'E_i`` and
+``F_i = E_i'(E_i (S_i - S_i M S_i) E_i')^(-1/2) E_i`` it has ``F_i X_i'Phi_i^-1`` in the place of
+``X_i'Phi_i^-1 A_i``. The variance of a contrast c is then ``sum_i (g_i'e_i)^2`` with
 ``g_i = A_i'Phi_i^-1 X_i M c``, and Satterthwaite's degrees of freedom are those of this quadratic
 form under the model: with ``P_ij = [i = j] g_i'Phi_i g_i - g_i'X_i M X_j'g_j``,
 
     df = (tr P)^2 / tr(P P)                                                                     (2)
+
+Several contrasts C, (q, p), are tested by ``Q = (C b)'(C V C')^-1 C b``. Where the model holds,
+``D = O^(-1/2) C V C' O^(-1/2)`` with ``O = E(C V C')`` has mean 1, and is nearly Wishart with
+
+    eta = q (q + 1) / sum_st Var(D_st)                                                          (3)
+
+degrees of freedom, so that ``(eta - q + 1) Q / (eta q)`` has nearly an F distribution with q and
+``eta - q + 1`` of them (HTZ; Pustejovsky & Tipton, section 3.2).
 """
 
 from __future__ import annotations
@@ -26,17 +37,18 @@ import pandas as pd
 from scipy.linalg import cholesky, solve_triangular
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.design.columns import as_factor, drop_unused_levels, read_column
+from lmm.design.columns import RawColumn, as_factor, drop_unused_levels, read_column, take
 from lmm.design.frame import Frame
 from lmm.design.matrices import ModelMatrices
-from lmm.design.table import series_of
+from lmm.design.table import Table, series_of
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
-from lmm.inference.fixed.base import TTests
+from lmm.inference.fixed.base import FTest, TTests, orthogonal_rows
 
-__all__ = ["KINDS", "ClusterRobust", "cluster_robust"]
+__all__ = ["KINDS", "TESTS", "ClusterRobust", "cluster_robust"]
 
-KINDS = ("CR0", "CR1", "CR2")
+KINDS = ("CR0", "CR1", "CR2", "CR3", "CR4")
+TESTS = ("HTZ", "Naive-F", "chi-sq")
 # Eigenvalues of B below this fraction of the largest are zero: a cluster that alone determines a
 # coefficient leaves no residual in its direction.
 SINGULAR = 1e-12
@@ -51,7 +63,7 @@ class ClusterRobust:
     fit : Fit
         The fit.
     kind : str
-        ``"CR0"``, ``"CR1"`` or ``"CR2"``.
+        ``"CR0"`` to ``"CR4"``.
     cluster : str
         Name of the clusters.
     vcov : (p, p) array
@@ -87,6 +99,50 @@ class ClusterRobust:
         square += np.einsum("rpq,rpq->r", inner, inner)
         return np.asarray(trace**2 / square)
 
+    def f_test(self, L: Matrix, rhs: Vector, test: str = "HTZ") -> FTest:
+        """Joint test of ``L beta = rhs`` for L (q, p); dependent rows count once.
+
+        Raises
+        ------
+        ValueError
+            The test is none of `TESTS`.
+        """
+        if test not in TESTS:
+            raise ValueError(f"test must be one of {', '.join(TESTS)}, not {test!r}.")
+        rows, residual, _ = orthogonal_rows(self.fit, L, rhs)
+        q = len(rows)
+        Q = float(residual @ np.linalg.solve(rows @ self.vcov @ rows.T, residual))
+        if test == "HTZ":
+            eta = self.wishart_df(rows)
+            scaling = (eta - q + 1.0) / eta
+            return FTest(scaling * Q / q, q, eta - q + 1.0, scaling)
+        return FTest(Q / q, q, np.inf if test == "chi-sq" else self.n_clusters - 1.0)
+
+    def wishart_df(self, L: Matrix) -> float:
+        """Degrees of freedom eta (3) of the covariance of L (q, p), of full rank.
+
+        A pair of rows s, t has ``P_st = diag(d_st) - U_s U_t'`` over clusters, d the spreads and U
+        the loadings in units of the model; Var(D_st) = tr(P_ss P_tt) + tr(P_st P_st).
+        """
+        loading = np.einsum("mpq,rq->rmp", self.loadings, L) @ (
+            self.fit.sigma * self.fit.fixed_root
+        )
+        spread = np.einsum("rp,mpq,sq->rsm", L, self.spreads, L, optimize=True)
+        shared = np.einsum("rmp,smp->rsm", loading, loading)
+        mean = (spread - shared).sum(axis=2)
+        values, vectors = np.linalg.eigh(mean)
+        unit = (vectors / np.sqrt(values)) @ vectors.T
+        loading = np.einsum("rs,smp->rmp", unit, loading)
+        spread = np.einsum("rs,stm,tu->rum", unit, spread, unit, optimize=True)
+        shared = np.einsum("rmp,smp->rsm", loading, loading)
+        crossed = np.einsum("rmp,smq->rspq", loading, loading, optimize=True)
+        d, u = np.einsum("rrm->rm", spread), np.einsum("rrm->rm", shared)
+        same = d @ d.T - d @ u.T - u @ d.T + np.einsum("rspq,rspq->rs", crossed, crossed)
+        turned = (spread**2 - 2.0 * spread * shared).sum(axis=2)
+        turned += np.einsum("rspq,rsqp->rs", crossed, crossed)
+        q = len(L)
+        return q * (q + 1.0) / float((same + turned).sum())
+
     def t_tests(self, L: Matrix, rhs: Vector | float = 0.0) -> TTests:
         """Test each row of L (r, p): ``L beta = rhs``."""
         error = np.sqrt(np.einsum("rp,pq,rq->r", L, self.vcov, L))
@@ -94,7 +150,7 @@ class ClusterRobust:
 
 
 def cluster_robust(
-    fit: Fit, kind: str = "CR2", cluster: str | Sequence[Any] | None = None
+    fit: Fit, kind: str = "CR2", cluster: str | Sequence[Any] | None = None, data: Any = None
 ) -> ClusterRobust:
     """Cluster-robust covariance of a fit's fixed effects.
 
@@ -104,12 +160,14 @@ def cluster_robust(
     ----------
     fit : Fit
         The fit.
-    kind : {"CR2", "CR1", "CR0"}
+    kind : {"CR2", "CR3", "CR4", "CR1", "CR0"}
         Correction for few clusters.
     cluster : str or (n,) sequence, optional
-        A grouping factor, or the label of each row's cluster; a Series is put in the order of the
-        data's labels. By default the grouping factor in
-        which all others are nested.
+        A grouping factor, a column of the data, or the label of each row's cluster; a Series is put
+        in the order of the data's labels. By default the grouping factor in which all others are
+        nested.
+    data : table, optional
+        Where columns are looked for.
 
     Raises
     ------
@@ -117,7 +175,7 @@ def cluster_robust(
         The kind is unknown.
     DataError
         Levels of a grouping factor are spread over several clusters, so that clusters are not
-        independent; or there is no such grouping factor.
+        independent; labels are missing; there is a single cluster, or no such column.
 
     Examples
     --------
@@ -129,7 +187,7 @@ def cluster_robust(
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
-    name, codes = _clusters(fit.matrices, cluster)
+    name, codes = _clusters(fit.matrices, cluster, data)
     m, p = int(codes.max()) + 1, fit.matrices.p
     scores, spreads, loadings = np.empty((m, p)), np.empty((m, p, p)), np.empty((m, p, p))
     residuals = fit.matrices.y - fit.fixed_part
@@ -146,17 +204,38 @@ def _weights(X: Matrix, Phi: Matrix, M: Matrix, kind: str, m: int) -> Matrix:
     """``G = A'Phi^-1 X M``, (n_i, p), of one cluster."""
     D = cholesky(Phi)
     half = solve_triangular(D, X, trans="T")
+    if kind == "CR4":
+        return np.asarray(solve_triangular(D, half @ (_score_correction(half, M).T @ M)))
     G = solve_triangular(D, half @ M)
     if kind == "CR0":
         return G
     if kind == "CR1":
         return np.asarray(np.sqrt(m / (m - 1.0)) * G)
+    if kind == "CR3":
+        # A' = (1 - Phi^-1 X M X')^-1, and D A'D^-1 is symmetric
+        inner = np.eye(len(X)) - half @ M @ half.T
+        return np.asarray(solve_triangular(D, _power(inner, -1.0) @ (half @ M)))
     DX = D @ X
-    B = D @ Phi @ D.T - DX @ M @ DX.T
+    return np.asarray(D.T @ (_power(D @ Phi @ D.T - DX @ M @ DX.T, -0.5) @ (D @ G)))
+
+
+def _score_correction(half: Matrix, M: Matrix) -> Matrix:
+    """F of CR4 from ``half = D'^-1 X``: ``F (S - S M S) F' = S`` for ``S = half'half``."""
+    S = half.T @ half
+    values, vectors = np.linalg.eigh(S)
+    if values[0] > SINGULAR * values[-1]:
+        E = cholesky(S)
+    else:  # a cluster in which a column is constant has no Cholesky factor
+        kept = values > SINGULAR * values[-1]
+        E = (vectors[:, kept] * np.sqrt(values[kept])).T
+    return np.asarray(E.T @ _power(E @ (S - S @ M @ S) @ E.T, -0.5) @ E)
+
+
+def _power(B: Matrix, exponent: float) -> Matrix:
+    """Power of a positive-semidefinite matrix on its range."""
     values, vectors = np.linalg.eigh(0.5 * (B + B.T))
     kept = values > SINGULAR * values[-1]
-    root = (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
-    return np.asarray(D.T @ (root @ (D @ G)))
+    return np.asarray((vectors[:, kept] * values[kept] ** exponent) @ vectors[:, kept].T)
 
 
 def _marginal(fit: Fit, rows: IntVector) -> Matrix:
@@ -174,35 +253,52 @@ def _rows_of(codes: IntVector) -> Iterator[IntVector]:
 
 
 def _clusters(
-    matrices: ModelMatrices, cluster: str | Sequence[Any] | None
+    matrices: ModelMatrices, cluster: str | Sequence[Any] | None, data: Any
 ) -> tuple[str, IntVector]:
     """Name and code of each row's cluster."""
     groups = {term.group: term.codes for term in matrices.terms}
     if cluster is None:
-        for name, codes in reversed(groups.items()):
-            if all(_is_nested(inner, codes) for inner in groups.values()):
-                return name, codes
-        raise DataError(
-            f"the grouping factors {', '.join(groups)} are crossed: none of them makes independent "
-            "clusters. Name clusters that hold whole levels of all of them."
-        )
-    if isinstance(cluster, str):
-        if cluster not in groups:
-            raise DataError(
-                f"the model has no grouping factor {cluster!r}.{nearest(cluster, groups)}"
-            )
+        name = _outermost(groups)
+        codes = groups[name]
+    elif isinstance(cluster, str) and cluster in groups:
         name, codes = cluster, groups[cluster]
+    elif isinstance(cluster, str):
+        name, codes = cluster, _column(matrices, cluster, data)
     else:
         name, codes = "cluster", _labels(matrices.frame, cluster)
-    if codes.max() == 0:
-        raise DataError(f"{name!r} has one level: a robust covariance needs several clusters")
     for group, inner in groups.items():
         if not _is_nested(inner, codes):
             raise DataError(
                 f"levels of {group!r} are spread over several clusters of {name!r}, which are not "
                 "independent then: choose clusters that hold whole levels."
             )
+    if codes.max() < 1:
+        raise DataError(
+            f"{name!r} makes a single cluster: robust covariances are made of differences between "
+            "clusters, and need two at least."
+        )
     return name, codes
+
+
+def _outermost(groups: dict[str, IntVector]) -> str:
+    """The grouping factor in which all others are nested."""
+    for name, codes in reversed(groups.items()):
+        if all(_is_nested(inner, codes) for inner in groups.values()):
+            return name
+    raise DataError(
+        f"the grouping factors {', '.join(groups)} are crossed: none of them makes independent "
+        "clusters. Name clusters that hold whole levels of all of them."
+    )
+
+
+def _column(matrices: ModelMatrices, name: str, data: Any) -> IntVector:
+    """Cluster (n,) of each row used, from a column of the data."""
+    table = None if data is None else Table.of(data)
+    if table is None or name not in table.names:
+        known = dict.fromkeys([term.group for term in matrices.terms])
+        known.update(dict.fromkeys(() if table is None else table.names))
+        raise DataError(f"there is no grouping factor or column {name!r}.{nearest(name, known)}")
+    return _coded(name, take(table.column(name), matrices.frame.rows))
 
 
 def _labels(frame: Frame, cluster: Sequence[Any]) -> IntVector:
@@ -215,10 +311,18 @@ def _labels(frame: Frame, cluster: Sequence[Any]) -> IntVector:
                 f"cluster must hold {frame.n} labels, one per row used, not shape {given.shape}"
             )
     labels = series_of(frame.rows_of(given, "cluster"), "cluster")
-    factor = drop_unused_levels(as_factor(read_column(labels, "cluster")))
-    if (missing := factor.codes < 0).any():
-        raise DataError(f"cluster is missing in {int(missing.sum())} of {len(missing)} rows")
-    return factor.codes
+    return _coded("cluster", read_column(labels, "cluster"))
+
+
+def _coded(name: str, column: RawColumn) -> IntVector:
+    """Codes (n,) of labels, none of which is missing."""
+    codes = drop_unused_levels(as_factor(column)).codes
+    if (missing := codes < 0).any():
+        raise DataError(
+            f"{name} is missing in {int(missing.sum())} of {len(missing)} rows: every row belongs "
+            "to a cluster. Give them labels, or fit the rows that have one"
+        )
+    return codes
 
 
 def _is_nested(inner: IntVector, outer: IntVector) -> bool:
