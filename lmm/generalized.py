@@ -46,10 +46,10 @@ class GeneralizedFit(Fit):
         """Gather the estimates at an optimum."""
         model = criterion.model
         expansion = criterion.expansion(optimum.x)
-        covariance = criterion.covariance(optimum.x, expansion)
-        m, p = model.m, model.p
-        theta = criterion.to_theta(optimum.x)
-        root = np.linalg.cholesky(covariance[m : m + p, m : m + p]) if p else np.empty((0, 0))
+        m = model.m
+        covariance = criterion.fixed_covariance(optimum.x, expansion)
+        root = np.linalg.cholesky(covariance) if covariance.size else covariance
+        standardized = expansion.mode.beta if model.joint else expansion.place.beta
         xi = expansion.place.xi
         scale = np.exp(0.5 * xi) if criterion.family.has_scale else 1.0
         effects = expansion.model.effects
@@ -63,11 +63,11 @@ class GeneralizedFit(Fit):
             formula,
             criterion,
             optimum,
-            theta[:m],
+            criterion.to_theta(optimum.x)[:m],
             PLSTerms(expansion.D.logdet, 0.0, expansion.mode.penalized),
-            theta[m : m + p],
+            model.coefficients(standardized),
             b,
-            solve_upper(model.T, root) / scale if p else root,
+            model.coefficients(root) / scale,
             xi,
         )
 

@@ -17,8 +17,9 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.family import Family
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
-from lmm.laplace.mode import Mode, conditional_mode
+from lmm.laplace.mode import Mode, Target, conditional_mode
 from lmm.laplace.model import Model, Place
+from lmm.laplace.quadrature import Quadrature, check_rule
 from lmm.laplace.start import moment_start
 from lmm.likelihood import variance_of_estimates
 from lmm.pls import Solver, named
@@ -29,6 +30,8 @@ __all__ = ["LaplaceCriterion"]
 STEP = 1e-4
 # Farther away than this the dearest terms of the Hessian are left out.
 FAR = 1.0
+# Nearer than this, where there is no closed form, they come from differences.
+NEAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +73,16 @@ class LaplaceCriterion:
     information: str = "expected"
     solver: str | Solver = "auto"
 
+    def __post_init__(self) -> None:
+        if self.nagq > 1:
+            check_rule(self.matrices, self.nagq)
+
     @cached_property
     def model(self) -> Model:
         """The model in whitened coordinates."""
         response = self.matrices.response
         bound = self.family.conditional(response.y, response.weights, response.trials)
-        return Model.of(self.matrices, self.family, bound, named(self.solver))
+        return Model.of(self.matrices, self.family, bound, named(self.solver), self.nagq == 0)
 
     @property
     def parameters(self) -> Parameters:
@@ -130,7 +137,8 @@ class LaplaceCriterion:
     def starts(self) -> Iterator[Vector]:
         """The moment estimates with the marginal fit's coefficients."""
         model, marginal = self.model, self.model.marginal
-        yield model.joined(moment_start(model), model.T @ marginal.beta, marginal.xi)
+        beta = model.T @ marginal.beta if model.p else np.empty(0)
+        yield model.joined(moment_start(model), beta, marginal.xi)
 
     def value(self, x: Vector) -> float:
         """The criterion at x (d,)."""
@@ -142,7 +150,32 @@ class LaplaceCriterion:
         place = self.model.place(x)
         far = move is not None and move.promise > FAR and len(self.model.effects.groups) > 1
         mode = self._mode(place, move)
-        return self._expansion(place, mode, 1 if far else 2).evaluation()
+        here = self._expansion(place, mode, 1 if far else 2).evaluation()
+        near = move is not None and move.promise < (FAR if self.nagq > 1 else NEAR)
+        return self._differentiated(here, x) if near and not here.exact else here
+
+    def _differentiated(self, here: LaplaceEvaluation, x: Vector) -> LaplaceEvaluation:
+        """The evaluation with second derivatives by differences of exact gradients."""
+        model, d = self.model, len(x)
+        m, e = model.m, model.e
+        J = np.zeros((model.width, d))
+        J[:e, :m] = model.parameters.jacobian(x[:m])
+        J[e:, m:] = np.eye(d - m)
+        changes = []
+        for step in STEP * np.eye(d):
+            sides = (self._beside(here, x, J, sign * step).score for sign in (1.0, -1.0))
+            changes.append(next(sides) - next(sides))
+        # directions that x does not reach keep their approximation
+        change = np.array(changes).T / (2.0 * STEP) - here.curvature @ J
+        curvature = here.curvature + np.linalg.lstsq(J.T, change.T, rcond=1e-10)[0].T
+        curvature = 0.5 * (curvature + curvature.T)
+        hessian = J.T @ curvature @ J
+        hessian[:m, :m] += model.parameters.bend(x[:m], here.score[:e])
+        return replace(here, curvature=curvature, hessian=hessian, exact=True)
+
+    def _beside(self, here: LaplaceEvaluation, x: Vector, J: Matrix, step: Vector) -> Expansion:
+        place = self.model.place(x + step)
+        return self._expansion(place, self._mode(place, Move(here, J @ step, np.inf)), 1)
 
     def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
         """Coordinates (d,) that can change together without changing the criterion anywhere."""
@@ -164,36 +197,37 @@ class LaplaceCriterion:
     def hessian(self, x: Vector, expansion: Expansion) -> Matrix:
         """Exact Hessian (d, d) at x: in closed form, or by differences of exact gradients."""
         here = expansion.evaluation()
-        if here.exact:
-            return here.hessian
-        rows = []
-        for unit in np.eye(len(x)):
-            up, down = (
-                self.evaluate(x + step, Move(here, step, np.inf)).gradient
-                for step in (STEP * unit, -STEP * unit)
-            )
-            rows.append((up - down) / (2.0 * STEP))
-        H = np.array(rows)
-        return np.asarray(0.5 * (H + H.T))
+        return here.hessian if here.exact else self._differentiated(here, x).hessian
 
-    def covariance(self, x: Vector, expansion: Expansion) -> Matrix:
-        """Asymptotic covariance (d, d) of the coordinates."""
-        return variance_of_estimates(self.hessian(x, expansion))
+    def fixed_covariance(self, x: Vector, expansion: Expansion) -> Matrix:
+        """Asymptotic covariance (p, p) of the coefficients of X*.
+
+        From the Hessian over all parameters; where they are part of the mode, from its information.
+        """
+        model = self.model
+        if model.joint:
+            return np.linalg.inv(expansion.inner_information)
+        covariance = variance_of_estimates(self.hessian(x, expansion))
+        return covariance[model.m : model.m + model.p, model.m : model.m + model.p]
 
     def _mode(self, place: Place, move: Move | None) -> Mode:
         """The mode at a place, from where the one before is predicted to move."""
         model = self.model
-        guess = None
+        target = Target(
+            model.effects, model.bound, place.factors, place.fixed, place.xi, model.inner
+        )
+        beta: Vector | None = model.T @ model.marginal.beta if model.joint else None
+        guess: Vector | None = None
         if move is not None and isinstance(move.origin, LaplaceEvaluation):
-            guess = move.origin.predicted_v(move.change)
+            guess, beta = move.origin.predicted_v(move.change), move.origin.mode.beta
         for v in (None,) if guess is None else (guess, None):
             try:
-                return conditional_mode(
-                    model.effects, model.bound, place.factors, place.fixed, place.xi, v
-                )
+                return conditional_mode(target, v, beta)
             except (NumericalError, np.linalg.LinAlgError) as error:
                 failure = error
         raise NumericalError(str(failure))
 
     def _expansion(self, place: Place, mode: Mode, order: int) -> Expansion:
+        if self.nagq > 1:
+            return Quadrature(self.model, place, mode, self.information, order, self.nagq)
         return Expansion(self.model, place, mode, self.information, order)

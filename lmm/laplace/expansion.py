@@ -123,12 +123,35 @@ class Expansion:
 
     # First derivatives ---------------------------------------------------------------------------
 
+    def response(self, force: Matrix) -> Matrix:
+        """How linear predictors at the mode follow a force on them, (n,) or (n, r).
+
+        ``Z D_o Z'`` times the force, and what coefficients that are part of the mode add.
+        """
+        effects = self.model.effects
+        moved = effects.Z @ self.D_o.solve(effects.Zt @ force)
+        if not self.model.inner.size:
+            return np.asarray(moved)
+        swept, information = self._inner
+        return np.asarray(moved + swept @ np.linalg.solve(information, swept.T @ force))
+
+    @cached_property
+    def _inner(self) -> tuple[Matrix, Matrix]:
+        """Columns of the mode less what random effects explain, and their information."""
+        effects, X = self.model.effects, self.model.inner
+        WX = self.observed[0][:, None] * X
+        swept = X - effects.Z @ self.D_o.solve(effects.Zt @ WX)
+        return swept, WX.T @ swept
+
+    @property
+    def inner_information(self) -> Matrix:
+        """Information (p, p) of the coefficients that are part of the mode."""
+        return self._inner[1]
+
     @cached_property
     def Zc(self) -> Vector:
         """``Z D_o Z's``, (n,)."""
-        effects = self.model.effects
-        s = self.weights[1] * self.D.leverages
-        return np.asarray(effects.Z @ self.D_o.solve(effects.Zt @ s))
+        return self.response(self.weights[1] * self.D.leverages)
 
     @cached_property
     def t(self) -> Vector:
@@ -140,8 +163,18 @@ class Expansion:
         """W of (5), (q,)."""
         return np.asarray(self.model.effects.Zt @ self.t)
 
-    @cached_property
+    @property
     def slopes(self) -> tuple[Matrix, ...]:
+        """Derivative of the criterion in each term's Gamma, (k_i, k_i)."""
+        return self.laplace_slopes
+
+    @property
+    def score(self) -> Vector:
+        """Derivatives of the criterion, (d,)."""
+        return self.laplace_score
+
+    @cached_property
+    def laplace_slopes(self) -> tuple[Matrix, ...]:
         """Derivative (5) in each term's Gamma, (k_i, k_i)."""
         effects = self.model.effects
         found = []
@@ -153,11 +186,12 @@ class Expansion:
         return tuple(found)
 
     @cached_property
-    def score(self) -> Vector:
+    def laplace_score(self) -> Vector:
         """Derivatives (5) and (6), (d,)."""
         model = self.model
-        gamma = model.parameters.symmetric_units @ np.concatenate([G.ravel() for G in self.slopes])
-        beta = model.X.T @ (self.t - 2.0 * self.rows.score)
+        flat = np.concatenate([G.ravel() for G in self.laplace_slopes])
+        gamma = model.parameters.symmetric_units @ flat
+        beta = model.outer.T @ (self.t - 2.0 * self.rows.score)
         if not model.has_xi:
             return np.concatenate([gamma, beta])
         s = self.shape
@@ -183,19 +217,16 @@ class Expansion:
         model, v = self.model, self.mode.v
         effects = model.effects
         moved = np.column_stack([effects.times_blocks(unit, v) for unit in model.units])
-        return np.hstack([effects.Z @ moved, model.X])
+        return np.hstack([effects.Z @ moved, model.outer])
 
     @cached_property
     def eta(self) -> Matrix:
         """Derivatives (4) of the linear predictor at the mode, (n, d)."""
-        effects, Y = self.model.effects, self.Y
-        right = effects.Zt @ (self.observed[0][:, None] * Y)
-        if not self.model.has_xi:
-            return np.asarray(Y - effects.Z @ self.D_o.solve(right))
-        # along xi only the score moves
-        right = np.column_stack([right, -(effects.Zt @ self.shape.score1)])
-        Y = np.column_stack([Y, np.zeros(len(Y))])
-        return np.asarray(Y - effects.Z @ self.D_o.solve(right))
+        Y, force = self.Y, self.observed[0][:, None] * self.Y
+        if self.model.has_xi:  # along xi only the score moves
+            force = np.column_stack([force, -self.shape.score1])
+            Y = np.column_stack([Y, np.zeros(len(Y))])
+        return np.asarray(Y - self.response(force))
 
     @cached_property
     def v(self) -> Matrix:
@@ -238,7 +269,7 @@ class Expansion:
             info[-1, -1] = abs(info[-1, -1]) + 1e-12
         return info
 
-    @cached_property
+    @property
     def is_exact(self) -> bool:
         """Whether `hessian` leaves nothing out."""
         return self.order > 1 and is_exact(self.D, self.model.width)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmm._types import Vector
+from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.family import Conditional, Rows
 from lmm.laplace.effects import Effects, Elimination
 from lmm.pls import Factors
 
-__all__ = ["Mode", "conditional_mode"]
+__all__ = ["Mode", "Target", "conditional_mode"]
 
 # A Newton step with a smaller decrement is the last: it leaves an error of the order of its square.
 QUADRATIC = 1e-8
@@ -38,6 +38,8 @@ class Mode:
         Linear predictor.
     b, v : (q,) arrays
         Random effects, and dual effects with b = Gamma v.
+    beta : (p,) array
+        Coefficients of the columns that are part of the mode, if there are any.
     penalized : float
         ``-2 l + b'v``.
     decrement : float
@@ -49,49 +51,17 @@ class Mode:
     eta: Vector
     b: Vector
     v: Vector
+    beta: Vector
     penalized: float
     decrement: float
     n_steps: int
 
 
 @dataclass(frozen=True, eq=False)
-class _State:
-    v: Vector
-    b: Vector
-    Zb: Vector
-    eta: Vector
-    rows: Rows
-    F: float
+class Target:
+    """What the mode maximizes.
 
-    @classmethod
-    def at(
-        cls, bound: Conditional, fixed: Vector, xi: float, parts: tuple[Vector, Vector, Vector]
-    ) -> _State:
-        v, b, Zb = parts
-        eta = fixed + Zb
-        with np.errstate(all="ignore"):  # means outside the family's range are refused later
-            rows = bound.at(eta, xi, 0)
-        return cls(v, b, Zb, eta, rows, -2.0 * rows.loglik + float(b @ v))
-
-    def toward(self, target: tuple[Vector, Vector, Vector], t: float) -> tuple[Vector, ...]:
-        """The share t of the way to new v, b, Zb: they stay dual."""
-        if t == 1.0:
-            return target
-        own = (self.v, self.b, self.Zb)
-        return tuple(here + t * (there - here) for here, there in zip(own, target, strict=True))
-
-
-def conditional_mode(
-    effects: Effects,
-    bound: Conditional,
-    factors: Factors,
-    fixed: Vector,
-    xi: float,
-    v: Vector | None = None,
-) -> Mode:
-    """Find the mode at given covariances, fixed part of the predictor (n,) and shape.
-
-    Parameters
+    Attributes
     ----------
     effects : Effects
         The random effects.
@@ -103,26 +73,78 @@ def conditional_mode(
         Fixed part of the linear predictor, offset included.
     xi : float
         Logarithm of the family's shape.
+    X : (n, p) array
+        Columns whose coefficients are part of the mode; mostly none.
+    """
+
+    effects: Effects
+    bound: Conditional
+    factors: Factors
+    fixed: Vector
+    xi: float
+    X: Matrix
+
+    def state(self, v: Vector, b: Vector, beta: Vector, moving: Vector) -> _State:
+        """The penalized likelihood at dual effects, effects, coefficients and their predictor."""
+        eta = self.fixed + moving
+        with np.errstate(all="ignore"):  # means outside the family's range are refused later
+            rows = self.bound.at(eta, self.xi, 0)
+        return _State(v, b, beta, moving, rows, -2.0 * rows.loglik + float(b @ v))
+
+    def informed(self, rows: Rows) -> tuple[Elimination, bool]:
+        """D of the observed information, which gives quadratic convergence; else of the expected.
+
+        The observed information of single rows may be negative where that of all is not.
+        """
+        effects, W = self.effects, rows.observed[0]
+        if rows.observed is not rows.expected and not W.min() > 0.0:
+            try:
+                return effects.eliminated(W, self.factors), True
+            except NumericalError:
+                return effects.eliminated(rows.expected[0], self.factors), False
+        return effects.eliminated(W, self.factors), True
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    v: Vector
+    b: Vector
+    beta: Vector
+    moving: Vector
+    rows: Rows
+    F: float
+
+    def toward(self, aim: tuple[Vector, ...], t: float) -> tuple[Vector, ...]:
+        """The share t of the way to new v, b, beta and predictor: v and b stay dual."""
+        own = (self.v, self.b, self.beta, self.moving)
+        if t == 1.0:
+            return aim
+        return tuple(here + t * (there - here) for here, there in zip(own, aim, strict=True))
+
+
+def conditional_mode(target: Target, v: Vector | None = None, beta: Vector | None = None) -> Mode:
+    """Find the mode.
+
+    Parameters
+    ----------
+    target : Target
+        What it maximizes.
     v : (q,) array, optional
         Dual effects to start from; zeros by default.
+    beta : (p,) array, optional
+        Coefficients to start from, of the columns that are part of the mode.
 
     Raises
     ------
     NumericalError
         The likelihood is zero at the start.
     """
-    state = _start(effects, bound, factors, fixed, xi, v)
+    state = _start(target, v, np.zeros(target.X.shape[1]) if beta is None else beta)
     decrement, n_steps = 0.0, 0
     while n_steps < MAX_STEPS:
         n_steps += 1
-        rows = state.rows
-        D, newton = _informed(effects, rows, factors)
-        W = D.weights
-        b = D.solve(effects.Zt @ (rows.score + W * state.Zb))
-        Zb = effects.Z @ b
-        v_new = effects.Zt @ (rows.score + W * (state.Zb - Zb))
-        decrement = float((effects.Zt @ rows.score - state.v) @ (b - state.b))
-        moved, whole = _descended(state, bound, fixed, xi, (v_new, b, Zb))
+        aim, decrement, newton = _step(target, state)
+        moved, whole = _descended(target, state, aim)
         if moved is None:
             break
         state = moved
@@ -130,31 +152,40 @@ def conditional_mode(
         enough = QUADRATIC if newton else LINEAR * size
         if (whole and decrement < enough) or decrement < ROUNDING * size:
             break
-    return Mode(state.eta, state.b, state.v, state.F, decrement, n_steps)
+    eta = target.fixed + state.moving
+    return Mode(eta, state.b, state.v, state.beta, state.F, decrement, n_steps)
 
 
-def _informed(effects: Effects, rows: Rows, factors: Factors) -> tuple[Elimination, bool]:
-    """D of the observed information, which gives quadratic convergence; else of the expected."""
-    if rows.observed is not rows.expected and not rows.observed[0].min() > 0.0:
-        try:
-            return effects.eliminated(rows.observed[0], factors), True
-        except NumericalError:
-            return effects.eliminated(rows.expected[0], factors), False
-    return effects.eliminated(rows.observed[0], factors), True
+def _step(target: Target, state: _State) -> tuple[tuple[Vector, ...], float, bool]:
+    """Where Newton's step ends, what it promises, and whether it is of the observed kind."""
+    effects, X, r = target.effects, target.X, state.rows.score
+    D, newton = target.informed(state.rows)
+    W = D.weights
+    right = r + W * state.moving
+    beta = _coefficients(effects, D, X, right)
+    fixed = X @ beta
+    b = D.solve(effects.Zt @ (right - W * fixed))
+    moving = fixed + effects.Z @ b
+    v = effects.Zt @ (r + W * (state.moving - moving))
+    decrement = float((effects.Zt @ r - state.v) @ (b - state.b))
+    decrement += float((X.T @ r) @ (beta - state.beta))
+    return (v, b, beta, moving), decrement, newton
 
 
-def _start(
-    effects: Effects,
-    bound: Conditional,
-    factors: Factors,
-    fixed: Vector,
-    xi: float,
-    v: Vector | None,
-) -> _State:
-    zero = np.zeros(effects.q)
+def _coefficients(effects: Effects, D: Elimination, X: Matrix, right: Vector) -> Vector:
+    """Coefficients (p,) of X by generalized least squares."""
+    if not X.size:
+        return np.empty(0)
+    WX = D.weights[:, None] * X
+    swept = X - effects.Z @ D.solve(effects.Zt @ WX)
+    return np.linalg.solve(WX.T @ swept, swept.T @ right)
+
+
+def _start(target: Target, v: Vector | None, beta: Vector) -> _State:
+    effects, zero = target.effects, np.zeros(target.effects.q)
     for guess in (zero,) if v is None else (v, zero):
-        b = effects.times_gamma(factors, guess)
-        state = _State.at(bound, fixed, xi, (guess, b, effects.Z @ b))
+        b = effects.times_gamma(target.factors, guess)
+        state = target.state(guess, b, beta, target.X @ beta + effects.Z @ b)
         if np.isfinite(state.F):
             return state
     raise NumericalError(
@@ -164,17 +195,12 @@ def _start(
 
 
 def _descended(
-    state: _State,
-    bound: Conditional,
-    fixed: Vector,
-    xi: float,
-    target: tuple[Vector, Vector, Vector],
+    target: Target, state: _State, aim: tuple[Vector, ...]
 ) -> tuple[_State | None, bool]:
     """The state after a step, halved until it descends, and whether the step was whole."""
     t = 1.0
     while t > SHORTEST:
-        v, b, Zb = state.toward(target, t)
-        there = _State.at(bound, fixed, xi, (v, b, Zb))
+        there = target.state(*state.toward(aim, t))
         if state.F + 1e-10 * (1.0 + abs(state.F)) >= there.F:
             return there, t == 1.0
         t *= 0.5

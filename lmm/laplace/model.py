@@ -66,6 +66,8 @@ class Model:
         The fit without random effects, in which the coordinates are whitened.
     effects : Effects
         Random effects, whitened.
+    joint : bool
+        Whether the fixed effects belong to the mode (nAGQ = 0) and are no coordinates.
     """
 
     matrices: ModelMatrices
@@ -73,16 +75,22 @@ class Model:
     bound: Conditional
     marginal: Marginal
     effects: Effects
+    joint: bool = False
 
     @classmethod
     def of(
-        cls, matrices: ModelMatrices, family: Family, bound: Conditional, solver: Solver
+        cls,
+        matrices: ModelMatrices,
+        family: Family,
+        bound: Conditional,
+        solver: Solver,
+        joint: bool = False,
     ) -> Model:
         """Whiten the columns of a model."""
         marginal = marginal_fit(matrices, family, bound)
         working = Response(marginal.working, marginal.weights, matrices.offset)
         problem = standardize(ModelMatrices(matrices.design, working))
-        return cls(matrices, family, bound, marginal, Effects(solver.bind(problem)))
+        return cls(matrices, family, bound, marginal, Effects(solver.bind(problem)), joint)
 
     @property
     def X(self) -> Matrix:
@@ -95,14 +103,24 @@ class Model:
         return self.effects.problem.T
 
     @property
+    def outer(self) -> Matrix:
+        """Columns X* whose coefficients are coordinates, (n, p) or (n, 0)."""
+        return self.X[:, :0] if self.joint else self.X
+
+    @property
+    def inner(self) -> Matrix:
+        """Columns X* whose coefficients belong to the mode, (n, 0) or (n, p)."""
+        return self.X if self.joint else self.X[:, :0]
+
+    @property
     def n(self) -> int:
         """Number of (distinct) rows."""
         return len(self.X)
 
     @property
     def p(self) -> int:
-        """Number of fixed effects."""
-        return int(self.X.shape[1])
+        """Number of fixed effects that are coordinates."""
+        return 0 if self.joint else int(self.X.shape[1])
 
     @property
     def parameters(self) -> Parameters:
@@ -149,7 +167,7 @@ class Model:
         beta = x[self.m : self.m + self.p]
         xi = float(x[-1]) if self.has_xi else 0.0
         factors = self.matrices.factors(x[: self.m])
-        return Place(x, factors, beta, xi, self.X @ beta + self.offset)
+        return Place(x, factors, beta, xi, self.outer @ beta + self.offset)
 
     def joined(self, theta: Vector, beta: Vector, xi: float) -> Vector:
         """Coordinates (d,) of their parts."""
@@ -161,7 +179,8 @@ class Model:
     def names(self) -> tuple[str, ...]:
         """Names of the coordinates on the users' scale."""
         shape = (self.family.shape_name,) if self.has_xi else ()
-        return (*self.matrices.theta_names, *self.matrices.fixed.names, *shape)
+        fixed = () if self.joint else self.matrices.fixed.names
+        return (*self.matrices.theta_names, *fixed, *shape)
 
     @property
     def lower(self) -> Vector:
@@ -176,7 +195,8 @@ class Model:
     def to_x(self, theta: Vector) -> Vector:
         """Coordinates of factors, coefficients and shape (d,) in the data's units."""
         x = self.parameters.whitened(theta[: self.m], self.effects.problem.whitening)
-        beta = self.T @ theta[self.m : self.m + self.p]
+        beta = theta[self.m : self.m + self.p]
+        beta = self.T @ beta if self.p else beta
         xi = float(np.log(theta[-1])) if self.has_xi else 0.0
         return self.joined(x, beta, xi)
 
@@ -184,5 +204,9 @@ class Model:
         """Factors, coefficients and shape (d,) in the data's units."""
         place = self.place(x)
         theta = self.parameters.unwhitened(x[: self.m], self.effects.problem.whitening)
-        beta = solve_upper(self.T, place.beta) if self.p else place.beta
+        beta = self.coefficients(place.beta) if self.p else place.beta
         return np.concatenate([theta, beta, [np.exp(place.xi)] if self.has_xi else []])
+
+    def coefficients(self, beta: Matrix) -> Matrix:
+        """Coefficients (p, ...) of X from those of X*."""
+        return solve_upper(self.T, beta) if beta.size else beta

@@ -262,7 +262,13 @@ def _title(reml: bool, ddf: str | None) -> list[str]:
 
 def _generalized_title(fit: FitReport) -> list[str]:
     title = f"Generalized linear mixed model fit by maximum likelihood ({fit.approximation})"
-    lines = wrap(f"{title} [glmerMod]", WIDTH - 1, subsequent_indent="  ", break_long_words=False)
+    lines = wrap(
+        f"{title} [glmerMod]",
+        WIDTH - 1,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return [*lines, f" Family: {fit.family}"]
 
 
