@@ -1,4 +1,4 @@
-"""Times of what follows a large fit: conditional variances and predictions on InstEval."""
+"""Times of what follows a fit: conditional variances and predictions on InstEval, a bootstrap."""
 
 from __future__ import annotations
 
@@ -38,3 +38,9 @@ def test_standard_errors_of_a_million_rows(
 ) -> None:
     table = benchmark.pedantic(model.predict, (million,), {"se": True}, rounds=3)
     assert (table["se"] > 0.0).all()
+
+
+def test_bootstrap_of_10_000(benchmark: BenchmarkFixture) -> None:
+    m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    replicates = benchmark.pedantic(m.bootstrap, (10_000,), {"seed": 1}, rounds=3)
+    assert len(replicates) == 10_000
