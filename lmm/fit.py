@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lmm import likelihood
+from lmm._brief import Brief
 from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Frozen, Matrix, Vector, frozen_property
 from lmm.criterion import ProfiledCriterion
@@ -28,8 +29,8 @@ __all__ = ["Fit", "check_models", "singular_text", "verdict"]
 CARRIED = 1e-12
 
 
-@dataclass(frozen=True, eq=False)
-class Fit(Frozen):
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(Frozen, Brief):
     """Everything that a fit determines.
 
     Attributes

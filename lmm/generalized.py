@@ -21,7 +21,7 @@ from lmm.pls import PLS, PLSPoint, PLSTerms, Problem
 __all__ = ["GeneralizedFit"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GeneralizedFit(Fit):
     """Everything that the fit of a generalized model determines.
 

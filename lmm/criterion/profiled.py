@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm import likelihood
+from lmm._brief import Brief
 from lmm._lapack import lower_triangular
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
@@ -39,8 +40,8 @@ VANISHED = 1e-24
 EPSILON = float(np.finfo(float).eps)
 
 
-@dataclass(frozen=True, eq=False)
-class ProfiledCriterion:
+@dataclass(frozen=True, eq=False, repr=False)
+class ProfiledCriterion(Brief):
     """Profiled deviance (ML) or REML criterion of a model, as a function of theta.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from lmm._brief import Brief
 from lmm._types import Frozen, IntVector, Vector, read_only
 from lmm.design.columns import (
     EXACT,
@@ -147,8 +148,8 @@ def used_columns(
     return [name for name in table.names if name in found]
 
 
-@dataclass(frozen=True, eq=False)
-class Frame(Frozen):
+@dataclass(frozen=True, eq=False, repr=False)
+class Frame(Frozen, Brief):
     """The rows and variables of the data that a model uses (R's model frame).
 
     Attributes

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from lmm._brief import Brief
 from lmm._types import Frozen, IntVector, Matrix, Vector, frozen_property
 from lmm.covariance import Covariance, Parameters, parameters_of
 from lmm.design.fixed import independent_columns
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Design", "ModelMatrices", "ReTerm"]
 
 
-@dataclass(frozen=True, eq=False)
-class ReTerm(Frozen):
+@dataclass(frozen=True, eq=False, repr=False)
+class ReTerm(Frozen, Brief):
     """One random-effects term: codes and raw columns are primary, `Zt` is a view of them.
 
     Attributes
@@ -133,8 +134,8 @@ class ReTerm(Frozen):
         return self.recipe
 
 
-@dataclass(frozen=True, eq=False)
-class Design(Frozen):
+@dataclass(frozen=True, eq=False, repr=False)
+class Design(Frozen, Brief):
     """What a model knows of its rows before there is a response.
 
     Attributes
@@ -186,8 +187,8 @@ class Design(Frozen):
         return replace(self, terms=tuple(terms))
 
 
-@dataclass(frozen=True, eq=False)
-class ModelMatrices:
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelMatrices(Brief):
     """The numbers of one model: a design and its response.
 
     The attributes of both are those of the whole: ``matrices.X``, ``matrices.y``.

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from lmm._brief import Brief
 from lmm._types import Frozen, IntVector, Vector, frozen_property
 from lmm.design.outcome import NUMBERS, Form
 
@@ -16,8 +17,8 @@ __all__ = ["Response"]
 Rows = TypeVar("Rows", bound=np.ndarray)
 
 
-@dataclass(frozen=True, eq=False)
-class Response(Frozen):
+@dataclass(frozen=True, eq=False, repr=False)
+class Response(Frozen, Brief):
     """Observations of the rows of a design; nothing of it is missing.
 
     Attributes

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
@@ -22,8 +23,8 @@ __all__ = ["Influence", "influence"]
 WHICH = ("fixed", "varcorr")
 
 
-@dataclass(frozen=True, eq=False)
-class Influence:
+@dataclass(frozen=True, eq=False, repr=False)
+class Influence(Brief):
     """Estimates without each of g cases or groups, beside those of the whole data.
 
     Attributes

@@ -25,6 +25,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag, lapack
 
+from lmm._brief import Brief
 from lmm._threads import blas_threads, limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
@@ -314,8 +315,8 @@ class CrossedPoint:
             yield here, place[here] - start, (self._B[rows] @ self._Y).reshape(k, len(chosen), -1)
 
 
-@dataclass(frozen=True, eq=False)
-class CrossedPLS:
+@dataclass(frozen=True, eq=False, repr=False)
+class CrossedPLS(Brief):
     """Block solver for crossed factors with a dense tail.
 
     Parameters

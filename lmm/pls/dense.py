@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
+from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.inverse import dense_blocks, dense_diagonal, dense_product
@@ -114,8 +115,8 @@ class DensePoint:
         return dense_blocks(self._D, places[g][i], places[h][j])
 
 
-@dataclass(frozen=True, eq=False)
-class DensePLS:
+@dataclass(frozen=True, eq=False, repr=False)
+class DensePLS(Brief):
     """Dense solver for small models and for checking the others.
 
     Parameters

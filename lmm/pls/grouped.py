@@ -26,6 +26,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Border
@@ -176,8 +177,8 @@ class GroupedPoint:
         return np.where(i == j, self._D[:, :, i], 0.0)
 
 
-@dataclass(frozen=True, eq=False)
-class GroupedPLS:
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupedPLS(Brief):
     """Block solver for models with a single grouping factor.
 
     Parameters

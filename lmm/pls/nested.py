@@ -16,6 +16,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
+from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Border
@@ -278,8 +279,8 @@ class NestedPoint:
         return by_solving(self.solve, self.pls.problem, g, h, i, j)
 
 
-@dataclass(frozen=True, eq=False)
-class NestedPLS:
+@dataclass(frozen=True, eq=False, repr=False)
+class NestedPLS(Brief):
     """Block solver for nested factors.
 
     Parameters

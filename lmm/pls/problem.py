@@ -24,6 +24,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm import _lapack
+from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.matrices import Design, ModelMatrices, ReTerm
 from lmm.design.response import Response
@@ -131,8 +132,8 @@ class Cells:
         return np.stack(columns, axis=1)
 
 
-@dataclass(frozen=True, eq=False)
-class Layout:
+@dataclass(frozen=True, eq=False, repr=False)
+class Layout(Brief):
     """What of a problem depends on neither weights nor response, in any metric.
 
     Attributes
@@ -179,8 +180,8 @@ class _CellTable(dict[tuple[int, int], Cells]):
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
+@dataclass(frozen=True, eq=False, repr=False)
+class Problem(Brief):
     """Standardized least-squares problem.
 
     Attributes

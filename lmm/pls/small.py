@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm import _lapack
+from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
@@ -98,8 +99,8 @@ class SmallPoint:
         return dense_blocks(self._D, places[g][i], places[h][j])
 
 
-@dataclass(frozen=True, eq=False)
-class SmallPLS:
+@dataclass(frozen=True, eq=False, repr=False)
+class SmallPLS(Brief):
     """Solver for models with few random effects, crossed in any way.
 
     Parameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import null_space
 
+from lmm._brief import Brief
 from lmm._lapack import qr_factor
 from lmm._types import IntVector, Matrix, Vector
 from lmm.fit import Fit
@@ -59,8 +60,8 @@ class GivenCovariance:
         return FTest(float(statistic), rank, self.method.f_test(L, rhs).ddf)
 
 
-@dataclass(frozen=True, eq=False)
-class Estimator:
+@dataclass(frozen=True, eq=False, repr=False)
+class Estimator(Brief):
     """Linear functions ``L beta`` in terms of all P columns that the formula makes.
 
     Attributes

@@ -30,6 +30,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag
 
+from lmm._brief import Brief
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
@@ -361,8 +362,8 @@ class SparsePoint:
         return np.asarray(W.T @ self.pls.each(inverse_t, swept) - fixed @ fixed.T)
 
 
-@dataclass(frozen=True, eq=False)
-class SparsePLS:
+@dataclass(frozen=True, eq=False, repr=False)
+class SparsePLS(Brief):
     """Sparse Cholesky solver for any structure.
 
     Parameters
