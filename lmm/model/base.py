@@ -226,4 +226,4 @@ class MixedModel:
 
     def _by_row(self, values: Vector) -> pd.Series[float]:
         frame = self.fit.matrices.frame
-        return pd.Series(frame.pad(values), index=frame.labels, dtype=float)
+        return pd.Series(frame.pad(values), index=frame.labels, dtype=float, copy=True)

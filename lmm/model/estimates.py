@@ -53,7 +53,9 @@ class Estimates(MixedModel):
         >>> m.fixef().round(3).to_dict()
         {'(Intercept)': 251.405, 'Days': 10.467}
         """
-        return pd.Series(self.beta, index=pd.Index(self.fit.matrices.fixed.names), dtype=float)
+        return pd.Series(
+            self.beta, index=pd.Index(self.fit.matrices.fixed.names), dtype=float, copy=True
+        )
 
     def vcov(self, full: bool = False) -> pd.DataFrame:
         """Covariance matrix of the fixed effects, (p, p).
@@ -76,7 +78,7 @@ class Estimates(MixedModel):
         """
         names = list(self.fit.matrices.fixed.names)
         if not full:
-            return pd.DataFrame(self.fit.vcov, index=names, columns=names)
+            return pd.DataFrame(self.fit.vcov, index=names, columns=names, copy=True)
         for group, table in self.ranef().items():
             names += [f"{group}.{level}.{column}" for level in table.index for column in table]
         return pd.DataFrame(self.joint.matrix(), index=names, columns=names)
@@ -129,7 +131,9 @@ class Estimates(MixedModel):
 
         parts: dict[str, list[pd.DataFrame]] = {}
         for term, effect in zip(self.fit.matrices.terms, self.fit.b, strict=True):
-            table = pd.DataFrame(effect, index=pd.Index(term.levels), columns=list(term.columns))
+            table = pd.DataFrame(
+                effect, index=pd.Index(term.levels), columns=list(term.columns), copy=True
+            )
             parts.setdefault(term.group, []).append(table)
         tables = {group: pd.concat(some, axis=1) for group, some in parts.items()}
         if not condvar:
