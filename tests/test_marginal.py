@@ -534,6 +534,28 @@ def test_averages_of_regridded_predictions(models):
     assert overall == pytest.approx(grid["response"].mean())
 
 
+def test_contrasts_of_ratios_are_ratios_and_averages_of_logarithms_are_not(models):
+    means = lmm.emmeans(models["s3"], "half")
+    b = means.response().to_frame()["response"]
+    twice = means.contrast("consec").contrast([[1, -1]]).response()
+    assert twice.to_frame()["ratio"].item() == pytest.approx((b[1] / b[0]) / (b[2] / b[1]))
+    average = means.contrast({"m": [0.5, 0.5, 0]}).response()
+    assert average.to_frame()["estimate"].item() == pytest.approx(np.log(b[:2]).mean())
+    assert "Note: contrasts are still on the log scale" in str(average)
+
+
+def test_ratios_are_written_as_ratios_in_all_contrasts():
+    cake = lmm.load_dataset("cake")
+    m = lmm.lmer(f"log(angle) ~ recipe * temperature + {RECIPES}", cake)
+    at = {"temperature": ["175", "185"]}
+    means = lmm.emmeans(m, "~ recipe | temperature", at=at, type="response")
+    both = means.contrast(interaction={"recipe": "consec", "temperature": "consec"})
+    assert both.to_frame().iloc[0, :2].tolist() == ["B / A", "185 / 175"]
+    text = str(means.pairs().pairs(by="contrast"))
+    assert "contrast = A / B:" in text
+    assert "temperature175 / temperature185" in text
+
+
 def test_effect_sizes_are_those_of_emmeans(models):
     # R: eff_size(emmeans(fc, "recipe"), sigma = 5, edf = 40)
     sizes = lmm.emmeans(models["fc"], "recipe").eff_size(sigma=5, edf=40).to_frame()

@@ -29,6 +29,8 @@ __all__ = ["IDENTITY", "Transformation", "response_scale", "scale_named"]
 
 # Step, relative to the estimate, for the bend of a transformation.
 STEP = 1e-4
+# What differences of logarithms are called on the response's scale.
+RATIOS = ("ratio", "odds.ratio")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,12 @@ class Transformation:
     column: str = "response"
     obstacle: str = ""
     forward: Callable[[Vector], Vector] | None = None
+
+    def of_contrasts(self, are_differences: bool) -> Transformation | None:
+        """The scale of contrasts, if they have a way back: ratios stay ratios."""
+        if self.column in RATIOS:
+            return self
+        return self.contrasts if are_differences else None
 
     def to(self, values: Vector) -> Vector:
         """From the response's scale to this one, which must have a name."""

@@ -219,6 +219,8 @@ def _tables(
     shown: Callable[[Estimates], Estimates],
 ) -> Estimates | EmmeansList:
     """What one or several specs ask for."""
+    if not isinstance(specs, str | Sequence):
+        raise TypeError(f"specs are names of predictors or a formula, not {specs!r}")
     several = not isinstance(specs, str) and any("~" in spec for spec in specs)
     parts = list(map(parse_specs, specs)) if several else [parse_specs(specs)]
     tables: dict[str, Estimates] = {}

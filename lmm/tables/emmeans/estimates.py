@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimates"]
 
+# Sum of coefficients of a difference, at most.
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Estimates(EstimatesTable):
@@ -99,7 +102,9 @@ class Estimates(EstimatesTable):
             return cast("Estimates", self._simple(simple, within))
         source = self if by is None else replace(self, by=checked_labels(by, self.labels))
         if interaction is not None:
-            made = source._contrasted(*interaction_contrasts(interaction, self.labels, source.by))
+            rows, table = interaction_contrasts(interaction, self.labels, source.by)
+            groups = tuple(str(name) for name in table.columns if name in self.labels.columns)
+            made = replace(source, by=groups)._contrasted(rows, table)
             made = replace(made, offset=made.offset + offset)
             return made if adjust is None else made.summary(False, True, adjust=adjust)
         return source._within_groups(method, offset, adjust, ref, reverse, exclude)
@@ -138,6 +143,10 @@ class Estimates(EstimatesTable):
         """Linear functions of the rows, (c, r)."""
         if not len(labels):
             raise DataError("there is nothing to contrast: each group has one row")
+        are_differences = np.abs(coefficients.sum(axis=1)).max() < ROUNDING
+        scale = self.scale and self.scale.of_contrasts(are_differences)
+        note = f"Note: contrasts are still on the {self.scale and self.scale.name} scale"
+        kept = {str(name) for name in labels.columns} & set(self.levels)
         return replace(
             self,
             quantity="estimate",
@@ -145,11 +154,11 @@ class Estimates(EstimatesTable):
             L=coefficients @ self.L,
             offset=coefficients @ self.offset,
             counts=np.abs(coefficients) @ self.counts,
-            levels={},
+            levels={name: self.levels[name] for name in self.levels if name in kept},
             nesting={},
             interactions=(),
-            notes=(*self.notes, *self._contrast_note()),
-            scale=self.scale and self.scale.contrasts,
+            notes=self.notes if self.scale is None or scale else (*self.notes, note),
+            scale=scale,
             differences=differences,
             shown=replace(self.shown, intervals=False, tests=True, adjustment="none"),
         )
@@ -180,11 +189,6 @@ class Estimates(EstimatesTable):
         return self.contrast(
             "pairwise", by, adjust, reverse=reverse, simple=simple, exclude=exclude
         )
-
-    def _contrast_note(self) -> tuple[str, ...]:
-        if self.scale is None or self.scale.contrasts is not None or self.quantity == "estimate":
-            return ()
-        return (f"Note: contrasts are still on the {self.scale.name} scale",)
 
     def regrid(self, transform: str = "response") -> Estimates:
         """The same as estimates on another scale, with what is averaged or contrasted next on it.

@@ -333,7 +333,8 @@ class EstimatesTable(TableLike):
         back, normal = self.back or IDENTITY, self.ddf == "asymptotic"
         frame = self.labels.copy()
         if self.back is not None and self.quantity == "estimate":
-            frame["contrast"] = frame["contrast"].str.replace(" - ", " / ")
+            for name in frame.columns.difference(list(self.levels), sort=False):
+                frame[name] = frame[name].str.replace(" - ", " / ")
         frame[self.column] = back.inverse(tests.estimate)
         frame["SE"], frame["df"] = tests.std_error * np.abs(back.slope(tests.estimate)), tests.df
         if shown.intervals:
