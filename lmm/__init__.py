@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lmm.tables.comparison import anova
     from lmm.tables.effect_sizes import get_variance, icc, model_performance, r2_nakagawa
     from lmm.tables.emmeans.emmeans import emmeans, emtrends
+    from lmm.tables.emmeans.interaction_plot import emmip
     from lmm.tables.emmeans.joint_tests import joint_tests
     from lmm.tables.emmeans.predictions import ref_grid
     from lmm.tables.getme import get_me
@@ -66,6 +67,7 @@ else:
         "anova": "lmm.tables.comparison",
         "coef_test": "lmm.tables.robust",
         "emmeans": "lmm.tables.emmeans",
+        "emmip": "lmm.tables.emmeans",
         "emtrends": "lmm.tables.emmeans",
         "get_me": "lmm.tables.getme",
         "get_variance": "lmm.tables.effect_sizes",
@@ -149,6 +151,7 @@ __all__ = [
     "coef_test",
     "dataset_names",
     "emmeans",
+    "emmip",
     "emtrends",
     "get_me",
     "get_variance",

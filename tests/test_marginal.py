@@ -800,3 +800,21 @@ def test_plot_shows_means_and_limits(models):
     np.testing.assert_allclose(limits, frame[["lower.CL", "upper.CL"]])
     assert [label.get_text() for label in ax.get_yticklabels()] == ["A", "B", "C"]
     mpl.pyplot.close(ax.figure)
+
+
+def test_interaction_plots_show_means_and_limits(models):
+    frame = lmm.emmeans(models["f2"], ["temperature", "recipe"]).to_frame()
+    ax = lmm.emmip(models["f2"], "recipe ~ temperature", bands=True)
+    for i, line in enumerate(ax.lines):
+        np.testing.assert_allclose(line.get_ydata(), frame["emmean"][6 * i : 6 * i + 6])
+    bars = np.array([s[:, 1] for part in ax.collections for s in part.get_segments()])
+    np.testing.assert_allclose(bars, frame[["lower.CL", "upper.CL"]])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["A", "B", "C"]
+    assert [text.get_text() for text in ax.get_xticklabels()][:2] == ["175", "185"]
+    parts = lmm.emmip(models["f2"], "~ temperature | recipe")
+    assert [part.get_title() for part in parts] == ["recipe = A", "recipe = B", "recipe = C"]
+    along = lmm.emmip(models["fc"], "recipe ~ temp", at={"temp": [175, 200]}, bands=True)
+    assert along.lines[0].get_xdata().tolist() == [175, 200]
+    with pytest.raises(lmm.DataError, match="no predictor on the right"):
+        lmm.emmip(models["fc"], "recipe ~ 1")
+    mpl.pyplot.close("all")

@@ -14,7 +14,7 @@ from lmm.report.random_effects import RandomEffects
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ACCENT", "FAINT", "INK", "MAX_LABELS", "Model", "axes", "group_of", "qq"]
+__all__ = ["ACCENT", "FAINT", "INK", "MAX_LABELS", "Model", "axes", "group_of", "panels", "qq"]
 
 INK, ACCENT, FAINT = "#1f4e79", "#c8553d", "#9aa5b1"
 
@@ -41,13 +41,28 @@ def axes(ax: Axes | None) -> Axes:
     ImportError
         matplotlib is not installed.
     """
-    if ax is not None:
-        return ax
+    return panels(1)[0] if ax is None else ax
+
+
+def panels(number: int) -> list[Axes]:
+    """Axes of a new figure, side by side with one vertical scale.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError("Plots need matplotlib: pip install 'lmm[plot]'.") from error
-    return plt.subplots(layout="constrained")[1]
+    width, height = plt.rcParams["figure.figsize"]
+    size = 0.5 * (number + 1) * width, height
+    return list(
+        plt.subplots(1, number, sharey=True, squeeze=False, figsize=size, layout="constrained")[1][
+            0
+        ]
+    )
 
 
 def group_of(m: Model, group: str | None) -> str:

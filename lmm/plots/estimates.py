@@ -1,8 +1,8 @@
-"""Estimates with their intervals."""
+"""Estimates with their intervals, and against a predictor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from lmm.plots.canvas import FAINT, INK, axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["estimates"]
+__all__ = ["estimates", "estimates_lines"]
 
 
 def estimates(
@@ -43,4 +43,37 @@ def estimates(
     ax.plot(values, y, "o", ms=5.0, color=INK)
     ax.set_yticks(y, names)
     ax.set(xlabel=label, ylim=(-0.7, len(names) - 0.3))
+    return ax
+
+
+def estimates_lines(
+    x: Vector,
+    ticks: Sequence[str] | None,
+    traces: Mapping[str, tuple[Vector, Vector, Vector]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Estimates against a predictor, one line for each of the others' combinations.
+
+    Parameters
+    ----------
+    x : (k,) array
+        Values of the predictor.
+    ticks : sequence of k str, optional
+        Its levels, if it is no number.
+    traces : mapping of str to three (k,) arrays
+        Estimates and limits of their intervals, by name; limits of NaN are not drawn.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = axes(ax)
+    for i, (name, (values, lower, upper)) in enumerate(traces.items()):
+        # Lines at levels stand beside each other, so that their bars do.
+        at = x if ticks is None else x + 0.06 * (i - 0.5 * (len(traces) - 1))
+        (line,) = ax.plot(at, values, "o-", ms=4.0, label=name, color=f"C{i}")
+        if ticks is None:
+            ax.fill_between(at, lower, upper, color=line.get_color(), alpha=0.15, lw=0.0)
+        else:
+            ax.vlines(at, lower, upper, color=line.get_color(), alpha=0.4, lw=3.0)
+    if ticks is not None:
+        ax.set_xticks(x, ticks)
     return ax

@@ -2,6 +2,7 @@
 
 from lmm.tables.emmeans.emmeans import emmeans, emtrends
 from lmm.tables.emmeans.estimates import Estimates
+from lmm.tables.emmeans.interaction_plot import emmip
 from lmm.tables.emmeans.joint_table import JointTests
 from lmm.tables.emmeans.joint_tests import joint_tests
 from lmm.tables.emmeans.predictions import ref_grid
@@ -12,6 +13,7 @@ __all__ = [
     "Estimates",
     "JointTests",
     "emmeans",
+    "emmip",
     "emtrends",
     "joint_tests",
     "ref_grid",
