@@ -6,6 +6,7 @@ coding a factor gets in which term, and how columns are named, follow R.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ __all__ = [
     "lay_out",
     "lay_out_indicators",
 ]
+
+MAX_COLUMNS = 100_000
+"""Most columns of a dense model matrix: far more than memory holds for the rows they need."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +231,14 @@ def _layout(
     names = ["(Intercept)"] if predictor.has_intercept else []
     assign = [0] if predictor.has_intercept else []
     for j, (term, coded) in enumerate(zip(predictor.terms, codings, strict=True)):
-        added = _term_names([_piece_names(v, columns[v], coded.get(v)) for v in term])
+        pieces = [_piece_names(v, columns[v], coded.get(v)) for v in term]
+        width = math.prod(map(len, pieces))
+        if len(names) + width > MAX_COLUMNS:
+            raise DataError(
+                f"the model matrix has more than {MAX_COLUMNS} columns: {':'.join(term)} alone "
+                f"makes {width}. Let a factor with so many levels be a random effect"
+            )
+        added = _term_names(pieces)
         names += added
         assign += [j + 1] * len(added)
     return Layout(predictor, factors, tuple(codings), tuple(names), np.array(assign, dtype=np.intp))

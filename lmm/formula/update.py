@@ -62,8 +62,9 @@ def update_formula(old: Formula, change: str) -> Formula:
     y ~ a + b + (1 | g) + (0 + a | g)
     """
     lhs, rhs = parse_tilde(check_text(change))
-    if sum(node == Name(".") for node in walk(rhs)) > MAX_DOTS:
-        raise FormulaError(f"The change names '.' more than {MAX_DOTS} times.")
+    for side in (lhs or rhs, rhs):
+        if sum(node == Name(".") for node in walk(side)) > MAX_DOTS:
+            raise FormulaError(f"The change names '.' more than {MAX_DOTS} times.")
     response = old.lhs if lhs is None else _substitute_dot(lhs, old.lhs or Name("."))
     expanded = _DotAlgebra(change).expand(_substitute_dot(rhs, Paren(old.rhs)))
     text = formula_lines(response, _rebuild(expanded, change), math.inf)[0]

@@ -300,3 +300,11 @@ def test_successive_differences_are_those_of_mass(table):
 def test_named_contrasts_that_do_not_fit(contrasts, message, table):
     with pytest.raises(DataError, match=message):
         build_matrices(f"y ~ C(f, {contrasts}) + (1 | k)", table)
+
+
+def test_interactions_that_no_memory_holds_are_refused_before_they_are_named():
+    data = {"y": np.arange(400.0), "a": [f"a{i}" for i in range(400)], "k": np.arange(400) % 8}
+    data |= {"b": data["a"], "c": data["a"]}
+    message = r"more than 100000 columns: a:b:c alone makes 64000000\. Let a factor"
+    with pytest.raises(DataError, match=message):
+        build_matrices("y ~ a:b:c + a + b + c + (1 | k)", data)
