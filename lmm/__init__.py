@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from lmm.tables.hypotheses import linear_hypothesis
     from lmm.tables.lmlist import lmlist
     from lmm.tables.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
+    from lmm.tables.model_table import table
     from lmm.tables.robust import coef_test, vcov_cr, wald_test_cr
 else:
     # What few scripts need is loaded when it is first used.
@@ -84,6 +85,7 @@ else:
         "refit_many": "lmm.inference.resample.many",
         "sat_modcomp": "lmm.tables.modcomp",
         "simulate_formula": "lmm.simulate",
+        "table": "lmm.tables.model_table",
         "vcov_cr": "lmm.tables.robust",
         "wald_test_cr": "lmm.tables.robust",
     }
@@ -177,6 +179,7 @@ __all__ = [
     "sat_modcomp",
     "show_versions",
     "simulate_formula",
+    "table",
     "vcov_cr",
     "wald_test_cr",
 ]
