@@ -19,6 +19,7 @@ __all__ = [
     "LmmWarning",
     "MissingCellsWarning",
     "NumericalError",
+    "PrecisionWarning",
     "RankDeficiencyWarning",
     "RefitWarning",
     "ScaleWarning",
@@ -133,6 +134,12 @@ class SingularFitWarning(LmmWarning):
     """The estimated random-effects covariance is singular (on the boundary)."""
 
     section = "Singular fit"
+
+
+class PrecisionWarning(LmmWarning):
+    """The residuals are so small beside the response that rounding takes digits of estimates."""
+
+    section = "Few digits left"
 
 
 class MissingCellsWarning(LmmWarning):

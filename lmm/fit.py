@@ -15,7 +15,13 @@ from lmm._types import Frozen, Matrix, Vector, frozen_property
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
 from lmm.design.matrices import ModelMatrices, ReTerm
-from lmm.errors import ConvergenceWarning, DataError, LmmWarning, SingularFitWarning
+from lmm.errors import (
+    ConvergenceWarning,
+    DataError,
+    LmmWarning,
+    PrecisionWarning,
+    SingularFitWarning,
+)
 from lmm.family import Family, Gaussian
 from lmm.formula import Formula
 from lmm.likelihood import Entries
@@ -27,6 +33,8 @@ __all__ = ["Fit", "check_models", "singular_text", "verdict"]
 
 # Fraction of the largest variance that a variance of zero becomes in another model's start.
 CARRIED = 1e-12
+# Relative rounding error of the residual variance that is worth a warning.
+IMPRECISE = 1e-6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -215,6 +223,11 @@ class Fit(Frozen, Brief):
         """Deviance (-2 log-likelihood) at theta, beta and the ML sigma profiled out."""
         return self.criterion.with_reml(False).value(self.optimum.x)
 
+    @property
+    def rounding(self) -> float:
+        """Relative rounding error of the residual variance."""
+        return self.criterion.rounding(self.terms.pwrss / self.problem.scale**2)
+
     def carried_to(self, criterion: ProfiledCriterion) -> Vector:
         """Covariance parameters (m,) of another model with this fit's covariances.
 
@@ -276,14 +289,27 @@ def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:
         text = f"Model failed to converge: {fit.optimum.message}"
         notes.append(ConvergenceWarning(text))
         _stop_if(level, text)
-    singular = control.check_conv_singular
     if fit.optimum.status in (Status.UNBOUNDED, Status.ROUNDING):
-        singular = "ignore"  # said of an optimum, which there is not
+        return tuple(notes)  # the others are said of an optimum, which there is not
+    singular = control.check_conv_singular
     if singular != "ignore" and fit.is_singular(control.check_conv_singular_tol):
         text = singular_text(fit, control.check_conv_singular_tol)
         notes.append(SingularFitWarning(text))
         _stop_if(singular, text)
+    if fit.rounding > IMPRECISE:
+        notes.append(PrecisionWarning(_precision_text(fit)))
     return tuple(notes)
+
+
+def _precision_text(fit: Fit) -> str:
+    """How many digits are left, and what takes them."""
+    digits = max(0, int(-np.log10(fit.rounding)))
+    ratio = np.sqrt(fit.rounding / np.finfo(float).eps)
+    return (
+        f"The response, less its fixed effects, is {ratio:.0e} times as large as the residuals: "
+        f"about {digits} digits of the residual variance are left. Subtract a constant, or add a "
+        "fixed intercept."
+    )
 
 
 def singular_text(fit: Fit, tol: float) -> str:

@@ -85,6 +85,11 @@ class GeneralizedFit(Fit):
         return np.concatenate([covariances, beta, shape])
 
     @property
+    def rounding(self) -> float:
+        """Nothing is known to be lost."""
+        return 0.0
+
+    @property
     def reml(self) -> bool:
         """Always false: there is no REML of a generalized model."""
         return False

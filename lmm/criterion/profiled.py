@@ -261,12 +261,16 @@ class ProfiledCriterion(Brief):
             entries.logdet / nu,
             self._slopes(derivatives),
             known is not None,
-            nu * EPSILON * self._squares / derivatives.terms.pwrss,
+            nu * self.rounding(derivatives.terms.pwrss),
         )
+
+    def rounding(self, pwrss: float) -> float:
+        """Relative rounding error of a standardized pwrss: it is what is left of y'y."""
+        return EPSILON * self._squares / pwrss
 
     @cached_property
     def _squares(self) -> float:
-        """Sum of squares of the standardized response, of which pwrss is what is left."""
+        """Sum of squares of the standardized response."""
         return float(self.problem.y @ self.problem.y)
 
     def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:

@@ -25,6 +25,8 @@ ROUNDING = 1e-15
 VAST = 1e6
 # ... and this many times as large little of it.
 DISTANT = 1e5
+# Shares of a step along which the criterion must fall somewhere.
+SIZES = (1.0, 0.1, 1e-2, 1e-3)
 # Parameters that a message lists at most.
 NAMED = 6
 
@@ -110,8 +112,18 @@ def _status(path: Path) -> tuple[Status, NDArray[np.bool_]]:
     covariances = point.x[: len(point.criterion.parameters.lower)]
     if np.abs(covariances).max(initial=0.0) > VAST:
         return Status.UNBOUNDED, _farthest(point, False)
+    if not _delivers(point):
+        return Status.ROUNDING, _farthest(point, False)
     stopped = Status.MAX_EVALUATIONS if path.exhausted else Status.NOT_STATIONARY
     return stopped, _farthest(point, False)
+
+
+def _delivers(point: Point) -> bool:
+    """Whether the criterion falls at all along a Newton step, as its derivatives promise."""
+    model = point.model
+    step = model.newton_step()
+    targets = [model.follow(size * step)[0] for size in SIZES]
+    return any(point.criterion.value(x) < point.value for x in targets)
 
 
 def _farthest(point: Point, downwards: bool) -> NDArray[np.bool_]:

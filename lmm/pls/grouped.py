@@ -140,17 +140,11 @@ class GroupedPoint:
 
     def solution(self) -> PLSSolution:
         """Coefficients."""
-        problem, group, lam = self.pls.problem, self.pls.problem.groups[0], self.lam
-        # b = Gamma Z'V^-1 (y - X beta)
+        problem, group = self.pls.problem, self.pls.problem.groups[0]
         residual = problem.y - problem.X @ self.border.beta
         right = sum_products(group.Z, residual, group.codes, group.n_levels)
-        b = np.empty((group.n_levels, group.size))
-        stop = 0
-        for levels, (M, _, _) in self._sweeps():
-            R, M = levels.by_level(levels.R), levels.by_level(M)
-            start, stop = stop, stop + R.shape[2]
-            explained = np.einsum("abm,bm->am", M, forward(R, right[None, :, start:stop])[0])
-            b[start:stop] = np.einsum("bam,bm->ma", R, explained) @ (lam @ lam.T)
+        # Not Gamma Z'V^-1 (y - X beta): a large Gamma would multiply the rounding errors of it.
+        b = np.einsum("abm,bm->ma", self._D, right)
         effects = tuple(b[:, part] for part in self.pls.members)
         return PLSSolution(self.terms, self.border.beta, effects, self.border.fixed_root)
 

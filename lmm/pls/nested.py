@@ -94,10 +94,9 @@ class NestedPoint:
 
     def solution(self) -> PLSSolution:
         """Coefficients."""
-        E, root = self._effects(), self.border.half[-1, -1]
-        effects = {}
-        for group, lam, e in zip(self.pls.groups, self.lams, E, strict=True):
-            b = np.einsum("ab,bm->ma", lam @ lam.T, e[-1]) / root
+        root, effects = self.border.half[-1, -1], {}
+        for group, solved in zip(self.pls.groups, self._effects()[1], strict=True):
+            b = solved[-1].T / root
             effects.update({i: b[:, part] for i, part in group.members})
         return PLSSolution(
             self.terms,
@@ -108,19 +107,23 @@ class NestedPoint:
 
     # Backward --------------------------------------------------------------------------------
 
-    def _effects(self) -> list[Matrix]:
-        """E_c = Z_c'V^-1 [X y] L^-T, (t, k_c, l_c) per factor."""
+    def _effects(self) -> tuple[list[Matrix], list[Matrix]]:
+        """E_c = Z_c'V^-1 [X y] L^-T and Gamma_c E_c, (t, k_c, l_c) per factor.
+
+        The latter from H_c = Gamma_c N_c: a large Gamma would multiply the rounding errors of E_c.
+        """
         half, N = self.border.half, self.N
         t = len(half)
         E: list[Matrix] = [np.empty(0)] * len(N)
+        b: list[Matrix] = [np.empty(0)] * len(N)
         for c in reversed(range(len(N))):
             _, k, n_levels = self.D[c].shape
             R = (half @ self.D[c][-t:].reshape(t, -1)).reshape(t, k, n_levels)
             for h, part, parents in self.pls.later(c):
-                solved = np.einsum("ab,tbm->tam", self.lams[h] @ self.lams[h].T, E[h])
-                R = R - np.einsum("xam,txm->tam", self.D[c][part], solved[:, :, parents])
+                R = R - np.einsum("xam,txm->tam", self.D[c][part], b[h][:, :, parents])
             E[c] = np.einsum("abm,tbm->tam", N[c], R)
-        return E
+            b[c] = np.einsum("abm,tbm->tam", self.H[c], R)
+        return E, b
 
     def _blocks(self) -> list[_Blocks]:
         """Blocks of Z'V^-1 Z and of the inverse of the penalized cross-products, per factor.
@@ -152,7 +155,7 @@ class NestedPoint:
 
     def derivatives(self, reml: bool) -> Derivatives:
         """Values with first and second derivatives; the latter exact for up to two factors."""
-        E, blocks = self._effects(), self._blocks()
+        (E, _), blocks = self._effects(), self._blocks()
         forms, fixed = self._quadratic_forms([e[-1] for e in E])
         return per_term(
             self.terms,
