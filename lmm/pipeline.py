@@ -271,7 +271,7 @@ def glmer_nb(
 
 
 @one_blas_thread
-def load(path: str | Path) -> LinearMixedModel:
+def load(path: str | Path) -> LinearMixedModel | GeneralizedMixedModel:
     """Read a model that `LinearMixedModel.save` wrote.
 
     Nothing is fitted and nothing is unpickled: the design is built from the stored data, and the
@@ -300,4 +300,6 @@ def load(path: str | Path) -> LinearMixedModel:
     from lmm.storage import read
 
     stored = read(path)
-    return LinearMixedModel.at(stored.criterion, stored.optimum, stored.request)
+    is_generalized = isinstance(stored.request, GeneralizedRequest)
+    kind = GeneralizedMixedModel if is_generalized else LinearMixedModel
+    return kind.at(stored.criterion, stored.optimum, stored.request)

@@ -33,11 +33,13 @@ from lmm.design.labels import in_order
 from lmm.design.stored import Arrays, pack_column, unpack_column
 from lmm.design.table import Table, series_of
 from lmm.errors import DataError
+from lmm.family import FAMILIES, Family
 from lmm.fit import Fit
 from lmm.formula import parse_formula
+from lmm.laplace import LaplaceCriterion
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, Optimizer, Optimum, Status
 from lmm.pls import Auto, Block, Dense, Solver, Sparse
-from lmm.request import Request
+from lmm.request import GeneralizedRequest, Request
 
 __all__ = ["FORMAT_VERSION", "Stored", "read", "write"]
 
@@ -48,6 +50,8 @@ HEADER = "model.json"
 
 OPTIMIZERS = {kind.__name__: kind for kind in (FisherScoring, LBFGSB, COBYQA, NelderMead)}
 SOLVERS: dict[str, Any] = {kind.__name__: kind for kind in (Auto, Block, Sparse, Dense)}
+FAMILY_CLASSES: dict[str, Any] = {kind.__name__: kind for kind in FAMILIES.values()}
+REQUESTS = {kind.function: kind for kind in (Request, GeneralizedRequest)}
 
 # What a file may grow to in memory: so much, and so many times its size on the disk.
 ARRAYS_FREE, ARRAYS_RATIO = 64_000_000, 64
@@ -62,14 +66,14 @@ class Stored:
     ----------
     request : Request
         Formula, options and the columns of the data that the model uses, all rows.
-    criterion : ProfiledCriterion
+    criterion : ProfiledCriterion or LaplaceCriterion
         The criterion of the design that is built from them.
     optimum : Optimum
         Where the minimization ended.
     """
 
     request: Request
-    criterion: ProfiledCriterion
+    criterion: ProfiledCriterion | LaplaceCriterion
     optimum: Optimum
 
 
@@ -169,6 +173,7 @@ def _header(fit: Fit, request: Request, table: Table, arrays: Arrays) -> dict[st
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "lmm": __version__,
+        "function": request.function,
         "formula": fit.formula.source,
         "name": table.label,
         "columns": [pack_column(name, table.series(name), arrays) for name in names],
@@ -268,7 +273,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def _checked(request: Request, optimum: Optimum, path: str) -> Stored:
     """What was stored, if data and optimum belong together."""
-    criterion = request.criterion()
+    criterion: ProfiledCriterion | LaplaceCriterion = request.criterion()
     value = criterion.value(optimum.x)
     if not math.isclose(value, optimum.value, rel_tol=1e-8, abs_tol=1e-8):
         raise DataError(
@@ -289,7 +294,8 @@ def _unpack_request(header: Mapping[str, Any], arrays: Arrays) -> Request:
     given = {name: _unpack_option(v, arrays) for name, v in header["arguments"].items()}
     table = Table(data, is_own=True)
     response: Vector | None = arrays.get("response")
-    return Request(parse_formula(header["formula"]), table, **given, response=response)
+    kind = REQUESTS[header.get("function", Request.function)]
+    return kind(parse_formula(header["formula"]), table, **given, response=response)
 
 
 # Row labels ---------------------------------------------------------------------------------------
@@ -334,10 +340,12 @@ def _pack_option(name: str, value: Any, request: Request, fit: Fit, arrays: Arra
         return {"control": asdict(value)}
     if is_dataclass(value) and type(value).__name__ in OPTIMIZERS:
         return {"optimizer": type(value).__name__, "options": asdict(value)}  # type: ignore[arg-type]
+    if isinstance(value, Family):
+        return {"family": type(value).__name__, "options": asdict(value)}  # type: ignore[call-overload]
     if is_dataclass(value) and type(value).__name__ in SOLVERS:
         return {"solver": type(value).__name__, "options": asdict(value)}  # type: ignore[arg-type]
-    if name == "reml":
-        return bool(value)
+    if name in ("reml", "nagq"):
+        return int(value) if name == "nagq" else bool(value)
     if name not in ("weights", "offset", "subset"):
         raise DataError(
             f"the argument {name} is {type(value).__name__}, which a saved model cannot hold: give "
@@ -385,6 +393,8 @@ def _unpack_option(value: Any, arrays: Arrays) -> Any:
             return {factor: _unpack_coding(coding, arrays) for factor, coding in chosen.items()}
         case {"control": levels}:
             return LmerControl(**levels)
+        case {"family": kind, "options": options}:
+            return FAMILY_CLASSES[kind](**options)
         case {"solver": kind, "options": options}:
             solver: Solver = SOLVERS[kind](**options)
             return solver

@@ -474,3 +474,39 @@ def test_a_stored_condition_runs_no_code(subset, tmp_path, monkeypatch):
     with pytest.raises(lmm.DataError):
         lmm.load("model.lmm")
     assert [path.name for path in tmp_path.iterdir()] == ["model.lmm"]
+
+
+# Generalized models ------------------------------------------------------------------------------
+
+
+def counts(**options):
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(15), 8)
+    data = pd.DataFrame({"g": g, "x": rng.normal(size=120)})
+    mean = np.exp(0.5 + 0.3 * data["x"] + rng.normal(size=15)[g])
+    return data.assign(y=rng.poisson(mean), z=rng.gamma(2.0, mean / 2.0), b=rng.random(120) < 0.4)
+
+
+CBPP = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+GENERALIZED = {
+    "counts": lambda: lmm.glmer("y ~ x + (1 | g)", counts(), family="poisson"),
+    "link": lambda: lmm.glmer(CBPP, lmm.load_dataset("cbpp"), family=lmm.Binomial("probit")),
+    "successes and failures": lambda: lmm.glmer(CBPP, lmm.load_dataset("cbpp")),
+    "truth values": lambda: lmm.glmer("b ~ x + (1 | g)", counts(), nagq=5),
+    "nagq=0": lambda: lmm.glmer(CBPP, lmm.load_dataset("cbpp"), nagq=0),
+    "scale": lambda: lmm.glmer("z ~ x + (1 | g)", counts(), family=lmm.Gamma("log")),
+    "negative binomial": lambda: lmm.glmer_nb("y ~ x + (1 | g)", counts()),
+    "another response": lambda: GENERALIZED["counts"]().refit(counts()["y"][::-1].to_numpy()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::lmm.LmmWarning")
+@pytest.mark.parametrize("name", GENERALIZED)
+def test_generalized_models_come_back(name, tmp_path):
+    m = GENERALIZED[name]()
+    back = saved(m, tmp_path)
+    assert type(back) is type(m)
+    assert back.summary().to_text() == m.summary().to_text()
+    np.testing.assert_allclose(back.beta, m.beta, rtol=1e-8)
+    np.testing.assert_allclose(back.fitted(), m.fitted(), rtol=1e-6)
+    assert back.family == m.family
