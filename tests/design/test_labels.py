@@ -133,7 +133,7 @@ def test_clusters_are_aligned_and_complete(m, table):
     labels = [None if i == 4 else s for i, s in enumerate(given)]
     with pytest.raises(lmm.DataError, match="cluster is missing in 1 of 180 rows"):
         lmm.vcov_cr(m, cluster=labels)
-    with pytest.raises(lmm.DataError, match="'cluster' has one level"):
+    with pytest.raises(lmm.DataError, match="'cluster' makes a single cluster"):
         lmm.vcov_cr(m, cluster=["one"] * 180)
 
 
