@@ -556,6 +556,28 @@ def test_ratios_are_written_as_ratios_in_all_contrasts():
     assert "temperature175 / temperature185" in text
 
 
+@pytest.mark.parametrize("cross", ["bonferroni", "holm", "sidak"])
+def test_p_values_are_adjusted_across_groups(cross, models):
+    pairs = lmm.emmeans(models["f2"], "~ recipe | temperature").pairs()
+    within = pairs.to_frame()["p.value"].to_numpy().reshape(6, 3)
+    across = pairs.test(cross_adjust=cross).to_frame()["p.value"].to_numpy().reshape(6, 3)
+    least = within.argmin(axis=0)
+    for j, i in enumerate(least):
+        p = within[i, j]
+        expected = -np.expm1(6 * np.log1p(-p)) if cross == "sidak" else min(6 * p, 1.0)
+        assert across[i, j] == pytest.approx(expected)
+    assert f"Cross-group P-value adjustment: {cross}" in str(pairs.test(cross_adjust=cross))
+    with pytest.raises(ValueError, match="unknown adjustment 'tukey'"):
+        pairs.test(cross_adjust="tukey")
+
+
+def test_groups_of_means_are_predictors_to_what_is_made_of_them(models):
+    means = lmm.emmeans(models["f2"], "recipe", by="temperature")
+    assert lmm.emmeans(means, "recipe").by == ()
+    terms = lmm.joint_tests(means).to_frame()["model term"].tolist()
+    assert terms == ["recipe", "temperature", "recipe:temperature"]
+
+
 def test_effect_sizes_are_those_of_emmeans(models):
     # R: eff_size(emmeans(fc, "recipe"), sigma = 5, edf = 40)
     sizes = lmm.emmeans(models["fc"], "recipe").eff_size(sigma=5, edf=40).to_frame()

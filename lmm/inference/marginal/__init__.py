@@ -7,6 +7,7 @@ from lmm.inference.marginal.adjustments import (
     adjustment_for,
     check_adjustment,
     critical_values,
+    crossed_p_values,
 )
 from lmm.inference.marginal.cells import WEIGHTS, Cells, checked
 from lmm.inference.marginal.families import (
@@ -56,6 +57,7 @@ __all__ = [
     "checked",
     "contrasts_of",
     "critical_values",
+    "crossed_p_values",
     "nesting_text",
     "reference_grid",
     "response_scale",

@@ -18,10 +18,13 @@ __all__ = [
     "adjustment_for",
     "check_adjustment",
     "critical_values",
+    "crossed_p_values",
 ]
 
 # Adjustments that are for two-sided tests only.
 TWO_SIDED = ("tukey", "scheffe")
+# Those that need p-values only.
+OF_P_VALUES = ("none", "bonferroni", "sidak", "holm", "hochberg", "hommel", "fdr", "BH", "BY")
 # Degrees of freedom at which critical values are computed where there are more.
 NODES = 10
 
@@ -102,6 +105,20 @@ def critical_values(adjustment: str, level: float, family: Family) -> Vector:
 def adjustment_for(adjustment: str, tail: int) -> str:
     """The adjustment itself, or Sidak's instead of those that are for two-sided tests only."""
     return "sidak" if tail and adjustment in TWO_SIDED else adjustment
+
+
+def crossed_p_values(adjustment: str, p: Vector) -> Vector:
+    """P-values (r,) of corresponding tests in r groups, adjusted by themselves alone.
+
+    Raises
+    ------
+    ValueError
+        The adjustment is unknown, or one that needs more than p-values.
+    """
+    if adjustment not in OF_P_VALUES:
+        raise ValueError(f"unknown adjustment {adjustment!r}.{nearest(adjustment, OF_P_VALUES)}")
+    family = Family(np.full(len(p), np.inf), np.eye(len(p)))
+    return np.minimum(ADJUSTMENTS[adjustment].p_values(p, p, family), 1.0)
 
 
 def check_adjustment(adjustment: str, is_pairwise: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lmm.errors import nearest
-from lmm.formula import parse_specs
+from lmm.formula import Specs, parse_specs
 from lmm.inference.marginal import DETECT, Cells, Source
 from lmm.tables.emmeans.estimates import Estimates
 from lmm.tables.emmeans.predictions import Nested, Reduce, grid_of, method_of, predictions
@@ -125,7 +125,7 @@ def emmeans(
     def shown(means: Estimates) -> Estimates:
         return means.response(bias_adjust, sigma) if type == "response" else means
 
-    return _tables(everything, specs, by, weights, "emmeans", adjust, infer, shown)
+    return _tables(everything, _Asked(specs, by, weights, adjust, infer), "emmeans", shown)
 
 
 def emtrends(
@@ -189,7 +189,8 @@ def emtrends(
         for degree in range(1, max_degree + 1)
     ]
     everything = tables[0] if max_degree == 1 else _by_degree(tables)
-    return _tables(everything, specs, by, weights, "emtrends", adjust, infer, lambda means: means)
+    asked = _Asked(specs, by, weights, adjust, infer, ("degree",) if max_degree > 1 else ())
+    return _tables(everything, asked, "emtrends")
 
 
 def _by_degree(tables: Sequence[Estimates]) -> Estimates:
@@ -208,33 +209,52 @@ def _by_degree(tables: Sequence[Estimates]) -> Estimates:
     )
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What tables are asked for; `always` are groups that all of them have."""
+
+    specs: str | Sequence[str]
+    by: str | Sequence[str] | None
+    weights: str | ArrayLike
+    adjust: str | None
+    infer: bool | None
+    always: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> list[Specs]:
+        """The specs one by one.
+
+        Raises
+        ------
+        TypeError
+            They are neither names nor formulas.
+        """
+        if not isinstance(self.specs, str | Sequence):
+            raise TypeError(f"specs are names of predictors or a formula, not {self.specs!r}")
+        if not isinstance(self.specs, str) and any("~" in spec for spec in self.specs):
+            return list(map(parse_specs, self.specs))
+        return [parse_specs(self.specs)]
+
+
 def _tables(
     everything: Estimates,
-    specs: str | Sequence[str],
-    by: str | Sequence[str] | None,
-    weights: str | ArrayLike,
+    asked: _Asked,
     kind: str,
-    adjust: str | None,
-    infer: bool | None,
-    shown: Callable[[Estimates], Estimates],
+    shown: Callable[[Estimates], Estimates] = lambda means: means,
 ) -> Estimates | EmmeansList:
     """What one or several specs ask for."""
-    if not isinstance(specs, str | Sequence):
-        raise TypeError(f"specs are names of predictors or a formula, not {specs!r}")
-    several = not isinstance(specs, str) and any("~" in spec for spec in specs)
-    parts = list(map(parse_specs, specs)) if several else [parse_specs(specs)]
     tables: dict[str, Estimates] = {}
-    cells = everything.cells()
+    cells, parts = everything.cells(), asked.parts
     for part in parts:
-        keep = kept(part, cells, by, everything.by)
-        means = shown(_averaged(everything, cells, keep, weights))
+        keep = kept(part, cells, asked.by, asked.always)
+        means = shown(_averaged(everything, cells, keep, asked.weights))
         title = f" of {', '.join(keep.names) or 'the whole'}" if len(parts) > 1 else ""
         only = part.contrast is None
-        tables[f"{kind}{title}"] = _inferred(means, adjust if only else None, infer)
+        tables[f"{kind}{title}"] = _inferred(means, asked.adjust if only else None, asked.infer)
         if part.contrast is not None:
-            contrasts = means.contrast(part.contrast, adjust=adjust)
+            contrasts = means.contrast(part.contrast, adjust=asked.adjust)
             name = f"{part.contrast} contrasts{title}" if title else "contrasts"
-            tables[name] = _inferred(contrasts, None, infer)
+            tables[name] = _inferred(contrasts, None, asked.infer)
     return EmmeansList(tables) if len(tables) > 1 else next(iter(tables.values()))
 
 
@@ -267,7 +287,7 @@ def _averaged(
         counts=cells.total_counts(keep.all),
         averaged=(*everything.averaged, *over),
         nesting={k: v for k, v in cells.nesting.items() if k in keep.all},
-        heading=(*everything.heading, *_warning(everything, set(keep.all))),
+        heading=tuple(dict.fromkeys([*everything.heading, *_warning(everything, set(keep.all))])),
         differences=None,
     )
 

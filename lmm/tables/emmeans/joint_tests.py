@@ -67,7 +67,7 @@ def joint_tests(
         fixed = m.fit.matrices.fixed
         sources = [set(predictors(fixed, term)) for term in fixed.term_variables]
     cells = everything.cells()
-    chosen = everything.by if by is None else (by,) if isinstance(by, str) else tuple(by)
+    chosen = () if by is None else (by,) if isinstance(by, str) else tuple(by)
     groups = cells.closed([checked(name, cells.names) for name in chosen])
     return JointTests.of(list(_tests(everything, cells, groups, sources)), groups)
 

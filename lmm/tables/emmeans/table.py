@@ -25,6 +25,7 @@ from lmm.inference.marginal import (
     adjustment_for,
     check_adjustment,
     critical_values,
+    crossed_p_values,
 )
 from lmm.report.document import Document
 from lmm.report.estimates import estimates_blocks
@@ -48,6 +49,8 @@ class Shown:
         Whether confidence intervals, and tests, are shown.
     adjustment : str
         How p-values and intervals are adjusted for the rows of a group.
+    crossed : str
+        How p-values are adjusted further across corresponding rows of the groups.
     level : float
         Coverage of the intervals.
     hypothesis : Hypothesis
@@ -61,6 +64,7 @@ class Shown:
     intervals: bool = True
     tests: bool = False
     adjustment: str = "none"
+    crossed: str = "none"
     level: float = 0.95
     hypothesis: Hypothesis = field(default_factory=Hypothesis)
     on_response: bool = False
@@ -158,6 +162,7 @@ class EstimatesTable(TableLike):
         *,
         side: str = "two-sided",
         delta: float = 0.0,
+        cross_adjust: str = "none",
     ) -> Self:
         """The same with t tests, adjusted for the rows of each group or not.
 
@@ -173,6 +178,9 @@ class EstimatesTable(TableLike):
             Threshold: estimates are tested to be within it around the null (equivalence, by two
             one-sided tests), with a side to be above ``null - delta`` (noninferiority) or below
             ``null + delta`` (nonsuperiority).
+        cross_adjust : str
+            Further adjustment of the p-values of corresponding rows of all groups, one that needs
+            p-values only.
 
         Examples
         --------
@@ -188,7 +196,10 @@ class EstimatesTable(TableLike):
         Statistics are tests of equivalence with a threshold of 5
         P values are left-tailed
         """
-        return self.summary(False, True, self.shown.level, null, adjust, side=side, delta=delta)
+        level = self.shown.level
+        return self.summary(
+            False, True, level, null, adjust, side=side, delta=delta, cross_adjust=cross_adjust
+        )
 
     def summary(
         self,
@@ -200,18 +211,21 @@ class EstimatesTable(TableLike):
         *,
         side: str = "two-sided",
         delta: float = 0.0,
+        cross_adjust: str = "none",
     ) -> Self:
         """The same with intervals and tests; arguments as for `confint` and `test`."""
         if not 0.0 < level < 1.0:
             raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
         adjustment = self.shown.adjustment if adjust is None else adjust
         check_adjustment(adjustment, self.differences is not None)
+        crossed_p_values(cross_adjust, np.empty(0))  # refuses an unknown one
         hypothesis = Hypothesis.of(null, side, delta)
         shown = replace(
             self.shown,
             intervals=intervals,
             tests=tests,
             adjustment=adjustment,
+            crossed=cross_adjust,
             level=level,
             hypothesis=hypothesis,
         )
@@ -347,12 +361,23 @@ class EstimatesTable(TableLike):
                 frame["null"] = null
             statistic = hypothesis.statistics(tests.estimate, tests.std_error)
             frame["z.ratio" if normal else "t.ratio"] = statistic
-            frame["p.value"] = self._by_group(
+            p = self._by_group(
                 tests,
                 lambda rows, family: adjusted_p_values(shown.adjustment, statistic[rows], family),
                 hypothesis.tail,
             )
+            frame["p.value"] = self._crossed(p)
         return frame
+
+    def _crossed(self, p: Vector) -> Vector:
+        """P-values (r,) adjusted across the groups, row by row."""
+        adjusted = p.copy()
+        groups = [rows for _, rows in self._groups()]
+        for i in range(max(map(len, groups))):
+            rows = np.array([group[i] for group in groups if i < len(group)])
+            rows = rows[np.isfinite(p[rows])]
+            adjusted[rows] = crossed_p_values(self.shown.crossed, p[rows])
+        return adjusted
 
     def _limits(self, tests: TTests) -> tuple[Vector, Vector]:
         side = self.shown.hypothesis.side
@@ -425,6 +450,8 @@ class EstimatesTable(TableLike):
         name = adjustment_for(self.shown.adjustment, self.shown.hypothesis.tail)
         if of := self._family_text(name, "tests"):
             yield f"P value adjustment: {name} method {of}"
+        if self.shown.crossed != "none":
+            yield f"Cross-group P-value adjustment: {self.shown.crossed}"
         if self.back is not None:
             yield f"Tests are performed on the {self.back.name} scale"
         yield from self.shown.hypothesis.descriptions()
