@@ -17,7 +17,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.family import Family
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
-from lmm.laplace.mode import Mode, Target, conditional_mode
+from lmm.laplace.mode import Mode, Target, conditional_mode, joint_coefficients
 from lmm.laplace.model import Model, Place
 from lmm.laplace.quadrature import Quadrature, check_rule
 from lmm.laplace.start import moment_start
@@ -135,10 +135,18 @@ class LaplaceCriterion:
         return replace(self, matrices=self.matrices.with_response(y))
 
     def starts(self) -> Iterator[Vector]:
-        """The moment estimates with the marginal fit's coefficients."""
+        """Moment estimates of the covariances, with coefficients at the joint mode there.
+
+        The coefficients of the marginal fit are not those given the random effects.
+        """
         model, marginal = self.model, self.model.marginal
-        beta = model.T @ marginal.beta if model.p else np.empty(0)
-        yield model.joined(moment_start(model), beta, marginal.xi)
+        theta = moment_start(model)
+        beta: Vector = np.empty(0)
+        if model.p:
+            factors = self.matrices.factors(theta)
+            target = Target(model.effects, model.bound, factors, model.offset, marginal.xi, model.X)
+            beta = joint_coefficients(target, model.T @ marginal.beta)
+        yield model.joined(theta, beta, marginal.xi)
 
     def value(self, x: Vector) -> float:
         """The criterion at x (d,)."""
@@ -148,7 +156,7 @@ class LaplaceCriterion:
     def evaluate(self, x: Vector, move: Move | None = None) -> LaplaceEvaluation:
         """The criterion with its derivatives at x (d,), where a search came to by `move`."""
         place = self.model.place(x)
-        far = move is not None and move.promise > FAR and len(self.model.effects.groups) > 1
+        far = (move is None or move.promise > FAR) and len(self.model.effects.groups) > 1
         mode = self._mode(place, move)
         here = self._expansion(place, mode, 1 if far else 2).evaluation()
         near = move is not None and move.promise < (FAR if self.nagq > 1 else NEAR)

@@ -21,6 +21,8 @@ from scipy.linalg import block_diag
 from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
+from lmm.laplace.rows import grams, row_forms
+from lmm.laplace.split import LARGEST, Split
 from lmm.pls import PLS, Derivatives, Factors, PLSPoint, Problem
 from lmm.pls.inverse import flat, row_quadratic
 from lmm.pls.kernels import invert
@@ -28,7 +30,7 @@ from lmm.pls.problem import Group
 
 __all__ = ["Effects", "Elimination"]
 
-# Up to this many random effects of several factors D is formed as a whole.
+# Up to this many random effects a dense matrix of D is formed: of all but the largest factor.
 WHOLE = 3000
 
 
@@ -196,15 +198,18 @@ class Elimination(ABC):
     def leverages(self) -> Vector:
         """``z'D z`` by row, (n,)."""
 
-    @property
-    @abstractmethod
-    def blocks(self) -> tuple[Matrix, ...]:
-        """Diagonal blocks of D, (l, k, k) per group."""
+    @cached_property
+    def split(self) -> Split | None:
+        """D of several factors by parts, if these are not too large."""
+        sizes = [group.q for group in self.effects.groups]
+        tail = sum(sizes) - max(sizes)
+        fits = tail <= WHOLE and tail * max(sizes) <= LARGEST
+        return Split(self) if len(sizes) > 1 and fits else None
 
     @property
     @abstractmethod
-    def whole(self) -> Matrix | None:
-        """D as a whole (q, q), if it is small enough."""
+    def by_level(self) -> Matrix:
+        """Blocks of D of a single factor, (l, k, k)."""
 
     @property
     def is_single(self) -> bool:
@@ -259,37 +264,28 @@ class Solved(Elimination):
     @cached_property
     def trace(self) -> Matrix | None:
         """See `Elimination`."""
-        if self._derivatives.trace is not None or self.whole is None:
+        if self._derivatives.trace is not None or self.split is None:
             return self._derivatives.trace
-        A = self.effects.gram(self.weights)
-        return traces(self.effects, A.toarray() - A @ (A @ self.whole).T)
+        return self.split.trace
 
-    @cached_property
-    def blocks(self) -> tuple[Matrix, ...]:
+    @property
+    def by_level(self) -> Matrix:
         """See `Elimination`."""
-        return tuple(D.transpose(2, 0, 1) for D in self._point.diagonal)
-
-    @cached_property
-    def whole(self) -> Matrix | None:
-        """See `Elimination`."""
-        q = self.effects.q
-        return self.solve(np.eye(q)) if q <= WHOLE else None
+        return self._point.diagonal[0].transpose(2, 0, 1)
 
     @cached_property
     def leverages(self) -> Vector:
         """See `Elimination`."""
         if self.is_single:
-            return row_forms(self.effects.groups[0], self.blocks[0])
-        if self.whole is not None:
-            return entry_forms(self.effects, self.whole)
+            return row_forms(self.effects.groups[0], self.by_level)
+        if self.split is not None:
+            return self.split.leverages
         return row_quadratic(self._point, self.effects.groups)
 
 
 @dataclass(frozen=True, eq=False)
 class ByLevel(Elimination):
     """D of one grouping factor, level by level: weights may be negative."""
-
-    whole = None
 
     @cached_property
     def _D(self) -> tuple[Matrix, float]:
@@ -344,14 +340,14 @@ class ByLevel(Elimination):
         return self.scoring
 
     @cached_property
-    def blocks(self) -> tuple[Matrix, ...]:
+    def by_level(self) -> Matrix:
         """See `Elimination`."""
-        return (np.ascontiguousarray(self._D[0].transpose(2, 0, 1)),)
+        return np.ascontiguousarray(self._D[0].transpose(2, 0, 1))
 
     @cached_property
     def leverages(self) -> Vector:
         """See `Elimination`."""
-        return row_forms(self.effects.groups[0], self.blocks[0])
+        return row_forms(self.effects.groups[0], self.by_level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -380,8 +376,7 @@ class Whole(Elimination):
             raise NumericalError("Lambda'Z'WZ Lambda + I is not positive definite.") from error
 
     @cached_property
-    def whole(self) -> Matrix:
-        """See `Elimination`."""
+    def _D(self) -> Matrix:
         half = _lapack.solve_lower(self._L, self._Lambda.T)
         return np.asarray(half.T @ half)
 
@@ -392,11 +387,11 @@ class Whole(Elimination):
 
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
-        return np.asarray(self.whole @ right)
+        return np.asarray(self._D @ right)
 
     @cached_property
     def _F(self) -> Matrix:
-        return np.asarray(self._A - self._A @ self.whole @ self._A)
+        return np.asarray(self._A - self._A @ self._D @ self._A)
 
     @property
     def sums(self) -> tuple[Matrix, ...]:
@@ -416,47 +411,16 @@ class Whole(Elimination):
         """See `Elimination`."""
         return self.scoring
 
-    @cached_property
-    def blocks(self) -> tuple[Matrix, ...]:
-        """See `Elimination`."""
-        numbers = self.effects.by_group(np.arange(self.effects.q))
-        return tuple(self.whole[own[:, :, None], own[:, None, :]] for own in numbers)
+    @property
+    def by_level(self) -> Matrix:
+        """Not asked for: there are several factors."""
+        raise NotImplementedError
 
-    @cached_property
+    @property
     def leverages(self) -> Vector:
         """See `Elimination`."""
-        return entry_forms(self.effects, self.whole)
-
-
-def grams(group: Group, weights: Vector) -> Matrix:
-    """Z'WZ of every level of a group, (k, k, l)."""
-    A = np.empty((group.size, group.size, group.n_levels))
-    for a in range(group.size):
-        for b in range(a + 1):
-            product = weights * group.Z[:, a] * group.Z[:, b]
-            A[a, b] = A[b, a] = np.bincount(group.codes, product, group.n_levels)
-    return A
-
-
-def row_forms(group: Group, blocks: Matrix) -> Vector:
-    """``z_i'B z_i`` by row for blocks B (l, k, k) of the rows' levels, (n,)."""
-    total = np.zeros(len(group.codes))
-    for a in range(group.size):
-        for b in range(a + 1):
-            entry = blocks[:, a, b] + (blocks[:, b, a] if a != b else 0.0)
-            total += entry[group.codes] * group.Z[:, a] * group.Z[:, b]
-    return total
-
-
-def entry_forms(effects: Effects, M: Matrix) -> Vector:
-    """``z_i'M z_i`` by row for a symmetric M (q, q), (n,)."""
-    where, values = effects.columns
-    total = np.zeros(len(where))
-    for a in range(where.shape[1]):
-        for b in range(a + 1):
-            entries = M[where[:, a], where[:, b]] * values[:, a] * values[:, b]
-            total += entries if a == b else 2.0 * entries
-    return total
+        assert self.split is not None
+        return self.split.leverages
 
 
 def positions(effects: Effects) -> list[list[IntVector]]:

@@ -17,7 +17,7 @@ from lmm.family import Conditional, Rows
 from lmm.laplace.effects import Effects, Elimination
 from lmm.pls import Factors
 
-__all__ = ["Mode", "Target", "conditional_mode"]
+__all__ = ["Mode", "Target", "conditional_mode", "joint_coefficients"]
 
 # A Newton step with a smaller decrement is the last: it leaves an error of the order of its square.
 QUADRATIC = 1e-8
@@ -25,6 +25,8 @@ QUADRATIC = 1e-8
 LINEAR = 1e-18
 ROUNDING = 1e-22
 MAX_STEPS = 100
+# Of a start.
+ROUGH = 4
 SHORTEST = 1e-9
 
 
@@ -122,7 +124,9 @@ class _State:
         return tuple(here + t * (there - here) for here, there in zip(own, aim, strict=True))
 
 
-def conditional_mode(target: Target, v: Vector | None = None, beta: Vector | None = None) -> Mode:
+def conditional_mode(
+    target: Target, v: Vector | None = None, beta: Vector | None = None, steps: int = MAX_STEPS
+) -> Mode:
     """Find the mode.
 
     Parameters
@@ -133,6 +137,8 @@ def conditional_mode(target: Target, v: Vector | None = None, beta: Vector | Non
         Dual effects to start from; zeros by default.
     beta : (p,) array, optional
         Coefficients to start from, of the columns that are part of the mode.
+    steps : int
+        Limit on the steps.
 
     Raises
     ------
@@ -141,7 +147,7 @@ def conditional_mode(target: Target, v: Vector | None = None, beta: Vector | Non
     """
     state = _start(target, v, np.zeros(target.X.shape[1]) if beta is None else beta)
     decrement, n_steps = 0.0, 0
-    while n_steps < MAX_STEPS:
+    while n_steps < steps:
         n_steps += 1
         aim, decrement, newton = _step(target, state)
         moved, whole = _descended(target, state, aim)
@@ -154,6 +160,14 @@ def conditional_mode(target: Target, v: Vector | None = None, beta: Vector | Non
             break
     eta = target.fixed + state.moving
     return Mode(eta, state.b, state.v, state.beta, state.F, decrement, n_steps)
+
+
+def joint_coefficients(target: Target, beta: Vector) -> Vector:
+    """Coefficients (p,) at the joint mode, roughly, from a first guess; that where it fails."""
+    try:
+        return conditional_mode(target, beta=beta, steps=ROUGH).beta
+    except (NumericalError, np.linalg.LinAlgError):
+        return beta
 
 
 def _step(target: Target, state: _State) -> tuple[tuple[Vector, ...], float, bool]:

@@ -25,8 +25,8 @@ from numpy.polynomial.hermite_e import hermegauss
 
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
-from lmm.laplace.effects import grams
 from lmm.laplace.expansion import Expansion
+from lmm.laplace.rows import grams
 
 __all__ = ["Quadrature", "check_rule"]
 

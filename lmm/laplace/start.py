@@ -16,7 +16,7 @@ from lmm._lapack import eigh
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.family import Conditional, Family
-from lmm.laplace.effects import grams
+from lmm.laplace.rows import grams
 from lmm.pls.problem import Group
 
 if TYPE_CHECKING:

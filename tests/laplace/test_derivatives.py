@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from laplace.cases import FAMILIES, STRUCTURES, simulated
+from lmm.criterion.base import Move
 from lmm.laplace import LaplaceCriterion
 
 STEP = 1e-5
@@ -35,7 +36,9 @@ def test_derivatives(family, structure, information):
     matrices = simulated(family, STRUCTURES[structure])
     criterion = LaplaceCriterion(matrices, family, information=information)
     x = next(iter(criterion.starts()))
-    here = criterion.evaluate(x)
+    first = criterion.evaluate(x)
+    near = Move(first, np.zeros(criterion.model.width), 0.0)
+    here = criterion.evaluate(x, near)
     gradient, hessian = differences(criterion, x)
     assert here.exact
     size = np.sqrt(np.abs(np.diag(hessian)))

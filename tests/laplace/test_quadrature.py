@@ -23,7 +23,7 @@ def test_derivatives(family, nagq, structure, information):
     matrices = simulated(family, STRUCTURES[structure])
     criterion = LaplaceCriterion(matrices, family, nagq, information)
     x = next(iter(criterion.starts()))
-    here = criterion.evaluate(x)
+    here = criterion.expansion(x).evaluation()
     gradient, hessian = differences(criterion, x)
     size = np.sqrt(np.abs(np.diag(hessian))).max()
     np.testing.assert_allclose(here.gradient, gradient, rtol=1e-6, atol=1e-6 * size)
