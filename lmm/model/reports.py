@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -223,6 +223,26 @@ class Reports(Diagnostics):
 
     def _repr_html_(self) -> str:
         return self.report()._repr_html_()
+
+    def to_html(self, **options: Any) -> str:
+        """The print as HTML; options as for `FitReport.document`, such as ``digits``."""
+        return self.report().to_html(**options)
+
+    def to_markdown(self, **options: Any) -> str:
+        """The print as Markdown; options as for `to_html`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> print(m.to_markdown().splitlines()[-3])
+        | (Intercept) |
+        """
+        return self.report().to_markdown(**options)
+
+    def to_latex(self, **options: Any) -> str:
+        """The print as LaTeX, whose tables need booktabs; options as for `to_html`."""
+        return self.report().to_latex(**options)
 
     def save(self, path: str | Path) -> None:
         """Write the model to a file that `lmm.load` reads, without pickles.

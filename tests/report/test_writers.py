@@ -199,6 +199,13 @@ def test_every_printed_result_writes_itself_everywhere(results):
         assert result.to_latex().count(r"\begin{tabular}") == page.count("<table>")
 
 
+def test_a_model_writes_its_print():
+    m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    assert m.to_html() == m.report().to_html()
+    assert "| 251.4051 | 10.4673 |" in m.to_markdown(digits=6)
+    assert m.to_latex().count(r"\begin{tabular}") == 2
+
+
 def test_printed_results_say_in_one_place_what_they_print():
     for cls in subclasses(Printed):
         assert (cls.__repr__, cls.__str__) == (Printed.__repr__, Printed.__str__), cls
