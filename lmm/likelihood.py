@@ -127,6 +127,8 @@ def chained(score: Vector, curvature: Matrix, J: Matrix, bend: Matrix) -> tuple[
     bend : (..., d, d) array
         Second derivatives of the entries by the coordinates, contracted with the score.
     """
+    if score.ndim == 1:  # without the detours that leading axes take
+        return score @ J, J.T @ curvature @ J + bend
     Jt = np.swapaxes(J, -1, -2)
     return (Jt @ score[..., None])[..., 0], Jt @ curvature @ J + bend
 

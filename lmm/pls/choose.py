@@ -8,7 +8,7 @@ from typing import Literal
 from lmm.errors import nearest
 from lmm.pls.base import PLS, Solver
 from lmm.pls.grouped import GroupedPLS
-from lmm.pls.problem import Problem
+from lmm.pls.problem import Group, Problem
 
 __all__ = ["SOLVERS", "Auto", "Block", "Dense", "Sparse", "named"]
 
@@ -21,6 +21,8 @@ MANY_PARAMETERS, FEW_FOR_MANY = 6, 700
 LOOK = 1e6
 # Columns from which the matrices of a dense tail do not fit the memory of most machines.
 LARGE_TAIL = 10_000
+# Entries of the dense couplings of a chain with what is behind it.
+LARGE_BORDER = 10_000_000
 # Time of an operation of a sparse evaluation over that of a dense one.
 PENALTY = {"cholmod": 2.0, "scipy": 5.0}
 
@@ -58,9 +60,9 @@ class Block:
         matrices = problem.matrices
         if matrices.q <= FEW:
             return SmallPLS.build(problem)
-        nested = chain(problem.groups)
-        if nested is not None:
-            return NestedPLS.build(problem, nested)
+        nested, others = chain(problem.groups)
+        if not others or _pays(nested, others, problem.tail_size):
+            return NestedPLS.build(problem, nested, others)
         if len(matrices.lower) > MANY_PARAMETERS and matrices.q <= FEW_FOR_MANY:
             return SmallPLS.build(problem)
         return CrossedPLS.build(problem)
@@ -160,6 +162,17 @@ def _shown(value: object) -> str:
     return text if len(text) < 40 else f"a {type(value).__name__}"
 
 
+def _pays(nested: tuple[Group, ...], others: tuple[Group, ...], tail: int) -> bool:
+    """Whether a chain in front of a dense tail, which has dense couplings, costs less.
+
+    The alternative has all groups but the largest in its tail.
+    """
+    levels, columns = sum(group.q for group in nested), sum(group.q for group in others)
+    if len(nested) == 1 or levels * columns > LARGE_BORDER:
+        return False
+    return (levels + columns) * float(columns) ** 2 < float(tail) ** 3
+
+
 def _sparse_or_none(problem: Problem) -> PLS | None:
     """The sparse solver where it costs less than the block solvers, None where it does not.
 
@@ -173,7 +186,8 @@ def _sparse_or_none(problem: Problem) -> PLS | None:
     from lmm.pls.nested import chain
     from lmm.pls.sparse.solver import SparsePLS, has_cholmod
 
-    if chain(problem.groups) is not None:
+    nested, others = chain(problem.groups)
+    if not others or _pays(nested, others, tail):
         return None
     solver = SparsePLS.build(problem, "cholmod" if has_cholmod() else "scipy")
     ordering = solver.system.ordering

@@ -3,21 +3,29 @@
 Classes in schools in regions: eliminating the classes leaves the schools' blocks diagonal by
 school, eliminating those leaves the regions', and so on, so that each step is the elimination of
 `lmm.pls.grouped` with a wider border: level i of factor c couples with the blocks of its ancestors
-only, and with [X y]. An evaluation costs O(number of levels) (docs/theory/blocks.md, eqns. 6, 7).
+only, and with the columns behind the chain, U = [Z_T X y]. An evaluation costs O(number of levels)
+(docs/theory/blocks.md, eqns. 6, 7).
 
-Columns of a border are ordered [ancestors' columns, from the next factor to the last; X; y].
+Factors that are crossed with the chain, such as raters, are its tail T: when the chain is gone,
+what is left of them is one dense matrix, as in `lmm.pls.crossed`. Without a tail U is [X y].
+
+Columns of a border are ordered [ancestors' columns, from the next factor to the last; U].
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 
 import numpy as np
+from scipy.linalg import block_diag
 
+from lmm import _lapack
 from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
+from lmm.errors import NumericalError
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Border
 from lmm.pls.grouped import (
@@ -28,18 +36,26 @@ from lmm.pls.grouped import (
     penalized_inverse,
     per_term,
 )
-from lmm.pls.inverse import by_solving
+from lmm.pls.inverse import by_level, by_solving, dense_blocks, flat
 from lmm.pls.kernels import sum_by, sum_products
 from lmm.pls.problem import Group, Problem
+from lmm.pls.small import cross_products
 
 __all__ = ["NestedPLS", "chain"]
 
 
-def chain(groups: tuple[Group, ...]) -> tuple[Group, ...] | None:
-    """The groups ordered so that each is nested in the next, or None where they are not."""
-    ordered = tuple(sorted(groups, key=lambda group: -group.n_levels))
-    nested = all(_parents(fine, coarse) is not None for fine, coarse in pairwise(ordered))
-    return ordered if nested else None
+def chain(groups: tuple[Group, ...]) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """Groups of which each is nested in the next, finest first, and the others.
+
+    The chain starts with the group of the most levels, and takes what fits.
+    """
+    first, *rest = sorted(groups, key=lambda group: -group.n_levels)
+    nested: list[Group] = [first]
+    others: list[Group] = []
+    for group in rest:
+        fits = _parents(nested[-1], group) is not None
+        (nested if fits else others).append(group)
+    return tuple(nested), tuple(others)
 
 
 def _parents(fine: Group, coarse: Group) -> IntVector | None:
@@ -75,7 +91,9 @@ class NestedPoint:
     D: list[Matrix]
     H: list[Matrix]
     logdet: float
-    reduced: Matrix
+    left: Matrix  # U'V^-1 U with the chain alone in V, (q_T + t, q_T + t)
+    half_T: Matrix  # L_T^-1 Lambda_T', the tail's inverse half_T'half_T, (q_T, q_T)
+    reduced: Matrix  # [X y]'V^-1 [X y], (t, t)
 
     @cached_property
     def border(self) -> Border:
@@ -95,8 +113,10 @@ class NestedPoint:
     def solution(self) -> PLSSolution:
         """Coefficients."""
         root, effects = self.border.half[-1, -1], {}
-        for group, solved in zip(self.pls.groups, self._effects()[1], strict=True):
-            b = solved[-1].T / root
+        tail = self.pls.by_tail_level(-self._turn[:, : len(self.half_T)])
+        solved = [*self._reach(self._turn)[1], *tail]
+        for group, each in zip(self.pls.all_groups, solved, strict=True):
+            b = each[-1].T / root
             effects.update({i: b[:, part] for i, part in group.members})
         return PLSSolution(
             self.terms,
@@ -107,23 +127,43 @@ class NestedPoint:
 
     # Backward --------------------------------------------------------------------------------
 
-    def _effects(self) -> tuple[list[Matrix], list[Matrix]]:
-        """E_c = Z_c'V^-1 [X y] L^-T and Gamma_c E_c, (t, k_c, l_c) per factor.
+    @cached_property
+    def _turn(self) -> Matrix:
+        """C (t, q_T + t) with ``C U'V_1^-1 = L^-1 [X y]'V^-1``, V_1 that of the chain alone.
+
+        Its part in the tail is minus the tail's random effects for each row.
+        """
+        T = len(self.half_T)
+        half, QR = self.border.half, self.half_T @ self.left[:T, T:]
+        return np.hstack([-half @ QR.T @ self.half_T, half])
+
+    def _effects(self) -> list[Matrix]:
+        """Z'V^-1 [X y] L^-T, (t, k, l) per factor of the chain, then of the tail."""
+        chain, tail = self._reach(self._turn)[0], self._turn @ self.left[:, : len(self.half_T)]
+        return chain + self.pls.by_tail_level(tail)
+
+    def _reach(self, C: Matrix) -> tuple[list[Matrix], list[Matrix]]:
+        """E_c = Z_c'V_1^-1 U C' and Gamma_c E_c, (r, k_c, l_c) per factor; the chain alone in V_1.
 
         The latter from H_c = Gamma_c N_c: a large Gamma would multiply the rounding errors of E_c.
         """
-        half, N = self.border.half, self.N
-        t = len(half)
+        N, (r, tau) = self.N, C.shape
         E: list[Matrix] = [np.empty(0)] * len(N)
         b: list[Matrix] = [np.empty(0)] * len(N)
         for c in reversed(range(len(N))):
             _, k, n_levels = self.D[c].shape
-            R = (half @ self.D[c][-t:].reshape(t, -1)).reshape(t, k, n_levels)
+            R = (C @ self.D[c][-tau:].reshape(tau, -1)).reshape(r, k, n_levels)
             for h, part, parents in self.pls.later(c):
                 R = R - np.einsum("xam,txm->tam", self.D[c][part], b[h][:, :, parents])
             E[c] = np.einsum("abm,tbm->tam", N[c], R)
             b[c] = np.einsum("abm,tbm->tam", self.H[c], R)
         return E, b
+
+    @cached_property
+    def _reach_T(self) -> tuple[list[Matrix], list[Matrix]]:
+        """``half_T Z_T'V_1^-1 Z_c`` (q_T, k_c, l_c) per factor, and Gamma_c times it."""
+        T, tau = len(self.half_T), len(self.left)
+        return self._reach(np.hstack([self.half_T, np.zeros((T, tau - T))]))
 
     def _blocks(self) -> list[_Blocks]:
         """Blocks of Z'V^-1 Z and of the inverse of the penalized cross-products, per factor.
@@ -155,18 +195,47 @@ class NestedPoint:
 
     def derivatives(self, reml: bool) -> Derivatives:
         """Values with first and second derivatives; the latter exact for up to two factors."""
-        (E, _), blocks = self._effects(), self._blocks()
-        forms, fixed = self._quadratic_forms([e[-1] for e in E])
+        E, blocks, T = self._effects(), self._blocks(), len(self.half_T)
+        scoring = self._trace(E, blocks, reml)
+        sums = [block.F.sum(axis=2) for block in blocks]
+        if T:
+            sums = [
+                F - np.einsum("uam,ubm->ab", reach, reach)
+                for F, reach in zip(sums, self._reach_T[0], strict=True)
+            ]
+            QR = self.half_T @ self.left[:T, :T]
+            F_T = self.left[:T, :T] - QR.T @ QR
+            own = [
+                F_T[part, part].reshape(g.n_levels, g.size, g.n_levels, g.size)
+                for part, g in zip(self.pls.parts, self.pls.tail, strict=True)
+            ]
+            sums += [np.einsum("lalb->ab", block) for block in own]
+            scoring = np.asarray(block_diag(scoring, self.pls.tail_trace(F_T)))
         return per_term(
             self.terms,
-            self.pls.groups,
-            [block.F.sum(axis=2) for block in blocks],
+            self.pls.all_groups,
+            sums,
             E,
-            forms - fixed @ fixed.T,
-            self._trace(E, blocks, reml),
+            self._average([e[-1] for e in E]),
+            scoring,
             reml,
-            exact=len(self.pls.groups) <= 2,
+            exact=len(self.pls.groups) <= 2 and not T,
         )
+
+    def _average(self, v: list[Matrix]) -> Matrix:
+        """``w'Z'PZ w`` for w = E_ab v over the directions of all groups, (K, K)."""
+        T, chain = len(self.half_T), len(self.pls.groups)
+        forms, across = self._quadratic_forms(v[:chain])
+        if T:
+            W = self.pls.tail_directions(v[chain:])
+            to_tail = across[:, :T] @ W
+            forms = np.block([[forms, to_tail], [to_tail.T, W.T @ self.left[:T, :T] @ W]])
+            across = np.vstack([across, W.T @ self.left[:T, :-1]])
+            Q = across[:, :T] @ self.half_T.T
+            forms = forms - Q @ Q.T
+            across = across[:, T:] - Q @ (self.half_T @ self.left[:T, T:-1])
+        fixed = across @ self.border.fixed_root
+        return np.asarray(forms - fixed @ fixed.T)
 
     def _trace(self, E: list[Matrix], blocks: list[_Blocks], reml: bool) -> Matrix:
         """``tr(F E_ab F E_cd)`` over all factors' directions, (K, K).
@@ -192,7 +261,7 @@ class NestedPoint:
             across = np.einsum("xam,yxm->aym", reach, self.N[c + 1][:, :, parents])
             trace[own, up] = _square(across, across)
             trace[up, own] = trace[own, up].T
-        if reml:
+        if reml and not len(self.half_T):
             trace = trace + self._fixed_part_of_trace(E)
         return trace
 
@@ -216,13 +285,13 @@ class NestedPoint:
         return np.asarray(G @ G[flip].T - forms[flip] - forms[flip].T)
 
     def _quadratic_forms(self, v: list[Matrix]) -> tuple[Matrix, Matrix]:
-        """``w'Fw`` (K, K) and ``RX^-T X'V^-1 Zw`` (K, p) for w = E_ab v over all directions.
+        """``w'Fw`` (K, K) and ``U'V_1^-1 Zw`` less y (K, .) for w = E_ab v over the chain.
 
         The columns Z w are swept like responses: what is left of their cross-products after all
         factors are swept out is the result.
         """
         R, RX, products = self._direction_products(v)
-        t = self.pls.problem.p + 1
+        t = len(self.left)
         for c, H in enumerate(self.H):
             HR = np.einsum("abm,kbm->kam", H, R[c])
             K = len(HR)
@@ -231,15 +300,15 @@ class NestedPoint:
                 swept = np.einsum("xam,kam->kxm", self.D[c][part], HR)
                 R[h] -= sum_by(swept, parents, self.pls.groups[h].n_levels)
             RX = RX - HR.reshape(K, -1) @ self.D[c][-t:-1].reshape(t - 1, HR[0].size).T
-        return products, RX @ self.border.fixed_root
+        return products, RX
 
     def _direction_products(self, v: list[Matrix]) -> tuple[list[Matrix], Matrix, Matrix]:
-        """Z_c'Zw (K, k_c, l_c) per factor, X'Zw (K, p) and w'Z'Zw (K, K), unswept."""
+        """Z_c'Zw (K, k_c, l_c) per factor, U'Zw less y and w'Z'Zw (K, K), unswept."""
         W = [directions(effect) for effect in v]
         starts = list(accumulate((len(w) for w in W), initial=0))
-        K, t = starts[-1], self.pls.problem.p + 1
+        K, t = starts[-1], len(self.left)
         R = [np.zeros((K, *effect.shape)) for effect in v]
-        RX = np.zeros((K, self.pls.problem.p))
+        RX = np.zeros((K, t - 1))
         for c, w in enumerate(W):
             own = slice(starts[c], starts[c + 1])
             R[c][own] += np.einsum("abm,kbm->kam", self.pls.A[c], w)
@@ -258,22 +327,41 @@ class NestedPoint:
 
     def solve(self, right: Blocks) -> Blocks:
         """D times columns: forward over the chain, and back."""
-        r = [right[g].copy() for g in self.pls.order]
+        chain = len(self.H)
+        given = [right[g] for g in self.pls.order]
+        r = [effects.copy() for effects in given[:chain]]
+        behind = np.hstack([np.zeros((len(right[0]), 0)), *(flat(e).T for e in given[chain:])])
         for c, H in enumerate(self.H):
             Hr = np.einsum("abm,rbm->ram", H, r[c])
             for h, part, parents in self.pls.later(c):
                 swept = np.einsum("xam,ram->rxm", self.D[c][part], Hr)
                 r[h] -= sum_by(swept, parents, self.pls.groups[h].n_levels)
-        for c in reversed(range(len(r))):
+            behind -= Hr.reshape(len(Hr), -1) @ self._to_tail(c).T
+        behind = behind @ self.half_T.T @ self.half_T
+        for c in reversed(range(len(self.H))):
+            r[c] -= (behind @ self._to_tail(c)).reshape(r[c].shape)
             for h, part, parents in self.pls.later(c):
                 r[c] -= np.einsum("xam,rxm->ram", self.D[c][part], r[h][:, :, parents])
             r[c] = np.einsum("abm,rbm->ram", self.H[c], r[c])
-        return self.pls.by_group(r)
+        return self.pls.by_group(r + self.pls.by_tail_level(behind))
+
+    def _to_tail(self, c: int) -> Matrix:
+        """Border of factor c in the tail's columns, (q_T, k_c l_c)."""
+        D, start, T = self.D[c], len(self.D[c]) - len(self.left), len(self.half_T)
+        return D[start : start + T].reshape(T, D[0].size)
 
     @cached_property
     def diagonal(self) -> Blocks:
         """Blocks of D of each level."""
-        return self.pls.by_group([block.Y for block in self._blocks()])
+        blocks = [block.Y for block in self._blocks()]
+        if not len(self.half_T):
+            return self.pls.by_group(blocks)
+        blocks = [
+            Y + np.einsum("uam,ubm->abm", b, b)
+            for Y, b in zip(blocks, self._reach_T[1], strict=True)
+        ]
+        D = self.half_T.T @ self.half_T
+        return self.pls.by_group(blocks + [dense_blocks(D, own, own) for own in self.pls.places])
 
     def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
         """Blocks of D between levels."""
@@ -284,7 +372,7 @@ class NestedPoint:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NestedPLS(Brief):
-    """Block solver for nested factors.
+    """Block solver for nested factors, and others behind them as a dense tail.
 
     Parameters
     ----------
@@ -297,7 +385,11 @@ class NestedPLS(Brief):
     A : tuple of (k_c, k_c, l_c) arrays
         Z_i'Z_i per factor.
     D : tuple of (tau_c, k_c, l_c) arrays
-        Border: [Z_ancestors X y]'Z_i per factor.
+        Border: [Z_ancestors U]'Z_i per factor.
+    tail : tuple of Group
+        Groups behind the chain.
+    base : (q_T + t, q_T + t) array
+        U'U.
     """
 
     problem: Problem
@@ -305,17 +397,21 @@ class NestedPLS(Brief):
     ancestors: tuple[tuple[IntVector, ...], ...]
     A: tuple[Matrix, ...]
     D: tuple[Matrix, ...]
+    tail: tuple[Group, ...]
+    base: Matrix
 
     name = "block"
 
     @classmethod
-    def build(cls, problem: Problem, groups: tuple[Group, ...]) -> NestedPLS:
-        """Accumulate the cross-products of a problem whose groups form a chain, finest first."""
+    def build(
+        cls, problem: Problem, groups: tuple[Group, ...], tail: tuple[Group, ...] = ()
+    ) -> NestedPLS:
+        """Accumulate the cross-products, given a chain of groups, finest first, and the others."""
         found = [
             [_parents(group, other) for other in groups[c + 1 :]] for c, group in enumerate(groups)
         ]
         ancestors = [tuple(parents for parents in row if parents is not None) for row in found]
-        return cls.accumulate(problem, groups, tuple(ancestors))
+        return cls.accumulate(problem, groups, tuple(ancestors), tail)
 
     @classmethod
     def accumulate(
@@ -323,23 +419,24 @@ class NestedPLS(Brief):
         problem: Problem,
         groups: tuple[Group, ...],
         ancestors: tuple[tuple[IntVector, ...], ...],
+        tail: tuple[Group, ...],
     ) -> NestedPLS:
         """Accumulate the cross-products, given the ancestors of each level."""
         A, D = [], []
+        behind = [problem.groups.index(group) for group in tail]
+        Z_T, Z_TXy = cross_products(problem, behind, _places(tail))
+        base = np.block([[Z_T, Z_TXy], [Z_TXy.T, problem.base]])
         for c, group in enumerate(groups):
             later = groups[c + 1 :]
             A.append(gram(group))
             rows = [
-                sum_products(group.Z, other.Z[:, x], group.codes, group.n_levels)
+                sum_products(group.Z, column, group.codes, group.n_levels)[None]
                 for other in later
-                for x in range(other.size)
+                for column in other.Z.T
             ]
-            D.append(
-                np.concatenate([np.array(rows), couplings(problem, group)])
-                if rows
-                else couplings(problem, group)
-            )
-        return cls(problem, groups, ancestors, tuple(A), tuple(D))
+            rows += [_coupled(problem, problem.groups.index(group), g) for g in behind]
+            D.append(np.concatenate([*rows, couplings(problem, group)]))
+        return cls(problem, groups, ancestors, tuple(A), tuple(D), tail, base)
 
     def with_response(self, y: Vector) -> NestedPLS:
         """The same design with another response (n,)."""
@@ -348,25 +445,76 @@ class NestedPLS(Brief):
         for group, border in zip(self.groups, self.D, strict=True):
             own = sum_products(group.Z, problem.y, group.codes, group.n_levels)
             D.append(np.concatenate([border[:-1], own[None]]))
-        return NestedPLS(problem, self.groups, self.ancestors, self.A, tuple(D))
+        base = self.base.copy()
+        base[-1, -1] = problem.base[-1, -1]
+        sums = [flat(group.sums(problem.y[None])).ravel() for group in self.tail]
+        column = np.concatenate([*sums, problem.base[:-1, -1]])
+        base[-1, :-1] = base[:-1, -1] = column
+        return dataclasses.replace(self, problem=problem, D=tuple(D), base=base)
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> NestedPLS:
         """The same layout with other weights (n,) and response (n,)."""
         problem = self.problem.reweighted(weights, y)
         by_name = {group.name: group for group in problem.groups}
         groups = tuple(by_name[group.name] for group in self.groups)
-        return NestedPLS.accumulate(problem, groups, self.ancestors)
+        tail = tuple(by_name[group.name] for group in self.tail)
+        return NestedPLS.accumulate(problem, groups, self.ancestors, tail)
 
     @property
     def description(self) -> str:
         """What was chosen and why."""
         names = " in ".join(f"{group.n_levels} levels of {group.name}" for group in self.groups)
-        return f"block: nested factors eliminated one after the other, {names}"
+        text = f"block: nested factors eliminated one after the other, {names}"
+        if not self.tail:
+            return text
+        columns = sum(group.q for group in self.tail)
+        behind = ", ".join(group.name for group in self.tail)
+        return f"{text}; dense tail of {columns} columns for {behind}"
 
     @property
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
-        return self.problem.p + 1
+        return len(self.base)
+
+    @property
+    def all_groups(self) -> tuple[Group, ...]:
+        """The chain, and the tail behind it."""
+        return (*self.groups, *self.tail)
+
+    @cached_property
+    def places(self) -> tuple[IntVector, ...]:
+        """Rows of the tail of each level of each of its groups, (l, k) each."""
+        return _places(self.tail)
+
+    @cached_property
+    def parts(self) -> tuple[slice, ...]:
+        """Rows of the tail of each of its groups."""
+        return tuple(slice(int(own[0, 0]), int(own[-1, -1]) + 1) for own in self.places)
+
+    def by_tail_level(self, rows: Matrix) -> list[Matrix]:
+        """Columns of the tail (r, q_T) as (r, k, l) per group."""
+        return [
+            by_level(rows[:, part].T, group)
+            for part, group in zip(self.parts, self.tail, strict=True)
+        ]
+
+    def tail_directions(self, v: list[Matrix]) -> Matrix:
+        """E_ab v of all groups of the tail, (q_T, K_T)."""
+        return np.asarray(block_diag(*(flat(directions(effects)) for effects in v)))
+
+    def tail_trace(self, F: Matrix) -> Matrix:
+        """``tr(F E F E')`` over the directions of the tail for its F (q_T, q_T)."""
+        rows = []
+        for p, g in zip(self.parts, self.tail, strict=True):
+            row = []
+            for r, h in zip(self.parts, self.tail, strict=True):
+                levels = F[p, r].reshape(g.n_levels, g.size, h.n_levels, h.size)
+                pairs = levels.transpose(1, 3, 0, 2).reshape(g.size * h.size, -1)
+                square = (pairs @ pairs.T).reshape(g.size, h.size, g.size, h.size)
+                block = np.einsum("bcad->abcd", square).reshape(g.size**2, h.size**2)
+                row.append(block)
+            rows.append(row)
+        return np.block(rows)
 
     @cached_property
     def columns(self) -> tuple[tuple[slice, ...], ...]:
@@ -379,11 +527,11 @@ class NestedPLS(Brief):
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """Place of each factor of the chain among the problem's groups."""
-        return tuple(self.problem.groups.index(group) for group in self.groups)
+        """Place of each factor of the chain, and of the tail, among the problem's groups."""
+        return tuple(self.problem.groups.index(group) for group in self.all_groups)
 
     def by_group(self, arrays: list[Matrix]) -> Blocks:
-        """Arrays of the chain in the order of the problem's groups."""
+        """Arrays of the chain and the tail in the order of the problem's groups."""
         return tuple(arrays[c] for c in np.argsort(self.order))
 
     def later(self, c: int) -> list[tuple[int, slice, IntVector]]:
@@ -397,10 +545,10 @@ class NestedPLS(Brief):
 
     def at(self, factors: Factors) -> NestedPoint:
         """Eliminate one factor after the other at given factors."""
-        lams = [group.factor(factors) for group in self.groups]
+        lams = [group.factor(factors) for group in self.all_groups]
         A, D, H = [a.copy() for a in self.A], [d.copy() for d in self.D], []
-        base, logdet, t = self.problem.base, 0.0, self.problem.p + 1
-        for c, lam in enumerate(lams):
+        left, logdet, tau = self.base, 0.0, len(self.base)
+        for c, lam in enumerate(lams[: len(A)]):
             inverse, logdets = penalized_inverse(A[c], lam)
             H.append(inverse)
             logdet += float(logdets.sum())
@@ -410,5 +558,42 @@ class NestedPLS(Brief):
                 swept = sum_by(swept, parents, self.groups[h].n_levels)
                 A[h] -= swept[: part.stop - part.start]
                 D[h] -= swept[part.stop - part.start :]
-            base = base - D[c][-t:].reshape(t, -1) @ HD[-t:].reshape(t, -1).T
-        return NestedPoint(self, lams, A, D, H, logdet, base)
+            left = left - D[c][-tau:].reshape(tau, -1) @ HD[-tau:].reshape(tau, -1).T
+        half, tail_logdet = self._tail(lams[len(A) :], left)
+        T = len(half)
+        QR = half @ left[:T, T:]
+        logdet += tail_logdet
+        return NestedPoint(self, lams, A, D, H, logdet, left, half, left[T:, T:] - QR.T @ QR)
+
+    def _tail(self, lams: list[Matrix], left: Matrix) -> tuple[Matrix, float]:
+        """L_T^-1 Lambda_T' (q_T, q_T) and log|Omega_T| of what the chain leaves."""
+        if not lams:
+            return np.empty((0, 0)), 0.0
+        each = zip(self.tail, lams, strict=True)
+        Lambdat = block_diag(*(np.kron(np.eye(group.n_levels), lam.T) for group, lam in each))
+        omega = Lambdat @ left[: len(Lambdat), : len(Lambdat)] @ Lambdat.T
+        omega.flat[:: len(omega) + 1] += 1.0
+        try:
+            L = _lapack.cholesky(omega)
+        except np.linalg.LinAlgError as error:
+            raise NumericalError(
+                "The tail of the normal equations is not positive definite."
+            ) from error
+        return _lapack.solve_lower(L, Lambdat), 2.0 * float(np.log(L.diagonal()).sum())
+
+
+def _places(tail: tuple[Group, ...]) -> tuple[IntVector, ...]:
+    """Rows of each level of each group, (l, k), one group after the other."""
+    starts = accumulate((group.q for group in tail), initial=0)
+    return tuple(
+        start + np.arange(group.q).reshape(group.n_levels, group.size)
+        for start, group in zip(starts, tail, strict=False)
+    )
+
+
+def _coupled(problem: Problem, g: int, h: int) -> Matrix:
+    """Z_h'Z_i per level i of group g, (q_h, k_g, l_g)."""
+    left, right, cells = problem.groups[g], problem.groups[h], problem.cells(g, h)
+    border = np.zeros((right.n_levels, right.size, left.size, left.n_levels))
+    border[cells.j, :, :, cells.i] = cells.products(left, right).transpose(2, 1, 0)
+    return border.reshape(right.q, left.size, left.n_levels)

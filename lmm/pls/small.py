@@ -6,6 +6,7 @@ that an evaluation costs a handful of q x q matrix operations and nothing depend
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +22,29 @@ from lmm.pls.grouped import couplings, gram
 from lmm.pls.inverse import dense_blocks, dense_diagonal, dense_product
 from lmm.pls.problem import Problem
 
-__all__ = ["SmallPLS"]
+__all__ = ["SmallPLS", "cross_products"]
+
+# Entries of a dense Z up to which its products cost less than sums by pairs of levels.
+FEW_ENTRIES = 50_000
+
+
+def cross_products(
+    problem: Problem, chosen: Sequence[int], places: Sequence[IntVector]
+) -> tuple[Matrix, Matrix]:
+    """Dense Z'Z (q, q) and Z'[X y] (q, t) of some groups, at places (l, k) given for each."""
+    q = sum(own.size for own in places)
+    A, B = np.zeros((q, q)), np.empty((q, problem.p + 1))
+    for n, (g, own) in enumerate(zip(chosen, places, strict=True)):
+        group = problem.groups[g]
+        A[own[:, :, None], own[:, None, :]] = gram(group).transpose(2, 0, 1)
+        B[own] = couplings(problem, group).transpose(2, 1, 0)
+        for h, other in zip(chosen[:n], places[:n], strict=True):
+            cells = problem.cells(g, h)
+            products = cells.products(group, problem.groups[h]).transpose(2, 0, 1)
+            rows, columns = own[cells.i][:, :, None], other[cells.j][:, None, :]
+            A[rows, columns] = products
+            A[columns, rows] = products
+    return A, B
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,18 +148,12 @@ class SmallPLS(Brief):
     @classmethod
     def build(cls, problem: Problem) -> SmallPLS:
         """Accumulate the cross-products of a problem."""
-        places = problem.places
-        q = sum(group.q for group in problem.groups)
-        A, B = np.zeros((q, q)), np.empty((q, problem.p + 1))
-        for g, (group, own) in enumerate(zip(problem.groups, places, strict=True)):
-            A[own[:, :, None], own[:, None, :]] = gram(group).transpose(2, 0, 1)
-            B[own] = couplings(problem, group).transpose(2, 1, 0)
-            for h, other in enumerate(places[:g]):
-                cells = problem.cells(g, h)
-                products = cells.products(group, problem.groups[h]).transpose(2, 0, 1)
-                rows, columns = own[cells.i][:, :, None], other[cells.j][:, None, :]
-                A[rows, columns] = products
-                A[columns, rows] = products
+        q = problem.matrices.q
+        if problem.n * q <= FEW_ENTRIES:
+            Z = problem.dense_Z()
+            Xy = np.column_stack([problem.X, problem.y])
+            return cls(problem, Z.T @ Z, Z.T @ Xy, problem.base)
+        A, B = cross_products(problem, range(len(problem.groups)), problem.places)
         return cls(problem, A, B, problem.base)
 
     def with_response(self, y: Vector) -> SmallPLS:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.pls import DensePLS, Sparse, named, standardize
+from lmm.pls import CrossedPLS, DensePLS, Sparse, named, standardize
 from lmm.pls.inverse import row_quadratic
 from models import (
     MODELS,
@@ -218,6 +218,33 @@ def test_solvers_survive_pickling(model):
 def test_the_automatic_choice_says_what_and_why(model):
     chosen = named("auto").bind(problem(model))
     assert chosen.description.startswith(f"{chosen.name}: ")
+
+
+def pupils_and_raters(rng, n=1500):
+    """Pupils in classes in schools, crossed with raters."""
+    pupil, rater = rng.integers(0, 400, n), rng.integers(0, 12, n)
+    y = rng.standard_normal(400)[pupil] + rng.standard_normal(80)[pupil // 5]
+    y += rng.standard_normal(12)[rater] + rng.standard_normal(n)
+    factors = {"p": pupil, "c": pupil // 5, "s": pupil // 40, "r": rater}
+    columns = {name: np.char.add(name, codes.astype(str)) for name, codes in factors.items()}
+    return {"y": y, "x": rng.standard_normal(n), **columns}
+
+
+def test_a_chain_keeps_its_closed_form_beside_crossed_factors():
+    table = pupils_and_raters(np.random.default_rng(6))
+    problem = standardize(
+        lmm.build_matrices("y ~ x + (x | p) + (1 | c) + (1 | s) + (1 | r)", table)
+    )
+    chosen = named("auto").bind(problem)
+    assert chosen.description.endswith("in 10 levels of s; dense tail of 12 columns for r")
+    factors = tuple(0.8 * np.eye(term.size) for term in problem.matrices.terms)
+    expected = CrossedPLS.build(problem).at(factors)
+    assert_terms(chosen.at(factors).terms, expected.terms)
+    pairs_of_slopes = zip(
+        chosen.at(factors).derivatives(True).logdet, expected.derivatives(True).logdet, strict=True
+    )
+    for own, other in pairs_of_slopes:
+        assert_close(own, other, DERIVATIVE)
 
 
 @pytest.mark.parametrize("wrong", [3, None, DensePLS, Sparse, np.ones(2)])
