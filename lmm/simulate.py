@@ -233,7 +233,7 @@ def _own_levels(term: ReTerm, newdata: Any) -> IntVector:
 
 def _checked_number(nsim: Any) -> int:
     if isinstance(nsim, bool) or not isinstance(nsim, int | np.integer) or nsim < 1:
-        raise ValueError(f"nsim must be a whole number from 1 on, not {nsim!r}.")
+        raise ValueError(f"nsim must be a whole number, at least 1, not {nsim!r}.")
     return int(nsim)
 
 

@@ -15,6 +15,7 @@ import formulaic
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import lmm
@@ -198,6 +199,10 @@ GROUPS = {
     "arrow": lambda g: pd.array(g + 2**60, dtype="int64[pyarrow]"),
     "text": lambda g: pd.Series([None, *(f"s{i}" for i in g[1:])]),
     "categories of numbers": lambda g: pd.Categorical(g + 0.5),
+    "dictionary": lambda g: pd.Series(
+        pd.Categorical(9 - g % 9, [7, 9, 1, 2, 3, 4, 5, 6, 8])
+    ).astype(pd.ArrowDtype(pa.dictionary(pa.int8(), pa.int64()))),
+    "sparse": lambda g: pd.arrays.SparseArray(g),
     "intervals": lambda g: pd.cut(g, 6),
     "days": lambda g: pd.Series([datetime.date(2024, 1, 1 + int(i)) for i in g]),
     "moments": lambda g: moments(),

@@ -64,8 +64,8 @@ def test_other_random_effects_are_refused(odd, m):
 @pytest.mark.parametrize(
     "act, message",
     [
-        (lambda m: m.simulate(0), "nsim must be a whole number from 1 on, not 0"),
-        (lambda m: m.simulate(1.5), "nsim must be a whole number from 1 on, not 1.5"),
+        (lambda m: m.simulate(0), "nsim must be a whole number, at least 1, not 0"),
+        (lambda m: m.simulate(1.5), "nsim must be a whole number, at least 1, not 1.5"),
         (lambda m: m.simulate(sigma="x"), "sigma must be positive, not 'x'"),
         (lambda m: m.simulate(sigma=0), "sigma must be positive, not 0"),
         (lambda m: m.refit(None), "'the new response' must have one dimension"),

@@ -101,17 +101,18 @@ def _levels(values: list[Any]) -> list[Any]:
 
 
 def _objects(name: str, values: pd.Series[Any], arrays: Arrays) -> dict[str, Any]:
+    column = read_column(values, name)
+    if isinstance(column, Factor) and not (column.is_text or column.is_logical):
+        return _category(column.codes, list(column.levels), column.is_ordered, arrays)
     found = [None if missing else v for v, missing in zip(values, values.isna(), strict=True)]
     found = [value.item() if isinstance(value, np.generic) else value for value in found]
     if all(value is None or isinstance(value, str | bool | int | float) for value in found):
         return {"kind": "text", "values": found}
     if all(value is None or isinstance(value, Decimal) for value in found):
         return {"kind": "decimal", "values": [v if v is None else str(v) for v in found]}
-    column = read_column(values, name)
-    factor = column.factor if isinstance(column, Identifiers) else column
-    if not isinstance(factor, Factor):
+    if not isinstance(column, Identifiers):
         raise DataError(f"column {name!r} holds values that a saved model cannot hold")
-    return _category(factor.codes, list(factor.levels), factor.is_ordered, arrays)
+    return _category(column.factor.codes, list(column.factor.levels), False, arrays)
 
 
 def unpack_column(column: Mapping[str, Any], arrays: Arrays) -> Any:
