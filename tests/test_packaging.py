@@ -122,3 +122,20 @@ def test_a_name_that_loads_late_is_not_hidden_by_a_module_of_that_name():
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'lmm' has no attribute 'lmerr'"):
         _ = lmm.lmerr
+
+
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("VarCorr", r"write m\.varcorr\(\)"),
+        ("lmr", "did you mean 'lmer'"),
+        ("nothing_like_it", "$"),
+    ],
+)
+def test_other_names_are_answered(name, hint):
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'.*{hint}"):
+        getattr(lmm, name)
+
+
+def test_plots_load_by_attribute():
+    assert run_python("import lmm; print(lmm.plots.caterpillar.__name__)").strip() == "caterpillar"

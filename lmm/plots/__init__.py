@@ -3,15 +3,30 @@
 Every function draws on one Axes, which it makes unless it is given, and returns it.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from lmm.plots.correlation import correlation
 from lmm.plots.deletion import influence
 from lmm.plots.lines import fitted_lines
 from lmm.plots.random_effects import caterpillar, qq_random_effects, shrinkage
 from lmm.plots.residuals import qq_residuals, residuals_vs_fitted
 
+if TYPE_CHECKING:
+    from lmm.tables.emmeans.effect_plot import effect
+else:
+
+    def __getattr__(name):
+        # What draws marginal means stands with them, above the plain drawings.
+        if name == "effect":
+            return import_module("lmm.tables.emmeans.effect_plot").effect
+        raise AttributeError(f"module 'lmm.plots' has no attribute {name!r}")
+
+
 __all__ = [
     "caterpillar",
     "correlation",
+    "effect",
     "fitted_lines",
     "influence",
     "qq_random_effects",

@@ -126,3 +126,29 @@ def test_correlations_of_a_structure_are_drawn(ax):
     assert len(ax.texts) == 100
     with pytest.raises(lmm.DataError, match="has 1 terms with several columns"):
         lmm.plots.correlation(m, term=1, ax=ax)
+
+
+def test_effects_are_marginal_means(ax):
+    data = lmm.load_dataset("dietox")
+    m = lmm.lmer("Weight ~ poly(Time, 2) * Cu + (1 | Pig)", data)
+    lmm.plots.effect(m, "Time", by="Cu", ddf="asymptotic", ax=ax)
+    assert [line.get_label() for line in ax.lines] == ["Cu000", "Cu035", "Cu175"]
+    means = lmm.emmeans(m, "~ Cu | Time", at={"Time": [12.0]}, ddf="asymptotic").to_frame()
+    np.testing.assert_allclose([line.get_ydata()[-1] for line in ax.lines], means["emmean"])
+    assert len(ax.collections[-1].get_offsets()) == m.nobs
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Time", "Weight")
+
+
+def test_effects_on_a_transformed_response_are_shown_on_its_own_scale(ax):
+    m = lmm.lmer("log(Weight) ~ log(Time) + (1 | Pig)", lmm.load_dataset("dietox"))
+    lmm.plots.effect(m, "Time", ddf="asymptotic", ax=ax)
+    assert 80 < ax.lines[0].get_ydata()[-1] < 100
+    assert ax.get_ylabel() == "Weight"
+
+
+def test_effects_of_a_factor(ax):
+    m = lmm.lmer("score ~ Machine + (1 | Worker)", lmm.load_dataset("Machines"))
+    lmm.plots.effect(m, "Machine", ax=ax)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["A", "B", "C"]
+    with pytest.raises(lmm.DataError, match="machine"):
+        lmm.plots.effect(m, "machine", ax=ax)

@@ -22,7 +22,12 @@ __all__ = ["emmip"]
 
 
 def emmip(
-    m: Source | Estimates, formula: str, *, bands: bool = False, **options: Any
+    m: Source | Estimates,
+    formula: str,
+    *,
+    bands: bool = False,
+    ax: Axes | None = None,
+    **options: Any,
 ) -> Axes | list[Axes]:
     """Plot marginal means against a predictor, with a line for each level of others.
 
@@ -34,6 +39,8 @@ def emmip(
         ``"traces ~ x"``, or ``"traces ~ x | panels"``; ``"~ x"`` for one line.
     bands : bool
         Whether to show confidence intervals: bands along a number, bars at levels.
+    ax : Axes, optional
+        Where to draw, without panels.
     **options
         As for `emmeans`: ``at=`` chooses the values of a covariate.
 
@@ -67,7 +74,7 @@ def emmip(
         raise DataError(f"{formula!r} names no predictor on the right of '~' to draw means against")
     means = cast("Estimates", emmeans(m, [*x, *traces], by=within, **options)).confint()
     parts = list(groups(means.labels, within))
-    drawn = panels(len(parts)) if within else [None]
+    drawn = panels(len(parts)) if within else [ax]
     found = [
         _draw(means, rows, x, traces, bands, ax) for (_, rows), ax in zip(parts, drawn, strict=True)
     ]
