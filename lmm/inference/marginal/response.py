@@ -14,6 +14,7 @@ from lmm.design.evaluate import Evaluator
 from lmm.design.frame import column_names
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
+from lmm.family import Family
 from lmm.inference.marginal.grid import Source
 from lmm.inference.marginal.inversion import (
     KNOWN,
@@ -120,8 +121,41 @@ def scale_named(name: str) -> Transformation:
     return Transformation(name, step.inverse, step.slope, ratio, forward=step.forward)
 
 
+# What means of a family are called on the response's scale.
+MEANS = {"binomial": "prob", "poisson": "rate", "negative binomial": "rate"}
+# Links that are defined for positive means only and have no negative values.
+POSITIVE = ("sqrt", "inverse", "1/mu^2")
+
+
+def link_scale(family: Family) -> Transformation | None:
+    """The scale of a family's link; None for the identity.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> scale = link_scale(lmm.Binomial("logit"))
+    >>> scale.column, scale.contrasts.column, float(scale.inverse(np.zeros(1))[0])
+    ('prob', 'odds.ratio', 0.5)
+    """
+    if family.link == "identity":
+        return None
+    link, lower = family.link_function, 0.0 if family.link in POSITIVE else -np.inf
+    ratio = _ratio(family.link, 1.0) if family.link in ("log", "logit") else None
+    if family.link == "logit":
+        ratio = replace(_ratio("log odds ratio", 1.0), column="odds.ratio")
+    return Transformation(
+        family.link,
+        lambda eta: link.inverse(np.maximum(eta, lower)),
+        lambda eta: link.slope(np.maximum(eta, lower)),
+        ratio,
+        MEANS.get(family.name, "response"),
+    )
+
+
 def response_scale(source: Source) -> Transformation | None:
-    """The transformation that a model's response is; None if it is a column."""
+    """The scale of a model's means: its link, or the transformation that its response is."""
+    if not source.fit.family.is_gaussian_identity:
+        return link_scale(source.fit.family)
     node = source.fit.formula.lhs
     if node is None or isinstance(bare(node), Name) or source.call.data is None:
         return None

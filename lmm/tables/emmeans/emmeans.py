@@ -30,7 +30,7 @@ def emmeans(
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     *,
-    ddf: str = "kenward-roger",
+    ddf: str | None = None,
     weights: str | ArrayLike = "equal",
     type: str = "link",
     nesting: Nested = DETECT,
@@ -57,8 +57,9 @@ def emmeans(
     at : mapping, optional
         Values of predictors to use: by default all levels of factors, the mean of covariates, and
         all values of numbers that the formula makes a factor of, as in ``cut(x, 3)``.
-    ddf : {"kenward-roger", "satterthwaite", "asymptotic"}
-        Degrees of freedom, whatever the size of the data.
+    ddf : {"kenward-roger", "satterthwaite", "asymptotic"}, optional
+        Degrees of freedom, whatever the size of the data: Kenward and Roger's by default for linear
+        models, infinite ones for generalized ones, which have no others.
     weights : {"equal", "proportional", "outer", "cells", "flat"} or sequence of float
         How the predictors that are averaged over count: all combinations the same; by frequency
         of their combinations; by the product of their own frequencies; by frequency within each
@@ -135,7 +136,7 @@ def emtrends(
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     *,
-    ddf: str = "kenward-roger",
+    ddf: str | None = None,
     weights: str | ArrayLike = "equal",
     max_degree: int = 1,
     nesting: Nested = DETECT,

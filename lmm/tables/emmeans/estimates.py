@@ -215,7 +215,7 @@ class Estimates(EstimatesTable):
             slope = slope / scale.slope(values)
         return replace(
             self._linearized(values, slope),
-            quantity="response" if self.scale or scale else self.quantity,
+            quantity=self.quantity if self.scale is scale is None else back.column,
             scale=scale,
             shown=replace(self.shown, on_response=False, sigma=0.0),
         )

@@ -24,7 +24,7 @@ def joint_tests(
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     *,
-    ddf: str = "kenward-roger",
+    ddf: str | None = None,
     nesting: Nested = DETECT,
     vcov: ArrayLike | None = None,
 ) -> JointTests:

@@ -43,7 +43,7 @@ def ref_grid(
     m: Source,
     at: Mapping[str, Any] | None = None,
     *,
-    ddf: str = "kenward-roger",
+    ddf: str | None = None,
     nesting: Nested = DETECT,
     cov_reduce: Reduce = np.mean,
     vcov: ArrayLike | None = None,
@@ -83,16 +83,25 @@ def grid_of(
     return reference_grid(m, at, cov_reduce or None, nesting)
 
 
-def method_of(m: Source, ddf: str, vcov: ArrayLike | None) -> DdfMethod:
+def method_of(m: Source, ddf: str | None, vcov: ArrayLike | None) -> DdfMethod:
     """The method for degrees of freedom, with another covariance of the fixed effects or not.
 
     Raises
     ------
     DataError
         The covariance has the wrong shape.
+    ValueError
+        Degrees of freedom of a generalized model are asked for.
     """
     check_models(m)
-    method = ddf_method(m.fit, ddf)
+    is_linear = m.fit.family.is_gaussian_identity
+    name = ddf or ("kenward-roger" if is_linear else "asymptotic")
+    if not is_linear and name.lower() != "asymptotic":
+        raise ValueError(
+            f"ddf={ddf!r}: degrees of freedom exist for linear models only, tests of generalized "
+            "ones are asymptotic."
+        )
+    method = ddf_method(m.fit, name)
     if vcov is None:
         return method
     p = m.fit.matrices.p

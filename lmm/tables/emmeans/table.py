@@ -275,8 +275,14 @@ class EstimatesTable(TableLike):
                 f"the way back from the scale {self.scale.name} to the response is not known: "
                 f"{self.scale.obstacle}"
             )
-        spread = self.estimator.method.fit.sigma if sigma is None else sigma
-        shown = replace(self.shown, on_response=True, sigma=float(spread) if bias_adjust else 0.0)
+        fit = self.estimator.method.fit
+        if bias_adjust and sigma is None and not fit.family.is_gaussian_identity:
+            raise DataError(
+                "a generalized model has no residual standard deviation: give sigma=, such as the "
+                "root of the sum of the variances of its random effects"
+            )
+        spread = fit.sigma if sigma is None and bias_adjust else sigma
+        shown = replace(self.shown, on_response=True, sigma=float(spread or 0.0) * bias_adjust)
         return replace(self, shown=shown)
 
     def joint(self) -> JointTests:
@@ -427,7 +433,8 @@ class EstimatesTable(TableLike):
         if self.averaged:
             yield f"Results are averaged over the levels of: {', '.join(self.averaged)}"
         yield from self.notes
-        yield f"Degrees-of-freedom method: {self.ddf}"
+        if self.estimator.method.fit.family.is_gaussian_identity:
+            yield f"Degrees-of-freedom method: {self.ddf}"
         if self.scale is not None and not self.shown.on_response:
             yield f"Results are given on the {self.scale.name} (not the response) scale."
         if self.shown.intervals:
