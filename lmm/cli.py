@@ -154,8 +154,6 @@ def _add_datasets(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _run_fit(arguments: argparse.Namespace) -> int:
-    from lmm.pipeline import lmer
-
     if arguments.ml and arguments.ddf == "kenward-roger":
         raise DataError("Kenward-Roger is a method for REML: leave out --ml or --ddf kenward-roger")
     if arguments.json and arguments.tidy == "-":
@@ -163,26 +161,10 @@ def _run_fit(arguments: argparse.Namespace) -> int:
     if arguments.tidy:
         check_output(arguments.tidy, arguments.force)
     table = read_table(arguments.file)
-    for name, strange in almost_numbers(table).items():
-        if {name, "."} & _mentioned(arguments):
-            _tell(
-                "warning",
-                f"column {name!r} is read as text, because some of its fields are no numbers: "
-                f"{', '.join(map(repr, strange))}. Write missing values as NA or leave them empty.",
-            )
+    _tell_of_text(arguments, table)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LmmWarning)
-        model = lmer(
-            arguments.formula,
-            table,
-            reml=not arguments.ml,
-            weights=arguments.weights,
-            offset=arguments.offset,
-            subset=arguments.subset,
-            na_action=arguments.na_action,
-            solver=arguments.solver,
-            optimizer=arguments.optimizer,
-        )
+        model = _fitted(arguments, table)
         summary = model.summary(arguments.ddf)
         tidy = model.tidy(ddf=arguments.ddf) if arguments.tidy else None
     # The summary repeats the model's own warnings at its foot, and the JSON object lists them.
@@ -190,13 +172,46 @@ def _run_fit(arguments: argparse.Namespace) -> int:
     for message in dict.fromkeys(_text(each.message) for each in caught):
         if message not in told:
             _tell("warning", message)
-    if tidy is not None and arguments.tidy != "-":
-        write_table(tidy, arguments.tidy, arguments.force)
     if tidy is not None and arguments.tidy == "-":
         _write(tidy.to_csv(index=False))
-    else:
-        _write(_json_text(model, summary.coefficients) if arguments.json else str(summary))
+        return _status(model)
+    if tidy is not None:
+        write_table(tidy, arguments.tidy, arguments.force)
+    _write(_json_text(model, summary.coefficients) if arguments.json else str(summary))
+    return _status(model)
+
+
+def _fitted(arguments: argparse.Namespace, table: pd.DataFrame) -> LinearMixedModel:
+    from lmm.pipeline import lmer
+
+    return lmer(
+        arguments.formula,
+        table,
+        reml=not arguments.ml,
+        weights=arguments.weights,
+        offset=arguments.offset,
+        subset=arguments.subset,
+        na_action=arguments.na_action,
+        solver=arguments.solver,
+        optimizer=arguments.optimizer,
+    )
+
+
+def _status(model: LinearMixedModel) -> int:
     return CONVERGED if model.converged else NOT_CONVERGED
+
+
+def _tell_of_text(arguments: argparse.Namespace, table: pd.DataFrame) -> None:
+    """Name the model's columns of text that are nearly numbers."""
+    found = almost_numbers(table)
+    used = _mentioned(arguments) if found else set()
+    for name, strange in found.items():
+        if {name, "."} & used:
+            _tell(
+                "warning",
+                f"column {name!r} is read as text, because some of its fields are no numbers: "
+                f"{', '.join(map(repr, strange))}. Write missing values as NA or leave them empty.",
+            )
 
 
 def _mentioned(arguments: argparse.Namespace) -> set[str]:
