@@ -9,12 +9,14 @@ import numpy as np
 from lmm._types import Vector
 from lmm.fit import Fit, singular_text
 from lmm.optimize import Point
+from lmm.report.document import Document
+from lmm.report.printed import Printed
 
 __all__ = ["ConvergenceCheck", "check_convergence"]
 
 
-@dataclass(frozen=True, eq=False)
-class ConvergenceCheck:
+@dataclass(frozen=True, eq=False, repr=False)
+class ConvergenceCheck(Printed):
     """Gradient, curvature and boundary at the estimate, free of the data's units.
 
     Attributes
@@ -52,8 +54,9 @@ class ConvergenceCheck:
     def __bool__(self) -> bool:
         return self.converged
 
-    def __str__(self) -> str:
-        return "\n".join(self.messages) if self.messages else "converged"
+    def document(self) -> Document:
+        """The messages."""
+        return Document(self.messages or ("converged",))
 
 
 def check_convergence(

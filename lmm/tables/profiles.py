@@ -25,7 +25,8 @@ from lmm.inference.profile import (
 from lmm.inference.resample.bootstrap import Interval, bootstrap
 from lmm.inference.variance.parameters import fixed_wald_limits, variance_parameters, wald_limits
 from lmm.report.document import Document
-from lmm.report.printed import Printed, PrintedTable, confidence_table
+from lmm.report.printed import Printed, PrintedTable, TableLike, confidence_table
+from lmm.report.tables import frame_cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -217,8 +218,8 @@ class Profile(Printed):
         return plot_pairs(self.curves, self.names)
 
 
-@dataclass(frozen=True, eq=False)
-class CriterionProfile:
+@dataclass(frozen=True, eq=False, repr=False)
+class CriterionProfile(TableLike):
     """The criterion along one variance parameter, all others re-optimized.
 
     Attributes
@@ -252,6 +253,10 @@ class CriterionProfile:
     def to_frame(self) -> pd.DataFrame:
         """Values of the parameter, and the criterion's rise there."""
         return pd.DataFrame({self.curve.parameter: self.values, "difference": self.difference})
+
+    def document(self, *, digits: int = 7) -> Document:
+        """The table."""
+        return Document((frame_cells(self.to_frame(), digits),))
 
     def plot(self, ax: Axes | None = None, level: float = 0.95) -> Axes:
         """Plot the curve with the chi-square quantile whose crossings are the interval's ends.

@@ -188,6 +188,8 @@ def results():
         *(lmm.kr_modcomp(m, small), lmm.pb_modcomp(m, small, 5, seed=1), fits, fits.summary()),
         *(fits.confint(), lmm.refit_many(m, drawn), simple.exact_rlrt(nsim=50, seed=1)),
         lmm.power(m, "Days", 5, seed=1),
+        m.check_convergence(),
+        m.profile_criterion("Subject Var", 500.0, 700.0, 2),
     ]
 
 
