@@ -59,7 +59,7 @@ class GeneralizedFit(Fit):
                 effects.problem.whitening, effects.by_term(expansion.mode.b), strict=True
             )
         )
-        return cls(
+        fit = cls(
             formula,
             criterion,
             optimum,
@@ -70,6 +70,8 @@ class GeneralizedFit(Fit):
             model.coefficients(root) / scale,
             xi,
         )
+        fit.__dict__["expansion"] = expansion  # it would be computed again
+        return fit
 
     @cached_property
     def expansion(self) -> Expansion:

@@ -146,6 +146,26 @@ class Effects:
             )
         return Whole(self, weights, factors)
 
+    @cached_property
+    def lead(self) -> int:
+        """The group with most random effects."""
+        return int(np.argmax([group.q for group in self.groups]))
+
+    @cached_property
+    def tail(self) -> IntVector:
+        """Random effects of the other groups, (q2,)."""
+        start, stop = self.starts[self.lead : self.lead + 2]
+        everything = np.arange(self.q)
+        return np.asarray(everything[(everything < start) | (everything >= stop)])
+
+    @cached_property
+    def cells(self) -> tuple[IntVector, IntVector]:
+        """Random effects of the lead, and places in the tail, that meet in a row."""
+        start, stop = self.starts[self.lead : self.lead + 2]
+        size = abs(self.Zt)
+        meeting = sparse.csr_array(size[start:stop] @ size[self.tail].T).tocoo()
+        return meeting.row, meeting.col
+
     def gram(self, weights: Vector) -> sparse.csr_array:
         """Z'WZ of all factors, (q, q) sparse."""
         return sparse.csr_array(self.Zt @ sparse.csr_array(self.Z.multiply(weights[:, None])))

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.laplace.rows import row_forms
@@ -28,6 +29,8 @@ __all__ = ["LARGEST", "Split"]
 
 # Numbers in the largest array, beside the directions.
 LARGEST = 30_000_000
+# Share of the cells of lead and tail below which those that are empty are left out.
+SPARSE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +59,15 @@ class Split:
         """The random effects."""
         return self.D.effects
 
-    @cached_property
+    @property
     def lead(self) -> int:
         """The group in front."""
-        return int(np.argmax([group.q for group in self.effects.groups]))
+        return self.effects.lead
 
-    @cached_property
+    @property
     def tail(self) -> IntVector:
         """Random effects of the tail, (q2,)."""
-        start = self.effects.starts[self.lead]
-        stop = self.effects.starts[self.lead + 1]
-        everything = np.arange(self.effects.q)
-        return np.asarray(everything[(everything < start) | (everything >= stop)])
+        return self.effects.tail
 
     @cached_property
     def starts(self) -> dict[int, int]:
@@ -219,17 +219,41 @@ class Split:
     def moving_weights(self, moved: Matrix) -> Matrix:
         """``tr(D S_i D S_j)``, (d, d), with ``S_j = Z'diag(moved_j)Z`` for weights (n, d)."""
         HS, YP, left, right = [], [], [], []
+        sparsely = self.is_sparse
         for weights in moved.T:
             S = self.parts(np.ascontiguousarray(weights))
-            rows = S.C - S.A @ self.B  # lead rows of S J
-            side = flat(S.C).T @ flat(self.B)
-            P = S.T - side - flat(self.B).T @ flat(rows)
             HS.append(self.H @ S.A)
+            P, first, second = self._sparsely(S) if sparsely else self._densely(S)
             YP.append(self.Y @ P)
-            left.append((self.H @ rows).ravel())
-            right.append((rows @ self.Y).ravel())
+            left.append(first)
+            right.append(second)
         cross = np.array(left) @ np.array(right).T
         return cross + cross.T + _traces(np.array(HS)) + _traces(np.array(YP))
+
+    def _densely(self, S: Parts) -> tuple[Matrix, Vector, Vector]:
+        """``J'S J``, and the lead rows R of ``S J`` as H R and R Y, flat."""
+        rows = S.C - S.A @ self.B
+        P = S.T - flat(S.C).T @ flat(self.B) - flat(self.B).T @ flat(rows)
+        return P, (self.H @ rows).ravel(), (rows @ self.Y).ravel()
+
+    def _sparsely(self, S: Parts) -> tuple[Matrix, Vector, Vector]:
+        """As `_densely`, on the cells that occur alone."""
+        i, j = self.effects.cells
+        B = self._sparse_B
+        rows = sparse.csr_array(flat(S.C - S.A @ self.B))
+        P = S.T - (flat(S.C).T @ B) - (B.T @ rows).toarray()
+        moved = flat(self.H @ rows.toarray().reshape(self.B.shape))
+        return P, moved[i, j], (rows @ self.Y)[i, j]
+
+    @cached_property
+    def _sparse_B(self) -> sparse.csr_array:
+        return sparse.csr_array(flat(self.B))
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether few pairs of levels of lead and tail occur together."""
+        i, _ = self.effects.cells
+        return len(i) < SPARSE * flat(self.B).size
 
     def swept_forms(self, unit: Sequence[Matrix]) -> Vector:
         """``z'(I - DA) E (I - AD) z`` by row for a unit E of one group's Gamma, (n,)."""
