@@ -30,7 +30,7 @@ from lmm.formula import parse_formula
 from lmm.laplace import LaplaceCriterion
 from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
-from lmm.pipeline import glmer, glmer_nb, lmer, lmer_arrays, load
+from lmm.pipeline import glmer, glmer_nb, lm, lmer, lmer_arrays, load
 
 if TYPE_CHECKING:
     from lmm.family import (
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from lmm.inference.resample.many import refit_many
     from lmm.inference.resample.power import StudyDesign, power
+    from lmm.model.least_squares import LinearModel
     from lmm.simulate import simulate_formula
     from lmm.tables.comparison import anova
     from lmm.tables.effect_sizes import get_variance, icc, model_performance, r2_nakagawa
@@ -63,6 +64,7 @@ else:
         "Gamma": "lmm.family",
         "Gaussian": "lmm.family",
         "InverseGaussian": "lmm.family",
+        "LinearModel": "lmm.model.least_squares",
         "NegativeBinomial": "lmm.family",
         "Poisson": "lmm.family",
         "StudyDesign": "lmm.inference.resample.power",
@@ -181,6 +183,7 @@ __all__ = [
     "InverseGaussian",
     "LaplaceCriterion",
     "LinearMixedModel",
+    "LinearModel",
     "LmerControl",
     "LmmWarning",
     "MissingCellsWarning",
@@ -213,6 +216,7 @@ __all__ = [
     "joint_tests",
     "kr_modcomp",
     "linear_hypothesis",
+    "lm",
     "lmer",
     "lmer_arrays",
     "lmlist",

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
-from lmm.design import LmerControl, table_of_arrays
+from lmm.design import LmerControl, build_matrices, table_of_arrays
+from lmm.design.table import Table
+from lmm.errors import warn
 from lmm.family import NegativeBinomial
 from lmm.formula import Formula
 from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import Optimizer, reporter
 from lmm.pls import Solver
 from lmm.request import GeneralizedRequest, Request
+
+if TYPE_CHECKING:
+    from lmm.model.least_squares import LinearModel
 
 __all__ = ["glmer", "glmer_nb", "lmer", "lmer_arrays", "load"]
 
@@ -111,6 +116,74 @@ def lmer(
     )
     criterion = request.criterion()
     return LinearMixedModel.estimate(criterion, request, start=start, report=reporter(verbose))
+
+
+def lm(
+    formula: str,
+    data: Any,
+    *,
+    weights: Any = None,
+    offset: Any = None,
+    subset: Any = None,
+    na_action: str = "omit",
+    contrasts: Mapping[str, object] | None = None,
+    control: LmerControl | None = None,
+) -> LinearModel:
+    """Fit a model without random effects by least squares, to compare mixed models with.
+
+    Parameters
+    ----------
+    formula : str
+        Such as ``"Reaction ~ Days"``, in R's syntax.
+    data, weights, offset, subset, na_action, contrasts, control
+        As for `lmer`.
+
+    Returns
+    -------
+    LinearModel
+
+    Raises
+    ------
+    FormulaError
+        The formula does not parse, or has a random term.
+    DataError
+        The data do not suit the formula.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> d = lmm.load_dataset("sleepstudy")
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", d)
+    >>> m0 = lmm.lm("Reaction ~ Days", d)
+    >>> lmm.anova(m, m0, names=["m", "m0"])
+    refitting model(s) with ML (instead of REML)
+    Data: sleepstudy
+    Models:
+    m0: Reaction ~ Days
+    m: Reaction ~ Days + (Days | Subject)
+       npar    AIC    BIC  logLik deviance  Chisq Df Pr(>Chisq)
+    m0    3 1906.3 1915.9 -950.15   1900.3
+    m     6 1763.9 1783.1 -875.97   1751.9 148.35  3  < 2.2e-16 ***
+    ---
+    Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+    """
+    from lmm.model.least_squares import LinearModel
+
+    table = Table.of(data).frozen()
+    matrices = build_matrices(
+        formula,
+        table,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        na_action=na_action,
+        contrasts=contrasts,
+        control=control,
+        mixed=False,
+    )
+    for note in matrices.design.notes:
+        warn(note)
+    return LinearModel.of(matrices, table)
 
 
 def lmer_arrays(y: Any, X: Any, groups: Any, Z: Any = None, **options: Any) -> LinearMixedModel:

@@ -41,6 +41,7 @@ from lmm.formula import (
     expand_terms,
     parse_formula,
     parse_one_sided,
+    parse_two_sided,
     single_bars,
 )
 from lmm.language import Binary, Call, Node, deparse
@@ -87,7 +88,7 @@ def _remembered_plan(source: str, data_columns: tuple[str, ...] | None, planned:
 def _plan(source: str, data_columns: tuple[str, ...] | None, planned: bool) -> Plan:
     """Plan of a formula; `data_columns` is what ``.`` stands for, if it occurs."""
     one_sided = planned and source.lstrip().startswith("~")
-    formula = parse_one_sided(source) if one_sided else parse_formula(source)
+    formula = parse_one_sided(source) if one_sided else parse_two_sided(source)
     response = None if planned or formula.lhs is None else formula.response
     nodes: dict[str, Node] = {}
     if response is not None and formula.lhs is not None:
@@ -134,6 +135,7 @@ def build_matrices(
     control: LmerControl | None = None,
     planned: bool = False,
     family: Family | None = None,
+    mixed: bool = True,
 ) -> ModelMatrices:
     """Build the arrays of a mixed model from a formula and data (lme4's ``lFormula``).
 
@@ -163,6 +165,8 @@ def build_matrices(
         Whether there is no response yet: the formula's, if any, is not read, and y is zero.
     family : Family, optional
         Conditional distribution of the response; without one it is a linear model's.
+    mixed : bool
+        Whether the formula has random terms, or none.
 
     Returns
     -------
@@ -184,7 +188,7 @@ def build_matrices(
     """
     control = LmerControl.of(control) or DEFAULT_CONTROL
     table = Table.of(data)
-    plan = _plan_for(parse_formula(formula), table, planned)
+    plan = _plan_for(parse_formula(formula) if mixed else _fixed_only(formula), table, planned)
     observed = build_frame(
         plan.nodes,
         plan.groups,
@@ -223,6 +227,13 @@ def build_matrices(
     notes += check_scale(X, control)
     design = Design(plan.formula, X, terms, fixed, frame, notes + about_response)
     return ModelMatrices(design, response)
+
+
+def _fixed_only(text: str | Formula) -> Formula:
+    formula = parse_two_sided(text)
+    if formula.random:
+        raise FormulaError(f"({formula.random[0]}) is a random term: fit the model with lmer")
+    return formula
 
 
 def _plan_for(formula: Formula, table: Table, planned: bool) -> Plan:

@@ -5,6 +5,7 @@ from lmm.formula.formula import (
     Formula,
     parse_formula,
     parse_one_sided,
+    parse_two_sided,
     single_bars,
 )
 from lmm.formula.groups import RandomTerm
@@ -23,6 +24,7 @@ __all__ = [
     "parse_formula",
     "parse_one_sided",
     "parse_specs",
+    "parse_two_sided",
     "single_bars",
     "update_formula",
 ]

@@ -345,6 +345,33 @@ def parse_formula(text: str | Formula) -> Formula:
     >>> [term.group_text for term in formula.random]
     ['cask:batch', 'batch']
     """
+    if isinstance(text, Formula):
+        return text
+    formula = parse_two_sided(text)
+    if not formula.random:
+        source = formula.source
+        raise FormulaError(
+            "No random effects terms specified in formula: add one, such as (1 | g) for a random "
+            "intercept in each level of g, or fit the model by ordinary least squares: lmm.lm.",
+            source,
+            len(source.rstrip()),
+        )
+    return formula
+
+
+def parse_two_sided(text: str | Formula) -> Formula:
+    """Read a formula with a response, with or without random terms.
+
+    Raises
+    ------
+    FormulaError
+        When the text does not parse or has no response.
+
+    Examples
+    --------
+    >>> parse_two_sided("y ~ x").random
+    ()
+    """
     return text if isinstance(text, Formula) else _remembered(_parse_two_sided, check_text(text))
 
 
@@ -361,15 +388,7 @@ def _remembered(parse: Callable[[str], Formula], source: str) -> Formula:
 def _parse_two_sided(source: str) -> Formula:
     lhs, rhs = parse_tilde(source)
     _check_response(lhs, source)
-    formula = _assemble(source, lhs, rhs)
-    if not formula.random:
-        raise FormulaError(
-            "No random effects terms specified in formula: add one, such as (1 | g) for a random "
-            "intercept in each level of g, or fit the model by ordinary least squares.",
-            source,
-            len(source.rstrip()),
-        )
-    return formula
+    return _assemble(source, lhs, rhs)
 
 
 def parse_one_sided(text: str | Formula) -> Formula:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from lmm._types import Vector
+from lmm.design import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit, check_models
 from lmm.formula import Formula
@@ -54,8 +57,76 @@ class Comparable(Protocol):
         """The model, or one from the covariances of other fits, where its criterion is lower."""
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A model in a table of likelihoods.
+
+    Attributes
+    ----------
+    formula : str
+        Its formula.
+    y : (n,) array
+        Its response.
+    n_parameters : int
+        Number of its parameters.
+    loglik : float
+        Log-likelihood.
+    matrices : ModelMatrices or None
+        Its design, where it is one of this package's.
+    data_name : str or None
+        Name of its data.
+    """
+
+    formula: str
+    y: Vector
+    n_parameters: int
+    loglik: float
+    matrices: ModelMatrices | None = None
+    data_name: str | None = None
+
+    @classmethod
+    def of(cls, model: Any) -> _Line:
+        """Line of a mixed model, of `lmm.lm`, or of a result of statsmodels.
+
+        Raises
+        ------
+        TypeError
+            It is none of them.
+        """
+        about: Any = getattr(model, "model", None)
+        if hasattr(model, "llf") and hasattr(about, "endog") and hasattr(model, "params"):
+            text = getattr(about, "formula", None) or getattr(about, "endog_names", "y")
+            y = np.asarray(about.endog, dtype=np.float64)
+            # statsmodels counts coefficients alone, also where there is a residual variance
+            return cls(str(text), y, len(model.params) + 1, float(model.llf))
+        formula, name = str(getattr(model, "formula", "")), getattr(model, "data_name", None)
+        own = getattr(model, "matrices", None)
+        if isinstance(own, ModelMatrices):
+            return cls(formula, own.y, model.n_parameters, model.loglik(), own, name)
+        check_models(model)
+        fit = model.fit
+        return cls(formula, fit.matrices.y, fit.n_parameters, fit.loglik, fit.matrices, name)
+
+
+def _check_lines(lines: Sequence[_Line]) -> None:
+    """Refuse models of other rows or responses."""
+    first = lines[0]
+    for i, line in enumerate(lines[1:], start=2):
+        if len(line.y) != len(first.y):
+            raise DataError(
+                "models were not all fitted to the same size of dataset: model 1 has "
+                f"{len(first.y)} rows, model {i} has {len(line.y)}. Missing values leave rows out: "
+                "fit all models to the rows that are complete in every variable"
+            )
+        if not np.array_equal(line.y, first.y):
+            raise DataError(
+                f"the responses of model 1 ({first.formula}) and model {i} ({line.formula}) "
+                "differ: their likelihoods cannot be compared"
+            )
+
+
 def anova(
-    *models: Comparable,
+    *models: Any,
     refit: bool = True,
     names: Sequence[str] | None = None,
     boundary: bool = False,
@@ -65,7 +136,8 @@ def anova(
     Parameters
     ----------
     *models : LinearMixedModel
-        Two models or more; they are sorted by their number of parameters.
+        Two models or more; they are sorted by their number of parameters. Models without random
+        effects may be among them: of `lmm.lm`, or results of statsmodels' least squares.
     refit : bool
         Whether models fitted by REML are fitted again by maximum likelihood first, which makes
         models with different fixed effects comparable.
@@ -103,31 +175,39 @@ def anova(
     m2    5 1762.0 1778.0 -876.00   1752.0
     m1    6 1763.9 1783.1 -875.97   1751.9 0.0639  1     0.8004
     """
-    check_models(*models)
     if len(models) < 2:
+        check_models(*models)
         raise ValueError("anova compares two models or more: use m.anova() for the terms of one.")
     names = [f"m{i + 1}" for i in range(len(models))] if names is None else list(names)
     if len(names) != len(models):
         raise ValueError(f"There are {len(models)} models, but {len(names)} names.")
-    check_comparable([model.fit for model in models])
+    _check_lines([_Line.of(model) for model in models])
+    mixed = [model for model in models if isinstance(getattr(model, "fit", None), Fit)]
+    if not mixed:
+        raise TypeError("anova compares mixed models: one of them at least must be one.")
     heading: list[str] = []
-    if any(model.fit.reml for model in models):
+    if any(model.fit.reml for model in mixed):
         if refit:
-            models = tuple(model.refit_ml() for model in models)
+            mixed = [model.refit_ml() for model in mixed]
             heading.append("refitting model(s) with ML (instead of REML)")
         else:
-            _check_same_fixed([model.fit for model in models])
-    models = tuple(settled(models))
-    order = np.argsort([model.fit.n_parameters for model in models], kind="stable")
-    models, names = tuple(models[i] for i in order), [names[i] for i in order]
-    if models[0].data_name is not None:
-        heading.append(f"Data: {models[0].data_name}")
+            _check_same_fixed([model.fit for model in mixed], len(models) - len(mixed))
+    found = iter(settled(mixed))
+    lines = [
+        _Line.of(next(found) if isinstance(getattr(model, "fit", None), Fit) else model)
+        for model in models
+    ]
+    order = np.argsort([line.n_parameters for line in lines], kind="stable")
+    lines, names = [lines[i] for i in order], [names[i] for i in order]
+    named = [line.data_name for line in lines if line.data_name is not None]
+    if named:
+        heading.append(f"Data: {named[0]}")
     heading.append("Models:")
-    for name, model in zip(names, models, strict=True):
-        heading += [f"{name}: {line}" for line in str(model.formula).split("\n")]
-    table = _likelihood_table([model.fit for model in models], names)
+    for name, line in zip(names, lines, strict=True):
+        heading += [f"{name}: {text}" for text in line.formula.split("\n")]
+    table = _likelihood_table(lines, names)
     if boundary:
-        table["Pr(>Chibar)"] = _boundary_p_values([model.fit for model in models], table["Chisq"])
+        table["Pr(>Chibar)"] = _boundary_p_values(lines, table["Chisq"])
     return AnovaTable(table, tuple(heading))
 
 
@@ -145,19 +225,20 @@ def settled(models: Sequence[ModelT]) -> list[ModelT]:
     return models
 
 
-def _check_same_fixed(fits: Sequence[Fit]) -> None:
+def _check_same_fixed(fits: Sequence[Fit], others: int) -> None:
     first = fits[0]
-    for fit in fits[1:]:
-        if fit.reml != first.reml or fit.matrices.fixed.names != first.matrices.fixed.names:
+    for fit in fits:
+        same = fit.reml == first.reml and fit.matrices.fixed.names == first.matrices.fixed.names
+        if others or not same:
             raise ValueError(
                 "REML criteria of models with different fixed effects, or of REML and maximum "
                 "likelihood fits, cannot be compared: leave refit=True."
             )
 
 
-def _likelihood_table(fits: Sequence[Fit], names: Sequence[str]) -> pd.DataFrame:
-    npar = np.array([fit.n_parameters for fit in fits])
-    loglik = np.array([fit.loglik for fit in fits])
+def _likelihood_table(lines: Sequence[_Line], names: Sequence[str]) -> pd.DataFrame:
+    npar = np.array([line.n_parameters for line in lines])
+    loglik = np.array([line.loglik for line in lines])
     chisq = np.maximum(0.0, 2.0 * np.diff(loglik))
     df = np.diff(npar)
     tails = [chi_square_tail(value, int(d)) for value, d in zip(chisq, df, strict=True)]
@@ -165,7 +246,7 @@ def _likelihood_table(fits: Sequence[Fit], names: Sequence[str]) -> pd.DataFrame
         {
             "npar": npar,
             "AIC": -2.0 * loglik + 2.0 * npar,
-            "BIC": -2.0 * loglik + np.log(fits[0].matrices.n) * npar,
+            "BIC": -2.0 * loglik + np.log(len(lines[0].y)) * npar,
             "logLik": loglik,
             "deviance": -2.0 * loglik,
             "Chisq": [np.nan, *chisq],
@@ -176,10 +257,12 @@ def _likelihood_table(fits: Sequence[Fit], names: Sequence[str]) -> pd.DataFrame
     )
 
 
-def _boundary_p_values(fits: Sequence[Fit], chisq: pd.Series[float]) -> list[float]:
+def _boundary_p_values(lines: Sequence[_Line], chisq: pd.Series[float]) -> list[float]:
     tails = [np.nan]
-    for small, large, statistic in zip(fits, fits[1:], chisq.iloc[1:], strict=False):
-        weights = boundary_weights(small.matrices, large.matrices)
+    for small, large, statistic in zip(lines, lines[1:], chisq.iloc[1:], strict=False):
+        weights = None
+        if small.matrices is not None and large.matrices is not None:
+            weights = boundary_weights(small.matrices, large.matrices)
         tails.append(np.nan if weights is None else chi_bar_square_tail(statistic, weights))
     return tails
 

@@ -1,0 +1,212 @@
+"""A linear model without random effects, as R's ``lm``: what mixed models are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm import _lapack
+from lmm._types import Matrix, Vector
+from lmm.design import ModelMatrices
+from lmm.design.table import Table
+from lmm.errors import DataError
+from lmm.formula import Formula
+from lmm.report.cells import named, wide_vector
+from lmm.report.document import Document
+from lmm.report.format import format_numbers
+from lmm.report.printed import Printed, PrintedTable, confidence_table
+from lmm.report.tables import labels
+
+__all__ = ["LinearModel"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearModel(Printed):
+    """A model fitted by weighted least squares. Made by `lmm.lm`.
+
+    Attributes
+    ----------
+    matrices : ModelMatrices
+        Design and response, without random-effects terms.
+    table : Table
+        The data.
+    beta : (p,) array
+        Coefficients.
+    root : (p, p) array
+        ``(X'W X)^-1 = root root'``.
+    rss : float
+        Weighted residual sum of squares.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy"))
+    Call:
+    lm(formula = Reaction ~ Days, data = sleepstudy)
+    <BLANKLINE>
+    Coefficients:
+    (Intercept)         Days
+         251.41        10.47
+    """
+
+    matrices: ModelMatrices
+    table: Table
+    beta: Vector
+    root: Matrix
+    rss: float
+
+    @classmethod
+    def of(cls, matrices: ModelMatrices, table: Table) -> LinearModel:
+        """Fit a design.
+
+        Raises
+        ------
+        DataError
+            There are no more rows than coefficients.
+        """
+        response = matrices.response
+        if matrices.n <= matrices.p:
+            raise DataError(
+                f"{matrices.n} rows do not determine {matrices.p} coefficients and a residual "
+                "variance: give more rows, or leave out terms"
+            )
+        Q, R = _lapack.qr(response.weighted(matrices.X))
+        target = response.standardized(response.y)
+        beta = _lapack.solve_upper(R, Q.T @ target)
+        residual = target - response.weighted(matrices.X) @ beta
+        root = _lapack.solve_upper(R, np.eye(matrices.p))
+        return cls(matrices, table, beta, root, float(residual @ residual))
+
+    # What anova asks of every model ---------------------------------------------------------------
+
+    @property
+    def formula(self) -> Formula:
+        """The parsed formula."""
+        return self.matrices.formula
+
+    @property
+    def data_name(self) -> str | None:
+        """Name of the data, where they have one."""
+        return getattr(self.table.native, "attrs", {}).get("name")
+
+    @property
+    def n_parameters(self) -> int:
+        """Coefficients and the residual variance."""
+        return len(self.beta) + 1
+
+    def loglik(self) -> float:
+        """Log-likelihood at the maximum-likelihood residual variance ``rss / n``."""
+        n = self.nobs
+        weights = float(np.log(self.matrices.weights).sum())
+        return 0.5 * (weights - n * (1.0 + float(np.log(2.0 * np.pi * self.rss / n))))
+
+    def aic(self) -> float:
+        """Akaike's criterion."""
+        return -2.0 * self.loglik() + 2.0 * self.n_parameters
+
+    def bic(self) -> float:
+        """Schwarz's criterion."""
+        return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.n_parameters
+
+    # Estimates ------------------------------------------------------------------------------------
+
+    @property
+    def nobs(self) -> int:
+        """Number of observations used."""
+        return self.matrices.n
+
+    @property
+    def df_resid(self) -> int:
+        """Residual degrees of freedom, n - p."""
+        return self.nobs - len(self.beta)
+
+    @cached_property
+    def sigma(self) -> float:
+        """Residual standard deviation, ``sqrt(rss / (n - p))``."""
+        return float(np.sqrt(self.rss / self.df_resid))
+
+    def fixef(self) -> pd.Series[float]:
+        """Coefficients by name."""
+        return pd.Series(self.beta, index=pd.Index(self.matrices.fixed.names))
+
+    def vcov(self) -> pd.DataFrame:
+        """Covariance of the coefficients, (p, p)."""
+        names = pd.Index(self.matrices.fixed.names)
+        return pd.DataFrame(self.sigma**2 * self.root @ self.root.T, index=names, columns=names)
+
+    def fitted(self) -> pd.Series[float]:
+        """Fitted values, padded as `na_action` says."""
+        return self._by_row(self.matrices.X @ self.beta + self.matrices.offset)
+
+    def residuals(self) -> pd.Series[float]:
+        """Response minus fitted values, padded as `na_action` says."""
+        fitted = self.matrices.X @ self.beta + self.matrices.offset
+        return self._by_row(self.matrices.y - fitted)
+
+    def _by_row(self, values: Vector) -> pd.Series[float]:
+        frame = self.matrices.frame
+        return pd.Series(frame.pad(values), index=frame.labels)
+
+    def predict(self, newdata: Any = None) -> pd.Series[float]:
+        """Fitted values, or means of new rows (offsets of the formula count).
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy"))
+        >>> m.predict({"Days": [0.0, 10.0]}).round(2).tolist()
+        [251.41, 356.08]
+        """
+        if newdata is None:
+            return self.fitted()
+        fixed = self.matrices.fixed
+        mean = fixed.matrix(newdata) @ self.beta + fixed.offset(newdata)
+        index = newdata.index if isinstance(newdata, pd.DataFrame) else None
+        return pd.Series(mean, index=index)
+
+    def confint(self, level: float = 0.95) -> PrintedTable:
+        """Intervals of the t distribution with the residual degrees of freedom."""
+        from scipy.stats import t
+
+        half = t.ppf(0.5 + 0.5 * level, self.df_resid) * np.sqrt(np.diag(self.vcov()))
+        limits = np.column_stack([self.beta - half, self.beta + half])
+        return confidence_table(limits, self.matrices.fixed.names, level)
+
+    def summary(self) -> pd.DataFrame:
+        """R's table of coefficients: ``Estimate Std. Error t value Pr(>|t|)``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy")).summary().round(3)
+                     Estimate  Std. Error  t value  Pr(>|t|)
+        (Intercept)   251.405       6.610   38.033       0.0
+        Days           10.467       1.238    8.454       0.0
+        """
+        from scipy.stats import t
+
+        error = np.sqrt(np.diag(self.vcov()))
+        statistic = self.beta / error
+        return pd.DataFrame(
+            {
+                "Estimate": self.beta,
+                "Std. Error": error,
+                "t value": statistic,
+                "Pr(>|t|)": 2.0 * t.sf(np.abs(statistic), self.df_resid),
+            },
+            index=pd.Index(self.matrices.fixed.names),
+        )
+
+    def document(self, *, digits: int = 4) -> Document:
+        """R's print of an ``lm``."""
+        data = "" if self.data_name is None else f", data = {self.data_name}"
+        head = ("Call:", f"lm(formula = {self.formula}{data})", "")
+        if not len(self.beta):
+            return Document((*head, "No coefficients"))
+        texts = format_numbers(self.beta, digits)
+        names = labels(pd.Index(self.matrices.fixed.names))
+        return Document((*head, named(names, texts, "Coefficients:", wide_vector)))

@@ -1,0 +1,108 @@
+"""Models without random effects, against R's lm, and in comparisons with mixed models."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+import lmm
+
+
+@pytest.fixture(scope="module")
+def sleepstudy():
+    return lmm.load_dataset("sleepstudy")
+
+
+@pytest.fixture(scope="module")
+def mixed(sleepstudy):
+    return lmm.lmer("Reaction ~ Days + (Days | Subject)", sleepstudy)
+
+
+def test_estimates_are_those_of_r(sleepstudy):
+    m = lmm.lm("Reaction ~ Days", sleepstudy)
+    # lm(Reaction ~ Days, sleepstudy)
+    assert_allclose(m.summary()["Std. Error"], [6.610154, 1.238195], rtol=1e-6)
+    assert_allclose(
+        m.summary().loc["Days"], [10.467286, 1.238195, 8.453663, 9.894096e-15], rtol=1e-6
+    )
+    assert_allclose([m.loglik(), m.aic(), m.bic()], [-950.1465282, 1906.293056, 1915.871927])
+    assert_allclose(m.sigma, 47.714720, rtol=1e-6)
+    assert (m.nobs, m.df_resid, m.n_parameters) == (180, 178, 3)
+    assert_allclose(m.confint().loc["Days"], [8.023855, 12.910716], rtol=1e-6)
+    assert_allclose(m.fitted() + m.residuals(), sleepstudy["Reaction"])
+
+
+def test_weights_and_offsets_count(sleepstudy):
+    weights = np.tile([1.0, 2.0, 0.5], 60)
+    m = lmm.lm("Reaction ~ Days + offset(Days * 2)", sleepstudy, weights=weights)
+    # coef(summary(lm(..., weights = w))), logLik
+    expected = [[252.3254235, 6.3742736], [8.0815101, 1.1940108]]
+    assert_allclose(m.summary()[["Estimate", "Std. Error"]], expected, rtol=1e-7)
+    assert_allclose(m.loglik(), -957.4794614)
+    assert_allclose(m.predict(sleepstudy), m.fitted())
+
+
+def test_the_table_is_that_of_r(sleepstudy, mixed):
+    plain = lmm.lm("Reaction ~ Days", sleepstudy)
+    lines = str(lmm.anova(mixed, plain, names=["m", "l"])).split("\n")
+    assert [line.rstrip() for line in lines[1:8]] == [
+        "Data: sleepstudy",
+        "Models:",
+        "l: Reaction ~ Days",
+        "m: Reaction ~ Days + (Days | Subject)",
+        "  npar    AIC    BIC  logLik deviance  Chisq Df Pr(>Chisq)",
+        "l    3 1906.3 1915.9 -950.15   1900.3",
+        "m    6 1763.9 1783.1 -875.97   1751.9 148.35  3  < 2.2e-16 ***",
+    ]
+
+
+def test_one_variance_beside_none_is_on_the_boundary(sleepstudy):
+    plain = lmm.lm("Reaction ~ Days", sleepstudy)
+    one = lmm.lmer("Reaction ~ Days + (1 | Subject)", sleepstudy)
+    row = lmm.anova(plain, one, boundary=True).loc["m2"]
+    assert_allclose(row["Pr(>Chibar)"], 0.5 * row["Pr(>Chisq)"], rtol=1e-12)
+
+
+def test_results_of_statsmodels_are_taken(sleepstudy, mixed):
+    """By their words: a stand-in, with the numbers of ols("Reaction ~ Days", d).fit()."""
+    plain = lmm.lm("Reaction ~ Days", sleepstudy)
+    about = SimpleNamespace(endog=sleepstudy["Reaction"].to_numpy(), formula="Reaction ~ Days")
+    result = SimpleNamespace(model=about, llf=plain.loglik(), params=plain.fixef())
+    found = lmm.anova(result, mixed)
+    assert_allclose(found.to_frame(), lmm.anova(plain, mixed).to_frame())
+    about.endog = about.endog[1:]
+    with pytest.raises(lmm.DataError, match="model 1 has 179 rows, model 2 has 180"):
+        lmm.anova(result, mixed)
+
+
+def test_missing_values_are_padded(sleepstudy):
+    gaps = sleepstudy.assign(Days=sleepstudy["Days"].where(sleepstudy["Days"] > 1))
+    m = lmm.lm("Reaction ~ Days", gaps, na_action="exclude")
+    assert (m.nobs, len(m.fitted()), int(m.residuals().isna().sum())) == (144, 180, 36)
+
+
+def test_dependent_columns_are_dropped_with_a_warning(sleepstudy):
+    with pytest.warns(lmm.RankDeficiencyWarning):
+        m = lmm.lm("Reaction ~ Days + I(2 * Days)", sleepstudy)
+    assert list(m.fixef().index) == ["(Intercept)", "Days"]
+
+
+def test_mistakes_are_named(sleepstudy, mixed):
+    plain = lmm.lm("Reaction ~ Days", sleepstudy)
+    with pytest.raises(lmm.FormulaError, match="random term: fit the model with lmer"):
+        lmm.lm("Reaction ~ Days + (1 | Subject)", sleepstudy)
+    with pytest.raises(lmm.FormulaError, match=r"No random effects terms.*lmm\.lm"):
+        lmm.lmer("Reaction ~ Days", sleepstudy)
+    with pytest.raises(ValueError, match="leave refit=True"):
+        lmm.anova(mixed, plain, refit=False)
+    with pytest.raises(TypeError, match="one of them at least"):
+        lmm.anova(plain, plain)
+    with pytest.raises(TypeError, match=r"a fitted model is needed.* not 3"):
+        lmm.anova(mixed, 3)
+    other = lmm.lm("log(Reaction) ~ Days", sleepstudy)
+    with pytest.raises(lmm.DataError, match="differ: their likelihoods cannot be compared"):
+        lmm.anova(mixed, other)
+    with pytest.raises(lmm.DataError, match="2 rows do not determine 2 coefficients"):
+        lmm.lm("y ~ x", pd.DataFrame({"y": [1.0, 2.0], "x": [0.0, 1.0]}))
