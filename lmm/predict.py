@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri, stdtrit
 
-from lmm._types import Matrix, Vector
+from lmm._types import Frozen, Matrix, Vector
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
 from lmm.family import Link
 from lmm.fit import Fit
@@ -24,7 +24,7 @@ STEP = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class Prediction(Frozen):
     """Predicted means of rows, with their uncertainty where it was asked for.
 
     Attributes

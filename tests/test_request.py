@@ -241,6 +241,21 @@ def test_arrays_of_a_fit_are_read_only(name, copied):
         m.beta /= 10
 
 
+RESULTS = {
+    "bootstrap": lambda m: m.bootstrap(4, seed=1).converged,
+    "influence": lambda m: m.influence("Subject").fixef_without,
+    "profile": lambda m: m.profile(["Days"])["Days"].zeta,
+    "lmlist": lambda m: lmm.lmlist("Reaction ~ Days | Subject", m.data).estimates,
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_arrays_of_results_are_read_only(name):
+    values = RESULTS[name](lmm.lmer("Reaction ~ Days + (1 | Subject)", sleep()))
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 0
+
+
 def test_tables_of_results_are_the_users():
     m = lmm.lmer(FORMULA, sleep())
     table, frame = m.fixef(), m.vcov()

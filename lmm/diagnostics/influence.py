@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._brief import Brief
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
@@ -24,7 +24,7 @@ WHICH = ("fixed", "varcorr")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Influence(Brief):
+class Influence(Brief, Frozen):
     """Estimates without each of g cases or groups, beside those of the whole data.
 
     Attributes

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm._types import Matrix, Vector
+from lmm._types import Frozen, Matrix, Vector
 from lmm.design import LmerControl
 from lmm.errors import FormulaError
 from lmm.language import Binary, deparse, parse_tilde
@@ -23,7 +23,7 @@ __all__ = ["LmList", "lmlist"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LmList(Printed):
+class LmList(Printed, Frozen):
     """Separate least-squares fits, one per level.
 
     Attributes

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lmm._types import Matrix, Vector
+from lmm._types import Frozen, Matrix, Vector
 from lmm.errors import DataError
 from lmm.fit import Fit
 
@@ -56,7 +56,7 @@ class FTest:
 
 
 @dataclass(frozen=True, eq=False)
-class TTests:
+class TTests(Frozen):
     """One test per contrast; arrays (r,).
 
     Attributes

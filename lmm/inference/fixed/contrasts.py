@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 from scipy.linalg import null_space, qr, solve_triangular
 
-from lmm._types import IntVector, Matrix
+from lmm._types import Frozen, IntVector, Matrix
 from lmm.design.columns import Basis
 from lmm.design.fixed import (
     FixedEffects,
@@ -62,7 +62,7 @@ REFERENCE_CODING = ("contr.treatment", "contr.SAS", "dummy")
 
 
 @dataclass(frozen=True, eq=False)
-class TermContrasts:
+class TermContrasts(Frozen):
     """Hypotheses of the fixed terms.
 
     Attributes

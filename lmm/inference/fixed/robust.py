@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import cholesky, solve_triangular
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design.columns import RawColumn, as_factor, drop_unused_levels, read_column, take
 from lmm.design.frame import Frame
 from lmm.design.matrices import ModelMatrices
@@ -55,7 +55,7 @@ SINGULAR = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class ClusterRobust:
+class ClusterRobust(Frozen):
     """Sandwich covariance of a fit's fixed effects.
 
     Attributes

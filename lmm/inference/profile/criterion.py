@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._threads import blas_threads
-from lmm._types import Vector
+from lmm._types import Frozen, Vector
 from lmm.fit import Fit
 from lmm.inference.profile.curves import from_working, to_working
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
@@ -21,7 +21,7 @@ REACH = 2.7
 
 
 @dataclass(frozen=True, eq=False)
-class CriterionCurve:
+class CriterionCurve(Frozen):
     """Rise of the criterion as one parameter is fixed and all others are optimized.
 
     Attributes

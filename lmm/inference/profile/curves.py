@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lmm._threads import blas_threads
-from lmm._types import Matrix, Vector
+from lmm._types import Frozen, Matrix, Vector
 from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
@@ -52,7 +52,7 @@ BETTER = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class ProfileCurve:
+class ProfileCurve(Frozen):
     """The profile of one parameter.
 
     Attributes

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lmm._threads import blas_threads, one_blas_thread
-from lmm._types import Matrix, Vector
+from lmm._types import Frozen, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import FailedReplicatesWarning, nearest, silence, warn
 from lmm.fit import Fit
@@ -68,7 +68,7 @@ Statistic = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bootstrap(TableLike):
+class Bootstrap(TableLike, Frozen):
     """Replicates of statistics of a model.
 
     Attributes
