@@ -49,12 +49,13 @@ def test_the_scale_of_the_link_is_named(logit):
     [
         (lmm.Poisson(), "rate", "ratio"),
         (lmm.Poisson("sqrt"), "rate", "estimate"),
+        (lmm.NegativeBinomial(2.0), "response", "ratio"),
         (lmm.Gamma("log"), "response", "ratio"),
         (lmm.Gamma("inverse"), "response", "estimate"),
     ],
 )
 def test_names_of_means_and_contrasts(family, column, contrast, cbpp):
-    data = cbpp.assign(y=cbpp["incidence"] + (0.0 if family.name == "poisson" else 0.5))
+    data = cbpp.assign(y=cbpp["incidence"] + (0.0 if family.name != "Gamma" else 0.5))
     m = lmm.glmer("y ~ period + (1 | herd)", data, family=family)
     means = lmm.emmeans(m, "period", type="response")
     frame = means.to_frame()

@@ -122,7 +122,7 @@ def scale_named(name: str) -> Transformation:
 
 
 # What means of a family are called on the response's scale.
-MEANS = {"binomial": "prob", "poisson": "rate", "negative binomial": "rate"}
+MEANS = {"binomial": "prob", "poisson": "rate"}
 # Links that are defined for positive means only and have no negative values.
 POSITIVE = ("sqrt", "inverse", "1/mu^2")
 
