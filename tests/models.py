@@ -38,7 +38,7 @@ if importlib.util.find_spec("sksparse"):
 
 
 def table(seed: int = 1, n: int = 160) -> dict[str, Any]:
-    """Crossed a (12) and b (7); c nested in a, d nested in c; covariates and a weight."""
+    """Crossed a (12) and b (7); c nested in a, d in c, e in d; covariates and a weight."""
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 12, n), rng.integers(0, 7, n)
     c = 2 * a + rng.integers(0, 2, n)
@@ -47,6 +47,7 @@ def table(seed: int = 1, n: int = 160) -> dict[str, Any]:
     columns: dict[str, Any] = {k: np.char.add(k, v.astype(str)) for k, v in codes.items()}
     columns |= dict(zip("xzw", rng.standard_normal((3, n)), strict=True))
     columns |= {"weight": rng.uniform(0.2, 5.0, n), "u": rng.standard_normal(12)[a]}
+    columns["e"] = np.char.add("e", (2 * d + np.arange(n) % 2).astype(str))
     effects = rng.standard_normal(12)[a] * (1 + columns["x"]) + rng.standard_normal(7)[b]
     return columns | {"y": 3.0 + columns["x"] + effects + rng.standard_normal(n)}
 
@@ -68,7 +69,9 @@ STRUCTURES: dict[str, str] = {
     "nested": "y ~ x + (1 | a / c)",
     "nested with slopes": "y ~ x + (x | a / c)",
     "nested thrice": "y ~ x + (1 | a) + (x | c) + (1 | d)",
+    "nested four times": "y ~ x + (x | a) + (1 | c) + (1 | d) + (1 | e)",
     "nested and crossed": "y ~ x + (1 | a / c) + (1 | b)",
+    "nested and crossed, slopes": "y ~ x + (1 | a) + (x | c) + (x || b) + (1 | f)",
 }
 
 # The dense oracle forms n x q matrices: the large tables are left to tests of the criterion.

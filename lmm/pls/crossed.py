@@ -42,6 +42,7 @@ from lmm.pls.grouped import (
 from lmm.pls.inverse import CHUNK, by_level, dense_blocks, flat
 from lmm.pls.kernels import sum_products
 from lmm.pls.problem import Cells, Group, Problem
+from lmm.pls.tail import Tail
 
 __all__ = ["CrossedPLS"]
 
@@ -124,7 +125,7 @@ class CrossedPoint:
         residual = problem.y - problem.X @ beta - _tail_columns(self.pls.others) @ b_tail
         sums = sum_products(leading.Z, residual, leading.codes, leading.n_levels)
         by_group = [(leading, np.einsum("abm,bm->ma", self.H, sums))]
-        for group, part in zip(self.pls.others, self.pls.parts, strict=True):
+        for group, part in zip(self.pls.others, self.pls.tail_groups.parts, strict=True):
             by_group.append((group, b_tail[part].reshape(group.n_levels, group.size)))
         effects = {i: b[:, columns] for group, b in by_group for i, columns in group.members}
         return PLSSolution(
@@ -159,15 +160,9 @@ class CrossedPoint:
         E = D - (NS @ solved).T.reshape(t, k, n_levels)
         F_tail = self._tail_F(lams, inverse, self.tail, Y)
         sums = [F.sum(axis=2) - self.pls.coupled(NS_values, Y)]
-        sums += [
-            _diagonal_sum(F_tail[part, part], group)
-            for part, group in zip(self.pls.parts, self.pls.others, strict=True)
-        ]
-        effects = [E]
-        for group, part in zip(self.pls.others, self.pls.parts, strict=True):
-            by_level = E_tail[part].T.reshape(t, group.n_levels, group.size)
-            effects.append(by_level.transpose(0, 2, 1))
-        average = self._average(effects, F, NS, self.tail, Y)
+        sums += self.pls.tail_groups.sums(F_tail)
+        effects = [E, *self.pls.tail_groups.by_level(E_tail)]
+        average = self._average(effects, E_tail, F, NS, Y)
         trace = self._trace(F, F_tail)
         return per_term(
             self.terms,
@@ -201,30 +196,17 @@ class CrossedPoint:
         k = len(F)
         flat = F.reshape(k * k, -1)
         own = np.einsum("bcda->abcd", (flat @ flat.T).reshape(k, k, k, k)).reshape(k * k, k * k)
-        sizes = [group.size**2 for group in self.pls.others]
-        rest = np.empty((sum(sizes), sum(sizes)))
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        for i, (rows, g) in enumerate(zip(self.pls.parts, self.pls.others, strict=True)):
-            for j, (columns, h) in enumerate(zip(self.pls.parts, self.pls.others, strict=True)):
-                by_level = F_tail[rows, columns].reshape(g.n_levels, g.size, h.n_levels, h.size)
-                flat = by_level.transpose(1, 3, 0, 2).reshape(g.size * h.size, -1)
-                square = (flat @ flat.T).reshape(g.size, h.size, g.size, h.size)
-                block = np.einsum("bcad->abcd", square).reshape(g.size**2, h.size**2)
-                rest[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = block
-        return np.asarray(block_diag(own, rest))
+        return np.asarray(block_diag(own, self.pls.tail_groups.trace(F_tail)))
 
     def _average(
-        self, effects: list[Matrix], F: Matrix, NS: sparse.csr_array, tail: Matrix, Y: Matrix
+        self, effects: list[Matrix], E_tail: Matrix, F: Matrix, NS: sparse.csr_array, Y: Matrix
     ) -> Matrix:
         """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
         lead = directions(effects[0][-1]).reshape(-1, F.shape[0] * F.shape[2])
-        rows = [directions(effect[-1]) for effect in effects[1:]]
-        K = len(lead) + sum(len(row) for row in rows)
-        W = np.zeros((K, len(tail)))
-        start = len(lead)
-        for row, part in zip(rows, self.pls.parts, strict=True):
-            W[start : start + len(row), part] = row.transpose(0, 2, 1).reshape(len(row), -1)
-            start += len(row)
+        tail = self.tail
+        W_tail = self.pls.tail_groups.directions([effect[-1] for effect in effects[1:]]).T
+        K = len(lead) + len(W_tail)
+        W = np.vstack([np.zeros((len(lead), len(tail))), W_tail])
         first = np.zeros((K, lead.shape[1]))
         first[: len(lead)] = lead
         blocks = first.reshape(K, *F.shape[1:])
@@ -232,11 +214,7 @@ class CrossedPoint:
         cross = first @ (NS @ W.T)
         reach = (NS.T @ first.T).T + W @ tail
         fixed = first @ effects[0][:-1].reshape(-1, first.shape[1]).T
-        start = len(lead)
-        for row, effect in zip(rows, effects[1:], strict=True):
-            stop = start + len(row)
-            fixed[start:stop] = np.einsum("kam,sam->ks", row, effect[:-1])
-            start = stop
+        fixed[len(lead) :] = W_tail @ E_tail[:, :-1]
         unswept = first @ own.T + cross + cross.T + W @ tail @ W.T
         return np.asarray(unswept - reach @ Y @ reach.T - fixed @ fixed.T)
 
@@ -266,7 +244,7 @@ class CrossedPoint:
         solved, _ = lapack.dpotrs(self.root, inner, lower=1)
         behind = self.pls.scale_rows(self.lams, np.ascontiguousarray(solved))
         front = np.einsum("abm,rbm->ram", self.H, lead) - (self._B @ behind).T.reshape(lead.shape)
-        parts = zip(self.pls.parts, self.pls.others, strict=True)
+        parts = zip(self.pls.tail_groups.parts, self.pls.others, strict=True)
         return self.pls.by_group([front, *(by_level(behind[p], group) for p, group in parts)])
 
     @cached_property
@@ -274,7 +252,7 @@ class CrossedPoint:
         """Blocks of D of each level."""
         levels = np.arange(self.pls.leading.n_levels)
         blocks = [self._lead_blocks(levels, levels)]
-        blocks += [dense_blocks(self._Y, own, own) for own in self.pls.places]
+        blocks += [dense_blocks(self._Y, own, own) for own in self.pls.tail_groups.places]
         return self.pls.by_group(blocks)
 
     def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
@@ -284,9 +262,9 @@ class CrossedPoint:
             return self._lead_blocks(i, j)
         if two == 0:
             return self.blocks(h, g, j, i).transpose(1, 0, 2)
-        columns = self.pls.places[two - 1][j]
+        columns = self.pls.tail_groups.places[two - 1][j]
         if one > 0:
-            return dense_blocks(self._Y, self.pls.places[one - 1][i], columns)
+            return dense_blocks(self._Y, self.pls.tail_groups.places[one - 1][i], columns)
         found = np.empty((self.pls.leading.size, columns.shape[1], len(i)))
         for here, rows, reach in self._reach(i):
             found[:, :, here] = -reach[:, rows[:, None], columns[here]].transpose(0, 2, 1)
@@ -403,28 +381,16 @@ class CrossedPLS(Brief):
         return tuple(arrays[c] for c in np.argsort(self.order))
 
     @cached_property
-    def places(self) -> tuple[IntVector, ...]:
-        """Rows of the tail of each level of each of its groups, (l, k) each."""
-        return tuple(
-            part.start + np.arange(group.q).reshape(group.n_levels, group.size)
-            for part, group in zip(self.parts, self.others, strict=True)
-        )
-
-    @cached_property
-    def parts(self) -> tuple[slice, ...]:
-        """Rows of the tail that belong to each of its groups."""
-        stops = np.cumsum([group.q for group in self.others])
-        return tuple(
-            slice(int(stop) - group.q, int(stop))
-            for stop, group in zip(stops, self.others, strict=True)
-        )
+    def tail_groups(self) -> Tail:
+        """Where the tail's columns stand."""
+        return Tail(self.others)
 
     def scale_rows(
         self, lams: list[Matrix], M: Matrix, transpose: bool = False, overwrite: bool = False
     ) -> Matrix:
         """Lambda_T M, or Lambda_T' M: the same k x k factor for every level of a group."""
         out = M if overwrite else np.empty_like(M)
-        for lam, part, group in zip(lams, self.parts, self.others, strict=True):
+        for lam, part, group in zip(lams, self.tail_groups.parts, self.others, strict=True):
             factor, k = lam.T if transpose else lam, group.size
             rows = [M[part.start + b : part.stop : k] for b in range(k)]
             if overwrite and k > 1:
@@ -536,12 +502,6 @@ REGULAR = 1e-3
 PIECE = 256
 # Entries of the couplings from which their products are formed in threads.
 THREADED = 50_000
-
-
-def _diagonal_sum(block: Matrix, group: Group) -> Matrix:
-    """Sum of the (k, k) diagonal blocks of a (q, q) matrix."""
-    blocks = block.reshape(group.n_levels, group.size, group.n_levels, group.size)
-    return np.asarray(np.einsum("lalb->ab", blocks))
 
 
 def _inverse(root: Matrix) -> Matrix:

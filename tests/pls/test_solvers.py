@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy.linalg import eigh
 
 import lmm
 from lmm.pls import CrossedPLS, DensePLS, Sparse, named, standardize
@@ -62,14 +63,14 @@ def test_values(model, name):
 
 
 def assert_same_size(model, scoring, trace, large):
-    """What the first steps take for the information is never less than half of it.
+    """What the first steps take for the information is never much less than it.
 
     It is more where a chain of factors is handled as if crossed, and steps are shorter.
     """
     S = matrices(model).parameters.symmetric_units
-    ratios = np.diag(S @ scoring @ S.T) / np.diag(S @ trace @ S.T)
-    assert ratios.min() > 0.5
-    assert large or ratios.max() < 5.0
+    ratios = eigh(S @ scoring @ S.T, S @ trace @ S.T, eigvals_only=True)
+    assert ratios[0] > 0.3
+    assert large or ratios[-1] < 10.0
 
 
 @pytest.mark.parametrize("reml", [True, False])
