@@ -112,6 +112,21 @@ class Fit(Frozen, Brief):
         """Residual standard deviation."""
         return float(np.sqrt(self.terms.pwrss / self.criterion.degrees_of_freedom))
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation in units of which the equations at theta are written."""
+        return self.sigma
+
+    @property
+    def working_root(self) -> Matrix:
+        """Inverse of the upper triangular RX, (p, p), in units of `noise`."""
+        return self.fixed_root
+
+    @property
+    def working_weights(self) -> Vector:
+        """Weights of the rows in these equations, (n,)."""
+        return self.matrices.weights
+
     @frozen_property
     def factors(self) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k_i, k_i) per term."""
@@ -222,6 +237,11 @@ class Fit(Frozen, Brief):
     def deviance(self) -> float:
         """Deviance (-2 log-likelihood) at theta, beta and the ML sigma profiled out."""
         return self.criterion.with_reml(False).value(self.optimum.x)
+
+    @property
+    def without_effects(self) -> float:
+        """The criterion of the model without random effects."""
+        return self.criterion.value(np.zeros_like(self.theta))
 
     @property
     def rounding(self) -> float:

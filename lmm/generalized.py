@@ -87,6 +87,14 @@ class GeneralizedFit(Fit):
         return np.concatenate([covariances, beta, shape])
 
     @property
+    def without_effects(self) -> float:
+        """-2 log-likelihood of the model without random effects."""
+        model = self.criterion.model
+        marginal = model.marginal
+        eta = self.matrices.X @ marginal.beta + self.matrices.offset
+        return -2.0 * model.bound.loglik(eta, marginal.xi)
+
+    @property
     def rounding(self) -> float:
         """Nothing is known to be lost."""
         return 0.0
@@ -177,6 +185,21 @@ class GeneralizedFit(Fit):
     def problem(self) -> Problem:
         """The standardized problem, rows weighted by the information at the mode."""
         return self._working.problem
+
+    @property
+    def noise(self) -> float:
+        """1: the working weights hold the dispersion."""
+        return 1.0
+
+    @property
+    def working_weights(self) -> Vector:
+        """Information of each row's linear predictor at the mode, (n,)."""
+        return self.expansion.weights[0]
+
+    @cached_property
+    def working_root(self) -> Matrix:
+        """Inverse of the upper triangular RX of the working least squares, (p, p)."""
+        return self.problem.fixed_root(self.point.solution().fixed_root)
 
     @cached_property
     def point(self) -> PLSPoint:

@@ -6,7 +6,8 @@ With ``C = (X'V^-1 X)^-1``, D of `lmm.pls.inverse` and ``M = D Z'W X``,
     Cov(b_hat - b, beta_hat - beta) = -sigma^2 M C                                           (2)
     Cov(b_hat - b)                  = sigma^2 (D + M C M')                                   (3)
 
-(Henderson, 1975, Biometrics 31, 423-447), so that the error of ``x'beta + z'b`` has variance
+(Henderson, 1975, Biometrics 31, 423-447). Of a generalized model sigma is 1, D that of the working
+weights, and C the covariance of its coefficients. So the error of ``x'beta + z'b`` has variance
 
     sigma^2 (z'D z + (x - M'z)'C (x - M'z))                                                  (4)
 """
@@ -42,9 +43,19 @@ class JointCovariance:
     ----------
     fit : Fit
         The fit.
+    root : (p, p) array, optional
+        Square root of C in place of that of the fit's covariance of beta.
     """
 
     fit: Fit
+    root: Matrix | None = None
+
+    @cached_property
+    def _root(self) -> Matrix:
+        """Square root of C, in units of the noise."""
+        if self.root is not None:
+            return self.root
+        return self.fit.fixed_root * (self.fit.sigma / self.fit.noise)
 
     @cached_property
     def _unwhiten(self) -> tuple[Matrix, ...]:
@@ -78,14 +89,14 @@ class JointCovariance:
     def conditional(self) -> tuple[Matrix, ...]:
         """Covariance of b given y with beta known, ``sigma^2 D``: (l, k, k) per group."""
         return tuple(
-            self.fit.sigma**2 * inverse @ D @ inverse.T
+            self.fit.noise**2 * inverse @ D @ inverse.T
             for inverse, D in zip(self._unwhiten, self._diagonal, strict=True)
         )
 
     @cached_property
     def random(self) -> tuple[Matrix, ...]:
         """Covariance (3) of b_hat - b, level by level: (l, k, k) per group."""
-        root = self.fit.sigma * self.fit.fixed_root
+        root = self.fit.noise * self._root
         return tuple(
             D + (M @ root) @ (M @ root).transpose(0, 2, 1)
             for D, M in zip(self.conditional, self.coupling, strict=True)
@@ -109,10 +120,10 @@ class JointCovariance:
         D = np.concatenate([flat(part) for part in self.fit.point.solve(identity)])
         p = self.fit.matrices.p
         M = np.concatenate(self.coupling, axis=None).reshape(q, p)
-        root = np.vstack([self.fit.fixed_root, -M @ self.fit.fixed_root])
+        root = np.vstack([self._root, -M @ self._root])
         total = root @ root.T
         total[p:, p:] += unwhiten @ D @ unwhiten.T
-        return np.asarray(self.fit.sigma**2 * total)
+        return np.asarray(self.fit.noise**2 * total)
 
     def variance(self, X: Matrix, effects: Effects) -> Vector:
         """Variance (4) of the error of x'beta + z'b, row by row.
@@ -146,8 +157,8 @@ class JointCovariance:
             levels = effects[g][0][both], effects[h][0][both]
             blocks = self.fit.point.blocks(g, h, *levels).transpose(2, 0, 1)
             total[both] += 2.0 * _quadratic(whitened[g][both], blocks, whitened[h][both])
-        slope = slope @ self.fit.fixed_root
-        return np.asarray(self.fit.sigma**2 * (total + np.einsum("ij,ij->i", slope, slope)))
+        slope = slope @ self._root
+        return np.asarray(self.fit.noise**2 * (total + np.einsum("ij,ij->i", slope, slope)))
 
     @cached_property
     def _relative(self) -> tuple[Matrix, ...]:

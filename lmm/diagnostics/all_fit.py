@@ -61,7 +61,7 @@ def _attempt(fit: Fit, optimizer: Optimizer, start: Vector | None) -> Attempt:
     began = time.perf_counter()
     try:
         optimum = minimize(fit.criterion, optimizer, start=start)
-        reached = Fit.at(fit.formula, fit.criterion, optimum)
+        reached = type(fit).at(fit.formula, fit.criterion, optimum)
     except NumericalError as error:
         return Attempt(optimizer.name, None, str(error), time.perf_counter() - began)
     return Attempt(optimizer.name, reached, optimum.message, time.perf_counter() - began)

@@ -81,7 +81,7 @@ def check_convergence(
     criterion, x = fit.criterion, fit.optimum.x
     point = Point.at(criterion, x)
     free = np.flatnonzero(point.free)
-    names = fit.matrices.theta_names
+    names = criterion.names
     free_names = [names[j] for j in free]
     eigenvalues, vectors = point.spectrum
     gradient, scaled = np.zeros(len(x)), np.zeros(len(x))

@@ -43,16 +43,21 @@ def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
 def leverages(joint: JointCovariance) -> Vector:
     """Diagonal (n,) of the hat matrix that turns the response into fitted values.
 
+    Of a generalized model, the working response into linear predictors. They sum to the effective
+    number of parameters.
+
     The leverage of a row is the variance of its fitted value's error over that of its response,
     at the estimated theta: Nobre & Singer (2011), J. Appl. Stat. 38, 1063-1072.
     """
     fit = joint.fit
     matrices = fit.matrices
+    if fit.working_root is not fit.fixed_root:
+        joint = JointCovariance(fit, fit.working_root)
     effects = {
         g: (group.codes, np.hstack([matrices.terms[i].Z for i, _ in group.members]))
         for g, group in enumerate(fit.problem.groups)
     }
-    return joint.variance(matrices.X, effects) / fit.sigma**2 * matrices.weights
+    return joint.variance(matrices.X, effects) / fit.noise**2 * fit.working_weights
 
 
 def standardized_residuals(fit: Fit, hat: Vector) -> Vector:

@@ -312,7 +312,7 @@ class Changes(Estimates):
         self,
         scope: Sequence[str] | None = None,
         test: str | None = None,
-        ddf: str = "satterthwaite",
+        ddf: str | None = None,
     ) -> AnovaTable:
         """Leave out each fixed term that may be left out.
 
@@ -323,8 +323,8 @@ class Changes(Estimates):
         test : {"Chisq", "F"}, optional
             By maximum likelihood, as lme4: AIC alone, or likelihood-ratio tests too. ``"F"``: F
             tests of the model as it is, as lmerTest. All models are fitted to the rows of this one.
-        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
-            Method for the denominator degrees of freedom of F.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
+            Method for the denominator degrees of freedom of F; the first for linear models.
 
         Examples
         --------

@@ -17,6 +17,7 @@ from lmm.model.statsmodels import StatsmodelsNames
 
 if TYPE_CHECKING:
     from lmm.report import FitReport, Summary
+    from lmm.report.printed import AnovaTable
 
 __all__ = ["GeneralizedMixedModel"]
 
@@ -306,6 +307,49 @@ class GeneralizedMixedModel(StatsmodelsNames):
 
     def _linear_only(self, what: str) -> NoReturn:
         raise ValueError(f"{what} exist for linear models only, not for those of glmer.")
+
+    def anova(self, type: str | int = "III", ddf: str | None = None) -> AnovaTable:
+        """Wald chi-square tests of the fixed terms, printed as car's ``Anova``.
+
+        Parameters
+        ----------
+        type : {"III", "II", "I"} or {3, 2, 1}
+            As for linear models. Type III does not depend on the contrasts of the factors, as
+            car's does.
+        ddf : {"asymptotic", "lme4"}, optional
+            ``"lme4"`` gives the sequential sums of squares that R's ``anova(m)`` prints.
+
+        Returns
+        -------
+        AnovaTable
+            ``Chisq Df Pr(>Chisq)``.
+
+        Raises
+        ------
+        ValueError
+            There is no such type, or degrees of freedom are asked for.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> cbpp = lmm.load_dataset("cbpp")
+        >>> m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+        >>> m.anova()
+        Analysis of Deviance Table (Type III Wald chisquare tests)
+        <BLANKLINE>
+        Response: cbind(incidence, size - incidence)
+                Chisq Df Pr(>Chisq)
+        period 25.326  3   1.32e-05 ***
+        ---
+        Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+        """
+        from lmm.inference.fixed.contrasts import anova_type
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.fixed_tests import wald_anova
+
+        if ddf == "lme4":
+            return super().anova(type, ddf)
+        return wald_anova(ddf_method(self.fit, ddf), anova_type(type))
 
     def refit_ml(self) -> Self:
         """The model itself: it was fitted by maximum likelihood."""

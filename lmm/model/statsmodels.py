@@ -74,7 +74,7 @@ class StatsmodelsNames(Reports):
         return self.vcov()
 
     def t_test(
-        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: str = "satterthwaite"
+        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: str | None = None
     ) -> PrintedTable:
         """Test hypotheses one by one; statsmodels' name of ``contest(..., joint=False)``.
 
@@ -90,7 +90,7 @@ class StatsmodelsNames(Reports):
         return self.contest(r_matrix, joint=False, ddf=ddf)
 
     def wald_test(
-        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: str = "satterthwaite"
+        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: str | None = None
     ) -> PrintedTable:
         """Test hypotheses jointly; statsmodels' name of `contest`.
 

@@ -56,7 +56,7 @@ class Tests(Intervals):
 
         return exact_restricted_lrt(self.fit, nsim, seed)
 
-    def anova(self, type: str | int = "III", ddf: str = "satterthwaite") -> AnovaTable:
+    def anova(self, type: str | int = "III", ddf: str | None = None) -> AnovaTable:
         """F tests of the fixed terms, as lmerTest's ``anova``.
 
         Parameters
@@ -64,9 +64,9 @@ class Tests(Intervals):
         type : {"III", "II", "I"} or {3, 2, 1}
             What a term is adjusted for: all other terms; those that do not contain it; those
             before it. Type III does not depend on the contrasts of the factors.
-        ddf : {"satterthwaite", "kenward-roger", "lme4"}
-            Method for denominator degrees of freedom; ``"lme4"`` gives sequential sums of squares
-            without tests.
+        ddf : {"satterthwaite", "kenward-roger", "lme4"}, optional
+            Method for denominator degrees of freedom, the first by default; ``"lme4"`` gives
+            sequential sums of squares without tests.
 
         Returns
         -------
@@ -104,7 +104,7 @@ class Tests(Intervals):
         L: str | Sequence[str] | ArrayLike,
         rhs: ArrayLike = 0.0,
         joint: bool = True,
-        ddf: str = "satterthwaite",
+        ddf: str | None = None,
         level: float = 0.95,
     ) -> PrintedTable:
         """Test linear contrasts of the fixed effects, ``L beta = rhs``.
@@ -119,8 +119,8 @@ class Tests(Intervals):
             Values of an array's rows under the hypothesis.
         joint : bool
             One F test of all rows, or a t test with confidence limits for each.
-        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
-            Method for degrees of freedom.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
+            Method for degrees of freedom; the first for linear models, the last for others.
         level : float
             Confidence level.
 
@@ -202,7 +202,7 @@ class Tests(Intervals):
 
     def step(
         self,
-        ddf: str = "satterthwaite",
+        ddf: str | None = None,
         alpha_random: float = 0.1,
         alpha_fixed: float = 0.05,
         reduce_random: bool = True,
@@ -213,8 +213,8 @@ class Tests(Intervals):
 
         Parameters
         ----------
-        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
-            Method for the F tests of fixed terms.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
+            Method for the F tests of fixed terms; the first for linear models, the last for others.
         alpha_random, alpha_fixed : float
             A term stays if its p-value is below this.
         reduce_random, reduce_fixed : bool
@@ -239,7 +239,7 @@ class Tests(Intervals):
         return step(self, ddf, alpha_random, alpha_fixed, reduce_random, reduce_fixed, keep)
 
     def ls_means(
-        self, term: str | None = None, ddf: str = "satterthwaite", level: float = 0.95
+        self, term: str | None = None, ddf: str | None = None, level: float = 0.95
     ) -> LeastSquaresMeans:
         """Least-squares means of factor terms, as lmerTest's ``ls_means``.
 
@@ -250,8 +250,8 @@ class Tests(Intervals):
         ----------
         term : str, optional
             A term of factors; all of them by default.
-        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
-            Method for degrees of freedom.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
+            Method for degrees of freedom; the first for linear models, the last for others.
         level : float
             Confidence level.
 
@@ -276,7 +276,7 @@ class Tests(Intervals):
         return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=False)
 
     def difflsmeans(
-        self, term: str | None = None, ddf: str = "satterthwaite", level: float = 0.95
+        self, term: str | None = None, ddf: str | None = None, level: float = 0.95
     ) -> LeastSquaresMeans:
         """Differences of all pairs of least-squares means; parameters as for `ls_means`.
 

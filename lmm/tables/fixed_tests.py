@@ -45,6 +45,7 @@ __all__ = [
     "hypotheses",
     "ls_means",
     "type_anova",
+    "wald_anova",
 ]
 
 
@@ -86,6 +87,22 @@ def type_anova(method: DdfMethod, type_: AnovaType) -> AnovaTable:
     tested: TermTests = term_tests(method, type_)
     heading = f"Type {type_} Analysis of Variance Table with {method.name}'s method"
     return AnovaTable(anova_frame(tested.tests, method.fit.sigma), (heading,))
+
+
+def wald_anova(method: DdfMethod, type_: AnovaType) -> AnovaTable:
+    """Type I, II or III Wald chi-square tests, printed as car's ``Anova``."""
+    tested = term_tests(method, type_).tests
+    rows = {label: _chisq_row(test) for label, test in tested.items()}
+    columns = ["Chisq", "Df", "Pr(>Chisq)"]
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+    heading = f"Analysis of Deviance Table (Type {type_} Wald chisquare tests)"
+    return AnovaTable(frame, (heading, "", f"Response: {method.fit.formula.response}"))
+
+
+def _chisq_row(test: FTest | None) -> list[float]:
+    if test is None:
+        return [np.nan] * 3
+    return [test.statistic * test.ndf, test.ndf, test.p_value]
 
 
 # Contrasts ---------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def linear_hypothesis(
     rhs: ArrayLike = 0.0,
     *,
     test: str = "Chisq",
-    ddf: str = "kenward-roger",
+    ddf: str | None = None,
 ) -> AnovaTable:
     """Test hypotheses about the fixed effects jointly, as car's ``linearHypothesis``.
 
@@ -79,7 +79,7 @@ def linear_hypothesis(
     """
     if test not in TESTS:
         raise ValueError(f"test is {test!r}.{nearest(test, TESTS)}")
-    method = ddf_method(m.fit, ddf if test == "F" else "asymptotic")
+    method = ddf_method(m.fit, ddf if test == "F" else "asymptotic", "kenward-roger")
     asked = stated(method, hypothesis, rhs)
     found = method.f_test(asked.L, asked.rhs)
     if test == "F":

@@ -88,10 +88,9 @@ def _deletion_frame(model: ModelT, deletions: Sequence[_Deletion]) -> pd.DataFra
             fit = next(remaining).fit
             npar.append(fit.n_parameters)
             loglik.append(fit.loglik)
-        else:  # V = 1: least squares
-            criterion = model.fit.criterion
-            npar.append(len(model.fit.beta) + 1)
-            loglik.append(-0.5 * criterion.value(np.zeros_like(model.fit.theta)))
+        else:  # a model without random effects
+            npar.append(model.fit.n_parameters - len(model.fit.theta))
+            loglik.append(-0.5 * model.fit.without_effects)
     lrt = [max(0.0, 2.0 * (loglik[0] - value)) for value in loglik[1:]]
     df = [npar[0] - count for count in npar[1:]]
     tails = [chi_square_tail(value, d) for value, d in zip(lrt, df, strict=True)]
@@ -175,7 +174,7 @@ def _factors(model: Comparable) -> frozenset[str]:
 # Fixed effects -----------------------------------------------------------------------------------
 
 
-def drop1_f(model: Comparable, scope: Sequence[str] | None, ddf: str) -> AnovaTable:
+def drop1_f(model: Comparable, scope: Sequence[str] | None, ddf: str | None) -> AnovaTable:
     """F tests of the fixed terms that may be left out, as lmerTest's ``drop1``."""
     method = ddf_method(model.fit, ddf)
     tests = _marginal_tests(method, checked_scope(model, scope))
@@ -229,7 +228,7 @@ class Selection(Printed, Generic[ModelT]):
 
 def step(
     model: ModelT,
-    ddf: str = "satterthwaite",
+    ddf: str | None = None,
     alpha_random: float = 0.1,
     alpha_fixed: float = 0.05,
     reduce_random: bool = True,
@@ -242,8 +241,8 @@ def step(
     ----------
     model : LinearMixedModel
         Where to start.
-    ddf : {"satterthwaite", "kenward-roger", "asymptotic"}
-        Method for the F tests of fixed terms.
+    ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
+        Method for the F tests of fixed terms; the first for linear models, the last for others.
     alpha_random, alpha_fixed : float
         A term stays if its p-value is below this.
     reduce_random, reduce_fixed : bool
@@ -298,7 +297,7 @@ def _reduce_random(model: ModelT, alpha: float) -> tuple[ModelT, pd.DataFrame]:
 
 
 def _reduce_fixed(
-    model: ModelT, ddf: str, alpha: float, keep: Sequence[str]
+    model: ModelT, ddf: str | None, alpha: float, keep: Sequence[str]
 ) -> tuple[ModelT, pd.DataFrame]:
     gone: list[pd.DataFrame] = []
     while True:

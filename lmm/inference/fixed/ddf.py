@@ -58,29 +58,40 @@ METHODS: dict[str, Callable[[Fit], DdfMethod]] = {
 }
 
 
-def ddf_method(fit: Fit, name: str) -> DdfMethod:
+def ddf_method(fit: Fit, name: str | None = None, linear: str = "satterthwaite") -> DdfMethod:
     """Prepare a method for a fit.
 
     Parameters
     ----------
     fit : Fit
         The fit.
-    name : {"satterthwaite", "kenward-roger", "asymptotic"}
-        Capitals do not matter.
+    name : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
+        Capitals do not matter. By default `linear` for linear models, ``"asymptotic"`` for
+        generalized ones, which have no other.
+    linear : str
+        The default of linear models.
 
     Raises
     ------
     ValueError
-        Another name.
+        Another name; or degrees of freedom of a generalized model.
 
     Warns
     -----
     RefitWarning
         Kenward-Roger for a maximum likelihood fit, which is refitted by REML.
     """
+    is_linear = fit.family.is_gaussian_identity
+    if name is None:
+        name = linear if is_linear else "asymptotic"
     method = METHODS.get(str(name).lower())
     if method is None:
         raise ValueError(f"unknown ddf method {name!r}.{nearest(str(name).lower(), METHODS)}")
+    if method is not Asymptotic and not is_linear:
+        raise ValueError(
+            f"ddf={name!r}: degrees of freedom exist for linear models only. Generalized models "
+            "are tested by ddf='asymptotic', their default."
+        )
     return method(fit)
 
 

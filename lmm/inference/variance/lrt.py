@@ -130,7 +130,7 @@ def sequential_sums_of_squares(fit: Fit) -> tuple[tuple[str, ...], Vector, Vecto
     """Terms, degrees of freedom and sums of squares of the fixed effects in their order.
 
     The squares of ``RX beta`` add up to ``beta'X'V^-1 X beta``, and each term's to what it adds
-    after those before it.
+    after those before it; V is that of the working response where the model is not linear.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def sequential_sums_of_squares(fit: Fit) -> tuple[tuple[str, ...], Vector, Vecto
     df, sums : (t,) arrays
         Number of columns, and sum of squares, of each.
     """
-    squares = np.linalg.solve(fit.fixed_root, fit.beta) ** 2 if len(fit.beta) else fit.beta
+    squares = np.linalg.solve(fit.working_root, fit.beta) ** 2 if len(fit.beta) else fit.beta
     assign = fit.matrices.fixed.assign
     present = [t for t in range(1, len(fit.matrices.fixed.term_labels) + 1) if (assign == t).any()]
     labels = tuple(fit.matrices.fixed.term_labels[t - 1] for t in present)

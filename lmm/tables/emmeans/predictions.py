@@ -94,14 +94,7 @@ def method_of(m: Source, ddf: str | None, vcov: ArrayLike | None) -> DdfMethod:
         Degrees of freedom of a generalized model are asked for.
     """
     check_models(m)
-    is_linear = m.fit.family.is_gaussian_identity
-    name = ddf or ("kenward-roger" if is_linear else "asymptotic")
-    if not is_linear and name.lower() != "asymptotic":
-        raise ValueError(
-            f"ddf={ddf!r}: degrees of freedom exist for linear models only, tests of generalized "
-            "ones are asymptotic."
-        )
-    method = ddf_method(m.fit, name)
+    method = ddf_method(m.fit, ddf, "kenward-roger")
     if vcov is None:
         return method
     p = m.fit.matrices.p
