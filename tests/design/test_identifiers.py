@@ -13,7 +13,7 @@ import pytest
 import lmm
 from lmm.design import build_matrices
 from lmm.design.columns import level_name
-from lmm.errors import DataError
+from lmm.errors import DataError, FormulaError
 
 N, GROUPS = 48, 8
 WHICH = np.repeat(np.arange(GROUPS), N // GROUPS)
@@ -235,6 +235,14 @@ def test_labels_of_crossed_groups_never_collide():
     np.testing.assert_allclose(without, m.beta[0])
     subset = build_matrices("y ~ (1 | a:b)", data).at_rows(np.flatnonzero(data["b"] != "t"))
     assert subset.terms[0].codes_for(data[:3]).tolist() == subset.terms[0].codes[:3].tolist()
+
+
+def test_combinations_by_interaction_need_names_of_their_own():
+    data = pd.DataFrame({"y": Y, "a": ["1.5", "1", "1"] * 16, "b": ["2", "5.2", "2"] * 16})
+    with pytest.raises(FormulaError, match=r"both be called '1.5.2': give another 'sep'"):
+        build_matrices("y ~ (1 | interaction(a, b))", data)
+    (term,) = build_matrices("y ~ (1 | interaction(a, b, sep = '/'))", data).terms
+    assert list(term.levels) == ["1/2", "1.5/2", "1/5.2"]
 
 
 def test_colons_and_backslashes_stay_as_they_are_where_labels_differ():

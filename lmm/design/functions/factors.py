@@ -167,6 +167,9 @@ def _crossed(first: Factor, second: Factor, sep: str) -> Factor:
     found, inverse = np.unique(codes, return_inverse=True)
     present = found[found >= 0]
     levels = tuple(f"{first.levels[k % size]}{sep}{second.levels[k // size]}" for k in present)
+    if len(set(levels)) < len(levels):
+        twice = next(level for i, level in enumerate(levels) if level in levels[:i])
+        raise DataError(f"two combinations would both be called {twice!r}: give another 'sep'")
     return Factor(inverse - (len(found) - len(present)), levels)
 
 
