@@ -97,12 +97,17 @@ class Evaluation:
         return 1.0
 
 
+# Eigenvalues of a Hessian, scaled to a unit diagonal, of this size measure no steps.
+FLAT = 1e-4
+
+
 def _absolute(hessian: Matrix) -> Matrix:
-    """The matrix (d, d) with absolute eigenvalues, taken where its diagonal is 1."""
+    """The matrix (d, d) with absolute eigenvalues, `FLAT` or more, where its diagonal is 1."""
     size = np.sqrt(np.abs(np.diag(hessian)))
     size[size == 0.0] = 1.0
     values, vectors = eigh(hessian / (size * size[:, None]))
-    return np.asarray((vectors * np.abs(values)) @ vectors.T * size * size[:, None])
+    values = np.maximum(np.abs(values), FLAT)
+    return np.asarray((vectors * values) @ vectors.T * size * size[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +241,7 @@ class PlainCriterion:
     (2.0, True)
     """
 
-    function: Callable[[Vector], tuple[float, Vector, Matrix]]
+    function: Callable[[Vector], Any]
     start: Vector
     labels: tuple[str, ...] = ()
     least: Vector | None = None
@@ -276,7 +281,7 @@ class PlainCriterion:
 
     def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
         """Coordinates in which the function has no curvature: no step can be told."""
-        return np.asarray(np.diag(here.information) == 0.0)
+        return np.asarray(~here.hessian.any(axis=0))
 
     def fits_exactly(self, x: Vector) -> bool:
         """False: there are no data."""

@@ -374,9 +374,13 @@ class LocalModel:
 
         Its eigenvalues relative to the metric enter by absolute value, plus `damping`.
         """
+        return -self.solve(self.gradient, damping)
+
+    def solve(self, right: Vector, damping: float = 0.0) -> Vector:
+        """The Hessian's inverse times a vector (c,), with absolute eigenvalues plus `damping`."""
         values, directions = self.spectrum
         size = np.maximum(np.abs(values), FLAT) + damping
-        return np.asarray(-directions @ ((directions.T @ self.gradient) / size))
+        return np.asarray(directions @ ((directions.T @ right) / size))
 
     def promise(self, step: Vector, curvature: Matrix) -> float:
         """Decrease of the criterion that is predicted for a step (c,), with a (c, c) curvature."""

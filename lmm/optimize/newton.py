@@ -39,11 +39,20 @@ NEIGHBOUR = 0.05
 LEAPS = (1.0, 0.25, 0.0625, 0.015625)
 
 
-def damped(damping: float, gain: float) -> float:
-    """Damping after a step that delivered `gain` times the predicted decrease."""
-    if gain > GOOD:
-        return 0.0 if damping < DAMPED * DAMPED else 0.1 * damping
-    return damping if gain >= POOR else max(4.0 * damping, DAMPED)
+def damped(damping: Vector, gain: Vector, size: Vector | float = 1.0) -> Vector:
+    """Damping (...) after steps that delivered `gain` (...) times the predicted decrease.
+
+    Parameters
+    ----------
+    damping, gain : (...) arrays
+        Of each search.
+    size : float or (...) array
+        Largest curvature, in the units of the damping; 1 in the metric of the local model.
+    """
+    least = DAMPED * size
+    eased = np.where(damping < DAMPED * least, 0.0, 0.1 * damping)
+    kept = np.where(gain >= POOR, damping, np.maximum(4.0 * damping, least))
+    return np.where(gain > GOOD, eased, kept)
 
 
 class Walk:
@@ -167,7 +176,7 @@ def settle(walk: Walk, tolerance: float) -> bool:
             gain = (before - walk.tried) / kept
             if gain < POOR and kept < STALLED * unit:
                 return True
-        damping = damped(damping, gain)
+        damping = float(damped(np.asarray(damping), np.asarray(gain)))
     return False
 
 

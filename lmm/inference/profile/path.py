@@ -7,15 +7,19 @@ With H the Hessian of the likelihood in (w, t), the optimum moves along
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lmm._types import Vector
+from lmm.criterion import Evaluation, Move, PlainCriterion
 from lmm.errors import NumericalError
 from lmm.inference.profile.targets import Section, Target
+from lmm.optimize import silent
+from lmm.optimize.newton import Walk, leave_saddle
+from lmm.optimize.newton import settle as settled
 
 __all__ = ["Point", "first_point", "predicted", "settle", "walk"]
 
@@ -23,18 +27,12 @@ __all__ = ["Point", "first_point", "predicted", "settle", "walk"]
 STEP = 0.6
 # Points on one side of the estimate, at most.
 MAX_POINTS = 60
-# Newton steps for one point, at most.
-MAX_STEPS = 100
+# Evaluations for one point, at most.
+MAX_STEPS = 300
 # A point is settled when the quadratic model promises a smaller decrease than this. With the exact
 # Hessian the last step is then taken on trust: what it leaves is of order promise^(3/2).
 SETTLED = 1e-5
 SETTLED_INEXACT = 1e-9
-# Eigenvalues of the scaled Hessian below this fraction of the largest are rounding.
-FLAT = 1e-9
-# A negative eigenvalue of the scaled Hessian beyond this tells a saddle ...
-SADDLE = 1e-4
-# ... which is left by a step that should gain this much.
-LEAP = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,51 +67,38 @@ class Point:
         return sign * float(np.sqrt(max(self.value - minimum, 0.0)))
 
 
+@dataclass(frozen=True)
+class _Place(Evaluation):
+    """The likelihood at fixed t near a point, as a search sees it."""
+
+    section: Section
+
+
 @dataclass(frozen=True, eq=False)
-class _Spectrum:
-    """Hessian in the free components of w, scaled to a unit diagonal, by its eigenvalues."""
+class _AtFixed(PlainCriterion):
+    """The likelihood at fixed t as a criterion of the other coordinates w."""
 
-    free: NDArray[np.bool_]
-    scale: Vector
-    eigenvalues: Vector
-    vectors: Vector
+    def evaluate(self, x: Vector, move: Move | None = None) -> _Place:
+        """The likelihood with its derivatives at w (d,).
 
-    @classmethod
-    def of(cls, here: Section, free: NDArray[np.bool_]) -> _Spectrum:
-        hessian = here.hessian[np.ix_(free, free)]
-        diagonal = np.abs(np.diag(hessian))
-        floor = max(1e-14 * float(diagonal.max(initial=0.0)), np.finfo(float).tiny)
-        scale = 1.0 / np.sqrt(np.maximum(diagonal, floor))
-        return cls(free, scale, *np.linalg.eigh(hessian * np.outer(scale, scale)))
-
-    def solve(self, right: Vector) -> Vector:
-        """|H|^-1 right (d,); zero for what is not free, and in flat directions."""
-        size = np.abs(self.eigenvalues)
-        flat = size <= FLAT * size.max(initial=0.0)
-        along = self.vectors.T @ (self.scale * right[self.free])
-        along = np.where(flat, 0.0, along / np.where(flat, 1.0, size))
-        return self._spread(self.scale * (self.vectors @ along))
-
-    def escape(self, below: Vector, above: Vector) -> Vector | None:
-        """A step along negative curvature to the side with more room, or None at a minimum."""
-        if not self.eigenvalues.size or self.eigenvalues[0] > -SADDLE:
-            return None
-        length = np.sqrt(2.0 * LEAP / -self.eigenvalues[0])
-        step = self._spread(length * self.scale * self.vectors[:, 0])
-        lost = [
-            np.sum(np.minimum(below + side, 0.0) + np.minimum(above - side, 0.0))
-            for side in (step, -step)
-        ]
-        return step if lost[0] >= lost[1] else -step
-
-    def _spread(self, values: Vector) -> Vector:
-        full = np.zeros(len(self.free))
-        full[self.free] = values
-        return full
+        Raises
+        ------
+        NumericalError
+            A step went so far that it cannot be computed.
+        """
+        try:
+            here: Section = self.function(x)
+        except np.linalg.LinAlgError as error:
+            raise NumericalError(str(error)) from error
+        if not (np.isfinite(here.value) and np.isfinite(here.hessian).all()):
+            raise NumericalError("The likelihood is not finite.")
+        plain = Evaluation.plain(here.value, here.gradient, here.hessian, exact=here.exact)
+        values = {field.name: getattr(plain, field.name) for field in fields(plain)}
+        return _Place(**values, section=here)
 
 
 def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) -> Point:
-    """Minimize over w at fixed t by damped Newton steps from a start.
+    """Minimize over w at fixed t by the Newton steps of `lmm.optimize.newton`.
 
     Parameters
     ----------
@@ -131,71 +116,51 @@ def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) 
     NumericalError
         The minimum was not found.
     """
-    section, (floor, ceiling) = target.at(t), target.box
-    w = np.clip(w, floor, ceiling)
-    here, n = _tried(section, w), 1
-    if here is None:
-        w = w if fallback is None else np.clip(fallback, floor, ceiling)
-        here, n = _tried(section, w), 2
-    if here is None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        search = _search(target, t, w, fallback)
+        tolerance = SETTLED if search.point.here.exact else SETTLED_INEXACT
+        tolerance /= search.unit
+        while settled(search, tolerance):
+            if not leave_saddle(search, tolerance):
+                return _point(target, t, search)
+    if search.exhausted:
         raise NumericalError(
-            f"The likelihood breaks down on the profile of {target.name} at {t:.6g} "
-            "(working scale)."
+            f"The profile of {target.name} did not settle at {t:.6g} (working scale) in "
+            f"{MAX_STEPS} evaluations. The likelihood may be flat in another parameter: simplify "
+            "the random effects."
         )
-    for _ in range(MAX_STEPS):
-        inward = ((w > floor) | (here.gradient <= 0.0)) & ((w < ceiling) | (here.gradient >= 0.0))
-        spectrum = _Spectrum.of(here, inward)
-        step = -spectrum.solve(here.gradient)
-        promise = -0.5 * float(here.gradient @ step)
-        if promise < (SETTLED if here.exact else SETTLED_INEXACT):
-            leap = spectrum.escape(w - floor, ceiling - w)
-            if leap is None:
-                return _settled(target, t, w, here, spectrum, step, promise, n)
-            step = leap
-        for size in 0.5 ** np.arange(30.0):
-            n += 1
-            further = np.clip(w + size * step, floor, ceiling)
-            there = _tried(section, further)
-            if there is not None and there.value <= here.value:
-                w, here = further, there
-                break
-        else:  # no descent left: rounding of the likelihood itself
-            return _settled(target, t, w, here, spectrum, 0.0 * step, 0.0, n)
+    return _point(target, t, search)  # no step descends: rounding of the likelihood itself
+
+
+def _search(target: Target, t: float, w: Vector, fallback: Vector | None) -> Walk:
+    """A walk that begins at w, or where that cannot be evaluated at the fallback."""
+    floor, ceiling = target.box
+    for start in (w, fallback):
+        if start is not None:
+            start = np.clip(start, floor, ceiling)
+            criterion = _AtFixed(target.at(t), start, least=floor, most=ceiling)
+            with suppress(NumericalError):
+                return Walk(criterion, start, silent, MAX_STEPS)
     raise NumericalError(
-        f"The profile of {target.name} did not settle at {t:.6g} (working scale) in {MAX_STEPS} "
-        "steps. The likelihood may be flat in another parameter: simplify the random effects."
+        f"The likelihood breaks down on the profile of {target.name} at {t:.6g} (working scale)."
     )
 
 
-def _tried(section: Callable[[Vector], Section], w: Vector) -> Section | None:
-    """The likelihood at w; None where a step went so far that the factorization breaks down."""
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            here = section(w)
-    except (NumericalError, np.linalg.LinAlgError):
-        return None
-    return here if np.isfinite(here.value) and np.isfinite(here.hessian).all() else None
-
-
-def _settled(
-    target: Target,
-    t: float,
-    w: Vector,
-    here: Section,
-    spectrum: _Spectrum,
-    step: Vector,
-    promise: float,
-    n: int,
-) -> Point:
+def _point(target: Target, t: float, search: Walk) -> Point:
     """The point that the last Newton step leads to, without evaluating there."""
-    w = np.clip(w + step, *target.box)
+    model, here = search.point.model, search.point.here
+    assert isinstance(here, _Place)
+    step = model.newton_step()
+    promise = max(model.promise(step, model.hessian), 0.0)
+    w, taken = model.follow(step)
     value = here.value - promise
-    if here.cross is None:
-        return Point(t, w, value, target.slope(t, w), np.nan, None, n)
-    tangent = -spectrum.solve(here.cross)
-    slope = here.slope + float(here.cross @ step)
-    curvature = here.bend + float(here.cross @ tangent)
-    return Point(t, w, value, slope, curvature, tangent, n)
+    section = here.section
+    if section.cross is None:
+        return Point(t, w, value, target.slope(t, w), np.nan, None, search.n)
+    tangent = model.jacobian @ model.solve(section.cross @ model.jacobian)
+    slope = section.slope + float(section.cross @ model.jacobian @ taken)
+    curvature = section.bend - float(section.cross @ tangent)
+    return Point(t, w, value, slope, curvature, -tangent, search.n)
 
 
 def first_point(target: Target) -> Point:

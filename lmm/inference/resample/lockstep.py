@@ -36,6 +36,8 @@ from lmm.inference.resample.rows import Rows
 from lmm.inference.resample.strata import Stratum, component_columns, penalized
 from lmm.inference.resample.sums import Accumulated, Sums, cholesky, symmetric
 from lmm.likelihood import Entries
+from lmm.optimize.newton import LOST, SADDLE, damped
+from lmm.optimize.verdict import SNAP
 
 # Columns K t of a component up to which dense matrices, batched, beat a solver that knows more.
 LARGEST = 80
@@ -48,16 +50,14 @@ MOST = 1000
 MAX_STEPS = 60
 # A fit has converged when the quadratic model promises a smaller decrease of the criterion.
 TOLERANCE = 1e-10
-# Columns of lambda* shorter than this are zero, and fits with a singular value below the other one
-# are singular, as in `lmm.optimize` and `Fit`.
-SNAP = 1e-5
+# Fits with a singular value below this are singular, as in `Fit`.
 SINGULAR = 1e-4
-# A stationary point is a saddle if its Hessian has an eigenvalue below minus this fraction of the
-# largest, or if the criterion falls at more than this rate in some whitened variance.
-SADDLE = 1e-6
+# A stationary point is a saddle also if the criterion falls at more than this rate in some whitened
+# variance.
 DESCENT = 1e-3
 # Steps are no longer than this times the larger of 1 and the largest entry of lambda*.
 FURTHEST = 2.0
+EPSILON = float(np.finfo(float).eps)
 # Restarts put vanished diagonal entries of lambda* back to this.
 LIFT = 0.3
 
@@ -238,7 +238,7 @@ class Lockstep:
         """Damped Newton steps for all responses at once; those that have converged drop out."""
         x, data = x.copy(), everything
         active = np.arange(len(x))
-        damping = np.zeros(len(x))
+        damping: Vector = np.zeros(len(x))
         here = self._local(x, data)
         for _ in range(MAX_STEPS):
             step, promise, scale = newton_steps(here, damping)
@@ -255,9 +255,7 @@ class Lockstep:
             gain = (here.value - there.value) / predicted(here, step)
             x[active[better]] += step[better]
             here = here.where(better, there)
-            eased = np.where(damping < 1e-3 * scale, 0.0, 0.1 * damping)
-            tightened = np.maximum(4.0 * damping, 0.1 * scale)
-            damping = np.where(gain > 0.75, eased, np.where(gain >= 0.25, damping, tightened))
+            damping = damped(damping, gain, scale)
         converged = np.ones(len(x), dtype=bool)
         converged[active] = False
         return x, converged & self._is_minimum(self._local(x, everything))
@@ -269,7 +267,7 @@ class Lockstep:
         which has to be positive semi-definite there.
         """
         eigenvalues = np.linalg.eigvalsh(here.hessian)
-        minimum = np.asarray(eigenvalues[:, 0] > -SADDLE * np.maximum(eigenvalues[:, -1], 1.0))
+        minimum = np.asarray(eigenvalues[:, 0] > SADDLE * np.maximum(eigenvalues[:, -1], 1.0))
         start = 0
         for term in self.criterion.matrices.terms:
             k = term.size
@@ -314,7 +312,7 @@ class Lockstep:
             std_error,
             self._satterthwaite(x, at, loadings) if df else np.empty((len(x), 0)),
             self._criterion(at, data),
-            converged,
+            converged & (nu * EPSILON * data.yy < LOST * at.pwrss),
             likelihood.is_singular(factors, SINGULAR),
         )
 

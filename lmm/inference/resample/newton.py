@@ -1,4 +1,4 @@
-"""Newton steps of many fits at once."""
+"""Newton steps of many fits at once, damped by the rule of `lmm.optimize.newton`."""
 
 from __future__ import annotations
 

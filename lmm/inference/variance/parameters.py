@@ -23,7 +23,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.likelihood import Entries, correlations, with_log_sigma
-from lmm.optimize import FisherScoring
+from lmm.optimize import minimize
 from lmm.pls import PLSTerms
 
 __all__ = [
@@ -340,23 +340,21 @@ class Likelihood:
 def maximum_likelihood(fit: Fit) -> tuple[ProfiledCriterion, Vector, float]:
     """ML criterion of a fit, its optimum x (m,) and the ML estimate of sigma.
 
-    A REML fit is refitted by maximum likelihood from its own estimates.
+    A REML fit is refitted by maximum likelihood from its own estimates, and from the criterion's
+    first start where that lies lower than the minimum found.
     """
     criterion = fit.criterion
     x = fit.optimum.x
     if fit.reml:
         criterion = criterion.with_reml(False)
-        x = FisherScoring().run(criterion, x, _silent).point.x
+        first = criterion.to_theta(next(criterion.starts()))
+        x = minimize(criterion, start=fit.optimum.theta, others=[first]).x
     terms = criterion.pls.at(criterion.factors(x)).terms
     return (
         criterion,
         x,
         criterion.problem.scale * float(np.sqrt(terms.pwrss / criterion.matrices.n)),
     )
-
-
-def _silent(_count: int, _value: float, _x: Vector) -> None:
-    """Report nothing."""
 
 
 # Wald intervals -----------------------------------------------------------------------------------
