@@ -296,7 +296,8 @@ class Changes(Estimates):
         Examples
         --------
         >>> import lmm
-        >>> d = lmm.load_dataset("sleepstudy").assign(x=lambda d: d["Days"].where(d["Days"] > 2))
+        >>> d = lmm.load_dataset("sleepstudy")
+        >>> d["x"] = (d["Days"] ** 2.0).where(d["Days"] > 2)
         >>> m = lmm.lmer("Reaction ~ Days + x + (1 | Subject)", d)
         >>> m.update(". ~ . - x").nobs, m.update_on_own_rows(". ~ . - x").nobs
         (180, 126)

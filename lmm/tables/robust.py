@@ -76,10 +76,10 @@ class RobustTests(TableLike):
         --------
         >>> import lmm
         >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
-        >>> lmm.coef_test(m).confint()
-                         2.5 %    97.5 %
-        (Intercept) 237.006444 265.80377
-        Days          7.205949  13.72862
+        >>> lmm.coef_test(m).confint().to_frame().round(3)
+                       2.5 %   97.5 %
+        (Intercept)  237.007  265.804
+        Days           7.206   13.729
         """
         frame = self.frame
         tests = TTests(
