@@ -179,7 +179,7 @@ class GeneralizedFit(Fit):
         model, mode = self.criterion.model, self.expansion.mode
         W = self.expansion.weights[0]
         working = mode.eta + self.expansion.rows.score / np.where(W > 0.0, W, 1.0)
-        return model.effects.pls.reweighted(W, working)
+        return model.pls.reweighted(W, working)
 
     @property
     def problem(self) -> Problem:

@@ -179,6 +179,12 @@ class Criterion(Protocol):
     def fits_exactly(self, x: Vector) -> bool:
         """Whether nothing of the data is left as a residual at x (d,), but rounding errors."""
 
+    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:
+        """Why there is no finite optimum, though the search ended at x (d,), if that is proved.
+
+        The name of a verdict, and the coordinates' signs at infinity, (d,).
+        """
+
     def to_x(self, theta: Vector) -> Vector:
         """Coordinates x of parameters theta (d,) on the users' scale."""
 
@@ -286,6 +292,10 @@ class PlainCriterion:
     def fits_exactly(self, x: Vector) -> bool:
         """False: there are no data."""
         return False
+
+    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:
+        """None: nothing is known of the function elsewhere."""
+        return None
 
     def to_x(self, theta: Vector) -> Vector:
         """The coordinates themselves."""

@@ -284,6 +284,10 @@ class ProfiledCriterion(Brief):
             return undetermined(self.problem, self.reml)
         return np.zeros(len(self.lower), dtype=np.bool_)
 
+    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:
+        """None: coefficients have a closed form."""
+        return None
+
     def fits_exactly(self, x: Vector) -> bool:
         """Whether the residuals at x (m,), row by row, are rounding errors of the response."""
         solution = self.pls.at(self.factors(x)).solution()

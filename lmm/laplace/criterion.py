@@ -16,6 +16,7 @@ from lmm.criterion.identification import undetermined_at
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.family import Family
+from lmm.laplace.existence import LARGE, POISSON, is_suspicious, separating
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
 from lmm.laplace.mode import Mode, Target, conditional_mode, joint_coefficients
 from lmm.laplace.model import Model, Place
@@ -192,6 +193,20 @@ class LaplaceCriterion:
         mask = np.zeros(len(self.names), dtype=np.bool_)
         mask[: len(parameters.lower)] = undetermined_at(parameters, here.information[:e, :e])
         return mask
+
+    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:
+        """Separation, proved by a linear program, or a theta without bound."""
+        model = self.model
+        signs = np.zeros(model.d)
+        if self.family.shape_name == "theta" and x[-1] > LARGE:
+            signs[-1] = 1.0
+            if self.value(np.append(x[:-1], POISSON)) <= here.value:
+                return "SHAPE_UNBOUNDED", signs
+            signs[-1] = 0.0
+        part = slice(model.e, model.e + model.p)
+        if model.p and is_suspicious(0.5 * here.information[part, part]):
+            signs[model.m : model.m + model.p] = np.sign(separating(model))
+        return ("SEPARATED", signs) if signs.any() else None
 
     def fits_exactly(self, x: Vector) -> bool:
         """False: a likelihood without residuals knows no exact fit."""

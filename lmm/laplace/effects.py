@@ -32,6 +32,7 @@ __all__ = ["Effects", "Elimination"]
 
 # Up to this many random effects a dense matrix of D is formed: of all but the largest factor.
 WHOLE = 3000
+TINY = 1e-250
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,9 +268,9 @@ class Solved(Elimination):
 
     @cached_property
     def _derivatives(self) -> Derivatives:
-        effects = self.effects
-        both = effects.pls.reweighted(self.weights, effects.problem.matrices.y)
-        return both.at(self.factors).derivatives(False)
+        # any response will do: of one that weighs the same in all rows nothing vanishes
+        y = 1.0 / np.sqrt(np.maximum(self.weights, TINY)) + self.effects.problem.matrices.offset
+        return self.effects.pls.reweighted(self.weights, y).at(self.factors).derivatives(False)
 
     @property
     def sums(self) -> tuple[Matrix, ...]:

@@ -7,7 +7,7 @@ prior weights: no result depends on units and origins of covariates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,7 @@ from lmm.design.response import Response
 from lmm.family import Conditional, Family
 from lmm.laplace.effects import Effects
 from lmm.laplace.start import Marginal, marginal_fit
-from lmm.pls import Factors, Solver, standardize
+from lmm.pls import PLS, Factors, Solver, standardize
 
 __all__ = ["Model", "Place"]
 
@@ -64,6 +64,8 @@ class Model:
         The family with responses and weights.
     marginal : Marginal
         The fit without random effects, in which the coordinates are whitened.
+    pls : PLS
+        Least squares on the same rows, fixed effects included.
     effects : Effects
         Random effects, whitened.
     joint : bool
@@ -74,6 +76,7 @@ class Model:
     family: Family
     bound: Conditional
     marginal: Marginal
+    pls: PLS
     effects: Effects
     joint: bool = False
 
@@ -89,18 +92,21 @@ class Model:
         """Whiten the columns of a model."""
         marginal = marginal_fit(matrices, family, bound)
         working = Response(marginal.working, marginal.weights, matrices.offset)
-        problem = standardize(ModelMatrices(matrices.design, working))
-        return cls(matrices, family, bound, marginal, Effects(solver.bind(problem)), joint)
+        pls = solver.bind(standardize(ModelMatrices(matrices.design, working)))
+        # random effects alone: their equations hold where the information of X has vanished too
+        bare = replace(matrices.design, X=matrices.X[:, :0])
+        alone = solver.bind(standardize(ModelMatrices(bare, working)))
+        return cls(matrices, family, bound, marginal, pls, Effects(alone), joint)
 
     @property
     def X(self) -> Matrix:
         """Columns X*, (n, p)."""
-        return self.effects.problem.layout.X
+        return self.pls.problem.layout.X
 
     @property
     def T(self) -> Matrix:
         """Upper triangular (p, p): X = X* T."""
-        return self.effects.problem.T
+        return self.pls.problem.T
 
     @property
     def outer(self) -> Matrix:

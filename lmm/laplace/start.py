@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Marginal", "marginal_fit", "moment_start"]
 
 STEPS = 25
-LARGE_XI = 60.0
+LARGE_XI = 8.0
 # Eigenvalues of Gamma are kept above this: from exactly 0 no step would lead away.
 CLEAR = 0.02
 

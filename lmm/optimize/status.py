@@ -37,6 +37,13 @@ class Status(Enum):
         "fixed effects contain it, two terms say the same, or nothing in the data tells it from "
         "the residuals. Leave out one of the two."
     )
+    SEPARATED = (
+        "Fixed effects separate the responses: along them the likelihood rises for ever, and the "
+        "best coefficients are infinite. Leave out or merge what separates."
+    )
+    SHAPE_UNBOUNDED = (
+        "The counts vary no more than Poisson's: the best theta is infinite. Use family='poisson'."
+    )
     SADDLE = (
         "The optimizer stopped at a saddle point: the Hessian has a negative eigenvalue. Use "
         "optimizer='auto', or start from another point."

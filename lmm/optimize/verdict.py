@@ -63,7 +63,7 @@ def judged(path: Path, optimizer: str) -> Optimum:
         exact_hessian=point.here.exact,
         solver=criterion.description,
         optimizer=optimizer,
-        message="" if status is Status.CONVERGED else _advice(criterion, status, where),
+        message="" if status is Status.CONVERGED else _advice(point, status, where),
     )
 
 
@@ -99,6 +99,8 @@ def _status(path: Path) -> tuple[Status, NDArray[np.bool_]]:
         exactly = point.criterion.fits_exactly(point.x)
         return (Status.UNBOUNDED if exactly else Status.ROUNDING), _farthest(point, False)
     none = np.zeros(len(point.x), dtype=np.bool_)
+    if found := point.criterion.endless(point.x, point.here):
+        return Status[found[0]], found[1] != 0.0
     if stationary and point.is_regular:
         return Status.CONVERGED, none
     undetermined = point.criterion.undetermined(point.here)
@@ -134,9 +136,13 @@ def _farthest(point: Point, downwards: bool) -> NDArray[np.bool_]:
     return np.asarray(np.arange(len(change)) == np.argmax(change))
 
 
-def _advice(criterion: Criterion, status: Status, where: NDArray[np.bool_]) -> str:
+def _advice(point: Point, status: Status, where: NDArray[np.bool_]) -> str:
     """What to do, and the parameters that it is about."""
+    criterion = point.criterion
     names = list(dict.fromkeys(np.array(criterion.names, dtype=object)[where]))
+    if status is Status.SEPARATED and (found := criterion.endless(point.x, point.here)):
+        signs = found[1][where]
+        names = [f"{n} ({'+' if s > 0 else '-'}inf)" for n, s in zip(names, signs, strict=True)]
     if len(names) > NAMED:
         names = [*names[:NAMED], "..."]
     return f"{status.value} Parameter{'s' if len(names) > 1 else ''}: {', '.join(names)}."

@@ -123,6 +123,9 @@ class WithSigma:
     def undetermined(self, here):
         return np.zeros(len(here.gradient), dtype=bool)
 
+    def endless(self, x, here):
+        return None
+
     def fits_exactly(self, x):
         return self.profiled.fits_exactly(x[:-1])
 

@@ -1,0 +1,73 @@
+"""Whether an optimum exists: separation as a linear program, and shapes without bound.
+
+A direction delta of the fixed effects along which no row's likelihood falls and some row's rises
+has no finite optimum, whatever the random effects (Albert & Anderson, 1984, Biometrika 71, 1-10):
+rows at the upper end of the response want x'delta >= 0, those at the lower end <= 0, others = 0. So
+
+    max sum_i s_i x_i'delta   with   s_i x_i'delta >= 0 at the ends,  x_i'delta = 0 between,
+                                     |delta| <= 1                                               (1)
+
+has a positive maximum just then. It is asked only where the information of some combination of
+coefficients has vanished against that at the start.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm._types import Matrix, Vector
+from lmm.family import Binomial, Family
+from lmm.laplace.model import Model
+
+__all__ = ["LARGE", "POISSON", "is_suspicious", "separating"]
+
+# Information below this share of the start's makes one suspect that a coefficient runs away.
+SUSPICIOUS = 1e-3
+# A logarithm of theta above the one makes one suspect that it has no bound; at the other the
+# distribution is Poisson's.
+LARGE, POISSON = 4.0, 30.0
+
+
+def is_suspicious(information: Matrix) -> bool:
+    """Whether the information (p, p) of the coefficients of X* has a vanishing eigenvalue."""
+    return bool(len(information)) and float(np.linalg.eigvalsh(information)[0]) < SUSPICIOUS
+
+
+def ends(family: Family, y: Vector) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Rows (n,) whose likelihood rises as the predictor goes to minus, and to plus, infinity."""
+    none = np.zeros(len(y), dtype=np.bool_)
+    if isinstance(family, Binomial):
+        return y == 0.0, none if family.link == "log" else y == 1.0
+    counts = family.name in ("poisson", "negative binomial") and family.link == "log"
+    return (y == 0.0 if counts else none), none
+
+
+def separating(model: Model) -> Vector:
+    """A direction (p,) of the coefficients without a finite optimum; zeros where there is none."""
+    from scipy.optimize import linprog
+
+    X, bound = model.matrices.X, model.bound
+    lower, upper = ends(model.family, bound.y)
+    signs = np.where(upper, 1.0, np.where(lower, -1.0, 0.0))
+    # each column in its own unit, and equal rows once
+    scale = np.maximum(np.abs(X).max(axis=0), 1e-300)
+    rows = np.unique(np.column_stack([signs, X / scale])[bound.weights > 0.0], axis=0)
+    signs, X = rows[:, 0], rows[:, 1:]
+    at_end = signs != 0.0
+    if not at_end.any():
+        return np.zeros(X.shape[1])
+    A = -signs[at_end, None] * X[at_end]
+    between = X[~at_end] if (~at_end).any() else None
+    result = linprog(
+        A.sum(axis=0),
+        A_ub=A,
+        b_ub=np.zeros(len(A)),
+        A_eq=between,
+        b_eq=None if between is None else np.zeros(len(between)),
+        bounds=[(-1.0, 1.0)] * X.shape[1],
+        method="highs",
+    )
+    direction = np.zeros(X.shape[1]) if result.x is None else np.asarray(result.x)
+    gained = float(-(A @ direction).sum())
+    return np.where((np.abs(direction) > 1e-6) & (gained > 1e-7), direction, 0.0)

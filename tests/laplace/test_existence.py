@@ -1,0 +1,71 @@
+"""Models without a finite optimum are named, with the coefficient and its direction."""
+
+import numpy as np
+import pytest
+
+import lmm
+from lmm.optimize import Status
+
+N = 150
+GROUP = np.repeat(np.arange(15), 10)
+
+
+def table(seed=1):
+    rng = np.random.default_rng(seed)
+    x, u = rng.normal(size=N), rng.normal(size=15)[GROUP]
+    factor = np.array(list("abc"))[rng.integers(0, 3, N)]
+    success = (rng.uniform(size=N) < 1.0 / (1.0 + np.exp(-0.2 - 0.6 * x - u))).astype(int)
+    counts = rng.poisson(np.exp(0.5 + 0.5 * u))
+    return {"x": x, "f": factor, "g": GROUP, "y": success, "counts": counts, "rng": rng}
+
+
+def fit(formula, data, family="binomial", **options):
+    with pytest.warns(lmm.ConvergenceWarning) as warned:
+        m = lmm.glmer(formula, {k: v for k, v in data.items() if k != "rng"}, family, **options)
+    return m, str(warned[0].message)
+
+
+def test_a_level_of_successes_only():
+    data = table()
+    data["y"][data["f"] == "b"] = 1
+    m, message = fit("y ~ x + f + (1 | g)", data)
+    assert m.optimum.status is Status.SEPARATED
+    assert "Parameter: fb (+inf)." in message
+
+
+def test_a_combination_of_columns():
+    """Neither column separates alone."""
+    data = table()
+    data["z"] = data["rng"].normal(size=N)
+    data["y"][data["x"] + data["z"] > 0.9] = 1
+    data["y"][data["x"] + data["z"] <= 0.9] = 0
+    m, message = fit("y ~ x + z + (1 | g)", data)
+    assert m.optimum.status is Status.SEPARATED
+    assert "x (+inf), z (+inf)" in message
+
+
+@pytest.mark.parametrize("family", ["poisson", lmm.NegativeBinomial(3.0)])
+def test_a_level_without_counts(family):
+    data = table()
+    data["counts"][data["f"] == "b"] = 0
+    m, message = fit("counts ~ f + (1 | g)", data, family)
+    assert m.optimum.status is Status.SEPARATED
+    assert "fb (-inf)" in message
+
+
+def test_poisson_counts_have_no_theta():
+    data = table(3)
+    data["counts"] = data["rng"].binomial(6, 0.6, N)
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    m, message = fit("counts ~ x + (1 | g)", data, lmm.NegativeBinomial(), control=control)
+    assert m.optimum.status is Status.SHAPE_UNBOUNDED
+    assert "vary no more than Poisson's" in message
+
+
+def test_informative_rows_are_no_separation():
+    """Many trials leave little information at probabilities near one, but there is an optimum."""
+    rng = np.random.default_rng(5)
+    trials = np.full(N, 2000)
+    wins = rng.binomial(trials, 1.0 / (1.0 + np.exp(-5.0 - 0.5 * rng.normal(size=15)[GROUP])))
+    data = {"wins": wins, "losses": trials - wins, "x": rng.normal(size=N), "g": GROUP}
+    assert lmm.glmer("cbind(wins, losses) ~ x + (1 | g)", data).converged
