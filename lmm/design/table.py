@@ -233,7 +233,8 @@ def _narwhals_series(values: Any) -> pd.Series:
     dtype = values.dtype
     if dtype in (narwhals.Categorical, narwhals.Enum):
         categories = values.cat.get_categories().to_list()
-        return pd.Series(pd.Categorical(values.to_list(), categories=categories))
+        ordered = getattr(getattr(values.to_native(), "type", None), "ordered", False)  # Arrow's
+        return pd.Series(pd.Categorical(values.to_list(), categories=categories, ordered=ordered))
     if dtype.is_integer() and dtype not in (narwhals.Int128, narwhals.UInt128):
         numbers = values.fill_null(0).to_numpy()
         if not values.null_count():

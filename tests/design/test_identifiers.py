@@ -195,6 +195,17 @@ def test_dictionaries_of_arrow_in_pandas_keep_their_order():
     assert term.codes.tolist() == WHICH.tolist()
 
 
+def test_ordered_dictionaries_of_arrow_are_ordered_factors():
+    data = pd.DataFrame(
+        {"y": Y, "g": WHICH, "f": pd.Categorical(list("lmh") * 16, list("lmh"), True)}
+    )
+    expected = build_matrices("y ~ f + (1 | g)", data)
+    assert expected.fixed.names == ("(Intercept)", "f.L", "f.Q")
+    np.testing.assert_array_equal(
+        build_matrices("y ~ f + (1 | g)", pa.Table.from_pandas(data)).X, expected.X
+    )
+
+
 def test_relations_of_duckdb():
     relation = duckdb.from_arrow(pa.table({"y": Y, "g": identifiers(2**60)})).filter("y > 1")
     matrices = build_matrices("y ~ (1 | g)", relation)
