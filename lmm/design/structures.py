@@ -12,7 +12,7 @@ from lmm.formula import RandomTerm
 
 __all__ = ["MAX_STRUCTURED", "covariance_of"]
 
-MAX_STRUCTURED = 100
+MAX_STRUCTURED = 50
 """Most columns of a structured term: derivatives take k^4 numbers."""
 
 
