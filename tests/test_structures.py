@@ -178,7 +178,8 @@ def test_a_simulated_autoregression_is_recovered():
     assert high - low < 0.1
 
 
-@pytest.mark.filterwarnings("ignore::lmm.ConvergenceWarning")  # ar1 wants no residual variance
+# ar1 wants no residual variance for these data.
+@pytest.mark.filterwarnings("ignore::lmm.ConvergenceWarning", "ignore::lmm.PrecisionWarning")
 def test_irregular_times_are_told_apart():
     """The correlation of times a distance apart is that of `ou`, not of neighbours."""
     data = autoregression(0.8, 120, 12, seed=5)
