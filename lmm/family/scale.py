@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import digamma, gammainc, gammaln, log_ndtr, ndtr, polygamma, xlogy
+from scipy.special import digamma, gammainc, gammaln, log_ndtr, ndtr, polygamma
 
 from lmm._types import Vector
 from lmm.errors import DataError
@@ -16,6 +16,10 @@ from lmm.family.jets import Jet, constant, product
 from lmm.family.links import LOG_2PI, MEAN_LINKS, Link
 
 __all__ = ["Gamma", "Gaussian", "InverseGaussian"]
+
+
+# From here on log gamma functions come from Stirling's series.
+STIRLING = 50.0
 
 
 def _links(*names: str) -> Mapping[str, Link]:
@@ -153,12 +157,12 @@ class Gamma(ScaleFamily):
 
     def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
         """See `DispersionFamily`."""
-        return np.asarray(-(y / mu + np.log(mu)))
+        excess = (y - mu) / mu
+        return np.asarray(np.log1p(excess) - excess)
 
     def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
         """See `DispersionFamily`."""
-        a = weights / shape
-        return np.asarray(xlogy(a, a) - gammaln(a) + (a - 1.0) * np.log(y))
+        return np.asarray(_gamma_rest(weights / shape)[0] - np.log(y))
 
     def variance(self, mu: Vector, shape: float) -> Vector:
         """See `Family`."""
@@ -170,13 +174,13 @@ class Gamma(ScaleFamily):
 
     def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
         """See `DispersionFamily`."""
-        a = rows.weights / rows.phi(xi)
-        slope = np.log(a) + 1.0 - digamma(a) + np.log(rows.y / mu) - rows.y / mu
-        return -a * slope, a * slope + a * (1.0 - a * polygamma(1, a))
+        _, first, second = _gamma_rest(rows.weights / rows.phi(xi))
+        s = -rows.weights * self.kernel(rows.y, mu, 1.0) / rows.phi(xi)
+        return s - first, second - s
 
     def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
         """See `Family`."""
-        return np.asarray(2.0 * weights * np.maximum((y - mu) / mu - np.log(y / mu), 0.0))
+        return np.asarray(-2.0 * weights * np.minimum(self.kernel(y, mu, shape), 0.0))
 
     def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
         """See `Family`."""
@@ -188,6 +192,26 @@ class Gamma(ScaleFamily):
         a = weights / shape
         p = np.asarray(gammainc(a, a * y / mu))
         return p, p
+
+
+def _gamma_rest(a: Vector) -> tuple[Vector, Vector, Vector]:
+    """``g = a log(a) - a - log Gamma(a)``, ``a g'(a)`` and ``a (a g')'``.
+
+    From Stirling's series where a is large, in which nothing cancels.
+    """
+    large = a >= STIRLING
+    b = np.where(large, a, STIRLING)
+    s = 1.0 / (b * b)
+    value = 0.5 * np.log(b / (2.0 * np.pi)) - (1.0 - s * (1.0 / 30.0 - s / 105.0)) / (12.0 * b)
+    first = 0.5 + (1.0 - s * (0.1 - s / 21.0)) / (12.0 * b)
+    second = -(1.0 - s * (0.3 - 5.0 * s / 21.0)) / (12.0 * b)
+    c = np.where(large, 1.0, a)
+    slope = np.log(c) - digamma(c)
+    return (
+        np.where(large, value, c * np.log(c) - c - gammaln(c)),
+        np.where(large, first, c * slope),
+        np.where(large, second, c * slope + c * (1.0 - c * polygamma(1, c))),
+    )
 
 
 @dataclass(frozen=True)

@@ -287,3 +287,15 @@ def test_unknown_links():
 def test_impossible_responses(family, y, message):
     with pytest.raises(DataError, match=message):
         family.check(np.array(y), np.ones(len(y)))
+
+
+def test_gamma_of_small_dispersion_is_normal():
+    """Where log gamma functions of large numbers would cancel."""
+    phi, mu = 1e-14, np.full(5, 3.0)
+    y = mu * (1.0 + np.sqrt(phi) * np.array([-1.5, -0.3, 0.0, 0.7, 2.0]))
+    values = Gamma("log").conditional(y, np.ones(5)).loglik_rows(np.log(mu), np.log(phi))
+    expected = stats.norm.logpdf(y, mu, np.sqrt(phi) * mu)
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+    shape = Gamma("log").conditional(y, np.ones(5)).at(np.log(mu), np.log(phi), 1).shape
+    z = (y - mu) / (mu * np.sqrt(phi))
+    np.testing.assert_allclose(shape.first, 0.5 * np.sum(z * z - 1.0), atol=1e-5)
