@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import block_diag
 
+from lmm._threads import limited
 from lmm._types import IntVector, Matrix
 from lmm.pls.base import Blocks, Derivatives, PLSSolution, PLSTerms
 from lmm.pls.border import Border
@@ -59,6 +60,11 @@ class NestedPoint:
     def border(self) -> Border:
         """What is left of [X y]."""
         return Border.of(self.reduced)
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the tail and what is behind it."""
+        return self.pls.dense_size
 
     @property
     def terms(self) -> PLSTerms:
@@ -153,6 +159,7 @@ class NestedPoint:
             selected = np.concatenate([top, bottom])
         return blocks
 
+    @limited
     def derivatives(self, reml: bool) -> Derivatives:
         """Values with first and second derivatives; the latter exact where there is no tail."""
         E, blocks, T = self._effects(), self._blocks(), len(self.half_T)

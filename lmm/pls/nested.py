@@ -24,6 +24,7 @@ from scipy.linalg import block_diag
 
 from lmm import _lapack
 from lmm._brief import Brief
+from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Blocks, Factors
@@ -200,6 +201,7 @@ class NestedPLS(Brief):
             )
         ]
 
+    @limited
     def at(self, factors: Factors) -> NestedPoint:
         """Eliminate one factor after the other at given factors."""
         lams = [group.factor(factors) for group in self.all_groups]
