@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -75,7 +75,9 @@ class Fit(Frozen, Brief):
     def at(cls, formula: Formula, criterion: ProfiledCriterion, optimum: Optimum) -> Fit:
         """Gather the estimates at an optimum."""
         problem = criterion.problem
-        solution = criterion.pls.at(criterion.factors(optimum.x)).solution()
+        solution = criterion.point(optimum.x, optimum.state).solution()
+        if optimum.state is not None:
+            optimum = replace(optimum, state=None)
         terms = PLSTerms(
             solution.terms.logdet_L,
             solution.terms.logdet_RX + problem.logdet_T,

@@ -423,6 +423,8 @@ def _unpack_coding(value: Any, arrays: Arrays) -> Any:
 def _pack_optimum(optimum: Optimum, arrays: Arrays) -> dict[str, Any]:
     packed: dict[str, Any] = {}
     for field in fields(optimum):
+        if field.name == "state":
+            continue
         value = getattr(optimum, field.name)
         if isinstance(value, np.ndarray):
             arrays[f"optimum/{field.name}"] = value

@@ -1,5 +1,8 @@
 """The criterion: R's values at fixed theta, exact derivatives, invariance."""
 
+import dataclasses
+import pickle
+
 import numpy as np
 import pytest
 
@@ -171,3 +174,25 @@ def test_lower_triangular_roots():
     np.testing.assert_allclose(L @ L.T, factor @ factor.T, atol=1e-12)
     assert np.all(np.triu(L, 1) == 0.0)
     assert np.all(np.diag(L) >= 0.0)
+
+
+def test_an_elimination_is_handed_on_only_to_the_point_it_was_made_at(monkeypatch):
+    monkeypatch.setattr("lmm.criterion.profiled.DEAR", 0)
+    criterion = ProfiledCriterion(matrices("crossed"))
+    x = lmm.minimize(criterion).x
+    value, state = criterion.value_and_state(x)
+    assert value == criterion.value(x)
+    kept = criterion.point(x, state)
+    assert kept is criterion.point(x, state)
+    assert kept.terms == criterion.point(x).terms
+    moved = criterion.point(x + 0.1, state)
+    assert moved.terms == criterion.point(x + 0.1).terms != kept.terms
+    other = criterion.with_response(criterion.matrices.y[::-1].copy())
+    assert other.point(x, state).pls is other.pls
+
+
+def test_what_was_handed_on_does_not_stay():
+    criterion = ProfiledCriterion(matrices("crossed"))
+    optimum = dataclasses.replace(lmm.minimize(criterion), state="anything")
+    assert lmm.LinearMixedModel.at(criterion, optimum).optimum.state is None
+    assert pickle.loads(pickle.dumps(optimum)).state is None

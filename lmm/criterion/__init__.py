@@ -1,6 +1,6 @@
 """What is minimized: criteria of covariances, and of plain coordinates beside them."""
 
-from lmm.criterion.base import Criterion, Evaluation, Move, PlainCriterion
+from lmm.criterion.base import Criterion, Evaluation, Move, PlainCriterion, Resumable
 from lmm.criterion.profiled import ProfiledCriterion, stacked
 
 __all__ = [
@@ -9,5 +9,6 @@ __all__ = [
     "Move",
     "PlainCriterion",
     "ProfiledCriterion",
+    "Resumable",
     "stacked",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters, parameters_of
 from lmm.design.labels import by_name
 
-__all__ = ["Criterion", "Evaluation", "Move", "PlainCriterion", "checked_start"]
+__all__ = ["Criterion", "Evaluation", "Move", "PlainCriterion", "Resumable", "checked_start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +190,14 @@ class Criterion(Protocol):
 
     def to_theta(self, x: Vector) -> Vector:
         """Parameters on the users' scale of coordinates x (d,)."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A criterion that hands on what it has computed at the last point of a search."""
+
+    def value_and_state(self, x: Vector) -> tuple[float, object]:
+        """The criterion at x (d,), and what it can go on from there; None if that is little."""
 
 
 def checked_start(criterion: Criterion, theta: Any) -> Vector:

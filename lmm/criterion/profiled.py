@@ -28,7 +28,17 @@ from lmm.criterion.identification import is_suspicious, undetermined
 from lmm.criterion.moments import moment_start
 from lmm.design.matrices import ModelMatrices
 from lmm.likelihood import Entries
-from lmm.pls import PLS, Derivatives, Factors, PLSTerms, Problem, Solver, named, standardize
+from lmm.pls import (
+    PLS,
+    Derivatives,
+    Factors,
+    PLSPoint,
+    PLSTerms,
+    Problem,
+    Solver,
+    named,
+    standardize,
+)
 
 __all__ = ["ProfiledCriterion", "stacked"]
 
@@ -38,6 +48,15 @@ FURTHER = (300.0, 10.0)
 # Share of the response's sum of squares below which residuals are its rounding errors.
 VANISHED = 1e-24
 EPSILON = float(np.finfo(float).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Eliminated:
+    """An elimination at whitened coordinates x (m,) of a problem."""
+
+    pls: PLS
+    x: Vector
+    point: PLSPoint
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -239,6 +258,18 @@ class ProfiledCriterion(Brief):
         """The criterion at whitened coordinates x (m,)."""
         return self.from_terms(self.pls.at(self.factors(x)).terms)
 
+    def value_and_state(self, x: Vector) -> tuple[float, Eliminated | None]:
+        """The criterion at x (m,), and the elimination there if it is dear."""
+        point = self.pls.at(self.factors(x))
+        state = Eliminated(self.pls, x, point) if self.dense_size >= DEAR else None
+        return self.from_terms(point.terms), state
+
+    def point(self, x: Vector, state: object = None) -> PLSPoint:
+        """The elimination at x (m,): that of a state, if it was made there."""
+        if isinstance(state, Eliminated) and state.pls is self.pls and np.array_equal(state.x, x):
+            return state.point
+        return self.pls.at(self.factors(x))
+
     def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
         derivatives = self.pls.at(self.factors(x)).derivatives(self.reml)
@@ -335,6 +366,8 @@ class ProfiledCriterion(Brief):
         return replace(self, reml=reml, bound=self.pls)
 
 
+# Columns of a dense matrix from which an elimination is worth keeping for a moment.
+DEAR = 200
 # Step in an entry of Gamma* + FLOOR for the derivative of the gradient, relative to its scale.
 STEP = 5e-4
 FLOOR = 1e-2

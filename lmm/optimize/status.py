@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from lmm._types import Frozen, Vector
 
@@ -83,6 +84,9 @@ class Optimum(Frozen):
         What moved theta.
     message : str
         Parameter with the largest gradient and the advice, where not converged.
+    state : object, optional
+        What the criterion has computed at x and can go on from (`lmm.criterion.base.Resumable`);
+        copies and files do without.
     """
 
     theta: Vector
@@ -98,6 +102,10 @@ class Optimum(Frozen):
     solver: str
     optimizer: str
     message: str
+    state: object = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "state": None}
 
     @property
     def converged(self) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm._types import Vector
-from lmm.criterion import Criterion
+from lmm.criterion import Criterion, Resumable
 from lmm.optimize.newton import LOST, SADDLE
 from lmm.optimize.optimizers import Path
 from lmm.optimize.point import Point
@@ -45,9 +45,9 @@ def judged(path: Path, optimizer: str) -> Optimum:
     if status is Status.UNBOUNDED:
         point = _retreated(point)
         n_evaluations += 1
-    criterion, x, value = point.criterion, point.x, point.value
+    criterion, x, value, state = point.criterion, point.x, point.value, None
     if status is Status.CONVERGED and point.decrement > ROUNDING * abs(value):
-        x, value = _polished(point)
+        x, value, state = _polished(point)
         n_evaluations += 1
     theta = criterion.to_theta(x)
     return Optimum(
@@ -64,17 +64,22 @@ def judged(path: Path, optimizer: str) -> Optimum:
         solver=criterion.description,
         optimizer=optimizer,
         message="" if status is Status.CONVERGED else _advice(point, status, where),
+        state=state,
     )
 
 
-def _polished(point: Point) -> tuple[Vector, float]:
-    """A last Newton step (x, value): it squares the distance to the optimum and costs a value.
+def _polished(point: Point) -> tuple[Vector, float, object]:
+    """A last Newton step (x, value, state): it squares the distance to the optimum for a value.
 
     The certificate stays that of the point before it.
     """
     x = cleared(point.criterion, point.newton_target)
-    value = point.criterion.value(x)
-    return (x, value) if value <= point.value else (point.x, point.value)
+    criterion, state = point.criterion, None
+    if isinstance(criterion, Resumable):
+        value, state = criterion.value_and_state(x)
+    else:
+        value = criterion.value(x)
+    return (x, value, state) if value <= point.value else (point.x, point.value, None)
 
 
 def _retreated(point: Point) -> Point:
