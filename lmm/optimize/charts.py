@@ -41,6 +41,8 @@ KEPT = 0.05
 FLAT = 1e-10
 # ... and directions left out in which the metric, scaled to a unit diagonal, is a rounding error.
 UNDETERMINED = 1e-12
+# Standard deviations beyond which a criterion must fall that first rises from zero.
+HUMP = 1e-3
 # Information (of a variance, or of its relative change if that is larger) that is rounding error.
 UNIDENTIFIED = 1e-16
 
@@ -188,7 +190,9 @@ class Bounded:
         slopes = score @ J
         is_sd = np.arange(len(x)) < covariance.n_sd
         self.is_zero = is_sd & (x == 0.0)
-        self.squared = self.is_zero & (slopes >= 0.0) & (np.diag(H) < 0.0)
+        # Across a hump no higher than rounding: a slope that counts keeps it at zero.
+        hump = 2.0 * slopes <= HUMP * np.abs(np.diag(H))
+        self.squared = self.is_zero & (slopes >= 0.0) & (np.diag(H) < 0.0) & hump
         inward = ((x > covariance.lower) | (slopes < 0.0)) & (
             (x < covariance.upper) | (slopes > 0.0)
         )

@@ -13,7 +13,7 @@ from lmm._types import Vector
 from lmm.criterion import Criterion
 from lmm.criterion.base import checked_start
 from lmm.errors import NumericalError, nearest
-from lmm.optimize.newton import STALLED, Report
+from lmm.optimize.newton import STALLED, Report, value_at
 from lmm.optimize.optimizers import Optimizer, Path
 from lmm.optimize.point import Point
 from lmm.optimize.scoring import FisherScoring
@@ -171,7 +171,7 @@ def _start(criterion: Criterion, theta: Vector | None) -> Vector:
 def _lowered(path: Path, optimizer: Optimizer, x: Vector, report: Report) -> Path:
     """The path, or one from x (d,), if x lies lower than where the path has ended."""
     count = path.n_evaluations + 1
-    value = path.point.criterion.value(x)
+    value = value_at(path.point.criterion, x)
     report(count, value, x)
     if not value < path.point.value - STALLED:
         return dataclasses.replace(path, n_evaluations=count)

@@ -17,7 +17,17 @@ from lmm.errors import NumericalError
 from lmm.optimize.charts import LocalModel
 from lmm.optimize.point import Point
 
-__all__ = ["HOPELESS", "STALLED", "Report", "Walk", "damped", "escapes", "leave_saddle", "settle"]
+__all__ = [
+    "HOPELESS",
+    "STALLED",
+    "Report",
+    "Walk",
+    "damped",
+    "escapes",
+    "leave_saddle",
+    "settle",
+    "value_at",
+]
 
 Report = Callable[[int, float, Vector], None]
 
@@ -53,6 +63,15 @@ def damped(damping: Vector, gain: Vector, size: Vector | float = 1.0) -> Vector:
     eased = np.where(damping < DAMPED * least, 0.0, 0.1 * damping)
     kept = np.where(gain >= POOR, damping, np.maximum(4.0 * damping, least))
     return np.where(gain > GOOD, eased, kept)
+
+
+def value_at(criterion: Criterion, x: Vector) -> float:
+    """The criterion at x (d,); infinite where it cannot be computed."""
+    try:
+        value = criterion.value(x)
+    except NumericalError:  # gone too far: the factorization breaks down
+        return np.inf
+    return value if np.isfinite(value) else np.inf
 
 
 class Walk:
@@ -118,11 +137,11 @@ class Walk:
         """The candidate (d,) of the lowest value, if that is below the current one."""
         if not candidates:
             return []
-        values = [self.criterion.value(x) for x in candidates]
+        values = [value_at(self.criterion, x) for x in candidates]
         for x, value in zip(candidates, values, strict=True):
             self.n += 1
             self.report(self.n, value, x)
-        lowest = int(np.nanargmin(values))
+        lowest = int(np.argmin(values))
         return [candidates[lowest]] if values[lowest] < self.point.value - STALLED else []
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
@@ -203,15 +222,15 @@ def _descent(model: LocalModel, step: Vector) -> float:
 
 def leave_saddle(walk: Walk, tolerance: float) -> bool:
     """Take one of the `escapes`, shortened until it descends; False when none does."""
-    model = walk.point.model
+    origin = walk.point
     for direction in escapes(walk, tolerance):
         for size in LEAPS:
             for step in (size * direction, -size * direction):
                 if walk.exhausted:
                     return False
-                before = walk.point.value
                 target, taken = walk.follow(step)
-                walk.descend(target, taken, _descent(model, taken))
-                if walk.point.value < before:
+                walk.descend(target, taken, _descent(origin.model, taken))
+                if walk.point.value < origin.value:
                     return True
+                walk.point = origin  # where it is as high elsewhere, nothing is gained
     return False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lmm._types import Vector
 from lmm.criterion import Criterion
+from lmm.errors import NumericalError
 from lmm.optimize.newton import STALLED, Report, Walk, escapes, leave_saddle, settle
 from lmm.optimize.optimizers import Path, positive
 from lmm.optimize.point import Point
@@ -71,7 +72,11 @@ class FisherScoring:
 
     def _again(self, walk: Walk, start: Vector) -> Walk:
         """A search from another start, if it ends lower; else the walk that was."""
-        other = self._search(Walk(walk.criterion, start, walk.report, self.max_evaluations, walk))
+        try:
+            other = Walk(walk.criterion, start, walk.report, self.max_evaluations, walk)
+        except NumericalError:  # too far away: the factorization breaks down
+            return walk
+        self._search(other)
         if other.point.value < walk.point.value - STALLED:
             return other
         walk.n = other.n

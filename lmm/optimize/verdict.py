@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lmm._types import Vector
 from lmm.criterion import Criterion, Resumable
-from lmm.optimize.newton import LOST, SADDLE
+from lmm.optimize.newton import LOST, SADDLE, value_at
 from lmm.optimize.optimizers import Path
 from lmm.optimize.point import Point
 from lmm.optimize.status import Optimum, Status
@@ -130,7 +130,7 @@ def _delivers(point: Point) -> bool:
     model = point.model
     step = model.newton_step()
     targets = [model.follow(size * step)[0] for size in SIZES]
-    return any(point.criterion.value(x) < point.value for x in targets)
+    return any(value_at(point.criterion, x) < point.value for x in targets)
 
 
 def _farthest(point: Point, downwards: bool) -> NDArray[np.bool_]:

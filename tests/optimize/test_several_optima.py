@@ -104,6 +104,29 @@ def test_more_hard_designs(design):
     check(design)
 
 
+STRUCTURED = ["diag(0 + f | g)", "cs(0 + f | g)", "ar1(0 + f | g)", "toep(0 + f | g)", "cs(x | g)"]
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_structured_covariances_on_their_bounds(seed):
+    """Standard deviations of zero beside correlations of one, and a saddle as high as its start."""
+    rng = np.random.default_rng(seed)
+    n_levels = int(rng.integers(6, 25))
+    g, t = np.repeat(np.arange(n_levels), 8), np.tile(np.arange(4), 2 * n_levels)
+    b = rng.normal(size=(n_levels, 4)) * rng.choice([0, 0.3, 1, 2], 4)
+    b = b + rng.normal(size=n_levels)[:, None] * rng.choice([0, 0.5, 2])
+    y = b[g, t] + rng.normal(size=len(g))
+    data = {"y": y, "g": g.astype(str), "f": np.array(list("abcd"))[t]}
+    data["x"] = rng.normal(size=len(g))
+    formula = f"y ~ x + {STRUCTURED[seed % len(STRUCTURED)]}"
+    criterion = lmm.ProfiledCriterion(lmm.build_matrices(formula, data, control=CONTROL))
+    optimum = minimize(criterion)
+    assert optimum.converged
+    starts = (None, criterion.parameters.start)
+    best = min(minimize(criterion, "L-BFGS-B", start=start).value for start in starts)
+    assert optimum.value <= best + WORSE
+
+
 # Nested models -----------------------------------------------------------------------------------
 
 WEIGHTED = {"weights": "wt", "control": CONTROL}
