@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -113,6 +113,16 @@ class Fit(Frozen, Brief):
     def sigma(self) -> float:
         """Residual standard deviation."""
         return float(np.sqrt(self.terms.pwrss / self.criterion.degrees_of_freedom))
+
+    @property
+    def size_name(self) -> Literal["sigma", "theta", ""]:
+        """What the family has beside covariances and coefficients, if anything."""
+        return "sigma"
+
+    @property
+    def size(self) -> float:
+        """Its estimate."""
+        return self.sigma
 
     @property
     def noise(self) -> float:
@@ -249,6 +259,10 @@ class Fit(Frozen, Brief):
     def rounding(self) -> float:
         """Relative rounding error of the residual variance."""
         return self.criterion.rounding(self.terms.pwrss / self.problem.scale**2)
+
+    def start_for(self, criterion: ProfiledCriterion) -> Vector:
+        """Where the search for the same model on other rows starts."""
+        return self.theta
 
     def carried_to(self, criterion: ProfiledCriterion) -> Vector:
         """Covariance parameters (m,) of another model with this fit's covariances.

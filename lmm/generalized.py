@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -78,10 +78,16 @@ class GeneralizedFit(Fit):
         """The criterion at the optimum, with its mode and derivatives."""
         return self.criterion.expansion(self.optimum.x)
 
+    def start_for(self, criterion: LaplaceCriterion) -> Vector:  # type: ignore[override]
+        """Where the search for the same model on other rows starts: all parameters, by name."""
+        own = dict(zip(self.criterion.names, self.optimum.theta.tolist(), strict=True))
+        return np.array([own[name] for name in criterion.names])
+
     def carried_to(self, criterion: LaplaceCriterion) -> Vector:  # type: ignore[override]
         """Parameters (d,) of another model with this fit's covariances and coefficients."""
         own = dict(zip(self.matrices.fixed.names, self.beta.tolist(), strict=True))
-        beta = [own.get(name, 0.0) for name in criterion.matrices.fixed.names]
+        names = () if criterion.model.joint else criterion.matrices.fixed.names
+        beta = [own.get(name, 0.0) for name in names]
         shape = [float(np.exp(self.xi))] if criterion.model.has_xi else []
         covariances = super().carried_to(criterion)  # type: ignore[arg-type]
         return np.concatenate([covariances, beta, shape])
@@ -185,6 +191,18 @@ class GeneralizedFit(Fit):
     def problem(self) -> Problem:
         """The standardized problem, rows weighted by the information at the mode."""
         return self._working.problem
+
+    @property
+    def size_name(self) -> Literal["sigma", "theta", ""]:
+        """What the family has beside covariances and coefficients, if anything."""
+        if self.criterion.family.has_scale:
+            return "sigma"
+        return "theta" if self.criterion.family.shape_name else ""
+
+    @property
+    def size(self) -> float:
+        """Sigma or theta; 1 where there is neither."""
+        return self.sigma if self.criterion.family.has_scale else self.shape
 
     @property
     def noise(self) -> float:

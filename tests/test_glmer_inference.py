@@ -96,3 +96,134 @@ def test_all_optimizers_agree(model):
     values = [fit.optimum.value for fit in fits.values()]
     assert np.ptp(values) < 1e-5
     assert fitted(model).check_convergence()
+
+
+# Intervals ---------------------------------------------------------------------------------------
+
+
+def names_of(block):
+    return dict(zip(block["rows"], np.array(block["values"], dtype=float), strict=True))
+
+
+@pytest.mark.parametrize("model", ["cbpp", "epil", "bacteria"])
+def test_profile_intervals(model):
+    found = fitted(model).confint().to_frame()
+    for name, expected in names_of(reference(model)["ci_profile"]).items():
+        # R interpolates its profile; ours is exact at the limits (see the next test)
+        np.testing.assert_allclose(found.loc[name], expected, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("model", ["cbpp", "sim_nb", "sim_gamma_log"])
+def test_profile_limits_rise_by_the_quantile(model):
+    m = fitted(model)
+    profile = m.profile()
+    frame = profile.to_frame()
+    for curve in profile.curves:
+        rows = frame[frame[".par"] == curve.name]
+        for limit in curve.limits(0.95):
+            if np.isfinite(limit) and limit not in (0.0, -1.0, 1.0):
+                nearest = rows.iloc[(rows[".focal"] - limit).abs().argmin()]
+                np.testing.assert_allclose(abs(nearest[".zeta"]), 1.959964, rtol=1e-4)
+                value = m.fit.criterion.value(at(m, profile, nearest))
+                np.testing.assert_allclose(value - m.optimum.value, 3.841459, rtol=1e-3)
+
+
+def at(m, profile, row):
+    """Coordinates of the parameters that a row of a profile's table holds; single terms only."""
+    criterion, names = m.fit.criterion, list(profile.names)
+    values = row[names].to_numpy(dtype=float)
+    fixed = values[len(names) - m.X.shape[1] :]
+    sd = [value for name, value in zip(names, values, strict=True) if name.startswith("sd_")]
+    assert len(sd) == len(m.theta)
+    size = [
+        v**2 if n == "sigma" else v
+        for n, v in zip(names, values, strict=True)
+        if n in ("sigma", "theta")
+    ]
+    return criterion.to_x(np.r_[sd, fixed, size])
+
+
+def test_profiles_of_correlated_effects():
+    m = fitted("contraception_slope")
+    table = m.profile("theta_").confint().to_frame()
+    assert list(table.index) == m.confint(method="wald").to_frame().index.tolist()[:3]
+    estimate = m.varcorr().to_frame()["sdcor"].to_numpy()
+    assert (table.to_numpy()[:, 0] < estimate[[0, 2, 1]]).all()
+    assert (table.to_numpy()[:, 1] > estimate[[0, 2, 1]]).all()
+
+
+@pytest.mark.parametrize("model", [m for m in without_scale() if not reference(m)["singular"]])
+def test_wald_intervals(model):
+    found = fitted(model).confint(method="wald").to_frame()
+    b, half = fitted(model).beta, 1.959964 * fitted(model).bse.to_numpy()
+    np.testing.assert_allclose(found.iloc[-len(b) :, 0], b - half, rtol=1e-5)
+    assert np.isfinite(found.to_numpy()).all()  # R has none for variances
+
+
+def test_wald_intervals_of_sizes_come_from_the_hessian():
+    for model in ("sim_nb", "sim_gamma_log"):
+        m = fitted(model)
+        name = "theta" if model == "sim_nb" else "sigma"
+        power = 1.0 if model == "sim_nb" else 0.5
+        covariance = np.linalg.inv(m.fit.hessian) * 2.0
+        error = power * np.sqrt(covariance[-1, -1])
+        size = m.shape**power
+        expected = size * np.exp(np.array([-1.959964, 1.959964]) * error)
+        np.testing.assert_allclose(m.confint(method="wald").loc[name], expected, rtol=1e-5)
+
+
+def test_profiles_need_fixed_effects_as_parameters():
+    with pytest.raises(ValueError, match="nagq=0"):
+        fitted("cbpp", 0).profile()
+
+
+def test_quadrature_has_profiles_too():
+    m = fitted("cbpp", 9)
+    limits = m.confint("beta_").to_frame()
+    assert (limits.iloc[:, 0] < m.fixef()).all()
+    assert (limits.iloc[:, 1] > m.fixef()).all()
+
+
+# The bootstrap -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["cbpp", "sim_nb", "sim_gamma_log"])
+def test_bootstrap_draws_from_the_model_and_refits_it(model):
+    m = fitted(model)
+    b = m.bootstrap(12, seed=3)
+    assert b.converged.all()
+    assert not b.failed.any()
+    assert list(b.estimate.index) == list(m.confint(method="wald").index)
+    refits = m.bootstrap(12, seed=3, statistic=lambda each: each.deviance())
+    assert len(refits.replicates.drop_duplicates()) == 12
+    assert np.isfinite(b.confint(type="bca").to_numpy()).all()
+    again = m.bootstrap(12, seed=3, statistic=lambda each: each.fixef())
+    p = len(m.beta)
+    np.testing.assert_allclose(again.replicates, b.replicates.iloc[:, -p:], atol=1e-3)
+
+
+def test_bootstrap_has_the_sampling_spread():
+    m = fitted("cbpp")
+    b = m.bootstrap(60, seed=1)
+    error = b.std_error[-4:].to_numpy()
+    np.testing.assert_allclose(error, m.bse, rtol=0.35)
+
+
+def test_semiparametric_bootstrap_is_of_linear_models():
+    with pytest.raises(ValueError, match="linear models only"):
+        fitted("cbpp").bootstrap(5, kind="semiparametric", use_u=True)
+
+
+# Influence ---------------------------------------------------------------------------------------
+
+
+def test_influence_refits_without_levels():
+    m = fitted("cbpp")
+    without = m.influence("herd")
+    data = m.data
+    other = m.update(data=data[data["herd"] != "4"])
+    place = list(without.deleted).index("4")
+    np.testing.assert_allclose(without.fixef_without[place], other.beta, atol=1e-6)
+    np.testing.assert_allclose(without.components_without[place], other.theta**2, atol=1e-5)
+    assert without.converged.all()
+    assert without.component_names == ("var_(Intercept)|herd",)

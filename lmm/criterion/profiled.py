@@ -361,6 +361,10 @@ class ProfiledCriterion(Brief):
         pls = self.pls.with_response(y)
         return replace(self, matrices=pls.problem.matrices, bound=pls)
 
+    def on(self, matrices: ModelMatrices) -> ProfiledCriterion:
+        """The criterion of other matrices, by the same solver."""
+        return ProfiledCriterion(matrices, self.reml, self.solver)
+
     def with_reml(self, reml: bool) -> ProfiledCriterion:
         """The REML criterion, or the deviance, of the same problem."""
         return replace(self, reml=reml, bound=self.pls)

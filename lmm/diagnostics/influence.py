@@ -11,11 +11,10 @@ import pandas as pd
 
 from lmm._brief import Brief
 from lmm._types import Frozen, IntVector, Matrix, Vector
-from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
-from lmm.inference.variance.parameters import variance_parameters
+from lmm.inference.variance.parameters import VarianceParameter, parameters_of
 from lmm.optimize import minimize
 
 __all__ = ["Influence", "influence"]
@@ -42,7 +41,7 @@ class Influence(Brief, Frozen):
     vcov, vcov_without : (p, p) and (g, p, p) arrays
         Their covariance matrices.
     components, components_without : (K,) and (g, K) arrays
-        Residual variance, then variances and covariances of the random effects.
+        Residual variance (or theta), then variances and covariances of the random effects.
     converged : (g,) bool array
         Whether each refit reached a verified optimum.
     n_evaluations : (g,) int array
@@ -143,7 +142,6 @@ def influence(fit: Fit, groups: str | None = None) -> Influence:
     _check_levels_left(matrices, codes, len(labels))
     without = [_refit(fit, np.flatnonzero(codes != g)) for g in range(len(labels))]
     names = matrices.fixed.names
-    *parameters, residual = variance_parameters(matrices, "varcov")
     fixef = np.full((len(labels), len(names)), np.nan)
     vcov = np.full((len(labels), len(names), len(names)), np.nan)
     for g, other in enumerate(without):
@@ -154,7 +152,7 @@ def influence(fit: Fit, groups: str | None = None) -> Influence:
         groups="case" if groups is None else groups,
         deleted=labels,
         names=names,
-        component_names=(residual.name, *(parameter.name for parameter in parameters)),
+        component_names=tuple(parameter.name for parameter in _component_parameters(fit)),
         fixef=fit.beta,
         fixef_without=fixef,
         vcov=fit.vcov,
@@ -197,11 +195,16 @@ def _check_levels_left(matrices: ModelMatrices, codes: IntVector, n_deletions: i
 
 def _refit(fit: Fit, rows: IntVector) -> Fit:
     """The model on some of its rows, from the fitted theta."""
-    criterion = ProfiledCriterion(fit.matrices.at_rows(rows), fit.reml, fit.criterion.solver)
-    return Fit.at(fit.formula, criterion, minimize(criterion, start=fit.theta))
+    criterion = fit.criterion.on(fit.matrices.at_rows(rows))
+    start = fit.start_for(criterion)
+    return type(fit).at(fit.formula, criterion, minimize(criterion, start=start))
+
+
+def _component_parameters(fit: Fit) -> list[VarianceParameter]:
+    """Residual variance or theta, if there is one, then those of the random effects."""
+    return sorted(parameters_of(fit, "varcov"), key=lambda parameter: parameter.term >= 0)
 
 
 def _components(fit: Fit) -> Vector:
-    """Residual variance, then the random effects' variances and covariances, (K,)."""
-    *parameters, residual = variance_parameters(fit.matrices, "varcov")
-    return np.array([one.value(fit.covariances, fit.sigma) for one in (residual, *parameters)])
+    """Values of the components, (K,)."""
+    return np.array([p.value(fit.covariances, fit.size) for p in _component_parameters(fit)])

@@ -131,6 +131,10 @@ class LaplaceCriterion:
         first = model.to_theta(next(iter(self.starts())))
         return np.concatenate([np.atleast_1d(np.asarray(start, dtype=float)), first[model.m :]])
 
+    def on(self, matrices: ModelMatrices) -> LaplaceCriterion:
+        """The criterion of other matrices."""
+        return replace(self, matrices=matrices)
+
     def with_response(self, y: Vector) -> LaplaceCriterion:
         """The criterion for another response (n,) on the same design."""
         return replace(self, matrices=self.matrices.with_response(y))
@@ -216,6 +220,11 @@ class LaplaceCriterion:
         """The approximation at x (d,), with everything that follows from it."""
         place = self.model.place(x)
         return self._expansion(place, self._mode(place, None), 2)
+
+    def exactly(self, x: Vector) -> LaplaceEvaluation:
+        """The criterion with exact derivatives at x (d,)."""
+        here = self.expansion(x).evaluation()
+        return here if here.exact else self._differentiated(here, x)
 
     def hessian(self, x: Vector, expansion: Expansion) -> Matrix:
         """Exact Hessian (d, d) at x: in closed form, or by differences of exact gradients."""

@@ -11,7 +11,7 @@ import pandas as pd
 from lmm._types import Vector
 from lmm.diagnostics import Attempt
 from lmm.fit import Fit
-from lmm.inference.variance.parameters import variance_parameters
+from lmm.inference.variance.parameters import parameters_of
 from lmm.report.cells import named
 from lmm.report.document import Block, Document
 from lmm.report.format import format_number, format_numbers, r_element
@@ -153,8 +153,8 @@ class AllFit(Printed):
 
 def _sdcor(fit: Fit) -> Vector:
     """Standard deviations and correlations in theta's order, then sigma, (m + 1,)."""
-    parameters = variance_parameters(fit.matrices)
-    return np.array([each.value(fit.covariances, fit.sigma) for each in parameters])
+    parameters = parameters_of(fit)
+    return np.array([each.value(fit.covariances, fit.size) for each in parameters])
 
 
 def _message(item: tuple[str, str | None]) -> tuple[str, str, str]:

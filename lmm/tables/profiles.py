@@ -23,7 +23,8 @@ from lmm.inference.profile import (
     to_working,
 )
 from lmm.inference.resample.bootstrap import Interval, bootstrap
-from lmm.inference.variance.parameters import fixed_wald_limits, variance_parameters, wald_limits
+from lmm.inference.variance.parameters import parameters_of
+from lmm.inference.variance.wald import fixed_wald_limits, wald_limits
 from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTable, TableLike, confidence_table
 from lmm.report.tables import frame_cells
@@ -115,7 +116,8 @@ class Profile(Printed):
         if isinstance(level, str | Sequence):
             level, parm = None, level
         coverage = self.level if level is None else level
-        names = chosen(parm, [curve.name for curve in self.curves])
+        kinds = [curve.kind for curve in self.curves]
+        names = chosen(parm, [curve.name for curve in self.curves], kinds)
         limits = np.array([self[name].limits(coverage) for name in names])
         return confidence_table(limits, names, coverage)
 
@@ -273,7 +275,7 @@ class CriterionProfile(TableLike):
         return plot_criterion(self.curve, level, ax)
 
 
-def chosen(parm: Which, names: Sequence[str]) -> tuple[str, ...]:
+def chosen(parm: Which, names: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
     """Names of the parameters that a user asks for.
 
     Parameters
@@ -283,6 +285,8 @@ def chosen(parm: Which, names: Sequence[str]) -> tuple[str, ...]:
         None for all.
     names : sequence of str
         All names: variance parameters, sigma last among them, then fixed effects.
+    kinds : sequence of str
+        Their kinds: ``"beta"`` for fixed effects.
 
     Raises
     ------
@@ -295,9 +299,8 @@ def chosen(parm: Which, names: Sequence[str]) -> tuple[str, ...]:
     found: list[str] = []
     for one in asked:
         if one in ("theta_", "beta_"):
-            ends = [i for i, name in enumerate(names) if name in ("sigma", "sigma^2", "log(sigma)")]
-            cut = ends[0] + 1 if ends else 0
-            found += names[:cut] if one == "theta_" else names[cut:]
+            fixed = one == "beta_"
+            found += [n for n, kind in zip(names, kinds, strict=True) if (kind == "beta") == fixed]
         elif isinstance(one, str):
             if one not in names:
                 raise ValueError(f"The model has no parameter {one!r}.{nearest(one, names)}")
@@ -315,12 +318,16 @@ def chosen(parm: Which, names: Sequence[str]) -> tuple[str, ...]:
 def profile(fit: Fit, which: Which = None, level: float = 0.95, scale: Scale = "sdcor") -> Profile:
     """Profile a fit; see ``m.profile``."""
     names = profile_names(fit, scale)
-    curves = profile_curves(fit, chosen(which, names), scale=scale, level=level)
-    kinds = [str(parameter.kind) for parameter in variance_parameters(fit.matrices, scale)]
-    kinds += ["beta"] * fit.matrices.p
+    kinds = _kinds(fit, scale)
+    curves = profile_curves(fit, chosen(which, names, kinds), scale=scale, level=level)
     for note in (note for curve in curves for note in curve.notes):
         warn(ConvergenceWarning(note))
-    return Profile(curves, names, tuple(kinds), level, fit.reml)
+    return Profile(curves, names, kinds, level, fit.reml)
+
+
+def _kinds(fit: Fit, scale: Scale = "sdcor") -> tuple[str, ...]:
+    kinds = [str(parameter.kind) for parameter in parameters_of(fit, scale)]
+    return (*kinds, *["beta"] * fit.matrices.p)
 
 
 def confint(
@@ -340,7 +347,7 @@ def confint(
     if method == "profile":
         return profile(fit, parm, level).confint()
     names = profile_names(fit)
-    asked = list(chosen(parm, names))
+    asked = list(chosen(parm, names, _kinds(fit)))
     if method == "boot":
         limits = bootstrap(fit, nsim, seed).confint(level, boot_type).to_numpy()
     else:

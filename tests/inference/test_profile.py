@@ -11,7 +11,8 @@ from lmm.inference.profile import criterion_curve, profile_curves
 from lmm.inference.profile.curves import _targets
 from lmm.inference.profile.path import first_point, settle
 from lmm.inference.profile.targets import VarianceTarget
-from lmm.inference.variance.parameters import Likelihood, variance_parameters
+from lmm.inference.variance.laplace import likelihood_of
+from lmm.inference.variance.parameters import variance_parameters
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 PROFILED = [name for name in MODEL_IDS if "ci_profile" in load_reference(name)]
@@ -88,7 +89,7 @@ def test_points_are_constrained_optima(sleep, name):
     (curve,) = profile_curves(sleep.fit, [name])
     parameter = next(p for p in variance_parameters(sleep.fit.matrices) if p.name == name)
     ml = sleep.refit_ml().fit
-    likelihood = Likelihood.natural(ml.criterion)
+    likelihood = likelihood_of(ml.criterion)
     z0 = likelihood.coordinates(ml.theta, ml.sigma)
     index = curve.estimate + 2
 
@@ -336,7 +337,7 @@ def test_criterion_curve_against_fits_with_a_fixed_variance():
 
     m = lmm.lmer("size ~ Time + (1 | tree)", lmm.load_dataset("Sitka"))
     curve = criterion_curve(m.fit, "tree Var", 0.2, 0.7, 6)
-    likelihood = Likelihood.natural(m.fit.criterion)
+    likelihood = likelihood_of(m.fit.criterion)
     for value, difference in zip(curve.values, curve.difference, strict=True):
         best = minimize_scalar(
             lambda s, value=value: likelihood.evaluate(np.array([value**0.5, s])).value,

@@ -5,13 +5,13 @@ import pytest
 
 import lmm
 from lmm.covariance import Diagonal
+from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.parameters import (
-    Likelihood,
     find_parameter,
     sdcor,
     variance_parameters,
-    wald_limits,
 )
+from lmm.inference.variance.wald import wald_limits
 
 # Central differences of step 1e-5 in functions of size 1e3 leave about 1e-7.
 DIFFERENCES = 1e-6
@@ -33,7 +33,7 @@ def likelihood_at(fit, reverse):
         np.arange(term.size)[:: -1 if reverse and not isinstance(term.covariance, Diagonal) else 1]
         for term in fit.matrices.terms
     )
-    likelihood = Likelihood(fit.criterion, orders)
+    likelihood = likelihood_of(fit.criterion, orders)
     return likelihood, likelihood.coordinates(fit.theta, fit.sigma)
 
 

@@ -12,7 +12,7 @@ from lmm.fit import Fit
 from lmm.inference.profile.curves import from_working, to_working
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import Target, VarianceTarget
-from lmm.inference.variance.parameters import VarianceParameter, find_parameter, variance_parameters
+from lmm.inference.variance.parameters import VarianceParameter, find_parameter, parameters_of
 
 __all__ = ["CriterionCurve", "criterion_curve"]
 
@@ -73,18 +73,20 @@ def criterion_curve(
     NumericalError
         The criterion could not be minimized at some value.
     """
-    chosen = find_parameter(fit.matrices, parameter)
+    chosen = find_parameter(fit.matrices, parameter, fit.size_name)
     if points < 2:
         raise ValueError(f"points must be at least 2, not {points}.")
-    with blas_threads(fit.criterion.pls.dense_size):
-        target = VarianceTarget.of(_working(fit, chosen), fit.criterion, fit.theta, fit.sigma)
+    with blas_threads(fit.criterion.dense_size):
+        target = VarianceTarget.of(
+            _working(fit, chosen), fit.criterion, fit.optimum.theta, fit.sigma
+        )
         first = first_point(target)
         t = _grid(chosen, target, first, low, high, points)
         below = _settled(target, first, t[t < first.t][::-1])
         above = _settled(target, first, t[t >= first.t])
     rise = np.array([point.value for point in [*below[::-1], *above]]) - first.value
     values = from_working(chosen.kind, t)
-    estimate = chosen.value(fit.covariances, fit.sigma)
+    estimate = chosen.value(fit.covariances, fit.size)
     return CriterionCurve(chosen.name, fit.reml, estimate, values, np.maximum(rise, 0.0))
 
 
@@ -92,7 +94,7 @@ def _working(fit: Fit, chosen: VarianceParameter) -> VarianceParameter:
     """What is a coordinate of the likelihood: standard deviations instead of variances."""
     if chosen.kind in ("var", "sigma^2"):
         same = (chosen.term, chosen.row, chosen.column)
-        for root in variance_parameters(fit.matrices):
+        for root in parameters_of(fit):
             if (root.term, root.row, root.column) == same:
                 return root
     return chosen

@@ -27,8 +27,8 @@ from lmm._types import Frozen, Matrix, Vector
 from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
-from lmm.inference.profile.targets import FixedEffectTarget, Target, VarianceTarget
-from lmm.inference.variance.parameters import Likelihood, maximum_likelihood, variance_parameters
+from lmm.inference.profile.targets import Target, VarianceTarget, fixed_target
+from lmm.inference.variance.parameters import maximum_likelihood, parameters_of
 
 if TYPE_CHECKING:
     from scipy.interpolate import CubicHermiteSpline
@@ -60,11 +60,11 @@ class ProfileCurve(Frozen):
     name : str
         R's name.
     kind : str
-        ``sd``, ``cor``, ``sigma`` or ``beta``; ``var``, ``cov`` and ``sigma^2`` on that scale;
-        ``log sd`` and ``log sigma``.
+        ``sd``, ``cor``, ``sigma``, ``theta`` or ``beta``; ``var``, ``cov`` and ``sigma^2`` on
+        that scale; ``log sd`` and ``log sigma``.
     t : (N,) array
         Working coordinate, ascending: the parameter itself, but the angle ``arcsin`` of a
-        correlation, the logarithm of sigma (or sigma^2) and the standard deviation of a variance.
+        correlation, the logarithm of sigma (sigma^2, theta), the standard deviation of a variance.
     zeta, slope : (N,) arrays
         Signed root (1) and its derivative (2) in t.
     estimate : int
@@ -169,8 +169,8 @@ def from_working(kind: str, t: Vector) -> Vector:
             return np.asarray(t**2)
         if kind == "log sd":
             return np.asarray(np.log(t))
-        if kind in ("sigma", "sigma^2"):
-            return np.asarray(np.exp(t if kind == "sigma" else 2.0 * t))
+        if kind in ("sigma", "sigma^2", "theta"):
+            return np.asarray(np.exp(2.0 * t if kind == "sigma^2" else t))
     return t
 
 
@@ -182,14 +182,14 @@ def to_working(kind: str, value: Vector) -> Vector:
         return np.asarray(np.sqrt(value))
     if kind == "log sd":
         return np.asarray(np.exp(value))
-    if kind in ("sigma", "sigma^2"):
-        return np.asarray(np.log(value) / (1.0 if kind == "sigma" else 2.0))
+    if kind in ("sigma", "sigma^2", "theta"):
+        return np.asarray(np.log(value) / (2.0 if kind == "sigma^2" else 1.0))
     return value
 
 
 def profile_names(fit: Fit, scale: Scale = "sdcor") -> tuple[str, ...]:
     """Names of all parameters in R's order: variance parameters, sigma, fixed effects."""
-    names = [parameter.name for parameter in variance_parameters(fit.matrices, scale)]
+    names = [parameter.name for parameter in parameters_of(fit, scale)]
     return (*names, *fit.matrices.fixed.names)
 
 
@@ -235,7 +235,7 @@ def profile_curves(
             raise ValueError(f"The model has no parameter {name!r}.{nearest(name, names)}")
     quantile = float(ndtri(0.5 + 0.5 * checked_level(level)))
     cutoff = max(float(np.sqrt(chdtri(len(names), 1.0 - JOINT_LEVEL))), 1.02 * quantile)
-    with blas_threads(fit.criterion.pls.dense_size):
+    with blas_threads(fit.criterion.dense_size):
         targets = _targets(fit, scale)
         return tuple(_curve(fit, scale, name, *targets[name], quantile, cutoff) for name in which)
 
@@ -244,17 +244,15 @@ def _targets(fit: Fit, scale: Scale) -> dict[str, tuple[str, Target]]:
     """Every parameter by its name on the scale, with its kind there."""
     criterion, x, sigma = maximum_likelihood(fit)
     theta = criterion.to_theta(x)
-    shown = variance_parameters(fit.matrices, scale)
+    shown = parameters_of(fit, scale)
     targets: dict[str, tuple[str, Target]] = {}
-    for parameter, root in zip(shown, variance_parameters(fit.matrices), strict=True):
+    for parameter, root in zip(shown, parameters_of(fit), strict=True):
         # Variances are profiled through their standard deviations, covariances are not.
         working = parameter if parameter.kind == "cov" else root
         target = VarianceTarget.of(working, criterion, theta, sigma)
         targets[parameter.name] = parameter.kind, target
-    likelihood = Likelihood.natural(criterion)
-    estimate = likelihood.coordinates(theta, sigma)
     for index, name in enumerate(fit.matrices.fixed.names):
-        targets[name] = "beta", FixedEffectTarget(name, index, likelihood, estimate)
+        targets[name] = "beta", fixed_target(name, index, criterion, theta, sigma)
     return targets
 
 
@@ -266,14 +264,15 @@ def _curve(
     below, above = (walk(target, first, sign, cutoff) for sign in (-1.0, 1.0))
     rough = _Grid.of([*below[::-1], first, *above], first)
     grid = _Grid.of(_with_crossings(target, rough, quantile), first)
-    shown = variance_parameters(fit.matrices, scale)
+    shown = parameters_of(fit, scale)
     table = []
     for point in grid.points:
         covariances, sigma, beta = target.parameters(point.t, point.w)
         table.append([*(p.value(covariances, sigma) for p in shown), *beta])
+    lower, upper = target.bounds[0], np.inf if kind == "theta" else target.bounds[1]
     endless = (
-        bool(below) and below[-1].t > target.bounds[0] and grid.zeta[0] > -cutoff,
-        bool(above) and above[-1].t < target.bounds[1] and grid.zeta[-1] < cutoff,
+        bool(below) and below[-1].t > lower and grid.zeta[0] > -cutoff,
+        bool(above) and above[-1].t < upper and grid.zeta[-1] < cutoff,
     )
     return ProfileCurve(
         name,
@@ -282,7 +281,7 @@ def _curve(
         grid.zeta,
         grid.slope,
         grid.points.index(first),
-        target.bounds,
+        (lower, upper),
         np.array(table),
         endless,
         _notes(name, grid, endless),

@@ -3,7 +3,7 @@
 A standard deviation is a coordinate of the likelihood itself, the leading entry of a Cholesky
 factor; a correlation ``sin(phi)`` is an angle, with ``L_21 = tau sin(phi), L_22 = tau cos(phi)``; a
 covariance c has ``L_21 = c / L_11``. With a fixed effect at t, the model is one without its column
-whose response is ``y - x_j t``.
+whose response is ``y - x_j t``; in a generalized model it is a coordinate too.
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.covariance import Correlated, Diagonal, Unstructured
 from lmm.criterion import ProfiledCriterion
+from lmm.inference.variance.laplace import LaplaceLikelihood, likelihood_of
 from lmm.inference.variance.parameters import Likelihood, VarianceParameter
+from lmm.laplace import LaplaceCriterion
 
-__all__ = ["FixedEffectTarget", "Section", "Target", "VarianceTarget"]
+__all__ = [
+    "CoordinateTarget",
+    "FixedEffectTarget",
+    "Section",
+    "Target",
+    "VarianceTarget",
+    "fixed_target",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +128,7 @@ class VarianceTarget:
     def of(
         cls,
         parameter: VarianceParameter,
-        criterion: ProfiledCriterion,
+        criterion: ProfiledCriterion | LaplaceCriterion,
         theta: Vector,
         sigma: float,
     ) -> VarianceTarget:
@@ -139,12 +148,14 @@ class VarianceTarget:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Range of t: the sd itself, the angle of a correlation, a covariance, log sigma."""
+        """Range of t: the sd itself, the angle of a correlation, a covariance, log of a size."""
         if self.kind == "cor":
             lower, upper = self._correlation_bounds
             return float(np.arcsin(lower)), float(np.arcsin(upper))
         if self.kind == "sigma":
             return float(self.estimate[-1]) - NOTHING, np.inf
+        if self.kind == "theta":
+            return float(self.estimate[-1]) - NOTHING, float(self.estimate[-1]) + NOTHING
         return (0.0 if self.kind == "sd" else -np.inf), np.inf
 
     @property
@@ -172,8 +183,8 @@ class VarianceTarget:
         """A first step: a tenth of the noise of a level's own mean; small angles."""
         if self.parameter.term < 0 or self.kind == "cor":
             return 0.1
-        R = self.likelihood.criterion.problem.whitening[self.parameter.term]
-        noise = np.exp(self.estimate[-1]) / np.sqrt(np.einsum("ij,ij->j", R, R))
+        R = self.likelihood.whitening[self.parameter.term]
+        noise = self.likelihood.noise(self.estimate) / np.sqrt(np.einsum("ij,ij->j", R, R))
         i, j = self.parameter.row, self.parameter.column
         return float(0.1 * (noise[i] if self.kind == "sd" else noise[i] * noise[j]))
 
@@ -286,10 +297,12 @@ class VarianceTarget:
     def parameters(self, t: float, w: Vector) -> tuple[tuple[Matrix, ...], float, Vector]:
         """Covariances, sigma and beta at (t, w)."""
         z = self._entries(t, w)
-        return self.likelihood.covariances(z), float(np.exp(z[-1])), self.likelihood.beta(z)
+        return self.likelihood.covariances(z), self.likelihood.size(z), self.likelihood.beta(z)
 
 
-def ordered(criterion: ProfiledCriterion, parameter: VarianceParameter) -> Likelihood:
+def ordered(
+    criterion: ProfiledCriterion | LaplaceCriterion, parameter: VarianceParameter
+) -> Likelihood:
     """The likelihood in factors whose leading columns are those of a parameter."""
     orders = [np.arange(term.size) for term in criterion.matrices.terms]
     if parameter.term >= 0:
@@ -298,7 +311,7 @@ def ordered(criterion: ProfiledCriterion, parameter: VarianceParameter) -> Likel
             first = dict.fromkeys((parameter.column, parameter.row))
             order = np.array([*first, *(i for i in range(term.size) if i not in first)])
             orders[parameter.term] = order
-    return Likelihood(criterion, tuple(orders))
+    return likelihood_of(criterion, orders)
 
 
 # Fixed effects -----------------------------------------------------------------------------------
@@ -366,7 +379,7 @@ class FixedEffectTarget:
         """The likelihood at fixed t, as a function of w; derivatives in t are left to `slope`."""
         matrices = self.likelihood.criterion.matrices
         criterion = self._others.with_response(matrices.y - t * matrices.X[:, self.index])
-        likelihood = Likelihood.natural(criterion)
+        likelihood = likelihood_of(criterion)
 
         def section(w: Vector) -> Section:
             here = likelihood.evaluate(w)
@@ -385,3 +398,88 @@ class FixedEffectTarget:
         beta, column = self._conditional(w)
         moved = beta + column * ((t - beta[self.index]) / column[self.index])
         return self.likelihood.covariances(w), float(np.exp(w[-1])), moved
+
+
+@dataclass(frozen=True, eq=False)
+class CoordinateTarget:
+    """A fixed effect that is a coordinate of the likelihood, as in generalized models.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    likelihood : LaplaceLikelihood
+        With the fixed effect as the first coordinate of the coefficients.
+    estimate : (d,) array
+        Optimum in the likelihood's coordinates.
+    """
+
+    name: str
+    likelihood: LaplaceLikelihood
+    estimate: Vector
+
+    kind = "beta"
+    bounds = (-np.inf, np.inf)
+
+    @property
+    def place(self) -> int:
+        """Where z holds t."""
+        return self.likelihood.criterion.model.m
+
+    @property
+    def unit(self) -> float:
+        """A first step: about its standard error without random effects."""
+        return float(1.0 / np.linalg.norm(self.likelihood.basis[:, 0]))
+
+    @property
+    def box(self) -> tuple[Vector, Vector]:
+        """Bounds of w, (d - 1,) each: those of structures."""
+        floor, ceiling = self.likelihood.box
+        return np.delete(floor, self.place), np.delete(ceiling, self.place)
+
+    @property
+    def start(self) -> tuple[float, Vector]:
+        """The estimates of t and w."""
+        return float(self.estimate[self.place]), np.delete(self.estimate, self.place)
+
+    def at(self, t: float) -> Callable[[Vector], Section]:
+        """The likelihood at fixed t, as a function of w."""
+        return partial(self._section, t)
+
+    def _section(self, t: float, w: Vector) -> Section:
+        j = self.place
+        here = self.likelihood.evaluate(np.insert(w, j, t))
+        rest = np.delete(np.arange(len(w) + 1), j)
+        return Section(
+            here.value,
+            here.gradient[rest],
+            here.hessian[np.ix_(rest, rest)],
+            float(here.gradient[j]),
+            here.hessian[rest, j],
+            float(here.hessian[j, j]),
+            here.exact,
+        )
+
+    def slope(self, t: float, w: Vector) -> float:
+        """Derivative in t at a settled point."""
+        return self._section(t, w).slope
+
+    def parameters(self, t: float, w: Vector) -> tuple[tuple[Matrix, ...], float, Vector]:
+        """Covariances, sigma or theta, and beta at (t, w)."""
+        z = np.insert(w, self.place, t)
+        return self.likelihood.covariances(z), self.likelihood.size(z), self.likelihood.beta(z)
+
+
+def fixed_target(
+    name: str,
+    index: int,
+    criterion: ProfiledCriterion | LaplaceCriterion,
+    theta: Vector,
+    sigma: float,
+) -> Target:
+    """The target of a fixed effect: column `index` of X."""
+    likelihood = likelihood_of(criterion)
+    if isinstance(likelihood, LaplaceLikelihood):
+        turned = likelihood.toward(index)
+        return CoordinateTarget(name, turned, turned.coordinates(theta, sigma))
+    return FixedEffectTarget(name, index, likelihood, likelihood.coordinates(theta, sigma))

@@ -29,13 +29,16 @@ from scipy import sparse
 from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Frozen, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.errors import FailedReplicatesWarning, nearest, silence, warn
+from lmm.design.response import Response
+from lmm.errors import DataError, FailedReplicatesWarning, NumericalError, nearest, silence, warn
 from lmm.fit import Fit
+from lmm.generalized import GeneralizedFit
 from lmm.inference.profile import checked_level
+from lmm.inference.resample.families import FamilyEngine, FamilySimulator
 from lmm.inference.resample.many import Batched, Engine, engine_for
 from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.rows import Rows, compressed, rows_of
-from lmm.inference.variance.parameters import sdcor, variance_parameters
+from lmm.inference.variance.parameters import parameters_of, sdcor
 from lmm.report.document import Document
 from lmm.report.printed import PrintedTable, TableLike, confidence_table
 from lmm.report.tables import frame_cells, labels
@@ -277,6 +280,8 @@ class Simulator:
         Residual standard deviation.
     residuals : (n,) array or None
         Residuals to resample; None for normal ones.
+    response : Response
+        The model's own response, for its units.
     """
 
     rows: Rows
@@ -285,6 +290,7 @@ class Simulator:
     spread: tuple[tuple[int, Matrix], ...]
     sigma: float
     residuals: Vector | None
+    response: Response
 
     @classmethod
     def of(cls, fit: Fit, rows: Rows, kind: Kind, use_u: bool) -> Simulator:
@@ -309,7 +315,12 @@ class Simulator:
             for term, factor in zip(terms, criterion.factors(x), strict=True)
         )
         Zt = rows.Zt([term.n_levels for term in terms])
-        return cls(rows, Zt, rows.X @ (criterion.problem.T @ beta), spread, sigma, None)
+        mean = rows.X @ (criterion.problem.T @ beta)
+        return cls(rows, Zt, mean, spread, sigma, None, criterion.matrices.response)
+
+    def raw(self, y: Matrix) -> Matrix:
+        """Responses in original units from standardized rows, which must show all rows."""
+        return self.response.raw(y)
 
     def draw(self, rng: np.random.Generator, size: int) -> tuple[Matrix, Vector]:
         """Responses (n, size) of the rows, and residual sums of squares of the hidden ones."""
@@ -367,19 +378,6 @@ class _Parameters:
     def batch(self) -> int:
         return self.engine.batch
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names as in ``m.confint()``."""
-        shown = variance_parameters(self.fit.matrices)
-        return (*(parameter.name for parameter in shown), *self.fit.matrices.fixed.names)
-
-    @property
-    def estimate(self) -> Vector:
-        """Parameters of the fit itself."""
-        shown = variance_parameters(self.fit.matrices)
-        values = [parameter.value(self.fit.covariances, self.fit.sigma) for parameter in shown]
-        return np.concatenate([values, self.fit.beta])
-
     def __call__(self, seed: np.random.SeedSequence, size: int) -> _Chunk:
         with blas_threads(0):
             y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
@@ -395,8 +393,46 @@ class _Parameters:
         for term, part in zip(matrices.terms, matrices.theta_slices, strict=True):
             factor = term.covariance.factor(fits.theta[:, part]) * fits.sigma[:, None, None]
             covariances.append(factor @ factor.transpose(0, 2, 1))
-        shown = variance_parameters(matrices)
-        return np.hstack([sdcor(shown, covariances, fits.sigma), fits.beta])
+        return np.hstack([sdcor(parameters_of(self.fit), covariances, fits.sigma), fits.beta])
+
+
+@dataclass(frozen=True, eq=False)
+class _FamilyParameters:
+    """Work of one batch of a generalized model: its parameters."""
+
+    fit: GeneralizedFit
+    simulator: FamilySimulator
+    engine: FamilyEngine
+
+    batch = MODELS
+
+    def __call__(self, seed: np.random.SeedSequence, size: int) -> _Chunk:
+        y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
+        values = np.full((size, len(_parameter_names(self.fit))), np.nan)
+        converged, singular, failed = (np.zeros(size, dtype=bool) for _ in range(3))
+        errors = []
+        for i, response in enumerate(y.T):
+            try:
+                with silence(), np.errstate(all="ignore"):
+                    fit = self.engine.fitted(response)
+                    converged[i], singular[i] = fit.optimum.converged, fit.is_singular()
+                    values[i] = _parameter_values(fit)
+            except (DataError, NumericalError, np.linalg.LinAlgError) as error:
+                failed[i] = True
+                errors.append(f"{type(error).__name__}: {error}")
+        score = self.engine.score(y, hidden)
+        return _Chunk(values, converged, singular, failed, score, tuple(errors))
+
+
+def _parameter_names(fit: Fit) -> tuple[str, ...]:
+    """Names as in ``m.confint()``."""
+    return (*(parameter.name for parameter in parameters_of(fit)), *fit.matrices.fixed.names)
+
+
+def _parameter_values(fit: Fit) -> Vector:
+    """Standard deviations, correlations, sigma or theta, and fixed effects."""
+    values = [each.value(fit.covariances, fit.size) for each in parameters_of(fit)]
+    return np.concatenate([values, fit.beta])
 
 
 @dataclass(frozen=True, eq=False)
@@ -404,8 +440,8 @@ class _Statistic:
     """Work of one batch: a user's statistic of refitted models."""
 
     fit: Fit
-    simulator: Simulator
-    engine: Engine
+    simulator: Simulator | FamilySimulator
+    engine: Engine | FamilyEngine
     refit: Callable[[Vector], Refitted]
     statistic: Statistic
     names: tuple[str, ...]
@@ -417,7 +453,7 @@ class _Statistic:
         values = np.full((size, len(self.names)), np.nan)
         converged, singular, failed = (np.zeros(size, dtype=bool) for _ in range(3))
         errors = []
-        for i, response in enumerate(self._raw(y).T):
+        for i, response in enumerate(self.simulator.raw(y).T):
             try:
                 with silence(), np.errstate(all="ignore"):
                     m = self.refit(response)
@@ -431,10 +467,6 @@ class _Statistic:
         with blas_threads(0):
             score = self.engine.score(y, hidden)
         return _Chunk(values, converged, singular, failed, score, tuple(errors))
-
-    def _raw(self, y: Matrix) -> Matrix:
-        """Responses in original units from standardized rows."""
-        return self.fit.matrices.response.raw(y)
 
 
 def _named(result: Any, expected: tuple[str, ...] | None = None) -> tuple[tuple[str, ...], Vector]:
@@ -529,16 +561,18 @@ def bootstrap(
         )
     if statistic is not None and refit is None:
         raise ValueError("A statistic needs the model and how to refit it.")
-    work: _Parameters | _Statistic
+    if kind == "semiparametric" and isinstance(fit, GeneralizedFit):
+        raise ValueError(
+            "The semiparametric bootstrap resamples the residuals of linear models only: use "
+            "kind='parametric'."
+        )
+    work: _Work
     if statistic is None or refit is None:
-        work = _Parameters.of(fit, kind, use_u)
-        names, estimate = work.names, work.estimate
+        names, estimate = _parameter_names(fit), _parameter_values(fit)
+        work = _parameters_work(fit, kind, use_u)
     else:
         names, estimate = _named(statistic(model))
-        simulator = Simulator.of(fit, rows_of(fit.criterion.problem), kind, use_u)
-        work = _Statistic(
-            fit, simulator, engine_for(fit.criterion, fit.optimum.x), refit, statistic, names
-        )
+        work = _statistic_work(fit, kind, use_u, refit, statistic, names)
     chunks = _run(work, nsim, seed, n_jobs, progress)
     index = pd.Index(names)
     failed = np.concatenate([chunk.failed for chunk in chunks])
@@ -565,8 +599,34 @@ def bootstrap(
     )
 
 
+_Work = _Parameters | _FamilyParameters | _Statistic
+
+
+def _parameters_work(fit: Fit, kind: Kind, use_u: bool) -> _Work:
+    if not isinstance(fit, GeneralizedFit):
+        return _Parameters.of(fit, kind, use_u)
+    engine = FamilyEngine(fit.criterion, fit.optimum.x)
+    return _FamilyParameters(fit, FamilySimulator(fit, use_u), engine)
+
+
+def _statistic_work(
+    fit: Fit,
+    kind: Kind,
+    use_u: bool,
+    refit: Callable[[Vector], Refitted],
+    statistic: Statistic,
+    names: tuple[str, ...],
+) -> _Work:
+    if isinstance(fit, GeneralizedFit):
+        drawn, engine = FamilySimulator(fit, use_u), FamilyEngine(fit.criterion, fit.optimum.x)
+        return _Statistic(fit, drawn, engine, refit, statistic, names)
+    simulator = Simulator.of(fit, rows_of(fit.criterion.problem), kind, use_u)
+    single = engine_for(fit.criterion, fit.optimum.x)
+    return _Statistic(fit, simulator, single, refit, statistic, names)
+
+
 def _run(
-    work: _Parameters | _Statistic,
+    work: _Work,
     nsim: int,
     seed: int | None,
     n_jobs: int | None,
@@ -588,7 +648,7 @@ def _run(
 
 
 def _results(
-    work: _Parameters | _Statistic,
+    work: _Work,
     seeds: Sequence[np.random.SeedSequence],
     sizes: Sequence[int],
     n_jobs: int | None,

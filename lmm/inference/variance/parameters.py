@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance import Correlated
+from lmm.covariance import Correlated, Parameters
 from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
@@ -31,28 +31,27 @@ __all__ = [
     "LocalModel",
     "VarianceParameter",
     "find_parameter",
-    "fixed_wald_limits",
     "maximum_likelihood",
+    "parameters_of",
     "sdcor",
     "variance_parameters",
-    "wald_limits",
 ]
 
-Kind = Literal["sd", "cor", "var", "cov", "sigma", "sigma^2"]
+Kind = Literal["sd", "cor", "var", "cov", "sigma", "sigma^2", "theta"]
 
 
 @dataclass(frozen=True)
 class VarianceParameter:
-    """One entry of a term's covariance, or the residual's size.
+    """One entry of a term's covariance, or a size: sigma, or theta of the negative binomial.
 
     Attributes
     ----------
     name : str
         R's name (``signames=FALSE``), such as ``cor_Days.(Intercept)|Subject``.
-    kind : {"sd", "cor", "var", "cov", "sigma", "sigma^2"}
+    kind : {"sd", "cor", "var", "cov", "sigma", "sigma^2", "theta"}
         What it is.
     term : int
-        Index of its random-effects term; -1 for the residual.
+        Index of its random-effects term; -1 for a size.
     row, column : int
         Columns of the term that it belongs to; equal for standard deviations.
     """
@@ -65,7 +64,7 @@ class VarianceParameter:
 
     def value(self, covariances: Sequence[Matrix], sigma: float) -> float:
         """Its value for covariances (k_i, k_i) per term; a correlation with a zero is NaN."""
-        if self.kind == "sigma":
+        if self.kind in ("sigma", "theta"):
             return sigma
         if self.kind == "sigma^2":
             return sigma**2
@@ -78,7 +77,9 @@ class VarianceParameter:
 
 
 def variance_parameters(
-    matrices: ModelMatrices, scale: Literal["sdcor", "varcov"] = "sdcor"
+    matrices: ModelMatrices,
+    scale: Literal["sdcor", "varcov"] = "sdcor",
+    size: Literal["sigma", "theta", ""] = "sigma",
 ) -> tuple[VarianceParameter, ...]:
     """All variance parameters of a model in R's order, sigma last.
 
@@ -88,6 +89,8 @@ def variance_parameters(
         The model.
     scale : {"sdcor", "varcov"}
         Standard deviations and correlations, or variances and covariances.
+    size : {"sigma", "theta", ""}
+        What the family has beside them, if anything.
 
     Raises
     ------
@@ -104,9 +107,18 @@ def variance_parameters(
     """
     if scale not in ("sdcor", "varcov"):
         raise ValueError(f"scale must be 'sdcor' or 'varcov', not {scale!r}.")
-    if scale == "sdcor":
-        return (*_entries(matrices, "sd", "cor"), VarianceParameter("sigma", "sigma"))
-    return (*_entries(matrices, "var", "cov"), VarianceParameter("sigma^2", "sigma^2"))
+    entries = _entries(matrices, *(("sd", "cor") if scale == "sdcor" else ("var", "cov")))
+    if not size:
+        return tuple(entries)
+    kind: Kind = "sigma^2" if size == "sigma" and scale == "varcov" else size
+    return (*entries, VarianceParameter(kind, kind))
+
+
+def parameters_of(
+    fit: Fit, scale: Literal["sdcor", "varcov"] = "sdcor"
+) -> tuple[VarianceParameter, ...]:
+    """The variance parameters of a fit: see `variance_parameters`."""
+    return variance_parameters(fit.matrices, scale, fit.size_name)
 
 
 def _entries(matrices: ModelMatrices, one: Kind, two: Kind) -> Iterator[VarianceParameter]:
@@ -118,7 +130,9 @@ def _entries(matrices: ModelMatrices, one: Kind, two: Kind) -> Iterator[Variance
             yield VarianceParameter(f"{kind}_{label}|{term.group}", kind, index, i, j)
 
 
-def find_parameter(matrices: ModelMatrices, name: str) -> VarianceParameter:
+def find_parameter(
+    matrices: ModelMatrices, name: str, size: Literal["sigma", "theta", ""] = "sigma"
+) -> VarianceParameter:
     """The variance parameter of that name.
 
     Parameters
@@ -129,13 +143,18 @@ def find_parameter(matrices: ModelMatrices, name: str) -> VarianceParameter:
         R's name (``sd_Time|tree``, ``var_Time|tree``, ``cov_Time.(Intercept)|tree``, ``sigma``,
         ``sigma^2``) or statsmodels' (``Time Var``, ``tree Var`` or ``Group Var`` for the
         intercept, ``tree x Time Cov``, ``scale``). The name chooses the scale.
+    size : {"sigma", "theta", ""}
+        What the family has beside covariances, if anything.
 
     Raises
     ------
     ValueError
         No parameter has that name; the message suggests the nearest.
     """
-    known = [*variance_parameters(matrices), *variance_parameters(matrices, "varcov")]
+    known = [
+        *variance_parameters(matrices, size=size),
+        *variance_parameters(matrices, "varcov", size),
+    ]
     spellings = {parameter.name: parameter for parameter in known}
     for parameter in known:
         for spelling in _statsmodels_names(matrices, parameter):
@@ -175,7 +194,7 @@ def sdcor(
     covariances : sequence of (r, k_i, k_i) arrays
         Per term, one matrix per fit.
     sigma : (r,) array
-        Residual standard deviations.
+        Residual standard deviations, or values of theta.
 
     Returns
     -------
@@ -184,7 +203,7 @@ def sdcor(
     """
     columns = []
     for parameter in parameters:
-        if parameter.kind == "sigma":
+        if parameter.kind in ("sigma", "theta"):
             columns.append(sigma)
             continue
         C, i, j = covariances[parameter.term], parameter.row, parameter.column
@@ -237,11 +256,6 @@ class Likelihood:
     criterion: ProfiledCriterion
     orders: tuple[IntVector, ...]
 
-    @classmethod
-    def natural(cls, criterion: ProfiledCriterion) -> Likelihood:
-        """With the columns in the terms' own order."""
-        return cls(criterion, tuple(np.arange(term.size) for term in criterion.matrices.terms))
-
     @property
     def n_coordinates(self) -> int:
         """Length of z, m + 1."""
@@ -250,7 +264,7 @@ class Likelihood:
     @property
     def box(self) -> tuple[Vector, Vector]:
         """Bounds of z, (m + 1,) each: those of structures, for factors may have any sign."""
-        parameters = self.criterion.matrices.parameters
+        parameters = self._parameters
         floor = np.full(self.n_coordinates, -np.inf)
         ceiling = np.full(self.n_coordinates, np.inf)
         for covariance, part in zip(parameters.covariances, parameters.slices, strict=True):
@@ -258,21 +272,38 @@ class Likelihood:
                 floor[part], ceiling[part] = covariance.lower, covariance.upper
         return floor, ceiling
 
+    @property
+    def whitening(self) -> tuple[Matrix, ...]:
+        """Whitening matrices R of the terms."""
+        return self.criterion.problem.whitening
+
+    @property
+    def _parameters(self) -> Parameters:
+        return self.criterion.matrices.parameters
+
     @cached_property
     def _roots(self) -> tuple[Matrix, ...]:
         """Whitening matrices with their columns in order."""
-        whitening = self.criterion.problem.whitening
-        return tuple(R[:, order] for R, order in zip(whitening, self.orders, strict=True))
+        return tuple(R[:, order] for R, order in zip(self.whitening, self.orders, strict=True))
+
+    def size(self, z: Vector) -> float:
+        """Sigma."""
+        return float(np.exp(z[-1]))
+
+    def noise(self, z: Vector) -> float:
+        """Standard deviation of the noise in whose units terms are whitened."""
+        return self.size(z)
 
     def coordinates(self, theta: Vector, sigma: float) -> Vector:
         """Coordinates z (m + 1,) of covariance parameters theta (m,) and sigma."""
         turns = [sigma * np.eye(len(order))[order] for order in self.orders]
-        return np.append(self.criterion.matrices.parameters.whitened(theta, turns), np.log(sigma))
+        return np.append(self._parameters.whitened(theta, turns), np.log(sigma))
 
     def covariances(self, z: Vector) -> tuple[Matrix, ...]:
         """Covariance matrices (k_i, k_i) of the terms, in their own order."""
         result = []
-        for L, order in zip(self.criterion.matrices.factors(z[:-1]), self.orders, strict=True):
+        factors = self.criterion.matrices.factors(z[: len(self.criterion.matrices.lower)])
+        for L, order in zip(factors, self.orders, strict=True):
             back = np.argsort(order)
             result.append((L @ L.T)[np.ix_(back, back)])
         return tuple(result)
@@ -318,7 +349,7 @@ class Likelihood:
         ``Gamma = R L L' R' exp(-2 s)``: ``dGamma/ds = -2 Gamma``, ``d2Gamma/ds2 = 4 Gamma`` and
         ``d2Gamma/ds dL = -2 dGamma/dL``.
         """
-        parameters, L = self.criterion.matrices.parameters, z[:-1]
+        parameters, L = self._parameters, z[:-1]
         lift = np.exp(-2.0 * z[-1]) * self._lift
         J = lift @ np.column_stack([parameters.jacobian(L), -2.0 * parameters.gamma(L)])
         bend = np.zeros((len(z), len(z)))
@@ -338,99 +369,19 @@ class Likelihood:
 
 
 def maximum_likelihood(fit: Fit) -> tuple[ProfiledCriterion, Vector, float]:
-    """ML criterion of a fit, its optimum x (m,) and the ML estimate of sigma.
+    """ML criterion of a fit, its optimum x (m,) and the ML estimate of sigma (or theta).
 
     A REML fit is refitted by maximum likelihood from its own estimates, and from the criterion's
     first start where that lies lower than the minimum found.
     """
-    criterion = fit.criterion
-    x = fit.optimum.x
-    if fit.reml:
-        criterion = criterion.with_reml(False)
-        first = criterion.to_theta(next(criterion.starts()))
-        x = minimize(criterion, start=fit.optimum.theta, others=[first]).x
+    if not fit.reml:
+        return fit.criterion, fit.optimum.x, fit.size
+    criterion = fit.criterion.with_reml(False)
+    first = criterion.to_theta(next(criterion.starts()))
+    x = minimize(criterion, start=fit.optimum.theta, others=[first]).x
     terms = criterion.pls.at(criterion.factors(x)).terms
     return (
         criterion,
         x,
         criterion.problem.scale * float(np.sqrt(terms.pwrss / criterion.matrices.n)),
     )
-
-
-# Wald intervals -----------------------------------------------------------------------------------
-
-
-def wald_limits(fit: Fit, level: float) -> Matrix:
-    """Wald intervals of standard deviations, correlations and sigma.
-
-    From the exact Hessian of the criterion that was fitted (REML or ML), with standard deviations
-    on the log scale and correlations on Fisher's z scale.
-
-    Parameters
-    ----------
-    fit : Fit
-        A fit.
-    level : float
-        Confidence level.
-
-    Returns
-    -------
-    (m + 1, 2) array
-        Lower and upper limits in the order of `variance_parameters`; NaN on the boundary, where
-        the likelihood has no quadratic approximation.
-    """
-    from scipy.special import ndtri
-
-    likelihood = Likelihood.natural(fit.criterion)
-    z = likelihood.coordinates(fit.theta, fit.sigma)
-    parameters = variance_parameters(fit.matrices)
-    estimate = np.array([p.value(fit.covariances, fit.sigma) for p in parameters])
-    is_cor = np.array([p.kind == "cor" for p in parameters])
-    with np.errstate(divide="ignore"):
-        centre = np.where(
-            is_cor,
-            np.arctanh(np.where(is_cor, estimate, 0.0)),
-            np.log(np.where(is_cor, 1.0, estimate)),
-        )
-    if fit.is_singular():
-        half = np.full(len(centre), np.nan)
-    else:
-        J = _log_and_z_jacobian(parameters, fit.matrices, z[:-1])
-        covariance = 2.0 * J @ np.linalg.solve(likelihood.exactly(z).hessian, J.T)
-        half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(covariance))
-    limits = centre[:, None] + half[:, None] * np.array([-1.0, 1.0])
-    return np.asarray(np.where(is_cor[:, None], np.tanh(limits), np.exp(limits)))
-
-
-def fixed_wald_limits(fit: Fit, level: float) -> Matrix:
-    """Wald intervals of the fixed effects from normal quantiles, as R's confint, (p, 2)."""
-    from scipy.special import ndtri
-
-    half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(fit.vcov))
-    return np.asarray(fit.beta[:, None] + half[:, None] * np.array([-1.0, 1.0]))
-
-
-def _log_and_z_jacobian(
-    parameters: Sequence[VarianceParameter], matrices: ModelMatrices, theta: Vector
-) -> Matrix:
-    """Derivative of (log sd, atanh cor, log sigma) in absolute parameters and log sigma."""
-    J = np.zeros((len(parameters), len(theta) + 1))
-    J[-1, -1] = 1.0
-    factors = matrices.factors(theta)
-    for a, parameter in enumerate(parameters[:-1]):
-        part = matrices.theta_slices[parameter.term]
-        covariance = matrices.terms[parameter.term].covariance
-        rows, columns = covariance.entries
-        slopes = np.zeros((covariance.size, covariance.size, part.stop - part.start))
-        slopes[rows, columns] = slopes[columns, rows] = covariance.jacobian(theta[part])
-        C = factors[parameter.term] @ factors[parameter.term].T
-        i, j = parameter.row, parameter.column
-        one, two = 0.5 * slopes[i, i] / C[i, i], 0.5 * slopes[j, j] / C[j, j]
-        if parameter.kind == "sd":
-            J[a, part] = one
-        else:
-            rho = correlations(C)[i, j]
-            J[a, part] = (slopes[i, j] / np.sqrt(C[i, i] * C[j, j]) - rho * (one + two)) / (
-                1.0 - rho**2
-            )
-    return J

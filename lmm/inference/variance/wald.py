@@ -1,0 +1,95 @@
+"""Wald intervals of all parameters, from the exact Hessian of the criterion that was fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lmm._types import Matrix, Vector
+from lmm.design.matrices import ModelMatrices
+from lmm.fit import Fit
+from lmm.inference.variance.laplace import likelihood_of
+from lmm.inference.variance.parameters import VarianceParameter, parameters_of
+from lmm.likelihood import correlations
+
+__all__ = ["fixed_wald_limits", "wald_limits"]
+
+
+def wald_limits(fit: Fit, level: float) -> Matrix:
+    """Wald intervals of standard deviations, correlations, and sigma or theta.
+
+    From the exact Hessian of the criterion that was fitted, with standard deviations and sizes on
+    the log scale and correlations on Fisher's z scale.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    (K, 2) array
+        Lower and upper limits in the order of `parameters_of`; NaN on the boundary, where
+        the likelihood has no quadratic approximation.
+    """
+    from scipy.special import ndtri
+
+    likelihood = likelihood_of(fit.criterion)
+    z = likelihood.coordinates(fit.optimum.theta, fit.sigma)
+    parameters = parameters_of(fit)
+    estimate = np.array([p.value(fit.covariances, fit.size) for p in parameters])
+    is_cor = np.array([p.kind == "cor" for p in parameters])
+    with np.errstate(divide="ignore"):
+        centre = np.where(
+            is_cor,
+            np.arctanh(np.where(is_cor, estimate, 0.0)),
+            np.log(np.where(is_cor, 1.0, estimate)),
+        )
+    if fit.is_singular():
+        half = np.full(len(centre), np.nan)
+    else:
+        J = _log_and_z_jacobian(parameters, fit.matrices, z)
+        covariance = 2.0 * J @ np.linalg.solve(likelihood.exactly(z).hessian, J.T)
+        half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(covariance))
+    limits = centre[:, None] + half[:, None] * np.array([-1.0, 1.0])
+    return np.asarray(np.where(is_cor[:, None], np.tanh(limits), np.exp(limits)))
+
+
+def fixed_wald_limits(fit: Fit, level: float) -> Matrix:
+    """Wald intervals of the fixed effects from normal quantiles, as R's confint, (p, 2)."""
+    from scipy.special import ndtri
+
+    half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(fit.vcov))
+    return np.asarray(fit.beta[:, None] + half[:, None] * np.array([-1.0, 1.0]))
+
+
+def _log_and_z_jacobian(
+    parameters: Sequence[VarianceParameter], matrices: ModelMatrices, z: Vector
+) -> Matrix:
+    """Derivative of (log sd, atanh cor, log size) in the likelihood's coordinates, size last."""
+    J = np.zeros((len(parameters), len(z)))
+    theta = z[: len(matrices.lower)]
+    factors = matrices.factors(theta)
+    for a, parameter in enumerate(parameters):
+        if parameter.term < 0:
+            J[a, -1] = 1.0
+            continue
+        part = matrices.theta_slices[parameter.term]
+        covariance = matrices.terms[parameter.term].covariance
+        rows, columns = covariance.entries
+        slopes = np.zeros((covariance.size, covariance.size, part.stop - part.start))
+        slopes[rows, columns] = slopes[columns, rows] = covariance.jacobian(theta[part])
+        C = factors[parameter.term] @ factors[parameter.term].T
+        i, j = parameter.row, parameter.column
+        one, two = 0.5 * slopes[i, i] / C[i, i], 0.5 * slopes[j, j] / C[j, j]
+        if parameter.kind == "sd":
+            J[a, part] = one
+        else:
+            rho = correlations(C)[i, j]
+            J[a, part] = (slopes[i, j] / np.sqrt(C[i, i] * C[j, j]) - rho * (one + two)) / (
+                1.0 - rho**2
+            )
+    return J
