@@ -187,6 +187,14 @@ class GeneralizedFit(Fit):
         working = mode.eta + self.expansion.rows.score / np.where(W > 0.0, W, 1.0)
         return model.pls.reweighted(W, working)
 
+    @frozen_property
+    def working_weights(self) -> Vector:
+        """Information of the rows' linear predictors at the mode, (n,)."""
+        criterion, response = self.criterion, self.matrices.response
+        bound = criterion.family.conditional(response.y, response.weights, response.trials)
+        rows = bound.at(self.linear, self.xi, 0)
+        return (rows.observed if criterion.information == "observed" else rows.expected)[0]
+
     @property
     def problem(self) -> Problem:
         """The standardized problem, rows weighted by the information at the mode."""
@@ -208,11 +216,6 @@ class GeneralizedFit(Fit):
     def noise(self) -> float:
         """1: the working weights hold the dispersion."""
         return 1.0
-
-    @property
-    def working_weights(self) -> Vector:
-        """Information of each row's linear predictor at the mode, (n,)."""
-        return self.expansion.weights[0]
 
     @cached_property
     def working_root(self) -> Matrix:

@@ -53,9 +53,11 @@ def leverages(joint: JointCovariance) -> Vector:
     matrices = fit.matrices
     if fit.working_root is not fit.fixed_root:
         joint = JointCovariance(fit, fit.working_root)
+    # the problem's own rows may be fewer: those that are alike are one
+    members = [[matrices.terms[i] for i, _ in group.members] for group in fit.problem.groups]
     effects = {
-        g: (group.codes, np.hstack([matrices.terms[i].Z for i, _ in group.members]))
-        for g, group in enumerate(fit.problem.groups)
+        g: (terms[0].codes, np.hstack([term.Z for term in terms]))
+        for g, terms in enumerate(members)
     }
     return joint.variance(matrices.X, effects) / fit.noise**2 * fit.working_weights
 

@@ -79,6 +79,16 @@ class Conditional(ABC):
 
     y: Vector
     weights: Vector
+    lost: float
+
+    @property
+    @abstractmethod
+    def constant(self) -> float:
+        """Part of the log-likelihood that depends on responses alone, for a known shape."""
+
+    @abstractmethod
+    def losing(self, lost: float) -> Conditional:
+        """The same with another log-likelihood `lost` by merging rows."""
 
     @abstractmethod
     def loglik(self, eta: Vector, xi: float) -> float:
@@ -86,7 +96,7 @@ class Conditional(ABC):
 
     @abstractmethod
     def loglik_rows(self, eta: Vector, xi: float) -> Vector:
-        """Log-likelihood by row, (n,)."""
+        """Log-likelihood by row, (n,), without what is `lost`."""
 
     @abstractmethod
     def score_rows(self, eta: Vector, xi: float) -> Vector:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -135,8 +135,17 @@ class BinomialRows(Conditional):
         return np.asarray(self.weights / np.where(n > 0.0, n, 1.0) * choose)
 
     @cached_property
+    def constant(self) -> float:
+        """See `Conditional`."""
+        return 0.0 if self.is_binary else float(self.constants.sum())
+
+    @property
     def _constant(self) -> float:
-        return self.lost if self.is_binary else float(self.constants.sum()) + self.lost
+        return self.constant + self.lost
+
+    def losing(self, lost: float) -> BinomialRows:
+        """See `Conditional`."""
+        return replace(self, lost=lost)
 
     def loglik_rows(self, eta: Vector, xi: float) -> Vector:
         """See `Conditional`."""

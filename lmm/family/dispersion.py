@@ -7,7 +7,7 @@ With k = mu' / V(mu) and e = y - mu the score is ``r = (w / phi) e k`` and the e
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -78,15 +78,18 @@ class DispersionRows(Conditional):
         return float(np.exp(xi)) if self.family.has_scale else 1.0
 
     @cached_property
-    def _known_constant(self) -> float:
-        return (
-            float(self.family.constant(self.y, self.weights, self.family.shape_of(0.0)).sum())
-            + self.lost
-        )
+    def constant(self) -> float:
+        """See `Conditional`."""
+        known = self.family.constant(self.y, self.weights, self.family.shape_of(0.0))
+        return float(known.sum())
+
+    def losing(self, lost: float) -> DispersionRows:
+        """See `Conditional`."""
+        return replace(self, lost=lost)
 
     def _constant(self, xi: float) -> float:
         if not self.family.shape_name:
-            return self._known_constant
+            return self.constant + self.lost
         shape = self.family.shape_of(xi)
         return float(self.family.constant(self.y, self.weights, shape).sum()) + self.lost
 

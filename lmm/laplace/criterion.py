@@ -16,6 +16,7 @@ from lmm.criterion.identification import undetermined_at
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.family import Family
+from lmm.laplace.collapse import collapsed
 from lmm.laplace.existence import LARGE, POISSON, is_suspicious, separating
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
 from lmm.laplace.mode import Mode, Target, conditional_mode, joint_coefficients
@@ -81,9 +82,8 @@ class LaplaceCriterion:
     @cached_property
     def model(self) -> Model:
         """The model in whitened coordinates."""
-        response = self.matrices.response
-        bound = self.family.conditional(response.y, response.weights, response.trials)
-        return Model.of(self.matrices, self.family, bound, named(self.solver), self.nagq == 0)
+        matrices, bound = collapsed(self.matrices, self.family)
+        return Model.of(matrices, self.family, bound, named(self.solver), self.nagq == 0)
 
     @property
     def parameters(self) -> Parameters:

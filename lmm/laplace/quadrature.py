@@ -170,7 +170,7 @@ class Quadrature(Expansion):
     @cached_property
     def value(self) -> float:
         """See `Expansion`."""
-        return self.D.logdet - 2.0 * self._nodes.logarithm
+        return self.D.logdet - 2.0 * (self._nodes.logarithm + self.model.bound.lost)
 
     @cached_property
     def score(self) -> Vector:
