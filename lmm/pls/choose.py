@@ -77,6 +77,20 @@ class Sparse:
     library : {"cholmod", "scipy"}, optional
         What factors: scikit-sparse's CHOLMOD or SciPy's SuperLU. By default CHOLMOD where it is
         installed.
+
+    Raises
+    ------
+    ValueError
+        The library is another word.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> penicillin = lmm.load_dataset("Penicillin")
+    >>> sparse = lmm.pls.Sparse("scipy")
+    >>> m = lmm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", penicillin, solver=sparse)
+    >>> m.optimum.solver
+    "sparse: sparse factor of all 30 random effects by SciPy's SuperLU, ...
     """
 
     library: Library | None = None
