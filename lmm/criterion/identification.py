@@ -88,9 +88,10 @@ def _levels(problem: Problem) -> list[tuple[IntVector, int, Matrix, Matrix]]:
     """Codes, number of levels, columns Z (n, k) and C (k, p, l) of (2) of each term."""
     parts = []
     for term, Z in zip(problem.matrices.terms, problem.term_columns, strict=True):
-        products = (Z[:, :, None] * problem.X[:, None, :]).reshape(problem.n, -1).T
-        C = sum_by(products, term.codes, term.n_levels)
-        parts.append((term.codes, term.n_levels, Z, C.reshape(term.size, problem.p, -1)))
+        shape = term.size, problem.p, term.n_levels
+        products = (Z[:, :, None] * problem.X[:, None, :]).reshape(problem.n, shape[0] * shape[1])
+        C = sum_by(products.T, term.codes, term.n_levels).reshape(shape)
+        parts.append((term.codes, term.n_levels, Z, C))
     return parts
 
 

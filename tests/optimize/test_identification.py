@@ -69,6 +69,8 @@ DETERMINED = [
     "y ~ 1 + (day || school)",
     "y ~ x + (1 | school) + (0 + x | cls)",
     "y ~ arm + (1 | school/arm)",
+    "y ~ 0 + (1 | school)",
+    "y ~ 0 + (x | school)",
 ]
 
 
