@@ -18,18 +18,25 @@ IntMatrix: TypeAlias = NDArray[np.integer[Any]]
 T = TypeVar("T")
 
 
+# What needs no look inside.
+CONSTANT = frozenset({bool, int, float, str, np.float64, type(None)})
+
+
 def read_only(value: T) -> T:
     """A view of an array, or of those in a tuple or dict, that cannot be written to."""
     parts: Any = value
-    if isinstance(parts, np.ndarray):
+    kind = type(parts)
+    if kind is np.ndarray:
         view: Any = parts.view()
         view.flags.writeable = False
         return view  # type: ignore[no-any-return]
-    if type(parts) is tuple:
+    if kind in CONSTANT:
+        return value
+    if kind is tuple:
         return tuple(map(read_only, parts))  # type: ignore[return-value]
-    if type(parts) is dict:
+    if kind is dict:
         return {key: read_only(part) for key, part in parts.items()}  # type: ignore[return-value]
-    if isinstance(parts, sparse.csc_array | sparse.csr_array):
+    if kind is sparse.csc_array or kind is sparse.csr_array:
         parts.data = read_only(parts.data)
     return value
 

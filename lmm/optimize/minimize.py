@@ -147,6 +147,8 @@ def _rescued(criterion: Criterion, optimum: Optimum, report: Report) -> Optimum:
 
     Each goes on from the best point, and the default one from where it ends.
     """
+    if optimum.status not in IMPERFECT:
+        return optimum
     best, count = optimum, optimum.n_evaluations
     for other in OTHERS:
         if best.status not in IMPERFECT:

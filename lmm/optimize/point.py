@@ -18,6 +18,8 @@ __all__ = ["Point"]
 # Inside the bounds a Hessian tells all, if its eigenvalues are above this fraction of the largest
 # (or of 1, where that is more: near zero they are rounding errors).
 REGULAR = 1e-6
+# Directions with less of the information than this fraction of the largest are not known of.
+UNKNOWN = 1e-10
 # Curvature at a minimum, relative to the expected one, that is nothing unusual.
 EXPECTED = (0.1, 5.0)
 
@@ -94,10 +96,23 @@ class Point:
         parameters = self.criterion.parameters
         if parameters.on_boundary(self.x[: len(parameters.lower)]).any():
             return True
+        values = self._regular_curvatures() if self.is_regular else self._curvatures()
+        return bool(np.any((values < EXPECTED[0]) | (values > EXPECTED[1])))
+
+    def _curvatures(self) -> Vector:
+        """Eigenvalues of the Hessian relative to the information, where the data know of one."""
         values, directions = self.model.spectrum
+        moved = self.model.information @ directions
         # What the data know nothing of has a curvature that says nothing.
-        known = np.einsum("ij,ik,kj->j", directions, self.model.information, directions) > 0.5
-        return bool(np.any(known & ((values < EXPECTED[0]) | (values > EXPECTED[1]))))
+        return np.asarray(values[np.einsum("ij,ij->j", directions, moved) > 0.5])
+
+    def _regular_curvatures(self) -> Vector:
+        """The same without charts: at a stationary point it does not depend on coordinates."""
+        J = self.criterion.parameters.jacobian(self.x)
+        sizes, vectors = eigh(J.T @ self.here.information @ J)
+        known = sizes > UNKNOWN * sizes[-1]
+        root = vectors[:, known] / np.sqrt(sizes[known])
+        return eigh(root.T @ self.here.hessian @ root)[0]
 
     @cached_property
     def newton_target(self) -> Vector:
