@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._threads import one_blas_thread
+from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table
 from lmm.fit import Fit
 from lmm.formula import Formula, update_formula
@@ -248,6 +249,24 @@ class Changes(Estimates):
         start = starts[values.index(min(values))]
         again = self.estimate(criterion, self.call, start=start)
         return again if again.optimum.value < best else self
+
+    @one_blas_thread
+    def on(self, matrices: ModelMatrices) -> Self:
+        """Fit the model with other matrices for the same response, by the same criterion.
+
+        Parameters
+        ----------
+        matrices : ModelMatrices
+            Such as ``m.fit.matrices.with_columns(X)``; results name the formula of this fit.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.on(m.fit.matrices.with_columns(m.X[:, :1])).beta.round(2).tolist()
+        [298.51]
+        """
+        return self.estimate(replace(self.fit.criterion, matrices=matrices), self.call)
 
     @one_blas_thread
     def update(self, formula: str | None = None, **changes: Any) -> Self:

@@ -308,8 +308,15 @@ class GeneralizedMixedModel(StatsmodelsNames):
     def _linear_only(self, what: str) -> NoReturn:
         raise ValueError(f"{what} exist for linear models only, not for those of glmer.")
 
-    def anova(self, type: str | int = "III", ddf: str | None = None) -> AnovaTable:
-        """Wald chi-square tests of the fixed terms, printed as car's ``Anova``.
+    def anova(
+        self,
+        type: str | int = "III",
+        ddf: str | None = None,
+        test: str = "Chisq",
+        nsim: int = 1000,
+        seed: int | np.random.Generator | None = None,
+    ) -> AnovaTable:
+        """Wald chi-square tests of the fixed terms, printed as car's ``Anova``; or comparisons.
 
         Parameters
         ----------
@@ -318,16 +325,20 @@ class GeneralizedMixedModel(StatsmodelsNames):
             car's does.
         ddf : {"asymptotic", "lme4"}, optional
             ``"lme4"`` gives the sequential sums of squares that R's ``anova(m)`` prints.
+        test : {"Chisq", "LRT", "PB"}
+            Wald's tests, or comparisons of models as for linear models.
+        nsim, seed
+            As for linear models.
 
         Returns
         -------
         AnovaTable
-            ``Chisq Df Pr(>Chisq)``.
+            ``Chisq Df Pr(>Chisq)``, with ``"PB"`` also ``Pr(>PB)``.
 
         Raises
         ------
         ValueError
-            There is no such type, or degrees of freedom are asked for.
+            There is no such type or test, or degrees of freedom are asked for.
 
         Examples
         --------
@@ -347,6 +358,8 @@ class GeneralizedMixedModel(StatsmodelsNames):
         from lmm.inference.fixed.ddf import ddf_method
         from lmm.tables.fixed_tests import wald_anova
 
+        if test != "Chisq":
+            return self._compared_terms(anova_type(type), ddf, test, nsim, seed)
         if ddf == "lme4":
             return super().anova(type, ddf)
         return wald_anova(ddf_method(self.fit, ddf), anova_type(type))

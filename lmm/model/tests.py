@@ -12,6 +12,7 @@ from lmm.model.intervals import Intervals
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from lmm.inference.fixed.contrasts import AnovaType
     from lmm.inference.variance.lrt import ExactTest
     from lmm.report.printed import AnovaTable, PrintedTable
     from lmm.tables.fixed_tests import Hypotheses, LeastSquaresMeans
@@ -56,8 +57,15 @@ class Tests(Intervals):
 
         return exact_restricted_lrt(self.fit, nsim, seed)
 
-    def anova(self, type: str | int = "III", ddf: str | None = None) -> AnovaTable:
-        """F tests of the fixed terms, as lmerTest's ``anova``.
+    def anova(
+        self,
+        type: str | int = "III",
+        ddf: str | None = None,
+        test: str = "F",
+        nsim: int = 1000,
+        seed: int | np.random.Generator | None = None,
+    ) -> AnovaTable:
+        """F tests of the fixed terms, as lmerTest's ``anova``; or tests that compare models.
 
         Parameters
         ----------
@@ -67,16 +75,25 @@ class Tests(Intervals):
         ddf : {"satterthwaite", "kenward-roger", "lme4"}, optional
             Method for denominator degrees of freedom, the first by default; ``"lme4"`` gives
             sequential sums of squares without tests.
+        test : {"F", "LRT", "PB"}
+            F tests; likelihood-ratio tests of models fitted by maximum likelihood; or these with
+            null distributions simulated as by `lmm.pb_modcomp` (`lmm.tables.term_models` says
+            which models are compared; afex's ``mixed``).
+        nsim : int
+            Responses simulated for each term (``"PB"``).
+        seed : int or numpy.random.Generator, optional
+            Where their random numbers come from.
 
         Returns
         -------
         AnovaTable
-            ``Sum Sq, Mean Sq, NumDF, DenDF, F value, Pr(>F)``.
+            ``Sum Sq, Mean Sq, NumDF, DenDF, F value, Pr(>F)``; of comparisons
+            ``Chisq, Df, Pr(>Chisq)``, and ``Pr(>PB)``.
 
         Raises
         ------
         ValueError
-            There is no such type or method.
+            There is no such type, method or test; or `ddf` is given for a comparison of models.
 
         Examples
         --------
@@ -88,6 +105,9 @@ class Tests(Intervals):
         Days  30031   30031     1    17  45.853 3.264e-06 ***
         ---
         Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+        >>> m.anova(test="LRT").to_frame().round(3)
+               Chisq   Df  Pr(>Chisq)
+        Days  23.537  1.0         0.0
         """
         from lmm.inference.fixed.contrasts import anova_type
         from lmm.inference.fixed.ddf import ddf_method
@@ -95,9 +115,27 @@ class Tests(Intervals):
         from lmm.tables.fixed_tests import type_anova
 
         checked = anova_type(type)
+        if test != "F":
+            return self._compared_terms(checked, ddf, test, nsim, seed)
         if ddf == "lme4":
             return sequential_anova(self)
         return type_anova(ddf_method(self.fit, ddf), checked)
+
+    def _compared_terms(
+        self,
+        type_: AnovaType,
+        ddf: str | None,
+        test: str,
+        nsim: int,
+        seed: int | np.random.Generator | None,
+    ) -> AnovaTable:
+        from lmm.tables.term_models import lrt_anova, pb_anova
+
+        if test not in ("LRT", "PB"):
+            raise ValueError(f"test must be 'F' (for linear models), 'LRT' or 'PB', not {test!r}.")
+        if ddf is not None:
+            raise ValueError(f"test={test!r} has no denominator degrees of freedom: leave ddf out.")
+        return lrt_anova(self, type_) if test == "LRT" else pb_anova(self, type_, nsim, seed)
 
     def contest(
         self,

@@ -53,6 +53,9 @@ class Comparable(Protocol):
     def update_on_own_rows(self, formula: str) -> Self:
         """The model with a changed formula, on the rows of this fit."""
 
+    def on(self, matrices: ModelMatrices) -> Self:
+        """The model of another design for the same response."""
+
     def lowered(self, others: Iterable[Fit]) -> Self:
         """The model, or one from the covariances of other fits, where its criterion is lower."""
 

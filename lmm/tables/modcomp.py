@@ -14,20 +14,23 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lmm._types import Matrix, Vector
-from lmm.errors import DataError
+from lmm.criterion import ProfiledCriterion
+from lmm.errors import DataError, NumericalError
 from lmm.fit import Fit, check_models
 from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.contrasts import restriction
 from lmm.inference.fixed.ddf import check_contrasts, ddf_method
 from lmm.inference.resample.many import refit_many
 from lmm.inference.variance.lrt import check_comparable, chi_square_tail
+from lmm.laplace import LaplaceCriterion
+from lmm.optimize import minimize
 from lmm.report.cells import Column
 from lmm.report.document import Block, Document
 from lmm.report.format import format_numbers, format_p_values, round_decimals
 from lmm.report.printed import TableLike
 from lmm.report.tables import frame_cells, labels, starred
 from lmm.simulate import simulate
-from lmm.tables.comparison import Comparable, settled
+from lmm.tables.comparison import Comparable, ModelT, checked_scope, settled
 
 if TYPE_CHECKING:
     from lmm.formula import Formula
@@ -94,15 +97,17 @@ class FComparison(TableLike):
         return Document((f"large : {self.large}", self.small, *_tests_blocks(table)))
 
 
-def kr_modcomp(large: Comparable, small: Comparable | ArrayLike) -> FComparison:
+def kr_modcomp(large: Comparable, small: Comparable | str | ArrayLike) -> FComparison:
     """Kenward-Roger F test of the fixed effects by which two models differ.
 
     Parameters
     ----------
     large : LinearMixedModel
         The larger model; refitted by REML if it was fitted by maximum likelihood.
-    small : LinearMixedModel or (q, p) array
-        The smaller model, of which only the fixed effects matter; or a matrix L for ``L beta = 0``.
+    small : LinearMixedModel, str, or (q, p) array
+        The smaller model, of which only the fixed effects matter; the label of a term that it does
+        not have, or a change of the formula such as ``". ~ . - Days"``, fitted to the larger
+        model's rows; or a matrix L for ``L beta = 0``.
 
     Returns
     -------
@@ -136,7 +141,7 @@ def kr_modcomp(large: Comparable, small: Comparable | ArrayLike) -> FComparison:
     return _f_comparison(ddf_method(large.fit, "kenward-roger"), large, small)
 
 
-def sat_modcomp(large: Comparable, small: Comparable | ArrayLike) -> FComparison:
+def sat_modcomp(large: Comparable, small: Comparable | str | ArrayLike) -> FComparison:
     """Satterthwaite F test of the fixed effects by which two models differ; as `kr_modcomp`.
 
     Examples
@@ -154,8 +159,10 @@ def sat_modcomp(large: Comparable, small: Comparable | ArrayLike) -> FComparison
 
 
 def _f_comparison(
-    method: DdfMethod, large: Comparable, small: Comparable | ArrayLike
+    method: DdfMethod, large: Comparable, small: Comparable | str | ArrayLike
 ) -> FComparison:
+    if isinstance(small, str):
+        small = _smaller(large, small)
     if isinstance(getattr(small, "fit", None), Fit):
         L = nested_contrasts(large.fit, small.fit)  # type: ignore[union-attr]
         text = f"small : {_line(small.formula)}"  # type: ignore[union-attr]
@@ -164,6 +171,14 @@ def _f_comparison(
         names = [f"[{i + 1},]" for i in range(len(L))], [f"[,{j + 1}]" for j in range(L.shape[1])]
         text = f"L = \n{frame_cells(pd.DataFrame(L, *names))}"
     return FComparison(_line(large.formula), text, method.name, method.f_test(L))
+
+
+def _smaller(large: ModelT, change: str) -> ModelT:
+    """The model without a term, by its label, or with a changed formula."""
+    if "~" not in change:
+        (label,) = checked_scope(large, [change])
+        change = f". ~ . - {label}"
+    return large.update_on_own_rows(change)
 
 
 def nested_contrasts(large: Fit, small: Fit) -> Matrix:
@@ -277,7 +292,7 @@ class BootstrapComparison(TableLike):
 
 def pb_modcomp(
     large: Comparable,
-    small: Comparable,
+    small: Comparable | str,
     nsim: int = 1000,
     seed: int | np.random.Generator | None = None,
 ) -> BootstrapComparison:
@@ -288,8 +303,10 @@ def pb_modcomp(
 
     Parameters
     ----------
-    large, small : LinearMixedModel
-        Nested models; REML fits are refitted by maximum likelihood.
+    large : LinearMixedModel or GeneralizedMixedModel
+        The larger model; refitted by maximum likelihood if it was fitted by REML.
+    small : the same, or str
+        The smaller model; or how it comes from the larger one, as for `kr_modcomp`.
     nsim : int
         Number of simulated responses.
     seed : int or numpy.random.Generator, optional
@@ -322,12 +339,38 @@ def pb_modcomp(
     ---
     Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
     """
-    check_models(large, small)
+    checked_nsim(nsim)
+    check_models(large)
+    small = _smaller(large, small) if isinstance(small, str) else small
+    check_models(small)
+    check_comparable([large.fit, small.fit])
+    large, small = settled([model.refit_ml() for model in (large, small)])
+    return compared_by_bootstrap(large, small, nsim, seed)
+
+
+def checked_nsim(nsim: int) -> None:
+    """Refuse less than one simulated response.
+
+    Raises
+    ------
+    ValueError
+        `nsim` is less than 1.
+    """
     if nsim < 1:
         raise ValueError(f"nsim must be at least 1, not {nsim}.")
-    check_comparable([large.fit, small.fit])
-    models = settled([model.refit_ml() for model in (large, small)])
-    fits = [model.fit for model in models]
+
+
+def compared_by_bootstrap(
+    large: Comparable, small: Comparable, nsim: int, seed: int | np.random.Generator | None
+) -> BootstrapComparison:
+    """Bootstrap test of two models fitted by maximum likelihood.
+
+    Raises
+    ------
+    DataError
+        The larger model does not come first.
+    """
+    fits = [large.fit, small.fit]
     df = fits[0].n_parameters - fits[1].n_parameters
     if df < 1:
         raise DataError(
@@ -335,14 +378,31 @@ def pb_modcomp(
             f"one {fits[1].n_parameters}"
         )
     responses = simulate(fits[1], nsim, seed)
-    deviances = [refit_many(model, responses, df=False).criterion for model in models]
+    deviances = [_deviances(model, model.fit.criterion, responses) for model in (large, small)]
     return BootstrapComparison(
         _line(large.formula),
         _line(small.formula),
         max(0.0, 2.0 * (fits[0].loglik - fits[1].loglik)),
         df,
-        (deviances[1] - deviances[0]).to_numpy(),
+        deviances[1] - deviances[0],
     )
+
+
+def _deviances(
+    model: Comparable, criterion: ProfiledCriterion | LaplaceCriterion, responses: pd.DataFrame
+) -> Vector:
+    """Deviances (nsim,) of a model fitted to each response; NaN where a fit fails."""
+    if isinstance(criterion, ProfiledCriterion):
+        return refit_many(model, responses, df=False).criterion.to_numpy()
+    rows = model.fit.matrices.frame.rows_of(responses.to_numpy(), "y")
+    return np.array([_deviance(criterion.with_response(y)) for y in rows.T])
+
+
+def _deviance(criterion: LaplaceCriterion) -> float:
+    try:
+        return minimize(criterion).value
+    except NumericalError:
+        return np.nan
 
 
 # Texts -------------------------------------------------------------------------------------------

@@ -1,0 +1,160 @@
+"""Tests of every fixed term by comparing models: likelihood-ratio tests, and their bootstrap.
+
+Each term is tested by a model pair of one response, both fitted by maximum likelihood:
+
+* Type I: the terms up to this one, and those before it.
+* Type II: the terms that do not have all variables of this one beside others, with and without it.
+* Type III: the whole model, and the model in which the term's hypothesis of type III holds. With
+  all cells filled that is the model without the term's columns where factors are coded by
+  contrasts that sum to zero, whatever the coding of the fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.linalg import qr
+
+from lmm._types import IntVector, Matrix
+from lmm.design.fixed import FixedEffects
+from lmm.design.matrices import ModelMatrices
+from lmm.fit import check_models
+from lmm.inference.fixed.contrasts import AnovaType, term_contrasts
+from lmm.inference.variance.lrt import chi_square_tail
+from lmm.report.printed import AnovaTable
+from lmm.tables.comparison import ModelT, settled
+from lmm.tables.modcomp import checked_nsim, compared_by_bootstrap
+
+__all__ = ["lrt_anova", "pb_anova"]
+
+
+def lrt_anova(model: ModelT, type_: AnovaType) -> AnovaTable:
+    """Likelihood-ratio tests of the fixed terms.
+
+    Parameters
+    ----------
+    model : LinearMixedModel or GeneralizedMixedModel
+        The model; refitted by maximum likelihood.
+    type_ : {"I", "II", "III"}
+        Which models are compared: see the module.
+
+    Returns
+    -------
+    AnovaTable
+        ``Chisq Df Pr(>Chisq)``; missing for a term that adds no columns.
+    """
+    check_models(model)
+    rows = {label: _lrt_row(pair) for label, pair in _pairs(model, type_)}
+    return _table(model, rows, ["Chisq", "Df", "Pr(>Chisq)"], type_, "likelihood-ratio")
+
+
+def pb_anova(
+    model: ModelT, type_: AnovaType, nsim: int, seed: int | np.random.Generator | None
+) -> AnovaTable:
+    """Likelihood-ratio tests whose null distributions are simulated, by `lmm.pb_modcomp`.
+
+    Parameters
+    ----------
+    model, type_
+        As for `lrt_anova`.
+    nsim : int
+        Responses simulated for each term.
+    seed : int or numpy.random.Generator, optional
+        Where the random numbers come from.
+
+    Returns
+    -------
+    AnovaTable
+        ``Chisq Df Pr(>Chisq) Pr(>PB)``.
+    """
+    check_models(model)
+    checked_nsim(nsim)
+    rng = np.random.default_rng(seed)
+    rows = {label: _pb_row(pair, nsim, rng) for label, pair in _pairs(model, type_)}
+    columns = ["Chisq", "Df", "Pr(>Chisq)", "Pr(>PB)"]
+    return _table(model, rows, columns, type_, "parametric bootstrap")
+
+
+def _table(
+    model: ModelT, rows: dict[str, list[float]], columns: list[str], type_: AnovaType, test: str
+) -> AnovaTable:
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+    heading = (f"Type {type_} Analysis of Variance Table ({test} tests)", "", "Model:")
+    return AnovaTable(frame, (*heading, *str(model.formula).split("\n")))
+
+
+def _lrt_row(pair: tuple[ModelT, ModelT] | None) -> list[float]:
+    if pair is None:
+        return [np.nan] * 3
+    large, small = (model.fit for model in pair)
+    statistic = max(0.0, 2.0 * (large.loglik - small.loglik))
+    df = large.n_parameters - small.n_parameters
+    return [statistic, df, chi_square_tail(statistic, df)]
+
+
+def _pb_row(pair: tuple[ModelT, ModelT] | None, nsim: int, rng: np.random.Generator) -> list[float]:
+    if pair is None:
+        return [np.nan] * 4
+    return [*_lrt_row(pair), compared_by_bootstrap(pair[0], pair[1], nsim, rng).p_value]
+
+
+# Models ------------------------------------------------------------------------------------------
+
+
+def _pairs(model: ModelT, type_: AnovaType) -> Iterator[tuple[str, tuple[ModelT, ModelT] | None]]:
+    """Larger and smaller model of each term; None where they are the same."""
+    full = model.refit_ml()
+    for label, large, small in _designs(full.fit.matrices, type_):
+        if large.p == small.p:
+            yield label, None
+            continue
+        larger = full if large.p == full.fit.matrices.p else full.on(large)
+        larger, smaller = settled([larger, full.on(small)])
+        yield label, (larger, smaller)
+
+
+def _designs(
+    matrices: ModelMatrices, type_: AnovaType
+) -> Iterator[tuple[str, ModelMatrices, ModelMatrices]]:
+    if type_ == "III":
+        for label, L in term_contrasts(matrices, type_).L.items():
+            yield label, matrices, _restricted(matrices, L)
+        return
+    assign = matrices.fixed.assign
+    for j, label in enumerate(matrices.fixed.term_labels, start=1):
+        large = ~np.isin(assign, _left_out(matrices.fixed, j, type_))
+        yield label, _part(matrices, large), _part(matrices, large & (assign != j))
+
+
+def _left_out(fixed: FixedEffects, j: int, type_: AnovaType) -> list[int]:
+    """Terms, counted from 1, that term j is not adjusted for."""
+    terms = [frozenset(variables) for variables in fixed.term_variables]
+    if type_ == "I":
+        return list(range(j + 1, len(terms) + 1))
+    return [i for i, other in enumerate(terms, start=1) if terms[j - 1] < other]
+
+
+def _part(matrices: ModelMatrices, chosen: NDArray[np.bool_]) -> ModelMatrices:
+    """The model with some of its fixed-effects columns, (p,) bool."""
+    kept = np.flatnonzero(chosen)
+    return _with_columns(matrices, matrices.X[:, kept], kept)
+
+
+def _restricted(matrices: ModelMatrices, L: Matrix) -> ModelMatrices:
+    """The model with coefficients that ``L beta = 0`` ties to the others in their terms."""
+    if not len(L):
+        return matrices
+    pivots = qr(L, mode="r", pivoting=True)[1]
+    tied, free = pivots[: len(L)], np.sort(pivots[len(L) :])
+    X = matrices.X[:, free] - matrices.X[:, tied] @ np.linalg.solve(L[:, tied], L[:, free])
+    return _with_columns(matrices, X, free)
+
+
+def _with_columns(matrices: ModelMatrices, X: Matrix, kept: IntVector) -> ModelMatrices:
+    fixed = replace(matrices.fixed, kept=matrices.fixed.kept[kept])
+    design = replace(matrices.design, X=np.asfortranarray(X), fixed=fixed, notes=())
+    return replace(matrices, design=design)
