@@ -72,10 +72,17 @@ class Fit(Frozen, Brief):
 
     @classmethod
     @one_blas_thread
-    def at(cls, formula: Formula, criterion: ProfiledCriterion, optimum: Optimum) -> Fit:
-        """Gather the estimates at an optimum."""
+    def at(
+        cls,
+        formula: Formula,
+        criterion: ProfiledCriterion,
+        optimum: Optimum,
+        keep: bool = False,
+    ) -> Fit:
+        """Gather the estimates at an optimum; `keep` what was solved for them as its `point`."""
         problem = criterion.problem
-        solution = criterion.point(optimum.x, optimum.state).solution()
+        point = criterion.point(optimum.x, optimum.state)
+        solution = point.solution()
         if optimum.state is not None:
             optimum = replace(optimum, state=None)
         terms = PLSTerms(
@@ -83,7 +90,7 @@ class Fit(Frozen, Brief):
             solution.terms.logdet_RX + problem.logdet_T,
             solution.terms.pwrss * problem.scale**2,
         )
-        return cls(
+        fit = cls(
             formula,
             criterion,
             optimum,
@@ -93,6 +100,9 @@ class Fit(Frozen, Brief):
             problem.effects(solution.effects),
             problem.fixed_root(solution.fixed_root),
         )
+        if keep:
+            vars(fit)["point"] = point
+        return fit
 
     @property
     def matrices(self) -> ModelMatrices:

@@ -85,6 +85,13 @@ class JointCovariance:
         """Blocks of D of each level, (l, k, k) per group."""
         return tuple(D.transpose(2, 0, 1) for D in self.fit.point.diagonal)
 
+    def _own_blocks(self, g: int, codes: IntVector) -> Matrix:
+        """Blocks of D of some levels of group g, (m, k, k); any where a level is unknown."""
+        if len(codes) >= self.fit.criterion.problem.groups[g].n_levels:
+            return self._diagonal[g][codes]
+        known = np.maximum(codes, 0)
+        return self.fit.point.blocks(g, g, known, known).transpose(2, 0, 1)
+
     @cached_property
     def conditional(self) -> tuple[Matrix, ...]:
         """Covariance of b given y with beta known, ``sigma^2 D``: (l, k, k) per group."""
@@ -146,9 +153,10 @@ class JointCovariance:
         total = np.zeros(len(X))
         whitened = {g: Z @ self._unwhiten[g] for g, (_, Z) in effects.items()}
         for g, (codes, _) in effects.items():
-            z, M, D = whitened[g], self._whitened_coupling[g], self._diagonal[g]
+            z, M = whitened[g], self._whitened_coupling[g]
             seen = codes >= 0
-            total += _quadratic(z, np.where(seen[:, None, None], D[codes], self._relative[g]), z)
+            D = np.where(seen[:, None, None], self._own_blocks(g, codes), self._relative[g])
+            total += _quadratic(z, D, z)
             z = np.where(seen[:, None], z, 0.0)
             for a in range(z.shape[1]):
                 slope -= z[:, a, None] * M[codes, a]

@@ -208,7 +208,7 @@ def _moved(fit: Fit, step: Vector) -> Fit:
     """The fit at other covariance parameters."""
     x = fit.optimum.x + step
     optimum = replace(fit.optimum, x=x, theta=fit.criterion.to_theta(x))
-    return Fit.at(fit.formula, fit.criterion, optimum)
+    return Fit.at(fit.formula, fit.criterion, optimum, keep=True)
 
 
 def _effects(fit: Fit, rows: Rows, selection: Selection) -> Effects:
