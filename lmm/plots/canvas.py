@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lmm._types import Vector
 from lmm.errors import DataError, nearest
-from lmm.fit import Fit
-from lmm.report.random_effects import RandomEffects
+from lmm.fitted import Fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ACCENT", "FAINT", "INK", "MAX_LABELS", "Model", "axes", "group_of", "panels", "qq"]
+__all__ = ["ACCENT", "FAINT", "INK", "MAX_LABELS", "Fitted", "axes", "group_of", "panels", "qq"]
 
 INK, ACCENT, FAINT = "#1f4e79", "#c8553d", "#9aa5b1"
 
 # More levels than this get no tick labels of their own: they would print over each other.
 MAX_LABELS = 60
-
-
-class Model(Protocol):
-    """What plots need of a model."""
-
-    @property
-    def fit(self) -> Fit:
-        """Its fit."""
-
-    def ranef(self, condvar: bool = False) -> RandomEffects:
-        """Its random effects."""
 
 
 def axes(ax: Axes | None) -> Axes:
@@ -65,7 +53,7 @@ def panels(number: int) -> list[Axes]:
     )
 
 
-def group_of(m: Model, group: str | None) -> str:
+def group_of(m: Fitted, group: str | None) -> str:
     """A grouping factor of the model, the first by default.
 
     Raises

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm.errors import DataError
+from lmm.fitted import Fitted
 from lmm.likelihood import correlations
-from lmm.plots.canvas import MAX_LABELS, Model, axes, group_of
+from lmm.plots.canvas import MAX_LABELS, axes, group_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ __all__ = ["correlation"]
 MAX_NUMBERS = 12
 
 
-def correlation(m: Model, group: str | None = None, term: int = 0, ax: Axes | None = None) -> Axes:
+def correlation(m: Fitted, group: str | None = None, term: int = 0, ax: Axes | None = None) -> Axes:
     """Correlation of a term's random effects as a picture of the matrix.
 
     Parameters

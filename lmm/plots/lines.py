@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from lmm.errors import DataError, nearest
-from lmm.plots.canvas import ACCENT, FAINT, INK, Model, axes, group_of
+from lmm.fitted import Fitted
+from lmm.plots.canvas import ACCENT, FAINT, INK, axes, group_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["fitted_lines"]
 
 
-def fitted_lines(m: Model, x: str, group: str | None = None, ax: Axes | None = None) -> Axes:
+def fitted_lines(m: Fitted, x: str, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Response against a covariate, with fitted values joined by level and the population's line.
 
     Where a level has several rows at one value of the covariate, fitted values are averaged; so

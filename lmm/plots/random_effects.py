@@ -9,7 +9,8 @@ import pandas as pd
 
 from lmm._types import Matrix, Vector
 from lmm.errors import DataError, nearest
-from lmm.plots.canvas import ACCENT, FAINT, INK, MAX_LABELS, Model, axes, group_of, qq
+from lmm.fitted import Fitted
+from lmm.plots.canvas import ACCENT, FAINT, INK, MAX_LABELS, axes, group_of, qq
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ __all__ = ["caterpillar", "qq_random_effects", "shrinkage"]
 
 
 def caterpillar(
-    m: Model,
+    m: Fitted,
     group: str | None = None,
     effect: str | None = None,
     level: float = 0.95,
@@ -68,7 +69,7 @@ def caterpillar(
 
 
 def qq_random_effects(
-    m: Model,
+    m: Fitted,
     group: str | None = None,
     effect: str | None = None,
     level: float = 0.95,
@@ -100,7 +101,7 @@ def qq_random_effects(
 
 
 def shrinkage(
-    m: Model,
+    m: Fitted,
     group: str | None = None,
     effects: tuple[str, str] | None = None,
     ax: Axes | None = None,
@@ -167,7 +168,7 @@ def _arrows(ax: Axes, start: Matrix, end: Matrix) -> None:
     ax.plot(*end.T, "o", ms=4.5, color=INK, label="mixed model")
 
 
-def _effects(m: Model, group: str, effect: str | None) -> tuple[pd.DataFrame, str]:
+def _effects(m: Fitted, group: str, effect: str | None) -> tuple[pd.DataFrame, str]:
     """Rows of R's as.data.frame(ranef(m)) of one effect, and its name."""
     table = m.ranef(condvar=True).to_frame()
     table = table[table["grpvar"] == group]
@@ -191,7 +192,7 @@ def _half_width(level: float) -> float:
     return float(norm.ppf(0.5 + level / 2.0))
 
 
-def _coefficients(m: Model, group: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _coefficients(m: Fitted, group: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Coefficients (l, k) of each level: by the model, and by least squares within the level.
 
     The second are the first plus the regression of the level's residuals on its columns.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmm.diagnostics import residuals
-from lmm.plots.canvas import ACCENT, INK, Model, axes, qq
+from lmm.fitted import Fitted
+from lmm.plots.canvas import ACCENT, INK, axes, qq
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["qq_residuals", "residuals_vs_fitted"]
 
 
-def residuals_vs_fitted(m: Model, ax: Axes | None = None) -> Axes:
+def residuals_vs_fitted(m: Fitted, ax: Axes | None = None) -> Axes:
     """Pearson residuals against fitted values, R's ``plot(m)``.
 
     Parameters
@@ -41,7 +42,7 @@ def residuals_vs_fitted(m: Model, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def qq_residuals(m: Model, ax: Axes | None = None) -> Axes:
+def qq_residuals(m: Fitted, ax: Axes | None = None) -> Axes:
     """Scaled Pearson residuals against normal quantiles.
 
     Parameters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,8 +11,8 @@ from lmm._types import Vector
 from lmm.design.table import Table
 from lmm.errors import nearest
 from lmm.fit import Fit
-from lmm.report import Coefficients, RandomEffects, Summary, VarCorr
-from lmm.report.printed import PrintedTable
+from lmm.fitted import Reported
+from lmm.report import RandomEffects, VarCorr
 
 __all__ = ["EFFECTS", "augment", "glance", "tidy"]
 
@@ -32,35 +31,8 @@ _COLUMNS = ("effect", "group", "level", "term", *_FIXED.values(), "conf.low", "c
 _SCALES = {"sdcor": ("sdcor", "sd", "cor"), "vcov": ("vcov", "var", "cov")}
 
 
-class Model(Protocol):
-    """What the tables are made of: a fitted linear mixed model."""
-
-    @property
-    def fit(self) -> Fit:
-        """Estimates."""
-
-    @property
-    def data(self) -> Any:
-        """The data as given."""
-
-    def summary(self, ddf: str | None = None) -> Summary:
-        """Coefficient table."""
-
-    def varcorr(self) -> VarCorr:
-        """Variance components."""
-
-    def ranef(self, condvar: bool = False) -> RandomEffects:
-        """Random effects."""
-
-    def coef(self) -> Coefficients:
-        """Coefficients by level."""
-
-    def confint(self, parm: Any = None, level: float = 0.95, method: str = "") -> PrintedTable:
-        """Confidence intervals."""
-
-
 def tidy(
-    model: Model,
+    model: Reported,
     effects: str | Sequence[str] = ("fixed", "ran_pars"),
     *,
     scales: str = "sdcor",
@@ -115,7 +87,7 @@ def _parameter_rows(varcorr: VarCorr, scales: str) -> pd.DataFrame:
 
 
 def _limits(
-    model: Model, effect: str, rows: pd.DataFrame, level: float, method: str
+    model: Reported, effect: str, rows: pd.DataFrame, level: float, method: str
 ) -> dict[str, Vector]:
     if effect == "ran_vals" or (effect == "fixed" and method == "wald" and "df" in rows):
         from scipy.stats import t
@@ -147,7 +119,7 @@ def glance(fit: Fit) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def augment(model: Model, hat: Vector, cooks_distance: Vector) -> pd.DataFrame:
+def augment(model: Reported, hat: Vector, cooks_distance: Vector) -> pd.DataFrame:
     """The data used and what the fit says of each row; see `LinearMixedModel.augment`."""
     fit, matrices, frame = model.fit, model.fit.matrices, model.fit.matrices.frame
     weights = matrices.weights

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from lmm._types import Vector
 from lmm.design import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit, check_models
-from lmm.formula import Formula
+from lmm.fitted import Comparable
 from lmm.inference.variance.lrt import (
     boundary_weights,
     check_comparable,
@@ -27,37 +27,6 @@ __all__ = ["Comparable", "anova", "checked_scope", "drop1", "sequential_anova", 
 
 
 ModelT = TypeVar("ModelT", bound="Comparable")
-
-
-class Comparable(Protocol):
-    """What is compared: fitted linear mixed models."""
-
-    @property
-    def fit(self) -> Fit:
-        """Estimates."""
-
-    @property
-    def formula(self) -> Formula:
-        """The formula."""
-
-    @property
-    def data_name(self) -> str | None:
-        """Name of the data."""
-
-    def refit_ml(self) -> Self:
-        """The model fitted by maximum likelihood."""
-
-    def update(self, formula: str | None = None) -> Self:
-        """The model with a changed formula."""
-
-    def update_on_own_rows(self, formula: str) -> Self:
-        """The model with a changed formula, on the rows of this fit."""
-
-    def on(self, matrices: ModelMatrices) -> Self:
-        """The model of another design for the same response."""
-
-    def lowered(self, others: Iterable[Fit]) -> Self:
-        """The model, or one from the covariances of other fits, where its criterion is lower."""
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from lmm.fit import Fit, check_models
+from lmm.fit import check_models
+from lmm.fitted import Fitted
 from lmm.inference.variance.parts import VarianceParts, variance_parts
 from lmm.likelihood import correlations
 from lmm.report.cells import Cells, Column, bars, listed
@@ -28,20 +28,6 @@ __all__ = [
     "model_performance",
     "r2_nakagawa",
 ]
-
-
-class Fitted(Protocol):
-    """A fitted model."""
-
-    @property
-    def fit(self) -> Fit:
-        """Its fit."""
-
-    def aic(self) -> float:
-        """Akaike's criterion."""
-
-    def bic(self) -> float:
-        """Bayesian information criterion."""
 
 
 @dataclass(frozen=True, repr=False)

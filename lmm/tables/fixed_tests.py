@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, product
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from lmm.design.fixed import FixedEffects
 from lmm.design.labels import rows_by_name
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
+from lmm.fitted import Fitted
 from lmm.inference.fixed.anova import TermTests, term_tests
 from lmm.inference.fixed.balanced import BalancedPopulation
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
@@ -32,9 +33,6 @@ from lmm.report.document import Block, Document
 from lmm.report.format import r_element
 from lmm.report.printed import AnovaTable, PrintedTable, PrintedTables
 from lmm.report.tables import coefficient_blocks, frame_cells, labels
-
-if TYPE_CHECKING:
-    from lmm.inference.marginal import Source
 
 __all__ = [
     "Hypotheses",
@@ -271,7 +269,7 @@ class LeastSquaresMeans(PrintedTable):
 
 
 def ls_means(
-    source: Source, method: DdfMethod, term: str | None, level: float, pairwise: bool
+    source: Fitted, method: DdfMethod, term: str | None, level: float, pairwise: bool
 ) -> LeastSquaresMeans:
     """Means of factor terms over a balanced population, covariates at their means.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,18 +20,11 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import nearest
 from lmm.fit import Fit, check_models
+from lmm.fitted import Fitted
 
 __all__ = ["PARTS", "DevianceOfSdCor", "get_me"]
 
 T = TypeVar("T")
-
-
-class Fitted(Protocol):
-    """A fitted model."""
-
-    @property
-    def fit(self) -> Fit:
-        """Estimates."""
 
 
 def get_me(model: Fitted, name: str | Sequence[str]) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from lmm.errors import DataError, nearest
-from lmm.fit import Fit, check_models
+from lmm.fit import check_models
+from lmm.fitted import Reported
 from lmm.inference.variance.parts import variance_parts
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
@@ -22,40 +23,6 @@ __all__ = ["ModelTable", "table"]
 
 SHOWN = ("interval", "error", "none")
 Shown = Literal["interval", "error", "none"]
-
-
-class Model(Protocol):
-    """What the table needs of a model."""
-
-    @property
-    def fit(self) -> Fit:
-        """Its fit."""
-
-    @property
-    def nobs(self) -> int:
-        """Number of observations."""
-
-    @property
-    def ngroups(self) -> dict[str, int]:
-        """Number of levels of each grouping factor."""
-
-    def tidy(
-        self,
-        effects: str | Sequence[str] = ...,
-        *,
-        scales: str = ...,
-        conf_int: bool = ...,
-        conf_level: float = ...,
-        conf_method: str = ...,
-        ddf: str | None = ...,
-    ) -> pd.DataFrame:
-        """Its estimates in broom's columns."""
-
-    def aic(self) -> float:
-        """Akaike's criterion."""
-
-    def loglik(self) -> float:
-        """Log-likelihood."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,7 +98,7 @@ class ModelTable(TableLike):
 
 
 def table(
-    *models: Model,
+    *models: Reported,
     names: Sequence[str] | None = None,
     show: Shown = "interval",
     level: float = 0.95,
@@ -148,7 +115,7 @@ def table(
     *models : LinearMixedModel or GeneralizedMixedModel
         The models, in the order of their columns.
     names : sequence of str, optional
-        Names of the models; ``Model 1``, ... by default.
+        Names of the models; ``Reported 1``, ... by default.
     show : {"interval", "error", "none"}
         What stands beside each estimate: its confidence interval, its standard error, or nothing.
     level : float
@@ -225,7 +192,7 @@ def table(
 
 
 def _numbered(n: int) -> tuple[str, ...]:
-    return ("Estimate",) if n == 1 else tuple(f"Model {i + 1}" for i in range(n))
+    return ("Estimate",) if n == 1 else tuple(f"Reported {i + 1}" for i in range(n))
 
 
 @dataclass(frozen=True)
@@ -240,7 +207,7 @@ class _Part:
     @classmethod
     def of(
         cls,
-        m: Model,
+        m: Reported,
         show: Shown,
         level: float,
         ddf: str | None,
@@ -293,7 +260,7 @@ def _beside(fixed: pd.DataFrame, show: Shown, digits: int) -> dict[str, str]:
     }
 
 
-def _variances(m: Model, digits: int) -> dict[str, str]:
+def _variances(m: Reported, digits: int) -> dict[str, str]:
     """Standard deviations and correlations."""
     rows = m.tidy("ran_pars")
     found = {}
@@ -304,7 +271,7 @@ def _variances(m: Model, digits: int) -> dict[str, str]:
     return found
 
 
-def _sizes(m: Model, digits: int) -> dict[str, str]:
+def _sizes(m: Reported, digits: int) -> dict[str, str]:
     """ICC and R2, numbers of levels and rows, fit."""
     parts = variance_parts(m.fit)
     return {

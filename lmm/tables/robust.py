@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lmm.fit import Fit, check_models
+from lmm.fit import check_models
+from lmm.fitted import Fitted
 from lmm.inference.fixed.base import TTests
 from lmm.inference.fixed.ddf import Asymptotic
 from lmm.inference.fixed.robust import cluster_robust
@@ -25,26 +26,6 @@ from lmm.tables.fixed_tests import stated
 __all__ = ["RobustTests", "coef_test", "vcov_cr", "wald_test_cr"]
 
 DIGITS = 3
-
-
-class Fitted(Protocol):
-    """A fitted model."""
-
-    @property
-    def fit(self) -> Fit:
-        """Its fit."""
-
-    @property
-    def call(self) -> HasData:
-        """How it was asked for."""
-
-
-class HasData(Protocol):
-    """What knows a table."""
-
-    @property
-    def table(self) -> Any:
-        """The table; None for a model that was put together from its parts."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -22,7 +22,6 @@ from lmm.inference.marginal.grid import (
     Axis,
     Reduction,
     ReferenceGrid,
-    Source,
     reference_grid,
 )
 from lmm.inference.marginal.hypothesis import SIDES, Hypothesis
@@ -49,7 +48,6 @@ __all__ = [
     "Place",
     "Reduction",
     "ReferenceGrid",
-    "Source",
     "Transformation",
     "adjusted_p_values",
     "adjustment_for",

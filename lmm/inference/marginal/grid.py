@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,12 +22,12 @@ from lmm.design.fixed import FixedEffects
 from lmm.design.frame import column_names
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
-from lmm.fit import Fit
+from lmm.fitted import Fitted
 from lmm.inference.marginal.cells import Cells, checked
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
 from lmm.language import Call, Node, parse_tilde, variables
 
-__all__ = ["DETECT", "Axis", "Level", "Reduction", "ReferenceGrid", "Source", "reference_grid"]
+__all__ = ["DETECT", "Axis", "Fitted", "Level", "Reduction", "ReferenceGrid", "reference_grid"]
 
 DETECT = "detect"
 FACTOR_CALLS = ("factor", "as.factor", "ordered", "as.ordered")
@@ -45,26 +45,6 @@ WIDE_STEP = 1e-2
 
 Level = str | float | bool
 Reduction: TypeAlias = Callable[[Vector], ArrayLike] | None
-
-
-class HasData(Protocol):
-    """What knows a table."""
-
-    @property
-    def data(self) -> Any:
-        """The table; None for arrays."""
-
-
-class Source(Protocol):
-    """Where a grid comes from: a fitted model that knows its data."""
-
-    @property
-    def fit(self) -> Fit:
-        """Its fit."""
-
-    @property
-    def call(self) -> HasData:
-        """How it was asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,7 +292,7 @@ def _counts(codes: IntMatrix, observed: IntMatrix, counts: Vector) -> Vector:
 
 
 def reference_grid(
-    source: Source,
+    source: Fitted,
     at: Mapping[str, Any] | None = None,
     reduce: Reduction | Mapping[str, Reduction] = np.mean,
     nesting: str | Mapping[str, str | Sequence[str]] | None = DETECT,
@@ -321,7 +301,7 @@ def reference_grid(
 
     Parameters
     ----------
-    source : Source
+    source : Fitted
         The model.
     at : mapping, optional
         Levels or values to use instead, by predictor.

@@ -19,6 +19,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table, number_array, number_matrix
 from lmm.errors import DataError
 from lmm.fit import Fit, check_models
+from lmm.fitted import Fitted
 from lmm.inference.fixed.satterthwaite import Satterthwaite
 from lmm.inference.resample.lockstep import Lockstep
 from lmm.inference.resample.replicates import Replicates
@@ -35,14 +36,6 @@ FEW = 4
 # Random effects this many times as large as the noise of their level's mean cost the batched sums,
 # which are differences, digits of the degrees of freedom; single fits keep them.
 LARGE = 1000.0
-
-
-class HasFit(Protocol):
-    """A fitted model."""
-
-    @property
-    def fit(self) -> Fit:
-        """Its fit."""
 
 
 class Engine(Protocol):
@@ -264,7 +257,7 @@ class ManyFits(TableLike):
 
 
 @one_blas_thread
-def refit_many(m: HasFit, Y: Any, *, df: bool = True) -> ManyFits:
+def refit_many(m: Fitted, Y: Any, *, df: bool = True) -> ManyFits:
     """Fit one model to many responses.
 
     Designs whose levels fall into small components are fitted in batches, all responses advancing

@@ -17,9 +17,10 @@ from lmm.design.labels import by_name
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError, nearest
 from lmm.fit import check_models
+from lmm.fitted import Fitted
 from lmm.formula import Formula
 from lmm.inference.resample.bootstrap import Simulator
-from lmm.inference.resample.many import Batched, HasFit, engine_for
+from lmm.inference.resample.many import Batched, engine_for
 from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.rows import compressed, rows_of
 from lmm.report.document import Document
@@ -129,7 +130,7 @@ class Power(TableLike):
 
 @one_blas_thread
 def power(
-    m: HasFit | StudyDesign,
+    m: Fitted | StudyDesign,
     effect: str,
     nsim: int = 1000,
     *,

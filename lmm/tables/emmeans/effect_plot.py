@@ -10,7 +10,8 @@ import numpy as np
 from lmm.design.columns import Factor, RawColumn, take
 from lmm.design.table import Table
 from lmm.fit import check_models
-from lmm.inference.marginal import Source, response_scale
+from lmm.fitted import Fitted
+from lmm.inference.marginal import response_scale
 from lmm.language import Name, variables
 from lmm.tables.emmeans.interaction_plot import emmip
 from lmm.tables.emmeans.predictions import grid_of
@@ -27,7 +28,7 @@ MAX_DATA = 5000
 
 
 def effect(
-    m: Source,
+    m: Fitted,
     x: str,
     by: str | None = None,
     *,
@@ -100,17 +101,17 @@ def effect(
     return drawn
 
 
-def _column(m: Source, name: str) -> RawColumn:
+def _column(m: Fitted, name: str) -> RawColumn:
     """A column of the data, for the rows of the fit."""
     return take(Table.of(m.call.data).column(name), m.fit.matrices.frame.rows)
 
 
-def _is_bare(m: Source) -> bool:
+def _is_bare(m: Fitted) -> bool:
     """Whether the response is a column as it is: a count, a proportion."""
     return isinstance(m.fit.formula.lhs, Name)
 
 
-def _scatter(ax: Axes, m: Source, x: RawColumn, by: RawColumn | None) -> None:
+def _scatter(ax: Axes, m: Fitted, x: RawColumn, by: RawColumn | None) -> None:
     """The observations, each in the colour of its line."""
     y = m.fit.matrices.y
     rows = np.arange(len(y))

@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lmm.errors import nearest
+from lmm.fitted import Fitted
 from lmm.formula import Specs, parse_specs
-from lmm.inference.marginal import DETECT, Cells, Source
+from lmm.inference.marginal import DETECT, Cells
 from lmm.tables.emmeans.estimates import Estimates
 from lmm.tables.emmeans.predictions import Nested, Reduce, grid_of, method_of, predictions
 from lmm.tables.emmeans.several import EmmeansList
@@ -25,7 +26,7 @@ DEGREES = ("linear", "quadratic", "cubic", "quartic")
 
 
 def emmeans(
-    m: Source | Estimates,
+    m: Fitted | Estimates,
     specs: str | Sequence[str],
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
@@ -130,7 +131,7 @@ def emmeans(
 
 
 def emtrends(
-    m: Source,
+    m: Fitted,
     specs: str | Sequence[str],
     var: str,
     by: str | Sequence[str] | None = None,

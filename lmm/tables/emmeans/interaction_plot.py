@@ -9,7 +9,7 @@ import numpy as np
 
 from lmm._types import IntVector
 from lmm.errors import DataError
-from lmm.inference.marginal import Source
+from lmm.fitted import Fitted
 from lmm.language import Binary, parse_tilde, variables
 from lmm.tables.emmeans.emmeans import emmeans
 from lmm.tables.emmeans.estimates import Estimates
@@ -22,7 +22,7 @@ __all__ = ["emmip"]
 
 
 def emmip(
-    m: Source | Estimates,
+    m: Fitted | Estimates,
     formula: str,
     *,
     bands: bool = False,

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.fit import check_models
-from lmm.inference.marginal import DETECT, Cells, Source, checked, reference_grid
+from lmm.fitted import Fitted
+from lmm.inference.marginal import DETECT, Cells, checked, reference_grid
 from lmm.tables.emmeans.estimates import Estimates
 from lmm.tables.emmeans.joint_table import JointTest, JointTests
 from lmm.tables.emmeans.predictions import Nested, method_of, predictions, predictors
@@ -20,7 +21,7 @@ __all__ = ["joint_tests"]
 
 
 def joint_tests(
-    m: Source | Estimates,
+    m: Fitted | Estimates,
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     *,

@@ -16,6 +16,7 @@ from lmm.design.fixed import FixedEffects
 from lmm.design.labels import in_order
 from lmm.errors import DataError
 from lmm.fit import check_models
+from lmm.fitted import Fitted
 from lmm.inference.fixed.base import DdfMethod
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.marginal import (
@@ -23,7 +24,6 @@ from lmm.inference.marginal import (
     Estimator,
     GivenCovariance,
     ReferenceGrid,
-    Source,
     nesting_text,
     reference_grid,
     response_scale,
@@ -40,7 +40,7 @@ Reduce: TypeAlias = OneReduce | Mapping[str, OneReduce]
 
 
 def ref_grid(
-    m: Source,
+    m: Fitted,
     at: Mapping[str, Any] | None = None,
     *,
     ddf: str | None = None,
@@ -74,7 +74,7 @@ def ref_grid(
 
 
 def grid_of(
-    m: Source, at: Mapping[str, Any] | None, cov_reduce: Reduce, nesting: Nested
+    m: Fitted, at: Mapping[str, Any] | None, cov_reduce: Reduce, nesting: Nested
 ) -> ReferenceGrid:
     """The reference grid that is asked for."""
     check_models(m)
@@ -83,7 +83,7 @@ def grid_of(
     return reference_grid(m, at, cov_reduce or None, nesting)
 
 
-def method_of(m: Source, ddf: str | None, vcov: ArrayLike | None) -> DdfMethod:
+def method_of(m: Fitted, ddf: str | None, vcov: ArrayLike | None) -> DdfMethod:
     """The method for degrees of freedom, with another covariance of the fixed effects or not.
 
     Raises
@@ -111,7 +111,7 @@ def method_of(m: Source, ddf: str | None, vcov: ArrayLike | None) -> DdfMethod:
 
 
 def predictions(
-    m: Source,
+    m: Fitted,
     grid: ReferenceGrid,
     rows: Matrix,
     method: DdfMethod,
@@ -149,7 +149,7 @@ def predictions(
     )
 
 
-def _interactions(m: Source, grid: ReferenceGrid) -> tuple[frozenset[str], ...]:
+def _interactions(m: Fitted, grid: ReferenceGrid) -> tuple[frozenset[str], ...]:
     """Predictors of each interaction of the model."""
     fixed = m.fit.matrices.fixed
     return tuple(

@@ -1,0 +1,111 @@
+"""What functions of a fitted model ask of it: the one description, by how much is asked.
+
+The models themselves stand above these functions, which therefore know them by what they can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, Self
+
+import pandas as pd
+
+from lmm.design.matrices import ModelMatrices
+from lmm.fit import Fit
+from lmm.formula import Formula
+from lmm.report import Coefficients, RandomEffects, Summary, VarCorr
+from lmm.report.printed import PrintedTable
+from lmm.request import Request
+
+__all__ = ["Comparable", "Fitted", "Reported"]
+
+
+class Fitted(Protocol):
+    """A fitted model: its arrays, and how it was asked for."""
+
+    @property
+    def fit(self) -> Fit:
+        """Estimates as arrays."""
+
+    @property
+    def call(self) -> Request:
+        """Data and options; a request without data where it was put together from its parts."""
+
+    def ranef(self, condvar: bool = False) -> RandomEffects:
+        """Random effects."""
+
+    def aic(self) -> float:
+        """Akaike's criterion."""
+
+    def bic(self) -> float:
+        """Bayesian information criterion."""
+
+    def loglik(self) -> float:
+        """Log-likelihood."""
+
+
+class Comparable(Fitted, Protocol):
+    """A model that can be changed, and so compared with others."""
+
+    @property
+    def formula(self) -> Formula:
+        """The formula."""
+
+    @property
+    def data_name(self) -> str | None:
+        """Name of the data."""
+
+    def refit_ml(self) -> Self:
+        """The model fitted by maximum likelihood."""
+
+    def update(self, formula: str | None = None) -> Self:
+        """The model with a changed formula."""
+
+    def update_on_own_rows(self, formula: str) -> Self:
+        """The model with a changed formula, on the rows of this fit."""
+
+    def on(self, matrices: ModelMatrices) -> Self:
+        """The model of another design for the same response."""
+
+    def lowered(self, others: Iterable[Fit]) -> Self:
+        """The model, or one from the covariances of other fits, where its criterion is lower."""
+
+
+class Reported(Fitted, Protocol):
+    """A model with its labelled tables."""
+
+    @property
+    def data(self) -> Any:
+        """The data as given."""
+
+    @property
+    def nobs(self) -> int:
+        """Number of observations."""
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Number of levels of each grouping factor."""
+
+    def summary(self, ddf: str | None = None) -> Summary:
+        """Coefficient table."""
+
+    def varcorr(self) -> VarCorr:
+        """Variance components."""
+
+    def coef(self) -> Coefficients:
+        """Coefficients by level."""
+
+    def confint(self, parm: Any = None, level: float = 0.95, method: str = "") -> PrintedTable:
+        """Confidence intervals."""
+
+    def tidy(
+        self,
+        effects: str | Sequence[str] = ...,
+        *,
+        scales: str = ...,
+        conf_int: bool = ...,
+        conf_level: float = ...,
+        conf_method: str = ...,
+        ddf: str | None = ...,
+    ) -> pd.DataFrame:
+        """Its estimates in broom's columns."""
