@@ -115,7 +115,7 @@ def table(
     *models : LinearMixedModel or GeneralizedMixedModel
         The models, in the order of their columns.
     names : sequence of str, optional
-        Names of the models; ``Reported 1``, ... by default.
+        Names of the models; ``Model 1``, ... by default.
     show : {"interval", "error", "none"}
         What stands beside each estimate: its confidence interval, its standard error, or nothing.
     level : float
@@ -192,7 +192,7 @@ def table(
 
 
 def _numbered(n: int) -> tuple[str, ...]:
-    return ("Estimate",) if n == 1 else tuple(f"Reported {i + 1}" for i in range(n))
+    return ("Estimate",) if n == 1 else tuple(f"Model {i + 1}" for i in range(n))
 
 
 @dataclass(frozen=True)
