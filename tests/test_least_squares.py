@@ -106,3 +106,28 @@ def test_mistakes_are_named(sleepstudy, mixed):
         lmm.anova(mixed, other)
     with pytest.raises(lmm.DataError, match="2 rows do not determine 2 coefficients"):
         lmm.lm("y ~ x", pd.DataFrame({"y": [1.0, 2.0], "x": [0.0, 1.0]}))
+
+
+def test_terms_are_tested_as_in_r():
+    d = lmm.load_dataset("cake").assign(x=lambda d: d["temperature"].astype(str).astype(float))
+    m = lmm.lm("angle ~ recipe * x", d)
+    # anova(lm(angle ~ recipe * x, cake)), drop1(..., test = "F")
+    table = m.anova().to_frame()
+    assert_allclose(
+        table["F value"].iloc[:3], [1.11174350323, 32.37085762928, 0.01433277292], rtol=1e-6
+    )
+    assert_allclose(table["Df"], [2, 1, 2, 264])
+    dropped = m.drop1().to_frame()
+    assert list(dropped.index) == ["<none>", "recipe:x"]
+    assert_allclose(dropped["AIC"], [1114.783533, 1110.812848], rtol=1e-6)
+    assert_allclose(dropped.loc["recipe:x", "RSS"], 16041.17270, rtol=1e-7)
+    with pytest.raises(lmm.DataError, match="contained in another term"):
+        m.drop1(["x"])
+
+
+def test_what_is_asked_of_a_term_without_columns():
+    d = lmm.load_dataset("sleepstudy").assign(twice=lambda d: 2.0 * d["Days"])
+    with pytest.warns(lmm.RankDeficiencyWarning):
+        m = lmm.lm("Reaction ~ Days + twice", d)
+    assert list(m.anova().to_frame().index) == ["Days", "Residuals"]
+    assert m.drop1().to_frame()["Df"].tolist()[1:] == [0.0, 0.0]

@@ -19,6 +19,7 @@ from lmm.optimize import reporter
 from lmm.request import check_names
 
 if TYPE_CHECKING:
+    from lmm.model.least_squares import LinearModel
     from lmm.report.printed import AnovaTable
 
 
@@ -321,12 +322,35 @@ class Changes(Estimates):
         >>> m.update(". ~ . - x").nobs, m.update_on_own_rows(". ~ . - x").nobs
         (180, 126)
         """
+        return self.update(formula, **self._own_rows())
+
+    def _own_rows(self) -> dict[str, Any]:
+        """The `subset` that selects the rows of this fit, where others were left out."""
         frame = self.fit.matrices.frame
         if len(frame.rows) == len(frame.selected):
-            return self.update(formula)
+            return {}
         used = np.zeros(Table.of(self.data).n, dtype=bool)
         used[frame.rows] = True
-        return self.update(formula, subset=used)
+        return {"subset": used}
+
+    def least_squares(self, formula: str) -> LinearModel:
+        """Fit a model without random effects to the rows, weights and response of this fit.
+
+        Parameters
+        ----------
+        formula : str
+            As for `lmm.lm`, without dots.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.least_squares("Reaction ~ Days").fixef().round(2).to_list()
+        [251.41, 10.47]
+        """
+        from lmm.model.least_squares import LinearModel
+
+        return LinearModel.like(self.call.changed(self.formula, **self._own_rows()), formula)
 
     def drop1(
         self,

@@ -364,6 +364,16 @@ class GeneralizedMixedModel(StatsmodelsNames):
             return super().anova(type, ddf)
         return wald_anova(ddf_method(self.fit, ddf), anova_type(type))
 
+    def least_squares(self, formula: str) -> NoReturn:
+        """There is none.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        self._linear_only("fits by least squares")
+
     def refit_ml(self) -> Self:
         """The model itself: it was fitted by maximum likelihood."""
         return self

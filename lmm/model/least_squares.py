@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,15 +12,16 @@ import pandas as pd
 
 from lmm import _lapack
 from lmm._types import Matrix, Vector
-from lmm.design import ModelMatrices
+from lmm.design import ModelMatrices, build_matrices
 from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.formula import Formula
 from lmm.report.cells import named, wide_vector
 from lmm.report.document import Document
 from lmm.report.format import format_numbers
-from lmm.report.printed import Printed, PrintedTable, confidence_table
+from lmm.report.printed import AnovaTable, Printed, PrintedTable, confidence_table
 from lmm.report.tables import labels
+from lmm.request import Request
 
 __all__ = ["LinearModel"]
 
@@ -80,6 +82,25 @@ class LinearModel(Printed):
         residual = target - response.weighted(matrices.X) @ beta
         root = _lapack.solve_upper(R, np.eye(matrices.p))
         return cls(matrices, table, beta, root, float(residual @ residual))
+
+    @classmethod
+    def like(cls, call: Request, formula: str) -> LinearModel:
+        """Fit a formula without random terms to the data of a mixed model's call."""
+        matrices = build_matrices(
+            formula,
+            call.table,
+            weights=call.weights,
+            offset=call.offset,
+            subset=call.subset,
+            na_action=call.na_action,
+            contrasts=call.contrasts,
+            control=call.control,
+            mixed=False,
+        )
+        if call.response is not None:
+            values = matrices.frame.response_values(call.response)
+            matrices = matrices.with_response(values)
+        return cls.of(matrices, Table.of(call.table))
 
     # What anova asks of every model ---------------------------------------------------------------
 
@@ -200,6 +221,98 @@ class LinearModel(Printed):
             },
             index=pd.Index(self.matrices.fixed.names),
         )
+
+    def anova(self) -> AnovaTable:
+        """R's ``anova(lm)``: sequential sums of squares with F tests.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy")).anova()
+        Analysis of Variance Table
+        <BLANKLINE>
+        Response: Reaction
+                   Df Sum Sq Mean Sq F value    Pr(>F)
+        Days        1 162703  162703  71.464 9.894e-15 ***
+        Residuals 178 405252    2277
+        ---
+        Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+        """
+        fixed = self.matrices.fixed
+        effects = _lapack.solve_upper(self.root, self.beta)
+        own = {j: fixed.assign == j for j in sorted(set(fixed.assign.tolist()) - {0})}
+        rows = {
+            fixed.term_labels[j - 1]: self._test(
+                int(chosen.sum()), float(np.sum(effects[chosen] ** 2))
+            )
+            for j, chosen in own.items()
+        }
+        df = self.df_resid
+        rows["Residuals"] = [df, self.rss, self.rss / df, np.nan, np.nan]
+        columns = ["Df", "Sum Sq", "Mean Sq", "F value", "Pr(>F)"]
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+        heading = ("Analysis of Variance Table", "", f"Response: {self.formula.response}")
+        return AnovaTable(frame, heading)
+
+    def _test(self, df: int, sum_of_squares: float) -> list[float]:
+        """Degrees of freedom, sum and mean of squares, F and its p-value."""
+        from scipy.stats import f
+
+        mean = sum_of_squares / df
+        statistic = mean / self.sigma**2
+        return [df, sum_of_squares, mean, statistic, float(f.sf(statistic, df, self.df_resid))]
+
+    def drop1(self, scope: Sequence[str] | None = None) -> AnovaTable:
+        """R's ``drop1(lm, test = "F")``: each term left out that no other contains.
+
+        Parameters
+        ----------
+        scope : sequence of str, optional
+            Terms to leave out, by label; by default all that may be.
+
+        Raises
+        ------
+        DataError
+            A term of `scope` is not in the model, or is contained in another.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy")).drop1()
+        Single term deletions
+        <BLANKLINE>
+        Model:
+        Reaction ~ Days
+               Df Sum of Sq    RSS    AIC F value    Pr(>F)
+        <none>              405252 1393.5
+        Days    1    162703 567954 1452.2  71.464 9.894e-15 ***
+        ---
+        Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+        """
+        from lmm.tables.comparison import checked_scope
+
+        missing = [np.nan] * 2
+        rows = {"<none>": [*missing, self.rss, self._aic(self.rss, len(self.beta)), *missing]}
+        for label in checked_scope(self.matrices.fixed, scope):
+            rows[label] = self._deletion(label)
+        columns = ["Df", "Sum of Sq", "RSS", "AIC", "F value", "Pr(>F)"]
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+        return AnovaTable(frame, ("Single term deletions", "", "Model:", str(self.formula)))
+
+    def _deletion(self, label: str) -> list[float]:
+        from lmm.inference.fixed.contrasts import deletion_contrasts
+
+        L = deletion_contrasts(self.matrices, label)
+        if not len(L):
+            return [0.0, 0.0, self.rss, self._aic(self.rss, len(self.beta)), np.nan, np.nan]
+        change = np.linalg.lstsq(L @ self.root, L @ self.beta)[0]
+        df, added, _, statistic, p_value = self._test(len(L), float(change @ change))
+        rss = self.rss + added
+        return [df, added, rss, self._aic(rss, len(self.beta) - len(L)), statistic, p_value]
+
+    def _aic(self, rss: float, p: int) -> float:
+        """R's ``extractAIC``, which leaves out constants."""
+        return float(self.nobs * np.log(rss / self.nobs)) + 2.0 * p
 
     def document(self, *, digits: int = 4) -> Document:
         """R's print of an ``lm``."""

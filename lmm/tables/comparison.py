@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmm._types import Vector
 from lmm.design import ModelMatrices
+from lmm.design.fixed import FixedEffects
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit, check_models
 from lmm.fitted import Comparable
@@ -290,7 +291,7 @@ def drop1(
     if test not in (None, "Chisq"):
         raise ValueError(f"test must be None, 'Chisq' or 'F', not {test!r}.")
     full = model.refit_ml()
-    labels = checked_scope(full, scope)
+    labels = checked_scope(full.fit.matrices.fixed, scope)
     deleted = [full.update_on_own_rows(f". ~ . - {label}") for label in labels]
     check_comparable([full.fit, *(model.fit for model in deleted)])
     full, *deleted = settled([full, *deleted])
@@ -306,7 +307,7 @@ def drop1(
     return AnovaTable(table, heading)
 
 
-def checked_scope(model: Comparable, scope: Sequence[str] | None) -> list[str]:
+def checked_scope(fixed: FixedEffects, scope: Sequence[str] | None) -> list[str]:
     """Labels of the fixed terms to leave out: those given, or all that no other term contains.
 
     Raises
@@ -314,7 +315,6 @@ def checked_scope(model: Comparable, scope: Sequence[str] | None) -> list[str]:
     DataError
         A term of `scope` is not in the model, or is contained in another.
     """
-    fixed = model.fit.matrices.fixed
     variables = dict(zip(fixed.term_labels, map(set, fixed.term_variables), strict=True))
     free = [
         label

@@ -176,7 +176,7 @@ def _f_comparison(
 def _smaller(large: ModelT, change: str) -> ModelT:
     """The model without a term, by its label, or with a changed formula."""
     if "~" not in change:
-        (label,) = checked_scope(large, [change])
+        (label,) = checked_scope(large.fit.matrices.fixed, [change])
         change = f". ~ . - {label}"
     return large.update_on_own_rows(change)
 

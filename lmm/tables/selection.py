@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from lmm.criterion import ProfiledCriterion
 from lmm.design.columns import Factor
 from lmm.errors import DataError, nearest
-from lmm.formula import RandomTerm, expand_terms, update_formula
+from lmm.formula import Formula, RandomTerm, expand_terms, update_formula
 from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.contrasts import deletion_contrasts
 from lmm.inference.fixed.ddf import ddf_method
@@ -24,7 +25,25 @@ from lmm.tables.fixed_tests import anova_frame
 
 __all__ = ["Selection", "drop1_f", "ranova", "step"]
 
-ModelT = TypeVar("ModelT", bound=Comparable)
+ModelT = TypeVar("ModelT", bound="Reducible")
+
+
+class Reducible(Comparable, Protocol):
+    """A mixed model from which terms are left out."""
+
+    def least_squares(self, formula: str) -> LeastSquares:
+        """A model without random effects, fitted to the rows of this one."""
+
+
+class LeastSquares(Protocol):
+    """A model without random effects."""
+
+    @property
+    def formula(self) -> Formula:
+        """The formula."""
+
+    def drop1(self) -> AnovaTable:
+        """F tests of the terms that may be left out, below the model as it is."""
 
 
 # Random effects ----------------------------------------------------------------------------------
@@ -46,7 +65,7 @@ class _Deletion:
     kept: tuple[str, ...]
 
 
-def ranova(model: Comparable, reduce_terms: bool = True) -> AnovaTable:
+def ranova(model: Reducible, reduce_terms: bool = True) -> AnovaTable:
     """Likelihood-ratio tests of the random terms, each left out in turn.
 
     Parameters
@@ -177,7 +196,7 @@ def _factors(model: Comparable) -> frozenset[str]:
 def drop1_f(model: Comparable, scope: Sequence[str] | None, ddf: str | None) -> AnovaTable:
     """F tests of the fixed terms that may be left out, as lmerTest's ``drop1``."""
     method = ddf_method(model.fit, ddf)
-    tests = _marginal_tests(method, checked_scope(model, scope))
+    tests = _marginal_tests(method, checked_scope(model.fit.matrices.fixed, scope))
     heading = (
         f"Single term deletions using {method.name}'s method:",
         "",
@@ -207,15 +226,15 @@ class Selection(Printed, Generic[ModelT]):
     ----------
     random, fixed : AnovaTable
         Tests of the terms in order of elimination (``Eliminated``, 0 for those kept).
-    model : LinearMixedModel
-        The model found.
+    model : LinearMixedModel or LinearModel
+        The model found; one by least squares where no random term is left.
     """
 
     random: AnovaTable
     fixed: AnovaTable
-    model: ModelT
+    model: ModelT | LeastSquares
 
-    def get_model(self) -> ModelT:
+    def get_model(self) -> ModelT | LeastSquares:
         """The model found."""
         return self.model
 
@@ -261,27 +280,33 @@ def step(
 
     Notes
     -----
-    The last random term always stays: without one the model is not a mixed model. All models are
-    fitted to the rows of the first one, whatever is missing in the variables that are left out.
+    A linear model whose last random term goes too is a model by least squares (`lmm.lm`), and so
+    are those without its fixed terms; of a generalized model the last random term stays. All models
+    are fitted to the rows of the first one, whatever is missing in the variables that are left out.
     """
     labels = model.fit.matrices.fixed.term_labels
     for label in keep:
         if label not in labels:
             raise DataError(f"the model has no fixed term {label!r}.{nearest(label, labels)}")
     name = ddf_method(model.fit, ddf).name
-    model, random = _reduce_random(model, alpha_random if reduce_random else 1.0)
-    model, fixed = _reduce_fixed(model, ddf, alpha_fixed if reduce_fixed else 1.0, keep)
+    alpha = alpha_fixed if reduce_fixed else 1.0
+    mixed, random, effects_left = _reduce_random(model, alpha_random if reduce_random else 1.0)
+    heading = ["Backward reduced fixed-effect table:"]
+    found: ModelT | LeastSquares
+    if effects_left:
+        found, fixed = _reduce_fixed(mixed, ddf, alpha, keep)
+        heading += [f"Degrees of freedom method: {name} ", ""]
+    else:
+        found, fixed = _reduce_least_squares(mixed, alpha, keep)
     return Selection(
         AnovaTable(random, ("Backward reduced random-effect table:", "")),
-        AnovaTable(
-            fixed,
-            ("Backward reduced fixed-effect table:", f"Degrees of freedom method: {name} ", ""),
-        ),
-        model,
+        AnovaTable(fixed, tuple(heading)),
+        found,
     )
 
 
-def _reduce_random(model: ModelT, alpha: float) -> tuple[ModelT, pd.DataFrame]:
+def _reduce_random(model: ModelT, alpha: float) -> tuple[ModelT, pd.DataFrame, bool]:
+    """The last mixed model, the table, and whether a random term is left."""
     gone: list[pd.DataFrame] = []
     first: pd.DataFrame | None = None
     while True:
@@ -290,10 +315,43 @@ def _reduce_random(model: ModelT, alpha: float) -> tuple[ModelT, pd.DataFrame]:
         first = table.iloc[:1] if first is None else first
         p_values = table["Pr(>Chisq)"].to_numpy()[1:]
         worst = int(np.argmax(p_values))
-        if not (p_values[worst] > alpha and deletions[worst].kept):
-            return model, _elimination_frame([*gone, table.iloc[1:]], first)
+        kept = deletions[worst].kept
+        if not p_values[worst] > alpha or not (kept or _is_linear(model)):
+            return model, _elimination_frame([*gone, table.iloc[1:]], first), True
         gone.append(table.iloc[worst + 1 : worst + 2])
-        model = model.update_on_own_rows(_formula_with(model, deletions[worst].kept))
+        if not kept:
+            return model, _elimination_frame([*gone, table.iloc[:0]], first), False
+        model = model.update_on_own_rows(_formula_with(model, kept))
+
+
+def _is_linear(model: Comparable) -> bool:
+    criterion: object = model.fit.criterion
+    return isinstance(criterion, ProfiledCriterion)
+
+
+def _reduce_least_squares(
+    model: ModelT, alpha: float, keep: Sequence[str]
+) -> tuple[LeastSquares, pd.DataFrame]:
+    """Leave out terms of the model without its random effects."""
+    gone: list[pd.DataFrame] = []
+    terms = list(model.fit.matrices.fixed.term_labels)
+    while True:
+        smaller = model.least_squares(_fixed_formula(model, terms))
+        table = smaller.drop1().to_frame().iloc[1:]
+        p_values = table["Pr(>F)"].fillna(1.0).drop(list(set(keep) & set(table.index)))
+        if not (p_values > alpha).any():
+            return smaller, _elimination_frame([*gone, table])
+        worst = str(p_values.idxmax())
+        gone.append(table.loc[[worst]])
+        terms.remove(worst)
+
+
+def _fixed_formula(model: Comparable, terms: Sequence[str]) -> str:
+    """A formula of some fixed terms, without the random ones."""
+    constant = "1" if model.fit.matrices.fixed.has_intercept else "0"
+    offsets = [deparse(offset) for offset in model.formula.offsets]
+    right = [*([constant] if constant == "0" or not terms else []), *terms, *offsets]
+    return f"{model.formula.response} ~ {' + '.join(right)}"
 
 
 def _reduce_fixed(
@@ -302,7 +360,7 @@ def _reduce_fixed(
     gone: list[pd.DataFrame] = []
     while True:
         method = ddf_method(model.fit, ddf)
-        tests = _marginal_tests(method, checked_scope(model, None))
+        tests = _marginal_tests(method, checked_scope(model.fit.matrices.fixed, None))
         table = anova_frame(tests, method.fit.sigma)
         # A term without columns of its own adds nothing.
         p_values = table["Pr(>F)"].fillna(1.0).drop(list(set(keep) & set(tests)))
