@@ -189,7 +189,8 @@ def test_a_column_of_almost_only_numbers_is_named(table, tmp_path):
     assert done.returncode == 0
     assert done.stderr == (
         "lmm: warning: column 'Days' is read as text, because some of its fields are no numbers: "
-        "'1,5', '.'. Write missing values as NA or leave them empty.\n"
+        "'1,5', '.'. Write missing values as NA or leave them empty, or name them by --na; "
+        "--decimal , reads decimal commas.\n"
     )
     assert run("fit", "Reaction ~ 1 + (1 | Subject)", path).stderr == ""
 
@@ -349,7 +350,7 @@ BAD_INPUT = [
     (["fit", "Reaction ~ Days + (1 | Subject", "sleepstudy"], "^"),
     (["fit", SLEEP, "sleepstudie"], "Did you mean 'sleepstudy'?"),
     (["fit", SLEEP, "missing.csv"], "No such file"),
-    (["fit", SLEEP, "table.xlsx"], ".csv, .tsv or .parquet"),
+    (["fit", SLEEP, "table.sas"], "the suffix must be one of .csv, .tsv, .txt"),
     (["fit", SLEEP, "sleepstudy", "--weights", "w"], "'w'"),
     (["fit", SLEEP, "sleepstudy", "--solver", "fast"], "dense"),
     (["fit", SLEEP, "sleepstudy", "--optimizer", "bobyqa"], "COBYQA"),

@@ -1,0 +1,113 @@
+"""``lmm plot``: pictures of saved models in files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lmm.cli.options import add_command, add_model, read_model
+from lmm.cli.questions import values_of
+from lmm.cli.screen import told_warnings
+from lmm.errors import DataError
+from lmm.files import check_place, write_whole
+
+__all__ = ["add_commands"]
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    plot = add_command(
+        commands,
+        "plot",
+        "draw a picture of a model",
+        "  lmm plot m.lmm effect --x Days --output days.png\n"
+        "  lmm plot m.lmm caterpillar --group Subject --output subjects.pdf",
+    )
+    add_model(plot)
+    add = plot.add_argument
+    add("kind", metavar="KIND", choices=list(_DRAWN), help=", ".join(_DRAWN))
+    add("--output", "-o", metavar="OUT", required=True, help=", ".join(SUFFIXES))
+    add("--x", metavar="NAME", help="predictor of 'effect' and 'lines'")
+    add("--by", metavar="NAME", help="factor of 'effect' with a line for each level")
+    add("--at", action="append", metavar="NAME=VALUES", help="values of predictors of 'effect'")
+    add("--group", metavar="NAME", help="grouping factor of pictures of random effects")
+    add("--dpi", type=int, default=150, help="dots per inch (default: 150)")
+    add("--force", action="store_true", help="replace a file that exists")
+    add("--quiet", "-q", action="store_true", help="print no warnings")
+    plot.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    model = read_model(arguments.model)
+    with told_warnings(arguments.quiet):
+        drawn = _DRAWN[arguments.kind](model, arguments)
+        figure = getattr(drawn, "figure", drawn)
+        write_whole(
+            arguments.output, arguments.force, lambda path: figure.savefig(path, dpi=arguments.dpi)
+        )
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be drawn or written, before anything is read."""
+    if Path(arguments.output).suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"Cannot write {arguments.output!r}: pictures are {', '.join(SUFFIXES)} files."
+        )
+    if arguments.dpi < 1:
+        raise DataError(f"--dpi must be positive, not {arguments.dpi}")
+    if arguments.kind in ("effect", "lines") and arguments.x is None:
+        raise DataError(f"{arguments.kind!r} needs the predictor: --x NAME")
+    check_place(arguments.output, arguments.force)
+
+
+def _residuals(model: Any, arguments: argparse.Namespace) -> Any:
+    from lmm import plots
+
+    return plots.residuals_vs_fitted(model)
+
+
+def _qq(model: Any, arguments: argparse.Namespace) -> Any:
+    from lmm import plots
+
+    return plots.qq_residuals(model)
+
+
+def _effect(model: Any, arguments: argparse.Namespace) -> Any:
+    from lmm import plots
+
+    return plots.effect(model, arguments.x, arguments.by, at=values_of(arguments.at))
+
+
+def _lines(model: Any, arguments: argparse.Namespace) -> Any:
+    from lmm import plots
+
+    return plots.fitted_lines(model, arguments.x, arguments.group)
+
+
+def _of_group(name: str) -> Callable[[Any, argparse.Namespace], Any]:
+    """The picture of this name of `lmm.plots`, for one grouping factor."""
+
+    def drawn(model: Any, arguments: argparse.Namespace) -> Any:
+        from lmm import plots
+
+        return getattr(plots, name)(model, arguments.group)
+
+    return drawn
+
+
+_DRAWN: dict[str, Callable[[Any, argparse.Namespace], Any]] = {
+    "residuals": _residuals,
+    "qq": _qq,
+    "effect": _effect,
+    "lines": _lines,
+    "caterpillar": _of_group("caterpillar"),
+    "qq-random": _of_group("qq_random_effects"),
+    "shrinkage": _of_group("shrinkage"),
+    "correlation": _of_group("correlation"),
+}

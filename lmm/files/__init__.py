@@ -1,0 +1,15 @@
+"""Tables in files: what the command line reads and writes."""
+
+from lmm.files.reading import read_table
+from lmm.files.text import Reading, almost_numbers
+from lmm.files.writing import check_output, check_place, write_table, write_whole
+
+__all__ = [
+    "Reading",
+    "almost_numbers",
+    "check_output",
+    "check_place",
+    "read_table",
+    "write_table",
+    "write_whole",
+]

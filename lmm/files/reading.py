@@ -1,0 +1,167 @@
+"""Tables by the name of their file: formats by suffix, or by the first bytes of a stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmm.datasets import DATASETS, dataset_names, load_dataset
+from lmm.errors import DataError, nearest
+from lmm.files.text import Reading, Source, opened, read_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COMPRESSIONS", "message", "read_table"]
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
+
+
+def read_table(name: str, reading: Reading | None = None) -> pd.DataFrame:
+    """Read the table that the command line names.
+
+    Parameters
+    ----------
+    name : str
+        Path of a file whose suffix tells its format (text files may be compressed, such as
+        ``.csv.gz``), ``"-"`` for standard input, or the name of a shipped data set. Never an
+        address: nothing is fetched.
+    reading : Reading, optional
+        How text is read.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table, which carries its name as ``attrs["name"]``. In text files only empty fields and
+        ``NA`` are missing, so that a level called ``None`` or ``nan`` survives; ``NaN`` and ``inf``
+        are numbers where all fields of the column are. Integers are exact, missing ones or not.
+
+    Raises
+    ------
+    DataError
+        If there is no such table or it cannot be read.
+    """
+    if name in DATASETS:
+        return load_dataset(name)
+    reading = Reading() if reading is None else reading
+    source, suffix = _source(name)
+    try:
+        table = _READERS[suffix](source, reading)
+    except MemoryError:
+        raise
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"Cannot read {name!r}: it is no {reading.encoding} text. If it is a text file, name "
+            "its encoding: --encoding latin-1, for example"
+        ) from error
+    except Exception as error:  # a damaged file can make its reader raise anything
+        raise DataError(f"Cannot read {name!r}: {message(error)}") from error
+    table.attrs["name"] = "stdin" if name == "-" else Path(name).name
+    return table
+
+
+def message(error: Exception) -> str:
+    """What an error of the system or of a reader says, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _source(name: str) -> tuple[Source, str]:
+    """The file and the suffix that tells its format."""
+    if name == "-":
+        content = sys.stdin.buffer.read() if sys.stdin is not None else b""
+        kinds = (suffix for start, suffix in _BEGINNINGS.items() if content.startswith(start))
+        return content, next(kinds, ".csv")
+    # An absolute path: pandas would fetch what looks like an address.
+    return Path(os.path.abspath(name)), _suffix(name)
+
+
+def _suffix(name: str) -> str:
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
+    while suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix in _READERS:
+        return suffix
+    known = ", ".join(_READERS)
+    if not suffix:
+        raise DataError(
+            f"{name!r} is neither a file with one of the suffixes {known} nor a shipped data set."
+            f"{nearest(name, dataset_names())}"
+        )
+    raise DataError(f"Cannot read {name!r}: the suffix must be one of {known}.")
+
+
+def _read_parquet(source: Source, reading: Reading) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_parquet(opened(source))
+
+
+def _read_feather(source: Source, reading: Reading) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_feather(opened(source))
+
+
+def _read_lines_of_json(source: Source, reading: Reading) -> pd.DataFrame:
+    import pandas as pd
+
+    # Not pandas' reader, which would turn identifiers into numbers and texts into dates.
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    lines = content.decode(reading.encoding).splitlines()
+    return pd.DataFrame.from_records([json.loads(line) for line in lines if line.strip()])
+
+
+def _read_excel(source: Source, reading: Reading) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_excel(
+        opened(source), keep_default_na=False, na_values=["", *reading.missing]
+    ).infer_objects()
+
+
+def _read_stata(source: Source, reading: Reading) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_stata(opened(source))
+
+
+def _read_spss(source: Source, reading: Reading) -> pd.DataFrame:
+    import pandas as pd
+
+    if isinstance(source, bytes):
+        raise DataError("SPSS files are read by name only")
+    return pd.read_spss(source)
+
+
+_READERS: dict[str, Callable[[Source, Reading], pd.DataFrame]] = {
+    ".csv": read_text,
+    ".tsv": partial(read_text, usual="\t"),
+    ".txt": partial(read_text, usual="\t"),
+    ".parquet": _read_parquet,
+    ".feather": _read_feather,
+    ".arrow": _read_feather,
+    ".ndjson": _read_lines_of_json,
+    ".jsonl": _read_lines_of_json,
+    ".xlsx": _read_excel,
+    ".xls": _read_excel,
+    ".ods": _read_excel,
+    ".dta": _read_stata,
+    ".sav": _read_spss,
+}
+# How formats that are no text begin; text may begin with anything but these.
+_BEGINNINGS = {
+    b"PAR1": ".parquet",
+    b"ARROW1": ".feather",
+    b"PK\x03\x04": ".xlsx",
+    b'{"': ".ndjson",
+    b"<stata_dta>": ".dta",
+    b"$FL2": ".sav",
+}

@@ -1,0 +1,107 @@
+"""Files that are written whole or not at all, and never over others unless that is asked for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmm.errors import DataError
+from lmm.files.reading import COMPRESSIONS, message
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["check_output", "check_place", "write_table", "write_whole"]
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False)
+
+
+def _write_tsv(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, sep="\t", index=False)
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    table.to_parquet(path, index=False)
+
+
+_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+    ".csv": _write_csv,
+    ".tsv": _write_tsv,
+    ".parquet": _write_parquet,
+}
+
+
+def _suffix(name: str) -> str:
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
+    while suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    if suffixes and suffixes[-1] in _WRITERS:
+        return suffixes[-1]
+    raise DataError(f"Cannot write {name!r}: the table must be a .csv, .tsv or .parquet file.")
+
+
+def check_output(name: str, force: bool) -> None:
+    """Refuse a table that cannot or must not be written, before anything is computed.
+
+    Raises
+    ------
+    DataError
+        The suffix is unknown, the folder does not exist, or the file does and `force` is false.
+    """
+    if name == "-":
+        return
+    _suffix(name)
+    check_place(name, force)
+
+
+def check_place(name: str, force: bool) -> None:
+    """Refuse a file in no folder, or one that exists unless `force` is true.
+
+    Raises
+    ------
+    DataError
+        It is so.
+    """
+    path = Path(name)
+    if not path.parent.is_dir():
+        raise DataError(f"Cannot write {name!r}: there is no folder {str(path.parent)!r}.")
+    if path.is_dir():
+        raise DataError(f"Cannot write {name!r}: it is a folder.")
+    if os.path.lexists(path) and not force:
+        raise DataError(f"{name!r} exists: choose another name, or --force replaces it.")
+
+
+def write_table(table: pd.DataFrame, name: str, force: bool) -> None:
+    """Write a table in the format of the file's suffix: whole, or not at all.
+
+    Raises
+    ------
+    DataError
+        As `check_output`, or the file cannot be written.
+    """
+    write = _WRITERS[_suffix(name)]
+    write_whole(name, force, lambda path: write(table, path))
+
+
+def write_whole(name: str, force: bool, write: Callable[[Path], None]) -> None:
+    """Have a file written beside its place and put there when it is whole.
+
+    Raises
+    ------
+    DataError
+        As `check_place`, or the file cannot be written.
+    """
+    check_place(name, force)
+    path = Path(name)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".lmm-") as folder:
+            whole = Path(folder) / path.name
+            write(whole)
+            whole.replace(path)
+    except (OSError, ImportError, ValueError) as error:
+        raise DataError(f"Cannot write {name!r}: {message(error)}") from error
