@@ -87,7 +87,7 @@ class JointCovariance:
 
     def _own_blocks(self, g: int, codes: IntVector) -> Matrix:
         """Blocks of D of some levels of group g, (m, k, k); any where a level is unknown."""
-        if len(codes) >= self.fit.criterion.problem.groups[g].n_levels:
+        if len(codes) >= self.fit.problem.groups[g].n_levels:
             return self._diagonal[g][codes]
         known = np.maximum(codes, 0)
         return self.fit.point.blocks(g, g, known, known).transpose(2, 0, 1)

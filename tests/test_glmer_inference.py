@@ -227,3 +227,14 @@ def test_influence_refits_without_levels():
     np.testing.assert_allclose(without.components_without[place], other.theta**2, atol=1e-5)
     assert without.converged.all()
     assert without.component_names == ("var_(Intercept)|herd",)
+
+
+def test_errors_of_few_rows_are_those_of_all():
+    cbpp = lmm.load_dataset("cbpp")
+    m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    whole = m.predict(se=True)["se"]
+    few = m.predict(cbpp.iloc[[3, 40]], se=True)["se"]
+    np.testing.assert_allclose(few, whole.iloc[[3, 40]], rtol=1e-12)
+    fixed = m.predict(cbpp.iloc[[3]], re_form="~0", se=True)["se"]
+    row = [1.0, 0.0, 0.0, 1.0]
+    np.testing.assert_allclose(fixed, np.sqrt(row @ m.vcov().to_numpy() @ row), rtol=1e-10)
