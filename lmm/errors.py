@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
+from numbers import Real
+from typing import Any
 
 __all__ = [
     "ContrastsWarning",
@@ -25,6 +27,7 @@ __all__ = [
     "ScaleWarning",
     "SingularFitWarning",
     "WeightsWarning",
+    "checked_level",
     "nearest",
     "silence",
     "warn",
@@ -211,6 +214,25 @@ def warn(warning: LmmWarning) -> None:
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("lmm."):
         frame, level = frame.f_back, level + 1
     warnings.warn(warning, stacklevel=level)
+
+
+def checked_level(level: Any) -> float:
+    """A confidence level.
+
+    Raises
+    ------
+    TypeError
+        It is no number.
+    ValueError
+        It is not between 0 and 1.
+    """
+    if not isinstance(level, Real):
+        raise TypeError(f"level must be a number between 0 and 1, not {level!r}.")
+    number = float(level)
+    if not 0.0 < number < 1.0:
+        hint = f" Did you mean {number / 100:g}?" if 1.0 < number < 100.0 else ""
+        raise ValueError(f"level must be between 0 and 1, not {level!r}.{hint}")
+    return number
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,7 +184,7 @@ def lm(
     )
     for note in matrices.design.notes:
         warn(note)
-    return LinearModel.of(matrices, table)
+    return LinearModel.of(matrices, table, copy.deepcopy(offset))
 
 
 def lmer_arrays(y: Any, X: Any, groups: Any, Z: Any = None, **options: Any) -> LinearMixedModel:

@@ -11,6 +11,7 @@ from scipy.special import ndtri, stdtrit
 
 from lmm._types import Frozen, Matrix, Vector
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
+from lmm.errors import checked_level
 from lmm.family import Link
 from lmm.fit import Fit
 from lmm.formula import Formula
@@ -165,8 +166,7 @@ def _check_interval(interval: str | None, level: float, random_only: bool) -> No
         raise ValueError(f"interval must be None, 'confidence' or 'prediction', not {interval!r}.")
     if interval == "prediction" and random_only:
         raise ValueError("A prediction interval is one for observations: drop random_only=True.")
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must lie between 0 and 1, not {level}.")
+    checked_level(level)
 
 
 def _margin(fit: Fit, query: _Query, interval: str, level: float) -> Vector:

@@ -22,7 +22,7 @@ from lmm.formula import Formula, parse_formula, parse_one_sided
 from lmm.language import Name, parse_tilde, variables
 from lmm.laplace import LaplaceCriterion
 
-__all__ = ["GeneralizedRequest", "Request", "check_names", "planned_matrices"]
+__all__ = ["GeneralizedRequest", "Request", "check_names", "offset_of", "planned_matrices"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,14 +177,7 @@ class Request:
         DataError
             The offset was given as an array, or the column is missing.
         """
-        if self.offset is None:
-            return None
-        if not isinstance(self.offset, str):
-            raise DataError(
-                "the model was fitted with an array as offset, which says nothing about new rows: "
-                "put it into the data, and name its column in offset= or in the formula"
-            )
-        return row_numbers(Table.of(newdata), self.offset, "offset")
+        return offset_of(self.offset, newdata)
 
     def weights_for(self, newdata: Any) -> Vector | None:
         """The column of new data that held the fit's weights.
@@ -306,6 +299,24 @@ def refuse() -> NoReturn:
         "the model was put together from its parts: there are no data and no call of lmer to "
         "repeat. Build new matrices, or fit with lmer"
     )
+
+
+def offset_of(offset: RowArgument, newdata: Any) -> Vector | None:
+    """The column of new data that was a fit's offset argument; None without one.
+
+    Raises
+    ------
+    DataError
+        The offset was given as an array, or the column is missing.
+    """
+    if offset is None:
+        return None
+    if not isinstance(offset, str):
+        raise DataError(
+            "the model was fitted with an array as offset, which says nothing about new rows: "
+            "put it into the data, and name its column in offset= or in the formula"
+        )
+    return row_numbers(Table.of(newdata), offset, "offset")
 
 
 def check_names(change: str, data: Any) -> None:

@@ -17,6 +17,15 @@ def smaller():
     return fitted("slopes", reml=False).update(". ~ . - Days")
 
 
+def weighted():
+    return fitted("slopes").update(". ~ . - Days", weights=np.tile([1.0, 2.0], 90))
+
+
+def of_counts():
+    d = {"y": np.arange(40) // 6 + np.arange(40) % 5, "g": np.arange(40) // 6}
+    return lmm.lmer("y ~ 1 + (1 | g)", d), lmm.glmer("y ~ 1 + (1 | g)", d, family="poisson")
+
+
 PRINTS = [
     (
         "anova",
@@ -130,6 +139,9 @@ def test_exact_null_distribution_is_that_of_refits():
     [
         (lambda: lmm.anova(fitted("slopes")), ValueError, "two models or more"),
         (lambda: lmm.anova(fitted("slopes"), fitted("cake")), lmm.DataError, "180 rows.*270"),
+        (lambda: lmm.anova(fitted("slopes"), weighted()), lmm.DataError, "weigh their rows"),
+        (lambda: lmm.pb_modcomp(fitted("slopes"), weighted()), lmm.DataError, "weigh their rows"),
+        (lambda: lmm.anova(*of_counts()), lmm.DataError, "a normal response and one of another"),
         (
             lambda: lmm.anova(fitted("slopes"), fitted("slopes").update("log(.) ~ .")),
             lmm.DataError,

@@ -1,5 +1,6 @@
 """Models without random effects, against R's lm, and in comparisons with mixed models."""
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_results_of_statsmodels_are_taken(sleepstudy, mixed):
     """By their words: a stand-in, with the numbers of ols("Reaction ~ Days", d).fit()."""
     plain = lmm.lm("Reaction ~ Days", sleepstudy)
     about = SimpleNamespace(endog=sleepstudy["Reaction"].to_numpy(), formula="Reaction ~ Days")
-    result = SimpleNamespace(model=about, llf=plain.loglik(), params=plain.fixef())
+    result = SimpleNamespace(model=about, llf=plain.loglik(), params=plain.fixef(), ssr=plain.rss)
     found = lmm.anova(result, mixed)
     assert_allclose(found.to_frame(), lmm.anova(plain, mixed).to_frame())
     about.endog = about.endog[1:]
@@ -131,3 +132,22 @@ def test_what_is_asked_of_a_term_without_columns():
         m = lmm.lm("Reaction ~ Days + twice", d)
     assert list(m.anova().to_frame().index) == ["Days", "Residuals"]
     assert m.drop1().to_frame()["Df"].tolist()[1:] == [0.0, 0.0]
+
+
+def test_an_offset_argument_counts_for_new_rows(sleepstudy):
+    m = lmm.lm("Reaction ~ 1", sleepstudy, offset="Days")
+    assert_allclose(m.predict(sleepstudy), m.fitted())
+    # predict(lm(Reaction ~ 1, sleepstudy, offset = Days), data.frame(Days = c(0, 100)))
+    assert_allclose(m.predict({"Days": [0.0, 100.0]}), [294.007891667, 394.007891667], rtol=1e-11)
+    m = lmm.lm("Reaction ~ 1", sleepstudy, offset=sleepstudy["Days"].to_numpy())
+    with pytest.raises(lmm.DataError, match="an array as offset, which says nothing about new"):
+        m.predict(sleepstudy)
+
+
+def test_models_are_copied_and_pickled_with_read_only_arrays(sleepstudy):
+    m = lmm.lm("Reaction ~ Days", sleepstudy)
+    again = pickle.loads(pickle.dumps(m))
+    assert (str(again), again.loglik()) == (str(m), m.loglik())
+    for one in (m, again):
+        with pytest.raises(ValueError, match="read-only"):
+            one.beta[0] = 1.0

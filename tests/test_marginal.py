@@ -4,6 +4,7 @@ import re
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 
 import lmm
@@ -840,3 +841,16 @@ def test_interaction_plots_show_means_and_limits(models):
     with pytest.raises(lmm.DataError, match="no predictor on the right"):
         lmm.emmip(models["fc"], "recipe ~ 1")
     mpl.pyplot.close("all")
+
+
+def test_weights_with_names_belong_to_levels():
+    m = lmm.lmer("angle ~ recipe * temp + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+    right = lmm.emmeans(m, "1", weights=[0.5, 0.2, 0.3]).to_frame()
+    for weights in (pd.Series({"C": 0.3, "A": 0.5, "B": 0.2}), {"B": 0.2, "C": 0.3, "A": 0.5}):
+        found = lmm.emmeans(m, "1", weights=weights).to_frame()
+        pd.testing.assert_frame_equal(found, right)
+    with pytest.raises(ValueError, match="weights says nothing of C"):
+        lmm.emmeans(m, "1", weights={"A": 1.0, "B": 1.0})
+    two = lmm.lmer("angle ~ recipe + temperature + (1 | replicate)", lmm.load_dataset("cake"))
+    with pytest.raises(lmm.DataError, match="there are 2 predictors to average over"):
+        lmm.emmeans(two, "1", weights={"A": 1.0})

@@ -100,3 +100,38 @@ def test_a_covariance_of_means_is_aligned(m):
     swapped = own.iloc[::-1, ::-1]
     expected = lmm.emmeans(m, "Machine", vcov=own.to_numpy()).to_frame()
     pd.testing.assert_frame_equal(lmm.emmeans(m, "Machine", vcov=swapped).to_frame(), expected)
+
+
+LEVELS = {
+    "bootstrap": lambda x, level: x.bootstrap(nsim=2, seed=1).confint(level=level),
+    "cld": lambda x, level: lmm.emmeans(x, "Days", at={"Days": [1, 2]}).cld(level=level),
+    "coef_test": lambda x, level: lmm.coef_test(x).confint(level=level),
+    "confint": lambda x, level: x.confint(level=level, method="wald"),
+    "contest": lambda x, level: x.contest([[0, 1]], joint=False, level=level),
+    "difflsmeans": lambda x, level: cake().difflsmeans(level=level),
+    "eff_size": lambda x, level: lmm.emmeans(x, "Days", at={"Days": [1, 2]}).eff_size(
+        1, 9, level=level
+    ),
+    "emmeans": lambda x, level: lmm.emmeans(x, "Days").confint(level=level),
+    "lm": lambda x, level: lmm.lm("Reaction ~ Days", x.data).confint(level=level),
+    "lmlist": lambda x, level: lmm.lmlist("Reaction ~ Days | Subject", x.data).confint(level=level),
+    "ls_means": lambda x, level: cake().ls_means(level=level),
+    "predict": lambda x, level: x.predict(interval="confidence", level=level),
+    "profile": lambda x, level: x.profile("Days", level=level),
+    "table": lambda x, level: lmm.table(x, level=level),
+    "tidy": lambda x, level: x.tidy(conf_int=True, conf_level=level),
+}
+
+
+def cake():
+    return lmm.lmer("angle ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_confidence_levels_are_numbers_between_0_and_1(name, m):
+    for odd in (95, 0, 1, -0.1, float("nan"), True):
+        with pytest.raises(ValueError, match="level must be between 0 and 1, not"):
+            LEVELS[name](m, odd)
+    for odd in ("0.95", None, [0.9]):
+        with pytest.raises(TypeError, match="level must be a number between 0 and 1, not"):
+            LEVELS[name](m, odd)

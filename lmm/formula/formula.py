@@ -144,7 +144,7 @@ class Formula:
         return hash(self._text())
 
     def __reduce__(self) -> tuple[Callable[[str], Formula], tuple[str]]:
-        return (parse_one_sided if self.lhs is None else parse_formula), (self.source,)
+        return (parse_one_sided if self.lhs is None else parse_two_sided), (self.source,)
 
     def _text(self) -> str:
         return formula_lines(self.lhs, self.rhs, math.inf)[0]

@@ -11,23 +11,24 @@ import numpy as np
 import pandas as pd
 
 from lmm import _lapack
-from lmm._types import Matrix, Vector
+from lmm._types import Frozen, Matrix, Vector
 from lmm.design import ModelMatrices, build_matrices
+from lmm.design.frame import RowArgument
 from lmm.design.table import Table
-from lmm.errors import DataError
+from lmm.errors import DataError, checked_level
 from lmm.formula import Formula
 from lmm.report.cells import named, wide_vector
 from lmm.report.document import Document
 from lmm.report.format import format_numbers
 from lmm.report.printed import AnovaTable, Printed, PrintedTable, confidence_table
 from lmm.report.tables import labels
-from lmm.request import Request
+from lmm.request import Request, offset_of
 
 __all__ = ["LinearModel"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearModel(Printed):
+class LinearModel(Frozen, Printed):
     """A model fitted by weighted least squares. Made by `lmm.lm`.
 
     Attributes
@@ -42,6 +43,8 @@ class LinearModel(Printed):
         ``(X'W X)^-1 = root root'``.
     rss : float
         Weighted residual sum of squares.
+    given_offset : str, array or None
+        What `lmm.lm` was given as offset.
 
     Examples
     --------
@@ -60,9 +63,12 @@ class LinearModel(Printed):
     beta: Vector
     root: Matrix
     rss: float
+    given_offset: RowArgument = None
 
     @classmethod
-    def of(cls, matrices: ModelMatrices, table: Table) -> LinearModel:
+    def of(
+        cls, matrices: ModelMatrices, table: Table, given_offset: RowArgument = None
+    ) -> LinearModel:
         """Fit a design.
 
         Raises
@@ -81,7 +87,7 @@ class LinearModel(Printed):
         beta = _lapack.solve_upper(R, Q.T @ target)
         residual = target - response.weighted(matrices.X) @ beta
         root = _lapack.solve_upper(R, np.eye(matrices.p))
-        return cls(matrices, table, beta, root, float(residual @ residual))
+        return cls(matrices, table, beta, root, float(residual @ residual), given_offset)
 
     @classmethod
     def like(cls, call: Request, formula: str) -> LinearModel:
@@ -100,7 +106,7 @@ class LinearModel(Printed):
         if call.response is not None:
             values = matrices.frame.response_values(call.response)
             matrices = matrices.with_response(values)
-        return cls.of(matrices, Table.of(call.table))
+        return cls.of(matrices, Table.of(call.table), call.offset)
 
     # What anova asks of every model ---------------------------------------------------------------
 
@@ -173,7 +179,13 @@ class LinearModel(Printed):
         return pd.Series(frame.pad(values), index=frame.labels)
 
     def predict(self, newdata: Any = None) -> pd.Series[float]:
-        """Fitted values, or means of new rows (offsets of the formula count).
+        """Fitted values, or means of new rows, offsets included.
+
+        Raises
+        ------
+        DataError
+            The new rows lack a column, or the model was fitted with an array as offset, which says
+            nothing about them.
 
         Examples
         --------
@@ -186,6 +198,8 @@ class LinearModel(Printed):
             return self.fitted()
         fixed = self.matrices.fixed
         mean = fixed.matrix(newdata) @ self.beta + fixed.offset(newdata)
+        offset = offset_of(self.given_offset, newdata)
+        mean = mean if offset is None else mean + offset
         index = newdata.index if isinstance(newdata, pd.DataFrame) else None
         return pd.Series(mean, index=index)
 
@@ -193,6 +207,7 @@ class LinearModel(Printed):
         """Intervals of the t distribution with the residual degrees of freedom."""
         from scipy.stats import t
 
+        level = checked_level(level)
         half = t.ppf(0.5 + 0.5 * level, self.df_resid) * np.sqrt(np.diag(self.vcov()))
         limits = np.column_stack([self.beta - half, self.beta + half])
         return confidence_table(limits, self.matrices.fixed.names, level)

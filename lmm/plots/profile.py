@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm._types import Vector
+from lmm.errors import checked_level
 from lmm.inference.profile import CriterionCurve, ProfileCurve
 from lmm.plots.canvas import ACCENT, FAINT, INK, axes
 
@@ -65,7 +66,7 @@ def plot_criterion(curve: CriterionCurve, level: float, ax: Axes | None) -> Axes
     from scipy.special import chdtri
 
     ax = axes(ax)
-    quantile = float(chdtri(1, 1.0 - level))
+    quantile = float(chdtri(1, 1.0 - checked_level(level)))
     ax.plot(curve.values, curve.difference, color=INK)
     ax.axhline(quantile, color=ACCENT, lw=1.0, ls="--", label=f"χ²₁ quantile, {level:.0%}")
     ax.axvline(curve.estimate, color=FAINT, lw=1.0)

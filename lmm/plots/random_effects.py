@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix, Vector
-from lmm.errors import DataError, nearest
+from lmm.errors import DataError, checked_level, nearest
 from lmm.fitted import Fitted
 from lmm.plots.canvas import ACCENT, FAINT, INK, MAX_LABELS, axes, group_of, qq
 
@@ -187,9 +187,7 @@ def _check_known(names: list[str], known: list[str], group: str) -> None:
 def _half_width(level: float) -> float:
     from scipy.stats import norm
 
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
-    return float(norm.ppf(0.5 + level / 2.0))
+    return float(norm.ppf(0.5 + checked_level(level) / 2.0))
 
 
 def _coefficients(m: Fitted, group: str) -> tuple[pd.DataFrame, pd.DataFrame]:

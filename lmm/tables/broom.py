@@ -9,7 +9,7 @@ import pandas as pd
 
 from lmm._types import Vector
 from lmm.design.table import Table
-from lmm.errors import nearest
+from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
 from lmm.fitted import Reported
 from lmm.report import RandomEffects, VarCorr
@@ -91,8 +91,6 @@ def _limits(
 ) -> dict[str, Vector]:
     if effect == "ran_vals" or (effect == "fixed" and method == "wald" and "df" in rows):
         from scipy.stats import t
-
-        from lmm.inference.profile import checked_level
 
         df = rows["df"].to_numpy() if effect == "fixed" else np.inf
         half = t.ppf(0.5 + 0.5 * checked_level(level), df) * rows["std.error"].to_numpy()

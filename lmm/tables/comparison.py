@@ -13,11 +13,14 @@ from lmm._types import Vector
 from lmm.design import ModelMatrices
 from lmm.design.fixed import FixedEffects
 from lmm.errors import DataError, nearest
+from lmm.family import Family
 from lmm.fit import Fit, check_models
 from lmm.fitted import Comparable
 from lmm.inference.variance.lrt import (
+    Sample,
     boundary_weights,
     check_comparable,
+    check_samples,
     chi_bar_square_tail,
     chi_square_tail,
     sequential_sums_of_squares,
@@ -48,6 +51,8 @@ class _Line:
         Its design, where it is one of this package's.
     data_name : str or None
         Name of its data.
+    family : Family or None
+        Conditional distribution of a mixed model.
     """
 
     formula: str
@@ -56,6 +61,13 @@ class _Line:
     loglik: float
     matrices: ModelMatrices | None = None
     data_name: str | None = None
+    family: Family | None = None
+
+    @property
+    def sample(self) -> Sample:
+        """What its likelihood is one of."""
+        weights = None if self.matrices is None else self.matrices.weights
+        return Sample(self.formula, self.y, weights, self.family)
 
     @classmethod
     def of(cls, model: Any) -> _Line:
@@ -67,7 +79,7 @@ class _Line:
             It is none of them.
         """
         about: Any = getattr(model, "model", None)
-        if hasattr(model, "llf") and hasattr(about, "endog") and hasattr(model, "params"):
+        if hasattr(model, "llf") and hasattr(about, "endog") and hasattr(model, "ssr"):
             text = getattr(about, "formula", None) or getattr(about, "endog_names", "y")
             y = np.asarray(about.endog, dtype=np.float64)
             # statsmodels counts coefficients alone, also where there is a residual variance
@@ -78,24 +90,8 @@ class _Line:
             return cls(formula, own.y, model.n_parameters, model.loglik(), own, name)
         check_models(model)
         fit = model.fit
-        return cls(formula, fit.matrices.y, fit.n_parameters, fit.loglik, fit.matrices, name)
-
-
-def _check_lines(lines: Sequence[_Line]) -> None:
-    """Refuse models of other rows or responses."""
-    first = lines[0]
-    for i, line in enumerate(lines[1:], start=2):
-        if len(line.y) != len(first.y):
-            raise DataError(
-                "models were not all fitted to the same size of dataset: model 1 has "
-                f"{len(first.y)} rows, model {i} has {len(line.y)}. Missing values leave rows out: "
-                "fit all models to the rows that are complete in every variable"
-            )
-        if not np.array_equal(line.y, first.y):
-            raise DataError(
-                f"the responses of model 1 ({first.formula}) and model {i} ({line.formula}) "
-                "differ: their likelihoods cannot be compared"
-            )
+        y, loglik = fit.matrices.y, fit.loglik
+        return cls(formula, y, fit.n_parameters, loglik, fit.matrices, name, fit.family)
 
 
 def anova(
@@ -129,7 +125,8 @@ def anova(
     Raises
     ------
     DataError
-        The models were fitted to different rows or responses.
+        The models were fitted to different rows or responses, weigh them differently, or have a
+        normal response and one of another family.
     ValueError
         Fewer than two models; or REML criteria of different fixed effects with ``refit=False``.
 
@@ -154,7 +151,7 @@ def anova(
     names = [f"m{i + 1}" for i in range(len(models))] if names is None else list(names)
     if len(names) != len(models):
         raise ValueError(f"There are {len(models)} models, but {len(names)} names.")
-    _check_lines([_Line.of(model) for model in models])
+    check_samples([_Line.of(model).sample for model in models])
     mixed = [model for model in models if isinstance(getattr(model, "fit", None), Fit)]
     if not mixed:
         raise TypeError("anova compares mixed models: one of them at least must be one.")
@@ -192,10 +189,15 @@ def settled(models: Sequence[ModelT]) -> list[ModelT]:
     models = list(models)
     for _ in models:
         fits = [model.fit for model in models]
-        models = [model.lowered(fit for fit in fits if fit is not model.fit) for model in models]
+        models = [model.lowered(_kin(model.fit, fits)) for model in models]
         if all(model.fit is fit for model, fit in zip(models, fits, strict=True)):
             break
     return models
+
+
+def _kin(fit: Fit, fits: Sequence[Fit]) -> list[Fit]:
+    """Fits of the same kind of criterion."""
+    return [other for other in fits if other is not fit and type(other) is type(fit)]
 
 
 def _check_same_fixed(fits: Sequence[Fit], others: int) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lmm._types import Frozen, Matrix, Vector
 from lmm.design import LmerControl
-from lmm.errors import FormulaError
+from lmm.errors import FormulaError, checked_level
 from lmm.language import Binary, deparse, parse_tilde
 from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTables, confidence_table
@@ -116,7 +116,9 @@ class LmList(Printed, Frozen):
 
         sigmas = np.full(len(self.levels), self.sigma) if pooled else self.sigmas.to_numpy()
         df = np.full(len(self.levels), float(self.df_resid)) if pooled else self.df
-        half = (t.ppf(0.5 + 0.5 * level, df) * sigmas)[:, None] * np.sqrt(self.unscaled)
+        half = (t.ppf(0.5 + 0.5 * checked_level(level), df) * sigmas)[:, None] * np.sqrt(
+            self.unscaled
+        )
         lower, upper = self.estimates - half, self.estimates + half
         limits = np.stack([lower, upper], axis=-1)
         rows = labels(pd.Index(self.levels))

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix, Vector
-from lmm.errors import ConvergenceWarning, nearest, warn
+from lmm.errors import ConvergenceWarning, checked_level, nearest, warn
 from lmm.fit import Fit
 from lmm.inference.profile import (
     CriterionCurve,
     ProfileCurve,
     Scale,
-    checked_level,
     from_working,
     profile_curves,
     profile_names,

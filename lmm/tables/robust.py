@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from lmm.errors import checked_level
 from lmm.fit import check_models
 from lmm.fitted import Fitted
 from lmm.inference.fixed.base import TTests
 from lmm.inference.fixed.ddf import Asymptotic
 from lmm.inference.fixed.robust import cluster_robust
-from lmm.inference.profile import checked_level
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import format_numbers, significance_stars

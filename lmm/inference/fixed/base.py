@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from lmm._types import Frozen, Matrix, Vector
-from lmm.errors import DataError
+from lmm.errors import DataError, checked_level
 from lmm.fit import Fit
 
 __all__ = ["DdfMethod", "FTest", "TTests", "orthogonal_rows", "t_tests"]
@@ -88,7 +88,7 @@ class TTests(Frozen):
         """Lower and upper confidence limits of the estimates."""
         from scipy.stats import t
 
-        half = t.ppf(0.5 + 0.5 * level, self.df) * self.std_error
+        half = t.ppf(0.5 + 0.5 * checked_level(level), self.df) * self.std_error
         return self.estimate - half, self.estimate + half
 
 

@@ -6,7 +6,6 @@ from lmm.inference.profile.criterion import CriterionCurve, criterion_curve
 from lmm.inference.profile.curves import (
     ProfileCurve,
     Scale,
-    checked_level,
     from_working,
     profile_curves,
     profile_names,
@@ -17,7 +16,6 @@ __all__ = [
     "CriterionCurve",
     "ProfileCurve",
     "Scale",
-    "checked_level",
     "criterion_curve",
     "from_working",
     "profile_curves",

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from lmm._threads import blas_threads
 from lmm._types import Frozen, Matrix, Vector
-from lmm.errors import nearest
+from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import Target, VarianceTarget, fixed_target
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ProfileCurve",
     "Scale",
-    "checked_level",
     "from_working",
     "profile_curves",
     "profile_names",
@@ -144,20 +143,6 @@ class ProfileCurve(Frozen):
                 f"level needs {abs(zeta):.3g}. Ask for a profile with this level."
             )
         return bound
-
-
-def checked_level(level: float) -> float:
-    """A confidence level.
-
-    Raises
-    ------
-    ValueError
-        It is not between 0 and 1.
-    """
-    if not 0.0 < level < 1.0:
-        hint = f" Did you mean {level / 100:g}?" if 1.0 < level < 100.0 else ""
-        raise ValueError(f"level must be between 0 and 1, not {level!r}.{hint}")
-    return float(level)
 
 
 def from_working(kind: str, t: Vector) -> Vector:

@@ -30,10 +30,17 @@ from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Frozen, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design.response import Response
-from lmm.errors import DataError, FailedReplicatesWarning, NumericalError, nearest, silence, warn
+from lmm.errors import (
+    DataError,
+    FailedReplicatesWarning,
+    NumericalError,
+    checked_level,
+    nearest,
+    silence,
+    warn,
+)
 from lmm.fit import Fit
 from lmm.generalized import GeneralizedFit
-from lmm.inference.profile import checked_level
 from lmm.inference.resample.families import FamilyEngine, FamilySimulator
 from lmm.inference.resample.many import Batched, Engine, engine_for
 from lmm.inference.resample.replicates import Replicates

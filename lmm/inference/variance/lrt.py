@@ -18,14 +18,17 @@ from lmm._types import Vector
 from lmm.covariance import Filled
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError
+from lmm.family import Family, Gaussian
 from lmm.fit import Fit
 from lmm.report.document import Document
 from lmm.report.printed import Printed
 
 __all__ = [
     "ExactTest",
+    "Sample",
     "boundary_weights",
     "check_comparable",
+    "check_samples",
     "chi_bar_square_tail",
     "chi_square_tail",
     "exact_restricted_lrt",
@@ -102,28 +105,87 @@ def _effects(terms: Sequence[ReTerm]) -> set[tuple[str, str]]:
     return {(term.group, column) for term in terms for column in term.columns}
 
 
+@dataclass(frozen=True)
+class Sample:
+    """What a likelihood is one of.
+
+    Attributes
+    ----------
+    formula : str
+        Formula of the model, or name of its response.
+    y : (n,) array
+        Response.
+    weights : (n,) array or None
+        Prior weights; None where they are not known.
+    family : Family or None
+        Conditional distribution; None where it is not known.
+    """
+
+    formula: str
+    y: Vector
+    weights: Vector | None = None
+    family: Family | None = None
+
+    @classmethod
+    def of(cls, fit: Fit) -> Sample:
+        """Sample of a fit."""
+        matrices = fit.matrices
+        return cls(fit.formula.response, matrices.y, matrices.weights, fit.family)
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether the likelihood is one of normal densities, as far as is known."""
+        return self.family is None or isinstance(self.family, Gaussian)
+
+
 def check_comparable(fits: Sequence[Fit]) -> None:
-    """Refuse fits to different rows or responses.
+    """Refuse fits to different rows, responses, weights or kinds of distribution.
 
     Raises
     ------
     DataError
-        The number of rows, the response or the weights differ.
+        One of them differs.
     """
-    first = fits[0].matrices
-    for i, fit in enumerate(fits[1:], start=2):
-        other = fit.matrices
-        if other.n != first.n:
+    check_samples([Sample.of(fit) for fit in fits])
+
+
+def check_samples(samples: Sequence[Sample]) -> None:
+    """Refuse samples whose likelihoods cannot be compared.
+
+    Raises
+    ------
+    DataError
+        Rows, responses, weights or kinds of distribution differ.
+    """
+    first = samples[0]
+    for i, other in enumerate(samples[1:], start=2):
+        if len(other.y) != len(first.y):
             raise DataError(
                 "models were not all fitted to the same size of dataset: model 1 has "
-                f"{first.n} rows, model {i} has {other.n}. Missing values leave rows out: fit all "
-                "models to the rows that are complete in every variable"
+                f"{len(first.y)} rows, model {i} has {len(other.y)}. Missing values leave rows "
+                "out: fit all models to the rows that are complete in every variable"
+            )
+        if first.is_gaussian != other.is_gaussian:
+            raise DataError(
+                f"model 1 and model {i} have a normal response and one of another family: "
+                "their likelihoods cannot be compared"
             )
         if not np.array_equal(first.y, other.y):
             raise DataError(
-                f"the responses of model 1 ({fits[0].formula.response}) and model {i} "
-                f"({fit.formula.response}) differ: their likelihoods cannot be compared"
+                f"the responses of model 1 ({first.formula}) and model {i} "
+                f"({other.formula}) differ: their likelihoods cannot be compared"
             )
+        _check_weights(first, other, i)
+
+
+def _check_weights(first: Sample, other: Sample, i: int) -> None:
+    if first.weights is None or other.weights is None:
+        return
+    if not np.allclose(first.weights, other.weights, rtol=1e-12, atol=0.0):
+        raise DataError(
+            f"model 1 and model {i} weigh their rows differently, so that neither is nested in "
+            "the other: fit them with the same weights; m.aic() compares others"
+        )
 
 
 def sequential_sums_of_squares(fit: Fit) -> tuple[tuple[str, ...], Vector, Vector]:

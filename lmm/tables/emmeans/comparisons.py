@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix, Vector
-from lmm.errors import DataError
+from lmm.errors import DataError, checked_level
 from lmm.report.document import Block, Document
 from lmm.report.estimates import estimates_blocks
 from lmm.report.printed import Printed, TableLike
@@ -99,7 +99,7 @@ def effect_sizes(
     tests = contrasts.estimator.t_tests(contrasts.L, contrasts.offset)
     size = tests.estimate / sigma
     error = np.sqrt((tests.std_error / sigma) ** 2 + size**2 / (2.0 * edf))
-    half = t.ppf(0.5 + 0.5 * level, tests.df) * error
+    half = t.ppf(0.5 + 0.5 * checked_level(level), tests.df) * error
     frame = contrasts.labels.assign(**{"effect.size": size, "SE": error, "df": tests.df})
     frame["lower.CL"], frame["upper.CL"] = size - half, size + half
     return EffectSizes(frame, contrasts.by, float(sigma), level)

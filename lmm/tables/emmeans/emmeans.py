@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from lmm.errors import nearest
+from lmm.design.labels import by_name
+from lmm.errors import DataError, nearest
 from lmm.fitted import Fitted
 from lmm.formula import Specs, parse_specs
 from lmm.inference.marginal import DETECT, Cells
@@ -64,7 +65,8 @@ def emmeans(
     weights : {"equal", "proportional", "outer", "cells", "flat"} or sequence of float
         How the predictors that are averaged over count: all combinations the same; by frequency
         of their combinations; by the product of their own frequencies; by frequency within each
-        mean's cell; all combinations that the data have the same; or as the numbers say.
+        mean's cell; all combinations that the data have the same; or as the numbers say (by
+        level, for a Series or dict, where one predictor is averaged over).
     type : {"link", "response"}
         Scale on which the means of a transformed response are shown: see `Estimates.response`.
     nesting : str, mapping or None
@@ -268,6 +270,23 @@ def _inferred(table: Estimates, adjust: str | None, infer: bool | None) -> Estim
     return table.summary(intervals, tests, adjust=adjust)
 
 
+def _weights_by_level(
+    weights: str | ArrayLike, labels: pd.DataFrame, cells: Cells, over: Sequence[str]
+) -> str | ArrayLike:
+    """Weights named by levels in the order of the levels; others as they are."""
+    if not isinstance(weights, Mapping | pd.Series):
+        return weights
+    if len(over) != 1:
+        raise DataError(
+            f"weights have names, but there are {len(over)} predictors to average over: give "
+            "numbers, one for each combination, the first predictor's levels changing fastest"
+        )
+    first = np.unique(cells.codes[:, cells.columns(over)[0]], return_index=True)[1]
+    levels = labels[over[0]].iloc[first].astype(str).tolist()
+    numbers: ArrayLike = by_name(weights, levels, "weights")
+    return numbers
+
+
 def _averaged(
     everything: Estimates, cells: Cells, keep: Kept, weights: str | ArrayLike
 ) -> Estimates:
@@ -278,8 +297,9 @@ def _averaged(
     if not keep.names:
         labels.insert(0, "1", ["overall"] * len(codes))
     rows = np.column_stack([everything.L, everything.offset])
-    means = cells.average(rows, keep.all, weights)
     over = [name for name in _order(cells) if name not in keep.all and _varies(cells, name)]
+    weights = _weights_by_level(weights, everything.labels, cells, over)
+    means = cells.average(rows, keep.all, weights)
     return replace(
         everything,
         labels=labels,

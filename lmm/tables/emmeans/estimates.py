@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntMatrix, Matrix, Vector
-from lmm.errors import DataError
+from lmm.errors import DataError, checked_level
 from lmm.inference.marginal import IDENTITY, Coefficients, Place, contrasts_of, scale_named
 from lmm.tables.emmeans.comparisons import (
     CompactLetters,
@@ -295,7 +295,9 @@ class Estimates(EstimatesTable):
         self, level: float = 0.95, adjust: str | None = None, reverse: bool = False
     ) -> CompactLetters:
         """Means in order, with a sign in common where they do not differ. See `CompactLetters`."""
-        return CompactLetters.of(self, self.pairs(adjust=adjust), 1.0 - level, reverse)
+        return CompactLetters.of(
+            self, self.pairs(adjust=adjust), 1.0 - checked_level(level), reverse
+        )
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Estimates with their confidence intervals, row by row.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntMatrix, IntVector, Matrix, Vector
-from lmm.errors import DataError
+from lmm.errors import DataError, checked_level
 from lmm.inference.fixed.base import TTests
 from lmm.inference.marginal import (
     ADJUSTMENTS,
@@ -214,8 +214,7 @@ class EstimatesTable(TableLike):
         cross_adjust: str = "none",
     ) -> Self:
         """The same with intervals and tests; arguments as for `confint` and `test`."""
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"level must lie between 0 and 1, not {level!r}.")
+        level = checked_level(level)
         adjustment = self.shown.adjustment if adjust is None else adjust
         check_adjustment(adjustment, self.differences is not None)
         crossed_p_values(cross_adjust, np.empty(0))  # refuses an unknown one
