@@ -37,6 +37,25 @@ CARRIED = 1e-12
 IMPRECISE = 1e-6
 
 
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """How estimates of all d parameters move linear predictors ``x'beta + z'b``.
+
+    Attributes
+    ----------
+    X : (p, d) array
+        Derivatives of beta by the parameters.
+    coupling : tuple of (l, k, d) arrays
+        Minus the derivatives of the whitened random effects, per group.
+    root : (d, d) array
+        Square root of the parameters' covariance.
+    """
+
+    X: Matrix
+    coupling: tuple[Matrix, ...]
+    root: Matrix
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit(Frozen, Brief):
     """Everything that a fit determines.
@@ -218,6 +237,11 @@ class Fit(Frozen, Brief):
     def whitened_factors(self) -> tuple[Matrix, ...]:
         """Factors lambda* of the whitened problem, one (k_i, k_i) per term."""
         return self.criterion.factors(self.optimum.x)
+
+    @property
+    def uncertainty(self) -> Uncertainty | None:
+        """None: covariance parameters do not move a linear model's predictors to first order."""
+        return None
 
     @property
     def problem(self) -> Problem:

@@ -12,9 +12,10 @@ from lmm._lapack import solve_upper
 from lmm._threads import one_blas_thread
 from lmm._types import Matrix, Vector, frozen_property
 from lmm.family import Family
-from lmm.fit import Fit
+from lmm.fit import Fit, Uncertainty
 from lmm.formula import Formula
 from lmm.laplace import Expansion, LaplaceCriterion
+from lmm.likelihood import variance_of_estimates
 from lmm.optimize import Optimum
 from lmm.pls import PLS, PLSPoint, PLSTerms, Problem
 
@@ -194,6 +195,21 @@ class GeneralizedFit(Fit):
         bound = criterion.family.conditional(response.y, response.weights, response.trials)
         rows = bound.at(self.linear, self.xi, 0)
         return (rows.observed if criterion.information == "observed" else rows.expected)[0]
+
+    @cached_property
+    def uncertainty(self) -> Uncertainty | None:
+        """How estimates of all parameters move linear predictors; None where `nagq` is 0."""
+        model = self.criterion.model
+        if model.joint:
+            return None
+        covariance = variance_of_estimates(self.hessian)
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        effects = model.effects.by_group(self.expansion.effects_along())
+        T_inverse = model.coefficients(np.eye(model.p))
+        before, after = model.m, model.d - model.m - model.p
+        X = np.hstack([np.zeros((model.p, before)), T_inverse, np.zeros((model.p, after))])
+        return Uncertainty(X, tuple(-own for own in effects), root)
 
     @property
     def problem(self) -> Problem:

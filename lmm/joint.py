@@ -135,6 +135,8 @@ class JointCovariance:
     def variance(self, X: Matrix, effects: Effects) -> Vector:
         """Variance (4) of the error of x'beta + z'b, row by row.
 
+        Of a generalized model, whose modes move with all its parameters, these take beta's place.
+
         A random effect of an unknown level is new: its variance is that of the population, and it
         has nothing in common with the estimates.
 
@@ -149,11 +151,13 @@ class JointCovariance:
         -------
         (m,) array
         """
-        slope = X.copy()
+        known = self.fit.uncertainty if self.root is None else None
+        coupling = self._whitened_coupling if known is None else known.coupling
+        slope = X.copy() if known is None else X @ known.X
         total = np.zeros(len(X))
         whitened = {g: Z @ self._unwhiten[g] for g, (_, Z) in effects.items()}
         for g, (codes, _) in effects.items():
-            z, M = whitened[g], self._whitened_coupling[g]
+            z, M = whitened[g], coupling[g]
             seen = codes >= 0
             D = np.where(seen[:, None, None], self._own_blocks(g, codes), self._relative[g])
             total += _quadratic(z, D, z)
@@ -165,7 +169,7 @@ class JointCovariance:
             levels = effects[g][0][both], effects[h][0][both]
             blocks = self.fit.point.blocks(g, h, *levels).transpose(2, 0, 1)
             total[both] += 2.0 * _quadratic(whitened[g][both], blocks, whitened[h][both])
-        slope = slope @ self._root
+        slope = slope @ (self._root if known is None else known.root)
         return np.asarray(self.fit.noise**2 * (total + np.einsum("ij,ij->i", slope, slope)))
 
     @cached_property

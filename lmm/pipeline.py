@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
 from lmm.design import LmerControl, build_matrices, table_of_arrays
 from lmm.design.table import Table
-from lmm.errors import warn
-from lmm.family import NegativeBinomial
+from lmm.errors import LmmWarning, warn
+from lmm.family import NegativeBinomial, family_named
 from lmm.formula import Formula
 from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import Optimizer, reporter
@@ -270,6 +270,7 @@ def glmer(
     Returns
     -------
     GeneralizedMixedModel
+        For the gaussian family with identity link, which is a linear model, what `lmer` gives.
 
     Raises
     ------
@@ -293,6 +294,21 @@ def glmer(
     >>> m.fixef().round(3).to_dict()
     {'(Intercept)': -1.399, 'period2': -0.992, 'period3': -1.129, 'period4': -1.58}
     """
+    if family_named(family).is_gaussian_identity:
+        return _linear(
+            formula,
+            data,
+            weights=weights,
+            offset=offset,
+            subset=subset,
+            na_action=na_action,
+            contrasts=contrasts,
+            start=start,
+            solver=solver,
+            optimizer=optimizer,
+            control=control,
+            verbose=verbose,
+        )
     request = GeneralizedRequest.of(
         formula,
         data,
@@ -312,6 +328,18 @@ def glmer(
     return GeneralizedMixedModel.estimate(
         criterion, request, start=criterion.completed(start), report=reporter(verbose)
     )
+
+
+def _linear(formula: str | Formula, data: Any, **options: Any) -> GeneralizedMixedModel:
+    """A linear model that was asked for as a generalized one: fitted by `lmer`, as R does."""
+    warn(
+        LmmWarning(
+            "calling glmer() with family=gaussian (identity link) as a shortcut to lmer() is "
+            "deprecated; please call lmer() directly"
+        )
+    )
+    # a linear model has all that is asked of a generalized one
+    return cast(GeneralizedMixedModel, lmer(formula, data, **options))
 
 
 def glmer_nb(

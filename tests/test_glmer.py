@@ -139,3 +139,14 @@ def test_summaries(model):
     """To the character, but for `DIFFERENT`."""
     text = str(fitted(model).summary()).splitlines()
     assert lines(text, model) == lines(reference(model)["summary_text"], model)
+
+
+def test_standard_errors_of_predictions():
+    """By the joint covariance of fixed and random effects: glmmTMB's for the first row of cbpp."""
+    m = fitted("cbpp")
+    table = m.predict(se=True, interval="confidence")
+    assert table["se"].iloc[0] == pytest.approx(0.37833013, abs=1e-6)
+    response = m.predict(type="response", se=True, interval="confidence")
+    np.testing.assert_allclose(response["lower"], 1.0 / (1.0 + np.exp(-table["lower"])))
+    mu = response["fit"]
+    np.testing.assert_allclose(response["se"], table["se"] * mu * (1.0 - mu))

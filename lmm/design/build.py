@@ -204,9 +204,8 @@ def build_matrices(
     response, about_response = _response(plan, observed, family)
     plan = _plan_for(_written_out(plan, frame), table, planned)
     terms = build_random(plan.bars, frame)
-    notes = check_identifiers(observed.inexact) + check_groups(
-        terms, frame.n + _has_no_scale(family), control
-    )
+    notes = check_identifiers(observed.inexact)
+    notes += check_groups(terms, frame.n, control, family is None or family.has_scale)
     notes += _double_bar_notes(plan, frame)
     for term in terms:
         check_finite(term.Z, term.columns, frame)
@@ -279,11 +278,6 @@ def _double_bar_notes(plan: Plan, frame: Frame) -> tuple[LmmWarning, ...]:
                 f"correlated: for its model write {apart}"
             )
     return tuple(notes.values())
-
-
-def _has_no_scale(family: Family | None) -> bool:
-    """Whether there may be as many levels or random effects as observations."""
-    return family is not None and not family.has_scale
 
 
 def _response(

@@ -180,7 +180,9 @@ def check_identifiers(inexact: Sequence[str]) -> tuple[LmmWarning, ...]:
     )
 
 
-def check_groups(terms: Sequence[ReTerm], n: int, control: LmerControl) -> tuple[LmmWarning, ...]:
+def check_groups(
+    terms: Sequence[ReTerm], n: int, control: LmerControl, has_residual: bool = True
+) -> tuple[LmmWarning, ...]:
     """Check the grouping factors, and the number of random effects, against n observations.
 
     Parameters
@@ -191,6 +193,9 @@ def check_groups(terms: Sequence[ReTerm], n: int, control: LmerControl) -> tuple
         Number of observations.
     control : LmerControl
         Levels of the checks.
+    has_residual : bool
+        Whether a residual variance is estimated; else there may be as many levels, or random
+        effects, as observations.
 
     Returns
     -------
@@ -202,7 +207,7 @@ def check_groups(terms: Sequence[ReTerm], n: int, control: LmerControl) -> tuple
     DataError
         If a check at level ``"stop"`` does not pass.
     """
-    size = n * sum(term.q for term in terms)
+    size, most = n * sum(term.q for term in terms), n if has_residual else n + 1
     levels = {term.group: term.n_levels for term in terms}
     notes: list[LmmWarning] = []
     if few := [group for group, count in levels.items() if count < 2]:
@@ -211,7 +216,7 @@ def check_groups(terms: Sequence[ReTerm], n: int, control: LmerControl) -> tuple
             "nothing to vary over; leave the term out"
         )
         notes += _verdict(control.check_nlev_gtr_1, text, size=size)
-    if many := [group for group, count in levels.items() if count >= n]:
+    if many := [group for group, count in levels.items() if count >= most]:
         text = (
             "number of levels of each grouping factor must be < number of observations "
             f"(problems: {', '.join(many)})"
@@ -223,12 +228,13 @@ def check_groups(terms: Sequence[ReTerm], n: int, control: LmerControl) -> tuple
             f"(problems: {', '.join(small)})"
         )
         notes += _verdict(control.check_nlev_gtreq_5, text, size=size)
+    sign = "<=" if has_residual else "<"
     for term in terms:
         # Correlations of a structure tell its variances from the residual one.
-        if n <= term.q and not term.covariance.is_correlated:
+        if most <= term.q and not term.covariance.is_correlated:
             text = (
-                f"number of observations (={n}) <= number of random effects (={term.q}) for term "
-                f"({term.label}); the random-effects parameters and the residual variance (or "
+                f"number of observations (={n}) {sign} number of random effects (={term.q}) for "
+                f"term ({term.label}); the random-effects parameters and the residual variance (or "
                 "scale parameter) are probably unidentifiable"
             )
             notes += _verdict(control.check_nobs_vs_nRE, text, size=size)

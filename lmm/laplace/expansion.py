@@ -222,11 +222,27 @@ class Expansion:
     @cached_property
     def eta(self) -> Matrix:
         """Derivatives (4) of the linear predictor at the mode, (n, d)."""
-        Y, force = self.Y, self.observed[0][:, None] * self.Y
-        if self.model.has_xi:  # along xi only the score moves
-            force = np.column_stack([force, -self.shape.score1])
+        Y = self.Y
+        if self.model.has_xi:
             Y = np.column_stack([Y, np.zeros(len(Y))])
-        return np.asarray(Y - self.response(force))
+        return np.asarray(Y - self.response(self.force))
+
+    @property
+    def force(self) -> Matrix:
+        """What pulls the mode back along each direction, (n, d)."""
+        pulled = self.observed[0][:, None] * self.Y
+        if not self.model.has_xi:
+            return pulled
+        return np.column_stack([pulled, -self.shape.score1])  # along xi only the score moves
+
+    def effects_along(self) -> Matrix:
+        """Derivatives of the random effects at the mode by the coordinates x, (q, d)."""
+        model, m, e = self.model, self.model.m, self.model.e
+        moved = -self.D_o.solve(model.effects.Zt @ self.force)
+        for k, unit in enumerate(model.units):
+            moved[:, k] += model.effects.times_blocks(unit, self.mode.v)
+        J = model.parameters.jacobian(self.place.x[:m])
+        return np.hstack([moved[:, :e] @ J, moved[:, e:]])
 
     @cached_property
     def v(self) -> Matrix:

@@ -118,3 +118,20 @@ def test_simulated_responses_come_in_the_form_of_the_data(response):
     again = m.refit(new)
     assert again.converged
     assert again.deviance() != m.deviance()
+
+
+def test_as_many_levels_as_rows():
+    """Without a residual variance there may be an effect per observation, and no more."""
+    data = DATA | {"row": np.arange(N)}
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    formula = "cbind(wins, losses) ~ x + (1 | g) + (1 | row)"
+    assert lmm.glmer(formula, data, control=control).converged
+    with pytest.raises(DataError, match=r"\(=60\) < number of random effects \(=120\)"):
+        lmm.glmer("cbind(wins, losses) ~ x + (x | row)", data)
+
+
+def test_a_linear_model_is_lmers():
+    with pytest.warns(LmmWarning, match="as a shortcut to lmer"):
+        m = fit("half", "gaussian", control=lmm.GlmerControl(check_conv_singular="ignore"))
+    assert isinstance(m, lmm.LinearMixedModel)
+    assert m.reml
