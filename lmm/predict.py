@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,13 +77,16 @@ class _Query:
 
     def mean(self, fit: Fit) -> Vector:
         """Predicted means, (m,)."""
-        mean = self.rows.random_part(fit.b, self.selection)
+        rows, _ = self.rows.interpolated(fit.matrices, fit.theta)
+        mean = rows.random_part(fit.b, self.selection)
         return mean if self.random_only else mean + self.rows.fixed_part(fit.beta)
 
     def variance(self, fit: Fit) -> Vector:
         """Variance of the error of the means, (m,)."""
-        X = np.zeros_like(self.rows.X) if self.random_only else self.rows.X
-        return JointCovariance(fit).variance(X, _effects(fit, self.rows, self.selection))
+        rows, left = self.rows.interpolated(fit.matrices, fit.theta)
+        X = np.zeros_like(rows.X) if self.random_only else rows.X
+        total = JointCovariance(fit).variance(X, _effects(fit, rows, self.selection))
+        return total + _untold(fit, left, [bool(mask.any()) for mask in self.selection])
 
 
 def predict(
@@ -227,9 +231,17 @@ def _effects(fit: Fit, rows: Rows, selection: Selection) -> Effects:
     return effects
 
 
+def _untold(fit: Fit, left: Sequence[Vector | None], chosen: Sequence[bool]) -> Vector | float:
+    """Variance of the effects at times without a column, of the chosen terms."""
+    known = [one for one, use in zip(left, chosen, strict=True) if use and one is not None]
+    return fit.sigma**2 * np.sum(known, axis=0) if known else 0.0
+
+
 def _spread(fit: Fit, rows: Rows, selection: Selection) -> Vector:
     """Variance of a new observation around its predicted mean."""
+    rows, left = rows.interpolated(fit.matrices, fit.theta)
     total = fit.sigma**2 / rows.weights
+    total = total + _untold(fit, left, [not bool(mask.any()) for mask in selection])
     for Z, covariance, mask in zip(rows.Z, fit.covariances, selection, strict=True):
         if Z is not None and not mask.all():
             left_out = np.where(mask, 0.0, Z)

@@ -74,6 +74,11 @@ def simulate(
         rows = new_rows(
             matrices, newdata, held, allow_new_levels, offset, weights, all_columns=True
         )
+        if any(times is not None for times in rows.times):
+            raise DataError(
+                "newdata has times that ou() was not fitted to: their effects cannot be drawn; "
+                "predict() gives their means and intervals"
+            )
         levels = tuple(_own_levels(term, newdata) for term in matrices.terms)
     mean = rows.fixed_part(beta) + rows.random_part(fit.b, held)
     drawn = tuple(

@@ -293,3 +293,27 @@ def test_results_after_the_fit(sleep, formula, tmp_path):
     assert {"cor__rho", "sd__Observation"} <= set(tidy["term"])
     V = m.ranef(condvar=True).to_frame()
     assert (V["condsd"] > 0).all()
+
+
+def test_times_that_ou_was_not_fitted_to_are_predicted():
+    """Against the covariance matrices of observations and the new time, written out."""
+    data = autoregression(0.8, 60, 10, seed=3)
+    kept = data[data["t"] != 4]
+    m = lmm.lmer("y ~ 1 + ou(0 + factor(t) | g)", kept)
+    new = pd.DataFrame({"g": [0, 0, 99], "t": [4, 4.5, 4]})
+    found = m.predict(new, allow_new_levels=True, se=True, interval="prediction")
+    own = kept[kept["g"] == 0]
+    sd, rho = m.sigma * m.par[0], m.par[1]
+    times, y = own["t"].to_numpy(float), own["y"].to_numpy() - m.beta[0]
+    V = sd**2 * rho ** np.abs(times[:, None] - times) + m.sigma**2 * np.eye(len(times))
+    for row, t in enumerate([4.0, 4.5]):
+        c = sd**2 * rho ** np.abs(t - times)
+        assert found["fit"].iloc[row] == pytest.approx(m.beta[0] + c @ np.linalg.solve(V, y))
+        error = np.sqrt(sd**2 - c @ np.linalg.solve(V, c))
+        assert found["se"].iloc[row] == pytest.approx(error, rel=1e-3)
+    assert found["fit"].iloc[2] == pytest.approx(m.beta[0])
+    assert found["se"].iloc[2] == pytest.approx(sd, rel=0.01)
+    with pytest.raises(lmm.DataError, match="cannot be drawn"):
+        m.simulate(1, newdata=new.head(1))
+    with pytest.raises(lmm.DataError, match="no number"):
+        m.predict(new.astype({"t": str}).replace({"t": {"4.0": "noon"}}), allow_new_levels=True)

@@ -433,6 +433,30 @@ class OrnsteinUhlenbeck(_Decaying):
         """Smallest distance of two columns."""
         return min(b - a for a, b in pairwise(sorted(self.times)))
 
+    def between(self, par: Vector, times: Vector) -> tuple[Matrix, Vector]:
+        """Effects at other times, given those of the columns.
+
+        Parameters
+        ----------
+        par : (2,) array
+            Standard deviation over sigma, and rho.
+        times : (r,) array
+            Times.
+
+        Returns
+        -------
+        weights : (r, k) array
+            The expectation of each is so much of the columns' effects (``c'C^-1``).
+        left : (r,) array
+            Variance over sigma^2 that they do not tell.
+        """
+        sd, rho = par
+        distances = np.abs(times[:, None] - np.asarray(self.times)) / self.spacing
+        c = rho**distances
+        weights = np.linalg.lstsq(_at(self, par[1:]).value, c.T, rcond=None)[0].T
+        left = sd**2 * np.maximum(1.0 - np.einsum("rk,rk->r", weights, c), 0.0)
+        return weights, left
+
     @cached_property
     def lags(self) -> Matrix:
         """Distances in time, over the smallest one."""

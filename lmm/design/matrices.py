@@ -12,7 +12,7 @@ from scipy import sparse
 
 from lmm._brief import Brief
 from lmm._types import Frozen, IntVector, Matrix, Vector, frozen_property
-from lmm.covariance import Covariance, Parameters, parameters_of
+from lmm.covariance import Covariance, OrnsteinUhlenbeck, Parameters, parameters_of
 from lmm.design.fixed import independent_columns
 from lmm.design.response import Response
 from lmm.errors import LmmWarning
@@ -113,6 +113,17 @@ class ReTerm(Frozen, Brief):
             If a column is missing, or a factor among the effects has an unknown level.
         """
         return self._recipe.matrix(data)
+
+    def times_for(self, data: Any) -> tuple[Matrix, Vector | None]:
+        """Raw columns for new data, and times of rows at which the term has no column.
+
+        None where every time has one, and for structures without times.
+        """
+        covariance = self.covariance
+        if not isinstance(covariance, OrnsteinUhlenbeck) or not covariance.hom:
+            return self.matrix(data), None
+        Z, times = self._recipe.times(data, covariance.times)
+        return Z, None if np.isnan(times).all() else times
 
     def labels_for(self, data: Any) -> np.ndarray:
         """Name of each row's level in new data, (n_new,) of str; None where it is missing."""

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import unstructured
-from lmm.design.columns import Factor, drop_unused_levels
+from lmm.design.columns import Factor, as_factor, drop_unused_levels
 from lmm.design.fixed import Layout, Predictor, lay_out
 from lmm.design.frame import Frame, Variables
 from lmm.design.matrices import ReTerm
-from lmm.design.structures import covariance_of
+from lmm.design.structures import covariance_of, times_of
 from lmm.errors import FormulaError
 from lmm.formula import RandomTerm
 from lmm.language import Binary, Node, Paren
@@ -81,6 +81,23 @@ class ReRecipe:
         """Raw model columns (n_new, k) for new data; rows with missing values are NaN."""
         columns, n = self.variables.on(data, self.layout.predictor.variables)
         return self.layout.matrix(columns, n)[:, self.kept]
+
+    def times(self, data: Any, known: Sequence[float]) -> tuple[Matrix, Vector]:
+        """Indicators (n_new, k) of known times, and the times (n_new,) of rows with others.
+
+        Rows with other times have no indicator; the times of known ones are NaN.
+
+        Raises
+        ------
+        DataError
+            A level of new data is no number.
+        """
+        ((variable,),) = self.layout.predictor.terms
+        columns, _ = self.variables.on(data, (variable,))
+        own = times_of(as_factor(columns[variable]), variable)
+        Z = (own[:, None] == np.asarray(known)).astype(float)
+        Z[np.isnan(own)] = np.nan
+        return Z, np.where(Z.any(axis=1), np.nan, own)
 
     def grouping(self, data: Any) -> Factor:
         """Grouping factor of new data, with the levels that occur there; -1 where missing."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
+from lmm.covariance import OrnsteinUhlenbeck
 from lmm.design.fixed import Predictor, lay_out
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError, nearest
@@ -37,6 +38,9 @@ class Rows:
         Level of each row per term, -1 where it is unknown; None for terms that are not needed.
     Z : tuple of (m, k_i) arrays, or None
         Columns per term; None for terms that are not needed.
+    times : tuple of (m,) arrays, or None
+        Times per term at which it has no column (`lmm.covariance.OrnsteinUhlenbeck`), NaN for
+        other rows; None where there are none.
     """
 
     X: Matrix
@@ -44,6 +48,30 @@ class Rows:
     weights: Vector
     codes: tuple[IntVector | None, ...]
     Z: tuple[Matrix | None, ...]
+    times: tuple[Vector | None, ...] = ()
+
+    def interpolated(
+        self, matrices: ModelMatrices, theta: Vector
+    ) -> tuple[Rows, tuple[Vector | None, ...]]:
+        """Rows with columns for the times that have none, at covariance parameters theta.
+
+        With the variance over sigma^2, (m,) per term, that the effects at such a time have beyond
+        what those at the term's own times tell.
+        """
+        if not any(times is not None for times in self.times):
+            return self, (None,) * len(self.Z)
+        columns: list[Matrix | None] = list(self.Z)
+        left: list[Vector | None] = [None] * len(self.Z)
+        for i, (term, part) in enumerate(zip(matrices.terms, matrices.theta_slices, strict=True)):
+            times, Z = self.times[i], columns[i]
+            if times is None or Z is None or not isinstance(term.covariance, OrnsteinUhlenbeck):
+                continue
+            new = np.isfinite(times)
+            weights, rest = term.covariance.between(theta[part], times[new])
+            filled, untold = Z.copy(), np.zeros(self.m)
+            filled[new], untold[new] = weights, rest
+            columns[i], left[i] = filled, untold
+        return replace(self, Z=tuple(columns), times=()), tuple(left)
 
     @property
     def m(self) -> int:
@@ -198,18 +226,22 @@ def new_rows(
     known = matrices.fixed.offset(data)
     codes: list[IntVector | None] = []
     columns: list[Matrix | None] = []
+    times: list[Vector | None] = []
     by_group: dict[str, IntVector] = {}
     for term, mask in zip(matrices.terms, selection, strict=True):
         if mask.any() and term.group not in by_group:
             by_group[term.group] = _codes(term, data, allow_new_levels)
         codes.append(by_group[term.group] if mask.any() else None)
-        columns.append(term.matrix(data) if mask.any() or all_columns else None)
+        Z, other = term.times_for(data) if mask.any() or all_columns else (None, None)
+        columns.append(Z)
+        times.append(other)
     return Rows(
         X,
         known if offset is None else known + offset,
         np.ones(len(X)) if weights is None else weights,
         tuple(codes),
         tuple(columns),
+        tuple(times),
     )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from lmm._types import Vector
 from lmm.covariance import STRUCTURES, Covariance
 from lmm.design.columns import Column, Factor
 from lmm.design.fixed import Layout
-from lmm.errors import FormulaError
+from lmm.errors import DataError, FormulaError
 from lmm.formula import RandomTerm
 
-__all__ = ["MAX_STRUCTURED", "covariance_of"]
+__all__ = ["MAX_STRUCTURED", "covariance_of", "times_of"]
 
 MAX_STRUCTURED = 50
 """Most columns of a structured term: derivatives take k^4 numbers."""
@@ -81,6 +84,19 @@ def _times(term: RandomTerm, factor: Factor) -> tuple[float, ...]:
             f"{term.structure}({term}) takes times from the levels of the factor, but "
             f"{wrong!r} is no number: use ar1() for levels of equal distance."
         ) from None
+
+
+def times_of(factor: Factor, name: str) -> Vector:
+    """Levels of rows as numbers, (n,); NaN where missing.
+
+    Raises
+    ------
+    DataError
+        A level is no number.
+    """
+    if wrong := [level for level in factor.levels if not _is_number(level)]:
+        raise DataError(f"{wrong[0]!r} of {name} is no number: the model takes times from it")
+    return factor.by_level(np.array([float(level) for level in factor.levels]), np.nan)
 
 
 def _is_number(text: str) -> bool:

@@ -13,7 +13,7 @@ from lmm.fitted import Fitted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ACCENT", "FAINT", "INK", "MAX_LABELS", "Fitted", "axes", "group_of", "panels", "qq"]
+__all__ = ["ACCENT", "FAINT", "INK", "MAX_LABELS", "axes", "group_of", "panels", "qq"]
 
 INK, ACCENT, FAINT = "#1f4e79", "#c8553d", "#9aa5b1"
 

@@ -27,7 +27,7 @@ from lmm.inference.marginal.cells import Cells, checked
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
 from lmm.language import Call, Node, parse_tilde, variables
 
-__all__ = ["DETECT", "Axis", "Fitted", "Level", "Reduction", "ReferenceGrid", "reference_grid"]
+__all__ = ["DETECT", "Axis", "Level", "Reduction", "ReferenceGrid", "reference_grid"]
 
 DETECT = "detect"
 FACTOR_CALLS = ("factor", "as.factor", "ordered", "as.ordered")
