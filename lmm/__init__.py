@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from lmm.tables.lmlist import lmlist
     from lmm.tables.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
     from lmm.tables.model_table import table
+    from lmm.tables.pool import pool
     from lmm.tables.robust import coef_test, vcov_cr, wald_test_cr
 else:
     # What few scripts need is loaded when it is first used.
@@ -82,6 +83,7 @@ else:
         "lmlist": "lmm.tables.lmlist",
         "model_performance": "lmm.tables.effect_sizes",
         "pb_modcomp": "lmm.tables.modcomp",
+        "pool": "lmm.tables.pool",
         "power": "lmm.inference.resample.power",
         "r2_nakagawa": "lmm.tables.effect_sizes",
         "ref_grid": "lmm.tables.emmeans",
@@ -226,6 +228,7 @@ __all__ = [
     "model_performance",
     "parse_formula",
     "pb_modcomp",
+    "pool",
     "power",
     "r2_nakagawa",
     "ref_grid",

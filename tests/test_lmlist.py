@@ -66,3 +66,48 @@ def test_a_level_that_cannot_estimate_a_coefficient_has_none():
 def test_a_formula_without_group_is_refused(formula):
     with pytest.raises(lmm.FormulaError, match=r"terms \| group"):
         lmm.lmlist(formula, lmm.load_dataset("sleepstudy"))
+
+
+def test_fitted_values_are_those_of_each_levels_own_fit(fits):
+    data = lmm.load_dataset("sleepstudy")
+    own = data["Subject"] == "309"
+    alone = lmm.lm("Reaction ~ Days", data[own])
+    np.testing.assert_allclose(fits.fitted()[own], alone.fitted(), rtol=1e-10)
+    np.testing.assert_allclose(fits.residuals()[own], alone.residuals(), atol=1e-9)
+    np.testing.assert_allclose(fits.predict(data), fits.fitted(), rtol=1e-12)
+    # predict(lmList(Reaction ~ Days | Subject, sleepstudy), ...)
+    new = pd.DataFrame({"Days": [0, 10], "Subject": ["308", "309"]}, index=["a", "b"])
+    np.testing.assert_allclose(fits.predict(new), [244.1926691, 227.6728], rtol=1e-7)
+    assert list(fits.predict(new).index) == ["a", "b"]
+
+
+def test_offsets_are_in_fitted_and_predicted_values():
+    data = lmm.load_dataset("sleepstudy").assign(known=lambda d: 3.0 * d["Days"])
+    plain = lmm.lmlist("Reaction ~ Days | Subject", data)
+    moved = lmm.lmlist("Reaction ~ Days | Subject", data, offset="known")
+    for values in (moved.fitted(), moved.predict(data)):
+        np.testing.assert_allclose(values, plain.fitted(), rtol=1e-10)
+
+
+def test_what_a_level_cannot_predict():
+    data = lmm.load_dataset("sleepstudy")
+    few = data[(data["Subject"] != "308") | (data["Days"] == 2)]
+    fits = lmm.lmlist("Reaction ~ Days | Subject", few)
+    np.testing.assert_allclose(fits.residuals()[few["Subject"] == "308"], 0.0, atol=1e-9)
+    predicted = fits.predict({"Days": [0, 5, 5], "Subject": ["308", "308", "309"]})
+    assert predicted.isna().tolist() == [False, True, False]
+    with pytest.raises(lmm.DataError, match=r"which no model was fitted to.*'369'"):
+        fits.predict({"Days": [0], "Subject": ["3O9"]})
+
+
+def test_updates(fits):
+    data = lmm.load_dataset("sleepstudy").assign(half=lambda d: d["Days"] % 2)
+    squared = fits.update(". ~ . + I(Days^2) | Subject")
+    assert squared.names == ("(Intercept)", "Days", "I(Days^2)")
+    other = fits.update("log(.) ~ . | half", data=data)
+    assert other.formula == "log(Reaction) ~ Days | half"
+    assert list(other.levels) == ["0", "1"]
+    assert fits.update(subset="Days > 2").formula == fits.formula
+    assert fits.update(". ~ . - 1").formula == "Reaction ~ 0 + Days | Subject"
+    with pytest.raises(lmm.DataError, match="uses 'Dayz'"):
+        fits.update(". ~ . + Dayz")

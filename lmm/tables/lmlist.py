@@ -12,12 +12,14 @@ import pandas as pd
 
 from lmm._types import Frozen, Matrix, Vector
 from lmm.design import LmerControl
-from lmm.errors import FormulaError, checked_level
+from lmm.design.matrices import ModelMatrices
+from lmm.errors import DataError, FormulaError, checked_level, nearest
+from lmm.formula import Formula, update_formula
 from lmm.language import Binary, deparse, parse_tilde
 from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTables, confidence_table
 from lmm.report.tables import frame_cells, labels
-from lmm.request import Request
+from lmm.request import Request, check_names
 
 __all__ = ["LmList", "lmlist"]
 
@@ -44,8 +46,10 @@ class LmList(Printed, Frozen):
         Residual sums of squares.
     df : (l,) array
         Residual degrees of freedom.
-    nobs : int
-        Number of observations.
+    matrices : ModelMatrices
+        Design, response and levels of all rows.
+    call : Request
+        Data and options as given.
     """
 
     formula: str
@@ -56,7 +60,13 @@ class LmList(Printed, Frozen):
     unscaled: Matrix
     rss: Vector
     df: Vector
-    nobs: int
+    matrices: ModelMatrices
+    call: Request
+
+    @property
+    def nobs(self) -> int:
+        """Number of observations."""
+        return self.matrices.n
 
     @property
     def df_resid(self) -> int:
@@ -81,6 +91,87 @@ class LmList(Printed, Frozen):
     def fixef(self) -> pd.Series[float]:
         """Means of the coefficients over levels."""
         return self.coef().mean()
+
+    def fitted(self) -> pd.Series[float]:
+        """Fitted values by row, each by its level's fit."""
+        return self._by_row(self._fitted())
+
+    def residuals(self) -> pd.Series[float]:
+        """Response minus fitted values, by row."""
+        return self._by_row(self.matrices.y - self._fitted())
+
+    def _fitted(self) -> Vector:
+        # Columns that a level cannot estimate depend on its others: they add nothing.
+        own = np.nan_to_num(self.estimates)[self.matrices.terms[0].codes]
+        return np.asarray(np.einsum("ij,ij->i", self.matrices.X, own) + self.matrices.offset)
+
+    def _by_row(self, values: Vector) -> pd.Series[float]:
+        frame = self.matrices.frame
+        return pd.Series(frame.pad(values), index=frame.labels)
+
+    def predict(self, newdata: Any = None) -> pd.Series[float]:
+        """Fitted values, or means of new rows of known levels.
+
+        Parameters
+        ----------
+        newdata : table, optional
+            The predictors and the grouping factor. Rows that need a coefficient which their level
+            cannot estimate are predicted as NaN.
+
+        Raises
+        ------
+        DataError
+            A column is missing, or a level was not fitted.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> fits = lmm.lmlist("Reaction ~ Days | Subject", lmm.load_dataset("sleepstudy"))
+        >>> fits.predict({"Days": [0, 10], "Subject": ["308", "309"]}).round(2).to_list()
+        [244.19, 227.67]
+        """
+        if newdata is None:
+            return self.fitted()
+        (term,) = self.matrices.terms
+        codes, found = term.codes_for(newdata), term.labels_for(newdata)
+        if (codes < 0).any():
+            level = str(found[np.argmax(codes < 0)])
+            raise DataError(
+                f"{term.group!r} has the level {level!r} in newdata, which no model was fitted to."
+                f"{nearest(level, [str(known) for known in self.levels])}"
+            )
+        fixed = self.matrices.fixed
+        X = fixed.matrix(newdata)
+        own = np.where(X == 0.0, 0.0, self.estimates[codes])
+        mean = np.einsum("ij,ij->i", X, own) + fixed.offset(newdata)
+        offset = self.call.offset_for(newdata)
+        index = newdata.index if isinstance(newdata, pd.DataFrame) else None
+        return pd.Series(mean if offset is None else mean + offset, index=index)
+
+    def update(self, formula: str | None = None, **changes: Any) -> LmList:
+        """Fit again with another formula, other data or options.
+
+        Parameters
+        ----------
+        formula : str, optional
+            A formula with its ``| group``, in which dots stand for the old sides:
+            ``". ~ . + I(Days^2) | Subject"``; without the bar the group stays.
+        **changes
+            Arguments of `lmm.lmlist` that change.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> fits = lmm.lmlist("Reaction ~ Days | Subject", lmm.load_dataset("sleepstudy"))
+        >>> fits.update(". ~ . - Days").formula
+        'Reaction ~ 1 | Subject'
+        """
+        new = self.call.formula
+        if formula is not None:
+            check_names(formula.replace("|", "+"), changes.get("data", self.call.data))
+            new = _changed(new, formula)
+        text = self.formula if formula is None else _list_text(new)
+        return _fit_levels(self.call.changed(new, **changes), text)
 
     def summary(self) -> LmListSummary:
         """Coefficients with tests, by the pooled standard deviation."""
@@ -238,7 +329,12 @@ def lmlist(
     mixed = f"{deparse(left)} ~ {deparse(right.left)} + (1 | {deparse(right.right)})"
     unchecked = LmerControl(check_nobs_vs_nlev="ignore", check_nobs_vs_nRE="ignore")
     request = Request.of(mixed, data, control=unchecked, **options)
-    matrices = request.build()
+    return _fit_levels(request, f"{deparse(left)} ~ {deparse(right)}")
+
+
+def _fit_levels(call: Request, text: str) -> LmList:
+    """Fit a model with one random intercept level by level; `text` is what it is called."""
+    matrices = call.build()
     (term,) = matrices.terms
     response = matrices.response
     X, y = response.weighted(matrices.X), response.standardized(matrices.y)
@@ -246,11 +342,30 @@ def lmlist(
     rows = np.split(order, np.cumsum(np.bincount(term.codes))[:-1])
     fits = [_least_squares(X[part], y[part]) for part in rows]
     estimates, unscaled, rss, df = (np.array(values) for values in zip(*fits, strict=True))
-    text = f"{deparse(left)} ~ {deparse(right)}"
     names = matrices.fixed.names
     return LmList(
-        text, request.data_name, term.levels, names, estimates, unscaled, rss, df, matrices.n
+        text, call.data_name, term.levels, names, estimates, unscaled, rss, df, matrices, call
     )
+
+
+def _changed(old: Formula, change: str) -> Formula:
+    """A formula with one random intercept, changed by a formula that may have a ``| group``."""
+    left, right = parse_tilde(change)
+    if isinstance(right, Binary) and right.op == "|":
+        former, new = deparse(old.random[0].group), deparse(right.right)
+        change = f"{'.' if left is None else deparse(left)} ~ {deparse(right.left)}"
+        if new != former:
+            change += f" - (1 | {former}) + (1 | {new})"
+    return update_formula(old, change)
+
+
+def _list_text(formula: Formula) -> str:
+    """``response ~ terms | group`` of a formula with one random intercept."""
+    terms = formula.terms()
+    constant = [] if terms.intercept and terms.terms else ["1" if terms.intercept else "0"]
+    offsets = [deparse(offset) for offset in formula.offsets]
+    right = " + ".join([*constant, *terms.labels, *offsets])
+    return f"{formula.response} ~ {right} | {deparse(formula.random[0].group)}"
 
 
 def _least_squares(X: Matrix, y: Vector) -> tuple[Vector, Vector, float, float]:
