@@ -28,7 +28,7 @@ from lmm.likelihood import Entries
 from lmm.optimize import Optimum, Status
 from lmm.pls import PLSPoint, PLSTerms, Problem
 
-__all__ = ["Fit", "check_models", "singular_text", "verdict"]
+__all__ = ["Fit", "check_linear", "check_models", "singular_text", "verdict"]
 
 
 # Fraction of the largest variance that a variance of zero becomes in another model's start.
@@ -149,6 +149,11 @@ class Fit(Frozen, Brief):
         return "sigma"
 
     @property
+    def rule(self) -> str:
+        """How random effects are integrated out, where that is an approximation."""
+        return ""
+
+    @property
     def size(self) -> float:
         """Its estimate."""
         return self.sigma
@@ -157,6 +162,16 @@ class Fit(Frozen, Brief):
     def noise(self) -> float:
         """Standard deviation in units of which the equations at theta are written."""
         return self.sigma
+
+    @property
+    def response_root(self) -> Vector:
+        """Roots (n,) of prior weight over variance function: they make residuals Pearson's."""
+        return np.sqrt(self.matrices.weights)
+
+    @property
+    def mean_slope(self) -> Vector:
+        """Slope (n,) of the mean in the linear predictor."""
+        return np.ones(self.matrices.n)
 
     @property
     def working_root(self) -> Matrix:
@@ -342,6 +357,28 @@ def check_models(*models: object) -> None:
         if not isinstance(getattr(model, "fit", None), Fit):
             shown = repr(model) if isinstance(model, str | int | float) else type(model).__name__
             raise TypeError(f"a fitted model is needed, such as lmm.lmer returns, not {shown}.")
+
+
+def check_linear(what: str, *models: Any) -> None:
+    """Refuse models that are not linear.
+
+    Parameters
+    ----------
+    what : str
+        What exists for linear models only, in the plural.
+    *models
+        The models.
+
+    Raises
+    ------
+    TypeError
+        One is no fitted model.
+    ValueError
+        One is a generalized model.
+    """
+    check_models(*models)
+    if not all(model.fit.family.is_gaussian_identity for model in models):
+        raise ValueError(f"{what} exist for linear models only, not for those of glmer.")
 
 
 def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:

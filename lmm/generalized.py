@@ -158,11 +158,21 @@ class GeneralizedFit(Fit):
         """Conditional means, (n,)."""
         return self.criterion.family.inverse(self.linear)
 
+    @property
+    def response_root(self) -> Vector:
+        """Roots (n,) of prior weight over variance function: they make residuals Pearson's."""
+        variance = self.criterion.family.variance(self.fitted, self.shape)
+        return np.asarray(np.sqrt(self.matrices.weights / variance))
+
+    @property
+    def mean_slope(self) -> Vector:
+        """Slope (n,) of the mean in the linear predictor."""
+        return self.criterion.family.link_function.slope(self.linear)
+
     @frozen_property
     def pearson(self) -> Vector:
         """Pearson residuals, (n,): over the root of the variance function, weighted."""
-        variance = self.criterion.family.variance(self.fitted, self.shape)
-        return np.asarray(self.residuals * np.sqrt(self.matrices.weights / variance))
+        return np.asarray(self.residuals * self.response_root)
 
     @frozen_property
     def scaled_residuals(self) -> Vector:
@@ -222,6 +232,11 @@ class GeneralizedFit(Fit):
         if self.criterion.family.has_scale:
             return "sigma"
         return "theta" if self.criterion.family.shape_name else ""
+
+    @property
+    def rule(self) -> str:
+        """How random effects are integrated out."""
+        return f"nagq={self.criterion.nagq} and information={self.criterion.information!r}"
 
     @property
     def size(self) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lmm
-from generalized import IDS, fitted, reference, without_scale
+from generalized import IDS, fitted, reference, table, without_scale
 
 
 def rows(block):
@@ -238,3 +238,138 @@ def test_errors_of_few_rows_are_those_of_all():
     fixed = m.predict(cbpp.iloc[[3]], re_form="~0", se=True)["se"]
     row = [1.0, 0.0, 0.0, 1.0]
     np.testing.assert_allclose(fixed, np.sqrt(row @ m.vcov().to_numpy() @ row), rtol=1e-10)
+
+
+# Sizes of effects, and checks --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "model", [m for m in without_scale() if m not in ("sim_singular", "grouseticks")]
+)
+def test_variance_explained(model):
+    expected, m = reference(model), fitted(model)
+    r2, icc = lmm.r2_nakagawa(m), lmm.icc(m)
+    np.testing.assert_allclose(r2.conditional, expected["r2_nakagawa"]["conditional"], rtol=2e-3)
+    np.testing.assert_allclose(r2.marginal, expected["r2_nakagawa"]["marginal"], rtol=2e-3)
+    np.testing.assert_allclose(icc.adjusted, expected["icc"]["adjusted"], rtol=2e-3)
+
+
+def test_effects_of_single_rows_are_dispersion():
+    # R's model without predictors did not converge, to which the mean count belongs
+    r2 = lmm.r2_nakagawa(fitted("grouseticks"))
+    np.testing.assert_allclose(r2.conditional, 0.7654, rtol=5e-3)
+
+
+def test_links_without_a_latent_variance_have_no_r2():
+    m = fitted("cbpp").update(family=lmm.Binomial("cauchit"))
+    with pytest.raises(ValueError, match="cauchit link has none"):
+        lmm.r2_nakagawa(m)
+
+
+@pytest.mark.parametrize("model", without_scale())
+def test_overdispersion(model):
+    check, expected = fitted(model).check_overdispersion(), reference(model)["overdispersion"]
+    np.testing.assert_allclose(check.chisq, expected["chisq"], rtol=1e-4)
+    assert check.df == expected["rdf"]
+
+
+def test_overdispersion_prints_as_in_r():
+    assert str(fitted("epil").check_overdispersion()) == (
+        "# Overdispersion test\n\n"
+        "       dispersion ratio =   1.586\n"
+        "  Pearson's Chi-Squared = 363.093\n"
+        "                p-value = < 0.001\n\n"
+        "Overdispersion detected."
+    )
+
+
+def test_zero_inflation_prints_as_in_r():
+    assert str(fitted("epil").check_zero_inflation()) == (
+        "# Check for zero-inflation\n\n"
+        "   Observed zeros: 23\n"
+        "  Predicted zeros: 12\n"
+        "            Ratio: 0.52\n\n"
+        "Model is underfitting zeros (probable zero-inflation)."
+    )
+    with pytest.raises(ValueError, match="not of binomial"):
+        fitted("cbpp").check_zero_inflation()
+
+
+def test_laplace_is_checked_by_quadrature():
+    assert fitted("cbpp").check_laplace()
+    poor = fitted("toenail").check_laplace(25)
+    assert not poor
+    assert poor.loc["(Intercept)", "shift"] > 1.0
+    assert str(poor).endswith("fit with nagq=25.")
+
+
+# Comparisons -------------------------------------------------------------------------------------
+
+
+def test_likelihoods_of_other_rules_are_not_compared():
+    m = fitted("cbpp")
+    for other in (fitted("cbpp", 9), m.update(family=lmm.Binomial("probit"))):
+        with pytest.raises(lmm.DataError, match="likelihoods cannot be compared"):
+            lmm.anova(m, other)
+
+
+def test_poisson_is_compared_with_negative_binomial():
+    data = table("epil")
+    formula = "y ~ lbase + (1 | subject)"
+    table_ = lmm.anova(lmm.glmer(formula, data, "poisson"), lmm.glmer_nb(formula, data))
+    assert table_["Df"].iloc[1] == 1
+    assert table_["Pr(>Chisq)"].iloc[1] < 1e-6
+
+
+def test_parametric_bootstrap_compares_nested_models():
+    m = fitted("cbpp")
+    comparison = lmm.pb_modcomp(m, m.update(". ~ . - period"), nsim=19, seed=1)
+    assert comparison.to_frame()["p.value"].iloc[1] == 0.05
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m: lmm.refit_many(m, np.column_stack([m.y, m.y])),
+        lmm.vcov_cr,
+        lmm.coef_test,
+        lambda m: lmm.wald_test_cr(m, "period2 = 0"),
+        lambda m: m.exact_rlrt(),
+        lambda m: m.reml_criterion(),
+        lambda m: m.summary("satterthwaite"),
+        lambda m: lmm.kr_modcomp(m, m),
+    ],
+)
+def test_what_is_of_linear_models_says_so(call):
+    with pytest.raises(ValueError, match="exist for linear models only"):
+        call(fitted("cbpp"))
+
+
+# Tables ------------------------------------------------------------------------------------------
+
+
+def test_tidy_tables_hold_ratios():
+    m = fitted("cbpp")
+    plain = m.tidy("fixed", conf_int=True)
+    ratios = m.tidy("fixed", conf_int=True, exponentiate=True)
+    np.testing.assert_allclose(ratios["estimate"], np.exp(m.beta))
+    np.testing.assert_allclose(ratios["conf.high"], np.exp(plain["conf.high"]))
+    np.testing.assert_allclose(ratios["std.error"], np.exp(m.beta) * plain["std.error"])
+    assert list(ratios["statistic"]) == list(plain["statistic"])
+    assert ratios["p.value"].notna().all()
+
+
+def test_glance_and_augment_are_brooms():
+    m = fitted("cbpp")
+    np.testing.assert_allclose(m.glance()["deviance"], 73.4717, rtol=1e-5)
+    rows = m.augment()
+    np.testing.assert_allclose(rows[".sqrtXwt"][:3], [1.7277, 1.2083, 0.9955], atol=2e-4)
+    np.testing.assert_allclose(rows[".fitted"], rows[".eta"])
+    np.testing.assert_allclose(rows[".wtres"], m.residuals("pearson"))
+    np.testing.assert_allclose(rows[".resid"], m.residuals())
+
+
+def test_tables_of_models_show_odds_ratios():
+    text = str(lmm.table(fitted("cbpp"), exponentiate=True))
+    assert "0.37" in text
+    assert "z tests" in text

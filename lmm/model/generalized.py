@@ -18,6 +18,7 @@ from lmm.model.statsmodels import StatsmodelsNames
 if TYPE_CHECKING:
     from lmm.report import FitReport, Summary
     from lmm.report.printed import AnovaTable
+    from lmm.tables.family_checks import LaplaceCheck, Overdispersion, ZeroInflation
 
 __all__ = ["GeneralizedMixedModel"]
 
@@ -46,6 +47,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
     """
 
     fit: GeneralizedFit
+    default_residuals: ClassVar[str] = "deviance"
     fit_class: ClassVar[Any] = GeneralizedFit
 
     @property
@@ -373,6 +375,73 @@ class GeneralizedMixedModel(StatsmodelsNames):
             Always.
         """
         self._linear_only("fits by least squares")
+
+    # Checks --------------------------------------------------------------------------------------
+
+    def check_overdispersion(self) -> Overdispersion:
+        """Pearson's chi-square over its degrees of freedom, as R's performance.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> cbpp = lmm.load_dataset("cbpp")
+        >>> m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+        >>> round(m.check_overdispersion().ratio, 3)
+        1.237
+        """
+        from lmm.tables.family_checks import overdispersion
+
+        return overdispersion(self.fit)
+
+    def check_zero_inflation(self) -> ZeroInflation:
+        """Zeros of a count beside those that the model expects, as R's performance.
+
+        Raises
+        ------
+        ValueError
+            The response is no count.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> counts = {"n": [0, 0, 0, 5, 6, 4, 0, 7, 9, 0, 3, 8], "g": list("aaabbbcccddd")}
+        >>> m = lmm.glmer("n ~ 1 + (1 | g)", counts, "poisson")
+        >>> m.check_zero_inflation().observed
+        5
+        """
+        from lmm.tables.family_checks import zero_inflation
+
+        return zero_inflation(self.fit)
+
+    def check_laplace(self, nagq: int = 15) -> LaplaceCheck:
+        """Fit again by adaptive quadrature, to see how far estimates move.
+
+        Parameters
+        ----------
+        nagq : int
+            Points of quadrature.
+
+        Returns
+        -------
+        LaplaceCheck
+            True where no estimate moves by a tenth of its standard error.
+
+        Raises
+        ------
+        DataError
+            The random effects are not those of one grouping factor with up to 3 columns.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> cbpp = lmm.load_dataset("cbpp")
+        >>> m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+        >>> bool(m.check_laplace())
+        True
+        """
+        from lmm.tables.family_checks import laplace_check
+
+        return laplace_check(self, nagq)
 
     def refit_ml(self) -> Self:
         """The model itself: it was fitted by maximum likelihood."""

@@ -129,6 +129,7 @@ class Reports(Diagnostics):
         conf_level: float = 0.95,
         conf_method: str = "wald",
         ddf: str | None = None,
+        exponentiate: bool = False,
     ) -> pd.DataFrame:
         """Estimates as one table, a row each, with broom.mixed's columns.
 
@@ -148,6 +149,8 @@ class Reports(Diagnostics):
             effects do.
         ddf : str, optional
             Degrees of freedom and p-values of fixed effects, as in `summary`.
+        exponentiate : bool
+            Whether to give ratios: exponentials of fixed effects and their limits.
 
         Returns
         -------
@@ -174,10 +177,13 @@ class Reports(Diagnostics):
             conf_level=conf_level,
             conf_method=conf_method,
             ddf=ddf,
+            exponentiate=exponentiate,
         )
 
     def glance(self) -> pd.DataFrame:
         """One row: ``nobs sigma logLik AIC BIC REMLcrit|deviance df.residual``.
+
+        The deviance of a generalized model is that given its random effects, as in broom.
 
         Examples
         --------
@@ -198,7 +204,8 @@ class Reports(Diagnostics):
         -------
         DataFrame
             The data's columns, then ``.fitted .resid .hat .cooksd .fixed .mu .offset .sqrtXwt
-            .sqrtrwt .weights .wtres``; rows as in `fitted`.
+            .sqrtrwt .weights .wtres``; rows as in `fitted`. ``.fitted`` is the linear predictor,
+            ``.mu`` the mean.
 
         Examples
         --------

@@ -14,7 +14,7 @@ from lmm.fit import Fit
 from lmm.fitted import Reported
 from lmm.report import RandomEffects, VarCorr
 
-__all__ = ["EFFECTS", "augment", "glance", "tidy"]
+__all__ = ["EFFECTS", "augment", "exponentiated", "glance", "tidy"]
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs")
 """What a tidy table can hold: fixed effects, variance parameters, random effects, their sums."""
@@ -26,6 +26,7 @@ _FIXED = {
     "df": "df",
     "Pr(>|t|)": "p.value",
 }
+_Z = {"z value": "statistic", "Pr(>|z|)": "p.value"}
 _RANDOM = {"grpvar": "group", "grp": "level", "condval": "estimate", "condsd": "std.error"}
 _COLUMNS = ("effect", "group", "level", "term", *_FIXED.values(), "conf.low", "conf.high")
 _SCALES = {"sdcor": ("sdcor", "sd", "cor"), "vcov": ("vcov", "var", "cov")}
@@ -40,6 +41,7 @@ def tidy(
     conf_level: float = 0.95,
     conf_method: str = "wald",
     ddf: str | None = None,
+    exponentiate: bool = False,
 ) -> pd.DataFrame:
     """Table of estimates, one row each; see `LinearMixedModel.tidy`."""
     chosen = [effects] if isinstance(effects, str) else list(effects)
@@ -62,6 +64,8 @@ def tidy(
             rows = RandomEffects(model.coef().tables).to_frame().rename(columns=_RANDOM)
         if conf_int and effect != "ran_coefs":
             rows = rows.assign(**_limits(model, effect, rows, conf_level, conf_method))
+        if exponentiate and effect == "fixed":
+            rows = exponentiated(rows)
         parts.append(rows.assign(effect=effect))
     records = [row for part in parts for row in part.to_dict("records")]
     present = {name for part in parts for name in part.columns}
@@ -69,7 +73,15 @@ def tidy(
 
 
 def _fixed_rows(coefficients: pd.DataFrame) -> pd.DataFrame:
-    return coefficients.rename(columns=_FIXED).rename_axis("term").reset_index()
+    return coefficients.rename(columns=_FIXED | _Z).rename_axis("term").reset_index()
+
+
+def exponentiated(rows: pd.DataFrame) -> pd.DataFrame:
+    """Coefficients as ratios: exponentials of estimates and limits, errors by the delta method."""
+    estimate = np.exp(rows["estimate"])
+    limits = {k: np.exp(rows[k]) for k in ("conf.low", "conf.high") if k in rows}
+    errors = {"std.error": estimate * rows["std.error"]}
+    return rows.assign(estimate=estimate, **errors, **limits)
 
 
 def _parameter_rows(varcorr: VarCorr, scales: str) -> pd.DataFrame:
@@ -105,13 +117,15 @@ def glance(fit: Fit) -> pd.DataFrame:
     """One row about the fit; see `LinearMixedModel.glance`."""
     npar, n = fit.n_parameters, fit.matrices.n
     criterion = "REMLcrit" if fit.reml else "deviance"
+    is_linear = fit.family.is_gaussian_identity
+    value = fit.optimum.value if is_linear else float(np.sum(fit.residuals_of("deviance") ** 2))
     row = {
         "nobs": n,
         "sigma": fit.sigma,
         "logLik": fit.loglik,
         "AIC": -2.0 * fit.loglik + 2.0 * npar,
         "BIC": -2.0 * fit.loglik + float(np.log(n)) * npar,
-        criterion: fit.optimum.value,
+        criterion: value,
         "df.residual": n - npar,
     }
     return pd.DataFrame([row])
@@ -120,20 +134,22 @@ def glance(fit: Fit) -> pd.DataFrame:
 def augment(model: Reported, hat: Vector, cooks_distance: Vector) -> pd.DataFrame:
     """The data used and what the fit says of each row; see `LinearMixedModel.augment`."""
     fit, matrices, frame = model.fit, model.fit.matrices, model.fit.matrices.frame
-    weights = matrices.weights
+    root = fit.response_root
     values = {
-        ".fitted": fit.fitted,
-        ".resid": fit.residuals,
+        ".fitted": fit.linear,
+        ".resid": fit.residuals_of(model.default_residuals),
         ".hat": hat,
         ".cooksd": cooks_distance,
         ".fixed": fit.fixed_part,
         ".mu": fit.fitted,
         ".offset": matrices.offset,
-        ".sqrtXwt": np.sqrt(weights),
-        ".sqrtrwt": np.sqrt(weights),
-        ".weights": weights,
-        ".wtres": np.sqrt(weights) * fit.residuals,
+        ".sqrtXwt": root * fit.mean_slope,
+        ".sqrtrwt": root,
+        ".weights": matrices.weights,
+        ".wtres": root * fit.residuals,
     }
+    if not fit.family.is_gaussian_identity:
+        values[".eta"] = fit.linear
     table = Table.of(model.data)
     rows = frame.selected if frame.na_action == "exclude" else frame.rows
     columns = {name: table.series(name).array[rows] for name in table.names}

@@ -53,6 +53,8 @@ class _Line:
         Name of its data.
     family : Family or None
         Conditional distribution of a mixed model.
+    rule : str
+        How random effects are integrated out, where that is an approximation.
     """
 
     formula: str
@@ -62,12 +64,13 @@ class _Line:
     matrices: ModelMatrices | None = None
     data_name: str | None = None
     family: Family | None = None
+    rule: str = ""
 
     @property
     def sample(self) -> Sample:
         """What its likelihood is one of."""
         weights = None if self.matrices is None else self.matrices.weights
-        return Sample(self.formula, self.y, weights, self.family)
+        return Sample(self.formula, self.y, weights, self.family, self.rule)
 
     @classmethod
     def of(cls, model: Any) -> _Line:
@@ -91,7 +94,8 @@ class _Line:
         check_models(model)
         fit = model.fit
         y, loglik = fit.matrices.y, fit.loglik
-        return cls(formula, y, fit.n_parameters, loglik, fit.matrices, name, fit.family)
+        n, matrices = fit.n_parameters, fit.matrices
+        return cls(formula, y, n, loglik, matrices, name, fit.family, fit.rule)
 
 
 def anova(

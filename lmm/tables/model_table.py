@@ -18,6 +18,7 @@ from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import significance_stars
 from lmm.report.printed import TableLike
+from lmm.tables.broom import exponentiated
 
 __all__ = ["ModelTable", "table"]
 
@@ -216,9 +217,10 @@ class _Part:
         stars: bool,
     ) -> _Part:
         """Format a model; rows in blocks of coefficients, variances and sizes."""
-        fixed = m.tidy("fixed", conf_int=True, conf_level=level, ddf=ddf).set_index("term")
+        own = ddf if m.fit.family.is_gaussian_identity else None
+        fixed = m.tidy("fixed", conf_int=True, conf_level=level, ddf=own).set_index("term")
         if exponentiate:
-            fixed = _ratios(fixed)
+            fixed = exponentiated(fixed)
         p = fixed.get("p.value")
         estimates = {str(k): _number(v, digits) for k, v in fixed["estimate"].items()}
         if stars and p is not None:
@@ -237,18 +239,6 @@ class _Part:
         return cls(
             tuple(headers), tuple(columns), (tuple(estimates), tuple(spread), tuple(sizes)), notes
         )
-
-
-def _ratios(fixed: pd.DataFrame) -> pd.DataFrame:
-    estimate = np.exp(fixed["estimate"])
-    return fixed.assign(
-        estimate=estimate,
-        **{
-            "std.error": estimate * fixed["std.error"],
-            "conf.low": np.exp(fixed["conf.low"]),
-            "conf.high": np.exp(fixed["conf.high"]),
-        },
-    )
 
 
 def _beside(fixed: pd.DataFrame, show: Shown, digits: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lmm.errors import checked_level
-from lmm.fit import check_models
+from lmm.fit import check_linear
 from lmm.fitted import Fitted
 from lmm.inference.fixed.base import TTests
 from lmm.inference.fixed.ddf import Asymptotic
@@ -124,7 +124,7 @@ def coef_test(
      (Intercept)    251.4 6.82  36.84          17       <0.001  ***
             Days     10.5 1.55   6.77          17       <0.001  ***
     """
-    check_models(m)
+    check_linear("cluster-robust covariances", m)
     robust = cluster_robust(m.fit, vcov, cluster, m.call.table)
     tests = robust.t_tests(np.eye(m.fit.matrices.p))
     frame = pd.DataFrame(
@@ -154,7 +154,7 @@ def vcov_cr(
     (Intercept)       46.575 -1.451
     Days              -1.451  2.389
     """
-    check_models(m)
+    check_linear("cluster-robust covariances", m)
     names = pd.Index(m.fit.matrices.fixed.names)
     return pd.DataFrame(
         cluster_robust(m.fit, kind, cluster, m.call.table).vcov, index=names, columns=names
@@ -206,7 +206,7 @@ def wald_test_cr(
          Fstat  df_num  df_denom  p_val
     HTZ  0.091       1      17.0  0.766
     """
-    check_models(m)
+    check_linear("cluster-robust covariances", m)
     robust = cluster_robust(m.fit, vcov, cluster, m.call.table)
     asked = stated(Asymptotic(m.fit), hypothesis, rhs)
     found = robust.f_test(asked.L, asked.rhs, test)

@@ -18,7 +18,7 @@ from lmm.design.frame import Frame
 from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table, number_array, number_matrix
 from lmm.errors import DataError
-from lmm.fit import Fit, check_models
+from lmm.fit import Fit, check_linear
 from lmm.fitted import Fitted
 from lmm.inference.fixed.satterthwaite import Satterthwaite
 from lmm.inference.resample.lockstep import Lockstep
@@ -293,7 +293,7 @@ def refit_many(m: Fitted, Y: Any, *, df: bool = True) -> ManyFits:
     >>> fits.fixef.shape
     (100, 2)
     """
-    check_models(m)
+    check_linear("fits of many responses at once", m)
     fit = m.fit
     names, values = _responses(fit.matrices.frame, Y)
     patterns = list(_patterns(fit.matrices, names, values))

@@ -16,7 +16,7 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design.labels import by_name
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError, nearest
-from lmm.fit import check_models
+from lmm.fit import check_linear
 from lmm.fitted import Fitted
 from lmm.formula import Formula
 from lmm.inference.resample.bootstrap import Simulator
@@ -192,7 +192,7 @@ def power(
         matrices, theta, beta, sigma = m.matrices, m.theta, m.beta, m.sigma
         reml = matrices.p > 0
     else:
-        check_models(m)
+        check_linear("studies of power", m)
         fit = m.fit
         matrices, theta, beta, sigma, reml = fit.matrices, fit.theta, fit.beta, fit.sigma, fit.reml
     columns = _columns(matrices, effect)

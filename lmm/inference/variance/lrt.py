@@ -119,18 +119,21 @@ class Sample:
         Prior weights; None where they are not known.
     family : Family or None
         Conditional distribution; None where it is not known.
+    rule : str
+        How random effects are integrated out, where that is an approximation.
     """
 
     formula: str
     y: Vector
     weights: Vector | None = None
     family: Family | None = None
+    rule: str = ""
 
     @classmethod
     def of(cls, fit: Fit) -> Sample:
         """Sample of a fit."""
         matrices = fit.matrices
-        return cls(fit.formula.response, matrices.y, matrices.weights, fit.family)
+        return cls(fit.formula.response, matrices.y, matrices.weights, fit.family, fit.rule)
 
     @property
     def is_gaussian(self) -> bool:
@@ -169,6 +172,11 @@ def check_samples(samples: Sequence[Sample]) -> None:
             raise DataError(
                 f"model 1 and model {i} have a normal response and one of another family: "
                 "their likelihoods cannot be compared"
+            )
+        if first.rule and other.rule and first.rule != other.rule:
+            raise DataError(
+                f"model 1 has {first.rule}, model {i} {other.rule}: their likelihoods cannot be "
+                "compared. Fit all models alike"
             )
         if not np.array_equal(first.y, other.y):
             raise DataError(
@@ -265,6 +273,8 @@ def exact_restricted_lrt(
     ValueError
         The model has more than one variance component, or was fitted by maximum likelihood.
     """
+    if not fit.family.is_gaussian_identity:
+        raise ValueError("exact tests exist for linear models only, not for those of glmer.")
     if len(fit.theta) != 1 or not fit.reml:
         raise ValueError(
             "The exact test needs a model with a single variance component, fitted by REML; this "

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmm._types import Vector
 from lmm.fit import Fit
+from lmm.generalized import GeneralizedFit
+from lmm.optimize import minimize
 
 __all__ = ["VarianceParts", "variance_parts"]
 
@@ -27,7 +30,8 @@ class VarianceParts:
     by_group : dict of str to float
         Mean variance of z'b over the rows, by grouping factor.
     residual : float
-        sigma^2.
+        sigma^2; of a generalized model, the distribution's variance on the link's scale, and that
+        of random effects of single rows.
     """
 
     fixed: float
@@ -83,8 +87,55 @@ def variance_parts(fit: Fit) -> VarianceParts:
     (0.722, 0.279)
     """
     by_group: dict[str, float] = {}
+    residual = distribution_variance(fit)
     for term, covariance in zip(fit.matrices.terms, fit.covariances, strict=True):
         variance = float(np.einsum("na,ab,nb->", term.Z, covariance, term.Z)) / fit.matrices.n
+        if isinstance(fit, GeneralizedFit) and term.n_levels == fit.matrices.n:
+            residual += variance  # a random effect of every row is dispersion
+            continue
         by_group[term.group] = by_group.get(term.group, 0.0) + variance
     fixed = float(np.var(fit.matrices.X @ fit.beta, ddof=1))
-    return VarianceParts(fixed, by_group, fit.sigma**2)
+    return VarianceParts(fixed, by_group, residual)
+
+
+# Variances of the latent variables of binomial models, by link.
+LATENT = {"logit": np.pi**2 / 3.0, "probit": 1.0, "cloglog": np.pi**2 / 6.0}
+
+
+def distribution_variance(fit: Fit) -> float:
+    """Variance of the response given the random effects, on the scale of the link.
+
+    Of a latent variable for binomial models; else at the mean mu of the model without predictors,
+    ``log(1 + V(mu) / mu^2)`` for the log link and ``V(mu) g'(mu)^2`` for others (Nakagawa, Johnson
+    & Schielzeth, 2017, table 1).
+
+    Raises
+    ------
+    ValueError
+        The link of a binomial model has no latent variable of finite variance.
+    """
+    if not isinstance(fit, GeneralizedFit):
+        return fit.sigma**2
+    family = fit.criterion.family
+    if family.name == "binomial":
+        if family.link not in LATENT:
+            raise ValueError(
+                f"R2 and ICC need a latent variable of finite variance: the {family.link} link has "
+                f"none, {', '.join(LATENT)} have one."
+            )
+        return LATENT[family.link]
+    eta = _null_mean(fit)
+    mu = family.inverse(eta)
+    dispersion = fit.shape if family.has_scale else 1.0
+    variance = dispersion * family.variance(mu, fit.shape)
+    if family.link == "log":
+        return float(np.log1p(variance / mu**2)[0])
+    return float((variance / family.link_function.slope(eta) ** 2)[0])
+
+
+def _null_mean(fit: GeneralizedFit) -> Vector:
+    """Intercept (1,) of the model without predictors; an offset stays, as in R's insight."""
+    bare = fit.matrices.with_columns(np.ones((fit.matrices.n, 1)))
+    criterion = fit.criterion.on(bare)
+    optimum = minimize(criterion)
+    return GeneralizedFit.at(fit.formula, criterion, optimum).beta
