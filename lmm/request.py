@@ -108,11 +108,14 @@ class Request:
 
     #: What fits it, as messages call it.
     function: ClassVar[str] = "lmer"
+    #: Fields that are no arguments.
+    without: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def _own(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """Known options, with copies of arrays."""
-        known = [f.name for f in fields(cls) if f.name not in ("formula", "table", "response")]
+        hidden = ("formula", "table", "response", *cls.without)
+        known = [f.name for f in fields(cls) if f.name not in hidden]
         for name in options:
             if name not in known:
                 raise TypeError(f"{cls.function} has no argument {name!r}.{nearest(name, known)}")
@@ -226,6 +229,7 @@ class GeneralizedRequest(Request):
     information: str | None = None
 
     function = "glmer"
+    without = ("reml",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
