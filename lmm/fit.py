@@ -164,6 +164,11 @@ class Fit(Frozen, Brief):
         return self.sigma
 
     @property
+    def default_residuals(self) -> str:
+        """Kind of residuals that are meant if none is named."""
+        return "response"
+
+    @property
     def response_root(self) -> Vector:
         """Roots (n,) of prior weight over variance function: they make residuals Pearson's."""
         return np.sqrt(self.matrices.weights)

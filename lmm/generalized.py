@@ -159,6 +159,11 @@ class GeneralizedFit(Fit):
         return self.criterion.family.inverse(self.linear)
 
     @property
+    def default_residuals(self) -> str:
+        """Kind of residuals that are meant if none is named."""
+        return "deviance"
+
+    @property
     def response_root(self) -> Vector:
         """Roots (n,) of prior weight over variance function: they make residuals Pearson's."""
         variance = self.criterion.family.variance(self.fitted, self.shape)

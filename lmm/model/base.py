@@ -44,8 +44,6 @@ class MixedModel:
     call: Request
     warnings: tuple[LmmWarning, ...]
 
-    #: Kind of residuals that are meant if none is named.
-    default_residuals: ClassVar[str] = "response"
     #: What gathers the estimates at an optimum.
     fit_class: ClassVar[Any] = Fit
 

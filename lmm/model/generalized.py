@@ -47,7 +47,6 @@ class GeneralizedMixedModel(StatsmodelsNames):
     """
 
     fit: GeneralizedFit
-    default_residuals: ClassVar[str] = "deviance"
     fit_class: ClassVar[Any] = GeneralizedFit
 
     @property

@@ -137,7 +137,7 @@ def augment(model: Reported, hat: Vector, cooks_distance: Vector) -> pd.DataFram
     root = fit.response_root
     values = {
         ".fitted": fit.linear,
-        ".resid": fit.residuals_of(model.default_residuals),
+        ".resid": fit.residuals_of(fit.default_residuals),
         ".hat": hat,
         ".cooksd": cooks_distance,
         ".fixed": fit.fixed_part,
