@@ -308,7 +308,10 @@ def test_laplace_is_checked_by_quadrature():
 
 def test_likelihoods_of_other_rules_are_not_compared():
     m = fitted("cbpp")
-    for other in (fitted("cbpp", 9), m.update(family=lmm.Binomial("probit"))):
+    for other in (
+        fitted("cbpp", 9),
+        m.update(information="observed", family=lmm.Binomial("probit")),
+    ):
         with pytest.raises(lmm.DataError, match="likelihoods cannot be compared"):
             lmm.anova(m, other)
 
