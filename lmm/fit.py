@@ -419,8 +419,18 @@ def _precision_text(fit: Fit) -> str:
     ratio = np.sqrt(fit.rounding / np.finfo(float).eps)
     return (
         f"The response, less its fixed effects, is {ratio:.0e} times as large as the residuals: "
-        f"about {digits} digits of the residual variance are left. Subtract a constant, or add a "
-        "fixed intercept."
+        f"about {digits} digits of the residual variance are left. {_where_the_size_is(fit)}"
+    )
+
+
+def _where_the_size_is(fit: Fit) -> str:
+    """What to do about a response that is much larger than its residuals."""
+    y = fit.problem.y
+    if np.linalg.norm(y - y.mean()) < 0.5 * np.linalg.norm(y):
+        return "Subtract a constant, or add a fixed intercept."
+    return (
+        "The random effects follow the response, and the residual variance is as good as zero. "
+        "Compare with a model of fewer random effects."
     )
 
 

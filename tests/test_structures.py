@@ -157,13 +157,13 @@ def test_the_covariate_of_compound_symmetry_may_have_any_unit(sleep):
     np.testing.assert_allclose(other.par, m.par * [1.0, 1.0 / 24.0, 1.0], rtol=1e-5)
 
 
-def autoregression(rho, n_series, n_times, seed):
+def autoregression(rho, n_series, n_times, seed, noise=0.7):
     rng = np.random.default_rng(seed)
     u = np.empty((n_series, n_times))
     u[:, 0] = rng.standard_normal(n_series)
     for t in range(1, n_times):
         u[:, t] = rho * u[:, t - 1] + np.sqrt(1 - rho**2) * rng.standard_normal(n_series)
-    y = 2.0 * u + 0.7 * rng.standard_normal(u.shape)
+    y = 2.0 * u + noise * rng.standard_normal(u.shape)
     series, time = (a.ravel() for a in np.indices(u.shape))
     return pd.DataFrame({"y": y.ravel(), "g": series, "t": time})
 
@@ -178,8 +178,42 @@ def test_a_simulated_autoregression_is_recovered():
     assert high - low < 0.1
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.001, 0.1])
+@pytest.mark.parametrize("word", ["ar1", "ou"])
+def test_a_residual_variance_of_zero_is_an_optimum(word, noise):
+    """With an effect for each row the likelihood is bounded: that of gls without a nugget."""
+    data = autoregression(0.6, 40, 5, seed=4, noise=noise)
+    with pytest.warns(lmm.PrecisionWarning, match="residual variance is as good as zero"):
+        m = lmm.lmer(f"y ~ 1 + {word}(0 + factor(t) | g)", data)
+    assert m.converged
+    assert m.reml_criterion() == pytest.approx(least_squares_criterion(data, m.par[1]), abs=1e-3)
+    for rho in m.par[1] + np.array([-0.01, 0.01]):
+        assert m.reml_criterion() < least_squares_criterion(data, rho)
+
+
+def least_squares_criterion(data, rho):
+    """REML criterion (profiled) of an intercept with autoregressive errors, without residuals."""
+    y = data["y"].to_numpy().reshape(data["g"].nunique(), -1)
+    k = y.shape[1]
+    C = rho ** np.abs(np.subtract.outer(np.arange(k), np.arange(k)))
+    inverse = np.linalg.inv(C)
+    ones = inverse.sum() * len(y)
+    e = y - (y @ inverse).sum() / ones
+    nu = y.size - 1
+    square = np.einsum("ij,jk,ik->", e, inverse, e)
+    logdet = len(y) * np.linalg.slogdet(C)[1] + np.log(ones)
+    return logdet + nu * (1 + np.log(2 * np.pi * square / nu))
+
+
+def test_own_variances_without_residuals_converge():
+    data = autoregression(0.6, 40, 5, seed=4, noise=0.0)
+    m = lmm.lmer("y ~ 1 + ar1(0 + factor(t) | g, hom = FALSE)", data)
+    assert m.converged
+    assert m.par[-1] == pytest.approx(0.6, abs=0.05)
+
+
 # ar1 wants no residual variance for these data.
-@pytest.mark.filterwarnings("ignore::lmm.ConvergenceWarning", "ignore::lmm.PrecisionWarning")
+@pytest.mark.filterwarnings("ignore::lmm.PrecisionWarning")
 def test_irregular_times_are_told_apart():
     """The correlation of times a distance apart is that of `ou`, not of neighbours."""
     data = autoregression(0.8, 120, 12, seed=5)

@@ -77,6 +77,11 @@ class Covariance(ABC):
         """Parameters (m,) of the identity."""
 
     @property
+    def generic(self) -> Vector:
+        """Parameters (m,) where derivatives of Gamma are as independent as anywhere."""
+        return self.start
+
+    @property
     @abstractmethod
     def lower(self) -> Vector:
         """Lower bounds of the parameters, (m,)."""

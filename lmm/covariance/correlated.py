@@ -36,6 +36,8 @@ __all__ = [
 
 # Correlations are kept this far inside their bounds where a search starts.
 INSIDE = 0.05
+# How far between its bounds a correlation is nothing special: not zero, for one.
+GENERIC = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,12 @@ class Correlated(Covariance):
     def start(self) -> Vector:
         """Standard deviations of 1 and no correlation, or the smallest that is inside."""
         return shared(self.nearest(np.eye(self.size)))
+
+    @cached_property
+    def generic(self) -> Vector:
+        """Standard deviations of 1, correlations between zero and their upper bounds."""
+        lower, upper = self.rho_bounds
+        return shared(np.append(np.ones(self.n_sd), lower + GENERIC * (upper - lower)))
 
     @cached_property
     def lower(self) -> Vector:

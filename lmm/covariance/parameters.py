@@ -44,6 +44,11 @@ class Parameters:
         return shared(_joined([covariance.start for covariance in self.covariances]))
 
     @cached_property
+    def generic(self) -> Vector:
+        """Where derivatives of Gamma are as independent as anywhere, (m,)."""
+        return shared(_joined([covariance.generic for covariance in self.covariances]))
+
+    @cached_property
     def lower(self) -> Vector:
         """Lower bounds, (m,)."""
         return shared(_joined([covariance.lower for covariance in self.covariances]))

@@ -5,8 +5,9 @@ The expected information about the entries of Gamma and the residual variance,
     I = [[T, t], [t', nu]],   T_ab = tr(F E_a F E_b),   t_a = tr(F E_a)                          (1)
 
 has the same null space whatever Gamma is: V (REML: what X leaves of it) moves in no other way along
-it. Parameters that do not fill Gamma are looked at where they make it the identity. At Gamma = 0,
-where V is the identity, it can be summed over rows and pairs of levels without a solver,
+it. Parameters that do not fill Gamma are looked at where no correlation is zero: without any, an
+effect for each row looks like a residual. At Gamma = 0, where V is the identity, it can be summed
+over rows and pairs of levels without a solver,
 
     F = Z'Z - C C',   C = Z'X                                                                  (2)
 
@@ -38,7 +39,7 @@ NEARLY = 1e-6
 
 def is_suspicious(parameters: Parameters, information: Matrix) -> bool:
     """Whether the information about entries of Gamma (e, e), at whatever Gamma, looks singular."""
-    J = parameters.jacobian(parameters.start)
+    J = parameters.jacobian(parameters.generic)
     information = J.T @ information @ J
     diagonal = information.diagonal()
     if not np.all(diagonal > NULL * max(1.0, float(diagonal.max(initial=0.0)))):
@@ -59,7 +60,7 @@ def undetermined(problem: Problem, reml: bool) -> NDArray[np.bool_]:
         Whether fixed effects are taken out first.
     """
     parameters = problem.matrices.parameters
-    J = parameters.jacobian(parameters.start).T @ parameters.symmetric_units
+    J = parameters.jacobian(parameters.generic).T @ parameters.symmetric_units
     full = J @ _traces(problem, False) @ J.T
     trace = J @ _traces(problem, True) @ J.T if reml else full
     nu = problem.n - (problem.p if reml else 0)
@@ -70,7 +71,7 @@ def undetermined(problem: Problem, reml: bool) -> NDArray[np.bool_]:
 
 def undetermined_at(parameters: Parameters, information: Matrix) -> NDArray[np.bool_]:
     """The same (m,) from the information about entries (e, e) at any Gamma; without residuals."""
-    J = parameters.jacobian(parameters.start)
+    J = parameters.jacobian(parameters.generic)
     information = J.T @ information @ J
     return _null(information, np.full(len(information), information.diagonal().max(initial=0.0)))
 

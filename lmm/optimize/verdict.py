@@ -42,11 +42,13 @@ def judged(path: Path, optimizer: str) -> Optimum:
     """The record of a search that has ended, with a last Newton step where it has converged."""
     status, where = _status(path)
     point, n_evaluations = path.point, path.n_evaluations
+    criterion, x, value, state = point.criterion, point.x, point.value, None
     if status is Status.UNBOUNDED:
         point = _retreated(point)
         n_evaluations += 1
-    criterion, x, value, state = point.criterion, point.x, point.value, None
-    if status is Status.CONVERGED and point.decrement > ROUNDING * abs(value):
+        x, value = point.x, point.value
+        status = Status.UNBOUNDED if _falls(point) else Status.CONVERGED
+    elif status is Status.CONVERGED and point.decrement > ROUNDING * abs(value):
         x, value, state = _polished(point)
         n_evaluations += 1
     theta = criterion.to_theta(x)
@@ -87,12 +89,30 @@ def _retreated(point: Point) -> Point:
 
     What has a limit as sigma goes to zero (fixed effects and their standard errors) is near it.
     """
-    m = len(point.criterion.parameters.lower)
-    size = float(np.abs(point.x[:m]).max(initial=0.0))
+    scales = _scales(point)
+    size = float(np.abs(point.x[scales]).max(initial=0.0))
     if size <= DISTANT:
         return point
-    x = np.append(point.x[:m] * (DISTANT / size), point.x[m:])
+    x = point.x.copy()
+    x[scales] *= DISTANT / size
     return Point.at(point.criterion, x)
+
+
+def _falls(point: Point) -> bool:
+    """Whether the criterion falls with log(1/sigma) where the residual variance is tiny.
+
+    An exact fit changes it by -2(nu - r) per unit, r being the number of contrasts that the random
+    effects reach: with an effect for each row by nothing, and the likelihood has its supremum at
+    sigma = 0.
+    """
+    scales = _scales(point)
+    return float(point.here.gradient[scales] @ point.x[scales]) < -1.0
+
+
+def _scales(point: Point) -> NDArray[np.bool_]:
+    """Coordinates (d,) that grow with the covariance: not correlations, which are bounded."""
+    upper = point.criterion.parameters.upper
+    return np.append(np.isinf(upper), np.zeros(len(point.x) - len(upper), dtype=np.bool_))
 
 
 def _status(path: Path) -> tuple[Status, NDArray[np.bool_]]:

@@ -51,6 +51,11 @@ def correlation(m: Fitted, group: str | None = None, term: int = 0, ax: Axes | N
     group = group_of(m, group)
     terms = m.fit.matrices.terms
     found = [i for i, one in enumerate(terms) if one.group == group and one.size > 1]
+    if not found:
+        raise DataError(
+            f"the random effects of {group!r} have one column in each term, and no correlation to "
+            "draw: choose another grouping factor, or fit a term of several columns"
+        )
     if not 0 <= term < len(found):
         raise DataError(
             f"{group!r} has {len(found)} terms with several columns, and none of number {term}"

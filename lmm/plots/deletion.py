@@ -27,6 +27,11 @@ def influence(deletion: Influence, label: int = 3, ax: Axes | None = None) -> Ax
     ax : Axes, optional
         Where to draw.
 
+    Raises
+    ------
+    TypeError
+        It is no result of ``m.influence()``.
+
     Examples
     --------
     >>> import lmm, lmm.plots
@@ -35,6 +40,11 @@ def influence(deletion: Influence, label: int = 3, ax: Axes | None = None) -> Ax
     >>> ax.get_ylabel()
     "Cook's distance"
     """
+    if not isinstance(deletion, Influence):
+        raise TypeError(
+            "the result of a model's influence() is needed, such as m.influence('Subject'), not "
+            f"{type(deletion).__name__}."
+        )
     ax = axes(ax)
     distance = deletion.cooks_distance()
     x, y = np.arange(len(distance)), distance.to_numpy()

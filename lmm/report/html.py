@@ -19,7 +19,7 @@ def table(cells: Cells) -> str:
     >>> table(Cells((Column("<x>", ("1.5",)),), ("a & b",)))
     '<table><thead><tr><th></th><th>&lt;x&gt;</th></tr></thead>...<th>a &amp; b</th>...'
     """
-    title = f"<caption>{escape(cells.title.strip())}</caption>" if cells.title else ""
+    title = _caption(cells.title) if cells.title else ""
     stub = [""] if cells.rows else []
     head = "".join(map(_header, [*stub, *(column.name for column in cells.columns)]))
     styles = ["" if column.kind == "number" else _LEFT for column in cells.columns]
@@ -35,6 +35,10 @@ def table(cells: Cells) -> str:
 
 
 _LEFT = ' style="text-align:left"'
+
+
+def _caption(title: str) -> str:
+    return f'<caption style="white-space:nowrap">{escape(title.strip())}</caption>'
 
 
 def _header(name: str) -> str:

@@ -95,6 +95,11 @@ def test_influence_names_the_largest(m, ax):
     assert [text.get_text() for text in ax.texts] == list(largest)
 
 
+def test_influence_takes_deletions_not_the_model(m):
+    with pytest.raises(TypeError, match=r"such as m.influence\('Subject'\), not LinearMixedModel"):
+        lmm.plots.influence(m)
+
+
 def test_a_new_figure_is_made(m):
     ax = lmm.plots.caterpillar(m)
     assert ax.figure.axes == [ax]
@@ -109,6 +114,7 @@ def test_a_new_figure_is_made(m):
         (lambda m: lmm.plots.shrinkage(m, effects=("Days", "x")), "no random effect 'x'"),
         (lambda m: lmm.plots.fitted_lines(m, "Subject"), "no covariate 'Subject'"),
         (lambda m: lmm.plots.caterpillar(m, level=95), "between 0 and 1, not 95"),
+        (lambda m: lmm.plots.correlation(m.update("~ Days + (1 | Subject)")), "no correlation"),
     ],
 )
 def test_mistakes_are_named(m, plot, message):

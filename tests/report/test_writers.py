@@ -40,7 +40,7 @@ TABLE = Cells((NUMBERS, WORDS), ("r1", '"r2"'), "A <title>")
 def test_html_of_a_table():
     text = html.table(TABLE)
     caption, rest = text.split("</caption>")
-    assert caption == "<table><caption>A &lt;title&gt;"
+    assert caption == '<table><caption style="white-space:nowrap">A &lt;title&gt;'
     assert Parsed(rest).rows == [
         ["", "a&b", "c_|"],
         ["r1", "1.5", "<NA>"],
