@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,43 @@ class Influence(Brief, Frozen):
         distance = factor * np.einsum("gj,gj->g", change, solved) / p
         return pd.Series(distance, index=self.deleted)
 
+    def mdffits(self) -> pd.Series[float]:
+        """Squared change of the fixed effects, measured by their covariance without the group.
+
+        ``d' vcov_(g)^-1 d / p`` (Belsley, Kuh & Welsch, 1980), (g,); NaN as for `cooks_distance`.
+        """
+        change = self.fixef_without - self.fixef
+        p = change.shape[1]
+        if p == 0:
+            return pd.Series(np.nan, index=self.deleted)
+        solved = np.linalg.solve(self.vcov_without, change[:, :, None])[:, :, 0]
+        return pd.Series(np.einsum("gj,gj->g", change, solved) / p, index=self.deleted)
+
+    def covratio(self) -> pd.Series[float]:
+        """Determinant of the fixed effects' covariance without each group over that of all; (g,).
+
+        Above 1 where the group makes estimates more precise.
+        """
+        whole = np.linalg.slogdet(self.vcov).logabsdet
+        without = np.array([np.linalg.slogdet(V).logabsdet for V in self.vcov_without])
+        return pd.Series(np.exp(without - whole), index=self.deleted)
+
+    def covtrace(self) -> pd.Series[float]:
+        """``|tr(vcov^-1 vcov_(g)) - p|``: 0 where a group does not change the precision; (g,)."""
+        p = len(self.names)
+        ratios = [np.trace(np.linalg.solve(self.vcov, V)) for V in self.vcov_without]
+        return pd.Series(np.abs(np.array(ratios) - p), index=self.deleted)
+
+    def relative_variance_change(self) -> pd.DataFrame:
+        """Variance components without each group over those of the whole data, minus 1; (g, K).
+
+        Dillane (2005), cited by Loy & Hofmann (2014), J. Stat. Softw. 56(5), section 5. A component
+        that is zero in the whole data has no relative change.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            change = self.components_without / self.components - 1.0
+        return self._table(np.where(np.isfinite(change), change, np.nan), self.component_names)
+
     def to_frame(self) -> pd.DataFrame:
         """One row per deletion: Cook's distance, fixed effects and components without it."""
         distance = self.cooks_distance().rename("cooks_distance")
@@ -119,7 +156,11 @@ def _check_which(which: str) -> None:
         raise ValueError(f"which must be one of {', '.join(WHICH)}, not {which!r}.")
 
 
-def influence(fit: Fit, groups: str | None = None) -> Influence:
+Sets = Sequence[Any] | Mapping[str, Sequence[Any]]
+"""What to delete: one after the other, or together under a name."""
+
+
+def influence(fit: Fit, groups: str | None = None, sets: Sets | None = None) -> Influence:
     """Refit a model without each observation, or without each level of a grouping factor.
 
     Every refit is exact. It starts at the whole data's theta, so that it takes few evaluations.
@@ -130,17 +171,21 @@ def influence(fit: Fit, groups: str | None = None) -> Influence:
         The model.
     groups : str, optional
         A grouping factor of the model; observations one by one if not given.
+    sets : sequence or mapping, optional
+        Levels of it (or labels of rows) to delete, one after the other; or lists of them by name,
+        of which each is deleted together. All by default.
 
     Raises
     ------
     DataError
-        The model has no such grouping factor, or a deletion would leave a grouping factor with a
-        single level.
+        The model has no such grouping factor, level or row, or a deletion would leave a grouping
+        factor with a single level.
     """
     matrices = fit.matrices
-    codes, labels = _deletions(matrices, groups)
-    _check_levels_left(matrices, codes, len(labels))
-    without = [_refit(fit, np.flatnonzero(codes != g)) for g in range(len(labels))]
+    gone, labels = _deletions(matrices, groups, sets)
+    _check_levels_left(matrices, gone)
+    every = np.arange(matrices.n)
+    without = [_refit(fit, np.delete(every, rows)) for rows in gone]
     names = matrices.fixed.names
     fixef = np.full((len(labels), len(names)), np.nan)
     vcov = np.full((len(labels), len(names), len(names)), np.nan)
@@ -164,8 +209,26 @@ def influence(fit: Fit, groups: str | None = None) -> Influence:
     )
 
 
-def _deletions(matrices: ModelMatrices, groups: str | None) -> tuple[IntVector, pd.Index[Any]]:
-    """Which deletion each row belongs to (n,), and the deletions' labels."""
+def _deletions(
+    matrices: ModelMatrices, groups: str | None, sets: Sets | None
+) -> tuple[list[IntVector], pd.Index[Any]]:
+    """Rows of each deletion, and the deletions' labels."""
+    codes, labels = _units(matrices, groups)
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(labels)))
+    rows: list[IntVector] = list(np.split(order, ends[:-1]))
+    if sets is None:
+        return rows, labels
+    if isinstance(sets, str):
+        raise ValueError(f"sets is a list of labels, or lists by name, not {sets!r}.")
+    named = sets.items() if isinstance(sets, Mapping) else [(unit, [unit]) for unit in sets]
+    positions = [_positions(labels, units, groups) for _, units in named]
+    names = pd.Index([name for name, _ in named])
+    return [np.concatenate([rows[i] for i in own]) for own in positions], names
+
+
+def _units(matrices: ModelMatrices, groups: str | None) -> tuple[IntVector, pd.Index[Any]]:
+    """Which unit each row belongs to (n,), and the units' labels."""
     if groups is None:
         frame = matrices.frame
         rows = pd.Index(frame.rows) if frame.index is None else frame.index[frame.rows]
@@ -177,20 +240,31 @@ def _deletions(matrices: ModelMatrices, groups: str | None) -> tuple[IntVector, 
     raise DataError(f"the model has no grouping factor {groups!r}.{nearest(groups, known)}")
 
 
-def _check_levels_left(matrices: ModelMatrices, codes: IntVector, n_deletions: int) -> None:
+def _positions(labels: pd.Index[Any], units: Sequence[Any], groups: str | None) -> IntVector:
+    """Where units stand among the labels."""
+    if isinstance(units, str) or not len(units):
+        raise ValueError(f"a set to delete is a list of labels that is not empty, not {units!r}.")
+    texts = [str(unit) for unit in units]
+    found = pd.Index(labels.astype(str)).get_indexer_for(texts)
+    if (found < 0).any():
+        missing = texts[int(np.argmax(found < 0))]
+        of = "the rows of the fit" if groups is None else f"the levels of {groups!r}"
+        raise DataError(f"{missing!r} is not among {of}.{nearest(missing, map(str, labels))}")
+    return np.unique(found)
+
+
+def _check_levels_left(matrices: ModelMatrices, gone: Sequence[IntVector]) -> None:
     """Refuse deletions after which a grouping factor has a single level."""
     for term in matrices.terms:
-        pairs = np.unique(np.column_stack([term.codes, codes]), axis=0)
-        owners = np.bincount(pairs[:, 0], minlength=term.n_levels)
-        # A level vanishes with a deletion that owns all of its rows.
-        lost = np.bincount(pairs[owners[pairs[:, 0]] == 1, 1], minlength=n_deletions)
-        left = term.n_levels - int(lost.max())
-        if left < 2:
-            raise DataError(
-                f"deleting a group would leave {left} of the {term.n_levels} levels of "
-                f"{term.group!r}: a grouping factor needs at least 2. Delete by another factor, "
-                "or case by case with groups=None."
-            )
+        counts = np.bincount(term.codes, minlength=term.n_levels)
+        for rows in gone:
+            left = int((counts > np.bincount(term.codes[rows], minlength=term.n_levels)).sum())
+            if left < 2:
+                raise DataError(
+                    f"deleting a group would leave {left} of the {term.n_levels} levels of "
+                    f"{term.group!r}: a grouping factor needs at least 2. Delete by another "
+                    "factor, or case by case with groups=None."
+                )
 
 
 def _refit(fit: Fit, rows: IntVector) -> Fit:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -65,18 +65,32 @@ class Diagnostics(Tests):
 
         return self._by_row(cooks_distance(self.fit, leverages(self.joint)))
 
-    def influence(self, groups: str | None = None) -> Influence:
+    def influence(
+        self,
+        groups: str | None = None,
+        sets: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
+    ) -> Influence:
         """Refit without each observation, or without each level of a grouping factor.
 
         Parameters
         ----------
         groups : str, optional
             Grouping factor of the model; observations one by one if not given.
+        sets : sequence or mapping, optional
+            Levels (or labels of rows) to delete one after the other, such as ``["308", "370"]``;
+            or lists that are deleted together, by name. All by default.
 
         Returns
         -------
         Influence
-            With ``dfbeta() dfbetas() cooks_distance() to_frame()``.
+            With ``dfbeta() dfbetas() cooks_distance() mdffits() covratio() covtrace()
+            relative_variance_change() to_frame()``.
+
+        Raises
+        ------
+        DataError
+            The model has no such grouping factor, level or row, or a deletion would leave a
+            grouping factor with a single level.
 
         Examples
         --------
@@ -84,10 +98,13 @@ class Diagnostics(Tests):
         >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
         >>> print(m.influence("Subject").cooks_distance().head(3).round(4).to_list())
         [0.0821, 0.132, 0.0982]
+        >>> both = m.influence("Subject", {"extremes": ["308", "337"]})
+        >>> both.covratio().round(3).to_dict()
+        {'extremes': 0.931}
         """
         from lmm.diagnostics import influence
 
-        return influence(self.fit, groups)
+        return influence(self.fit, groups, sets)
 
     def check_convergence(
         self, gradient_tol: float = 2e-3, singular_tol: float = 1e-4, hessian_tol: float = 1e-6

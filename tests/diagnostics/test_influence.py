@@ -1,6 +1,7 @@
 """Deletion diagnostics against lme4's influence()."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lmm
@@ -112,3 +113,63 @@ def test_a_factor_of_two_levels_cannot_lose_one():
 def test_unknown_estimates_are_refused(sleepstudy_slope):
     with pytest.raises(ValueError, match="fixed, varcorr"):
         sleepstudy_slope.influence("Subject").dfbeta("random")
+
+
+def test_change_of_precision(sleepstudy_slope):
+    """By hand in R, from lmer without the levels: HLMdiag's definitions."""
+    deletion = sleepstudy_slope.influence("Subject", {"one": ["308"], "two": ["308", "337"]})
+    assert list(deletion.deleted) == ["one", "two"]
+    np.testing.assert_allclose(deletion.mdffits(), [0.10077587, 0.51252234], rtol=RTOL)
+    np.testing.assert_allclose(deletion.covratio(), [1.0316457, 0.93088547], rtol=RTOL)
+    np.testing.assert_allclose(deletion.covtrace(), [0.04201, 0.02984], atol=1e-4)
+    change = deletion.relative_variance_change()
+    expected = [[-0.14621026, 0.13396189, -0.15216, -0.13109265]]
+    expected += [[-0.11826888, 0.05072925, -2.80710, -0.23839305]]
+    np.testing.assert_allclose(change, expected, atol=3e-4)
+
+
+def test_chosen_deletions_are_those_of_all(sleepstudy_slope):
+    every = sleepstudy_slope.influence("Subject").to_frame()
+    some = sleepstudy_slope.influence("Subject", ["337", "308"]).to_frame()
+    pd.testing.assert_frame_equal(
+        some.drop(columns="cooks_distance"),
+        every.loc[["337", "308"]].drop(columns="cooks_distance"),
+    )
+    rows = sleepstudy_slope.influence(sets=[7, 3])
+    data = lmm.load_dataset("sleepstudy").drop(index=7)
+    without = lmm.lmer("Reaction ~ Days + (Days | Subject)", data)
+    np.testing.assert_allclose(rows.fixef_without[0], without.beta, rtol=1e-6)
+
+
+def test_measures_without_fixed_effects():
+    d = lmm.load_dataset("Dyestuff").assign(y=lambda t: t["Yield"] - 1500)
+    deletion = lmm.lmer("y ~ 0 + (1 | Batch)", d).influence("Batch", ["A"])
+    assert np.isnan(deletion.mdffits()["A"])
+    assert deletion.covratio()["A"] == 1.0
+    assert deletion.covtrace()["A"] == 0.0
+
+
+def test_a_component_of_zero_has_no_relative_change():
+    with pytest.warns(lmm.SingularFitWarning):
+        m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff2"))
+    assert m.influence("Batch").relative_variance_change()["var_(Intercept)|Batch"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "sets, error, message",
+    [
+        (["399"], lmm.DataError, r"'399' is not among the levels of 'Subject'.*'369'"),
+        ({"a": "308"}, ValueError, "list of labels that is not empty, not '308'"),
+        ({"a": []}, ValueError, "not empty"),
+        ("308", ValueError, "list of labels, or lists by name"),
+    ],
+)
+def test_sets_that_are_none(sleepstudy_slope, sets, error, message):
+    with pytest.raises(error, match=message):
+        sleepstudy_slope.influence("Subject", sets)
+
+
+def test_a_set_leaves_two_levels(sleepstudy_slope):
+    levels = list(sleepstudy_slope.flist["Subject"].categories)
+    with pytest.raises(lmm.DataError, match="would leave 1 of the 18 levels of 'Subject'"):
+        sleepstudy_slope.influence("Subject", {"most": levels[1:]})
