@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -46,7 +46,8 @@ class GeneralizedFit(Fit):
     ) -> GeneralizedFit:
         """Gather the estimates at an optimum."""
         model = criterion.model
-        expansion = criterion.expansion(optimum.x)
+        expansion = criterion.expansion(optimum.x, optimum.state)
+        optimum = replace(optimum, state=None)
         m = model.m
         covariance = criterion.fixed_covariance(optimum.x, expansion)
         root = np.linalg.cholesky(covariance) if covariance.size else covariance

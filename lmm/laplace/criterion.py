@@ -216,8 +216,19 @@ class LaplaceCriterion:
         """False: a likelihood without residuals knows no exact fit."""
         return False
 
-    def expansion(self, x: Vector) -> Expansion:
-        """The approximation at x (d,), with everything that follows from it."""
+    def value_and_state(self, x: Vector) -> tuple[float, Expansion]:
+        """The criterion at x (d,), and the approximation there."""
+        expansion = self.expansion(x)
+        return expansion.value, expansion
+
+    def expansion(self, x: Vector, state: object = None) -> Expansion:
+        """The approximation at x (d,), with everything that follows from it.
+
+        It is the state that a search has ended with, if that was made there.
+        """
+        known = state if isinstance(state, Expansion) else None
+        if known and known.model is self.model and np.array_equal(known.place.x, x):
+            return known
         place = self.model.place(x)
         return self._expansion(place, self._mode(place, None), 2)
 
