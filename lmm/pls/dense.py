@@ -143,7 +143,10 @@ class DensePLS(Brief):
         for rows, factor, term in zip(self.ranges(), factors, terms, strict=True):
             Lambda[rows, rows] = np.kron(np.eye(term.n_levels), factor)
         ZL = Z @ Lambda
-        L = cholesky(ZL.T @ ZL + np.eye(ZL.shape[1]), lower=True)  # eqn. 18
+        gram = ZL.T @ ZL + np.eye(ZL.shape[1])
+        if not np.isfinite(gram).all():
+            raise np.linalg.LinAlgError("The covariances are too large to compute with")
+        L = cholesky(gram, lower=True)  # eqn. 18
         cu = solve_triangular(L, ZL.T @ y, lower=True)
         RZX = solve_triangular(L, ZL.T @ X, lower=True)
         RX = cholesky(X.T @ X - RZX.T @ RZX)  # eqn. 18

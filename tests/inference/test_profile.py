@@ -390,3 +390,33 @@ def test_joint_regions_touch_the_profile_limits(sleep):
     )
     assert np.ptp(x) == pytest.approx(4.0, abs=1e-3)
     assert np.ptp(y) == pytest.approx(4.0, abs=1e-3)
+
+
+def correlated(seed):
+    """Few groups and a strong, badly known correlation: far points of its profile are curved."""
+    r = np.random.default_rng(seed)
+    g = np.repeat(np.arange(12), 10) if seed % 2 else r.integers(0, 12, 120)
+    h, x, f = r.integers(0, 5, 120), r.normal(size=120), r.integers(0, 3, 120)
+    w = r.gamma(2, size=120) + 0.1
+    r.normal(size=120)
+    y = 3 + r.normal(size=12)[g] + 0.7 * r.normal(size=5)[h] + 0.6 * r.normal(size=12)[g] * x
+    y += x + r.normal(size=120)
+    return {"y": y, "x": x, "f": np.array(list("abc"))[f], "g": g, "h": h, "w": w}
+
+
+@pytest.mark.parametrize(
+    "solver, formula, seed, weights",
+    [
+        ("sparse", "y ~ f + x + (x | g) + (1 | h)", 1, None),
+        ("dense", "y ~ x + f + (x | g)", 5, "w"),
+    ],
+)
+def test_profiles_settle_with_every_solver(solver, formula, seed, weights):
+    """Where the average information leads nowhere, and where a step overflows."""
+    data = correlated(seed)
+    name = "cor_x.(Intercept)|g"
+    found, right = (
+        lmm.lmer(formula, data, weights=weights, solver=one).confint(name).to_frame()
+        for one in (solver, "auto")
+    )
+    np.testing.assert_allclose(found, right, rtol=1e-5)

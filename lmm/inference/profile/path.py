@@ -29,6 +29,8 @@ STEP = 0.6
 MAX_POINTS = 60
 # Evaluations for one point, at most.
 MAX_STEPS = 300
+# The same with average information for the Hessian: far from the estimate it may lead nowhere.
+MAX_INEXACT = 40
 # A point is settled when the quadratic model promises a smaller decrease than this. With the exact
 # Hessian the last step is then taken on trust: what it leaves is of order promise^(3/2).
 SETTLED = 1e-5
@@ -118,11 +120,15 @@ def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) 
     """
     with np.errstate(over="ignore", invalid="ignore"):
         search = _search(target, t, w, fallback)
+        if not search.point.here.exact and target.exactly is not None:
+            search.limit = MAX_INEXACT
         tolerance = SETTLED if search.point.here.exact else SETTLED_INEXACT
         tolerance /= search.unit
         while settled(search, tolerance):
             if not leave_saddle(search, tolerance):
                 return _point(target, t, search)
+        if search.exhausted and not search.point.here.exact and target.exactly is not None:
+            return settle(target.exactly, t, search.point.x)
     if search.exhausted:
         raise NumericalError(
             f"The profile of {target.name} did not settle at {t:.6g} (working scale) in "

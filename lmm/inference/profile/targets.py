@@ -9,9 +9,9 @@ whose response is ``y - x_j t``; in a generalized model it is a coordinate too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -90,6 +90,10 @@ class Target(Protocol):
 
     def at(self, t: float) -> Callable[[Vector], Section]:
         """The likelihood at fixed t, as a function of w."""
+
+    @property
+    def exactly(self) -> Self | None:
+        """The same with exact Hessians, at a price; None where there is none."""
 
     def slope(self, t: float, w: Vector) -> float:
         """Derivative in t at a settled point, for sections without mixed derivatives."""
@@ -252,6 +256,11 @@ class VarianceTarget:
         """The likelihood at fixed t, as a function of w."""
         return partial(self._section, t)
 
+    @property
+    def exactly(self) -> Self | None:
+        """The same with exact Hessians."""
+        return replace(self, likelihood=replace(self.likelihood, always_exact=True))
+
     def _section(self, t: float, w: Vector) -> Section:
         z = self._entries(t, w)
         here = self.likelihood.evaluate(z)
@@ -375,11 +384,17 @@ class FixedEffectTarget:
         """The estimates of t and w."""
         return float(self._at_estimate[0][self.index]), self.estimate
 
+    @property
+    def exactly(self) -> Self | None:
+        """The same with exact Hessians."""
+        return replace(self, likelihood=replace(self.likelihood, always_exact=True))
+
     def at(self, t: float) -> Callable[[Vector], Section]:
         """The likelihood at fixed t, as a function of w; derivatives in t are left to `slope`."""
         matrices = self.likelihood.criterion.matrices
         criterion = self._others.with_response(matrices.y - t * matrices.X[:, self.index])
-        likelihood = likelihood_of(criterion)
+        exact = self.likelihood.always_exact
+        likelihood = replace(likelihood_of(criterion), always_exact=exact)
 
         def section(w: Vector) -> Section:
             here = likelihood.evaluate(w)
@@ -441,6 +456,8 @@ class CoordinateTarget:
     def start(self) -> tuple[float, Vector]:
         """The estimates of t and w."""
         return float(self.estimate[self.place]), np.delete(self.estimate, self.place)
+
+    exactly = None
 
     def at(self, t: float) -> Callable[[Vector], Section]:
         """The likelihood at fixed t, as a function of w."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -251,10 +251,13 @@ class Likelihood:
     orders : tuple of (k_i,) int arrays
         Order of each term's columns in which L_i is lower triangular. What comes first has its
         standard deviation as a coordinate.
+    always_exact : bool
+        Whether `evaluate` is exact also where the solver finds the exact Hessian dear.
     """
 
     criterion: ProfiledCriterion
     orders: tuple[IntVector, ...]
+    always_exact: bool = field(default=False, kw_only=True)
 
     @property
     def n_coordinates(self) -> int:
@@ -322,6 +325,8 @@ class Likelihood:
 
     def evaluate(self, z: Vector) -> LocalModel:
         """Value (1), gradient and Hessian at z (m + 1,)."""
+        if self.always_exact:
+            return self.exactly(z)
         derivatives = self.criterion.pls.at(self.whitened(z)).derivatives(self.criterion.reml)
         known = derivatives.trace
         nu = self.criterion.degrees_of_freedom
