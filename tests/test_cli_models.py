@@ -203,6 +203,8 @@ def test_table(folder, tmp_path):
 
 
 PICTURES = {
+    "check": [],
+    "coefficients": [],
     "residuals": [],
     "qq": [],
     "effect": ["--x", "Days"],

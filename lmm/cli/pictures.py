@@ -46,7 +46,7 @@ def _run(arguments: argparse.Namespace) -> int:
     model = read_model(arguments.model)
     with told_warnings(arguments.quiet):
         drawn = _DRAWN[arguments.kind](model, arguments)
-        figure = getattr(drawn, "figure", drawn)
+        figure = drawn.get_figure(root=True)
         write_whole(
             arguments.output, arguments.force, lambda path: figure.savefig(path, dpi=arguments.dpi)
         )
@@ -78,6 +78,18 @@ def _qq(model: Any, arguments: argparse.Namespace) -> Any:
     return plots.qq_residuals(model)
 
 
+def _check_model(model: Any, arguments: argparse.Namespace) -> Any:
+    from lmm import plots
+
+    return plots.check_model(model)
+
+
+def _coefficients(model: Any, arguments: argparse.Namespace) -> Any:
+    from lmm import plots
+
+    return plots.coefficients(model)
+
+
 def _effect(model: Any, arguments: argparse.Namespace) -> Any:
     from lmm import plots
 
@@ -102,6 +114,8 @@ def _of_group(name: str) -> Callable[[Any, argparse.Namespace], Any]:
 
 
 _DRAWN: dict[str, Callable[[Any, argparse.Namespace], Any]] = {
+    "check": _check_model,
+    "coefficients": _coefficients,
     "residuals": _residuals,
     "qq": _qq,
     "effect": _effect,

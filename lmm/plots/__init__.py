@@ -1,11 +1,14 @@
 """Plots of a fitted model (matplotlib, the ``plot`` extra).
 
-Every function draws on one Axes, which it makes unless it is given, and returns it.
+Every function draws on one Axes, which it makes unless it is given, and returns it; `check_model`
+returns a figure of several.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lmm.plots.check import check_model
+from lmm.plots.coefficients import coefficients
 from lmm.plots.correlation import correlation
 from lmm.plots.deletion import influence
 from lmm.plots.lines import fitted_lines
@@ -25,6 +28,8 @@ else:
 
 __all__ = [
     "caterpillar",
+    "check_model",
+    "coefficients",
     "correlation",
     "effect",
     "fitted_lines",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm.diagnostics import Influence
-from lmm.plots.canvas import ACCENT, INK, MAX_LABELS, axes
+from lmm.plots.canvas import INK, axes, label_columns, name_highest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,21 +47,12 @@ def influence(deletion: Influence, label: int = 3, ax: Axes | None = None) -> Ax
         )
     ax = axes(ax)
     distance = deletion.cooks_distance()
-    x, y = np.arange(len(distance)), distance.to_numpy()
+    x, y = np.arange(float(len(distance))), distance.to_numpy()
     ax.vlines(x, 0.0, y, color=INK, lw=1.2)
     ax.plot(x, y, "o", ms=3.5, color=INK)
-    for i in np.argsort(-y)[:label]:
-        ax.annotate(
-            str(distance.index[i]),
-            (x[i], y[i]),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="center",
-            fontsize="small",
-            color=ACCENT,
-        )
-    if len(x) <= MAX_LABELS:
-        ax.set_xticks(x, [str(name) for name in distance.index], rotation=90, fontsize="small")
+    names = [str(name) for name in distance.index]
+    name_highest(ax, x, y, names, label)
+    label_columns(ax, x, names)
     ax.set(xlabel=f"Deleted {deletion.groups}", ylabel="Cook's distance")
     ax.set_ylim(0.0, 1.1 * float(np.nanmax(y)))
     return ax

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm._types import Vector
-from lmm.plots.canvas import FAINT, INK, axes
+from lmm.plots.canvas import FAINT, INK, axes, label_columns, label_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,11 +37,11 @@ def estimates(
     ax : Axes, optional
         Where to draw.
     """
-    ax = axes(ax)
+    ax = axes(ax, len(names))
     y = np.arange(len(names))[::-1]
     ax.hlines(y, lower, upper, color=FAINT, lw=4.0)
     ax.plot(values, y, "o", ms=5.0, color=INK)
-    ax.set_yticks(y, names)
+    label_rows(ax, names[::-1])
     ax.set(xlabel=label, ylim=(-0.7, len(names) - 0.3))
     return ax
 
@@ -75,5 +75,5 @@ def estimates_lines(
         else:
             ax.vlines(at, lower, upper, color=line.get_color(), alpha=0.4, lw=3.0)
     if ticks is not None:
-        ax.set_xticks(x, ticks)
+        label_columns(ax, x, ticks)
     return ax

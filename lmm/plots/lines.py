@@ -9,19 +9,22 @@ import pandas as pd
 
 from lmm.errors import DataError, nearest
 from lmm.fitted import Fitted
-from lmm.plots.canvas import ACCENT, FAINT, INK, axes, group_of
+from lmm.plots.canvas import ACCENT, FAINT, INK, axes, group_of, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["fitted_lines"]
 
+# Levels that are drawn of more.
+MOST_LINES = 300
+
 
 def fitted_lines(m: Fitted, x: str, group: str | None = None, ax: Axes | None = None) -> Axes:
     """Response against a covariate, with fitted values joined by level and the population's line.
 
     Where a level has several rows at one value of the covariate, fitted values are averaged; so
-    are the fixed parts of the population's line.
+    are the fixed parts of the population's line. Of more than 300 levels, 300 are drawn.
 
     Parameters
     ----------
@@ -61,9 +64,10 @@ def fitted_lines(m: Fitted, x: str, group: str | None = None, ax: Axes | None = 
         {"x": numeric[x], "level": term.codes, "fitted": m.fit.fitted, "fixed": m.fit.fixed_part}
     )
     ax = axes(ax)
-    ax.plot(rows["x"], matrices.y, "o", ms=2.5, color=FAINT, mec="none", alpha=0.7)
-    means = rows.groupby(["level", "x"])["fitted"].mean()
-    alpha = max(0.08, min(0.7, 20.0 / term.n_levels))
+    drawn = np.isin(term.codes, spread(term.n_levels, MOST_LINES))
+    ax.plot(rows["x"][drawn], matrices.y[drawn], "o", ms=2.5, color=FAINT, mec="none", alpha=0.7)
+    means = rows[drawn].groupby(["level", "x"])["fitted"].mean()
+    alpha = max(0.08, min(0.7, 20.0 / min(term.n_levels, MOST_LINES)))
     for _, line in means.groupby(level="level"):
         ax.plot(line.index.get_level_values("x"), line, color=INK, lw=1.0, alpha=alpha)
     population = rows.groupby("x")["fixed"].mean()

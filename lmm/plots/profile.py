@@ -18,7 +18,7 @@ import numpy as np
 from lmm._types import Vector
 from lmm.errors import checked_level
 from lmm.inference.profile import CriterionCurve, ProfileCurve
-from lmm.plots.canvas import ACCENT, FAINT, INK, axes
+from lmm.plots.canvas import ACCENT, FAINT, INK, axes, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,19 +79,11 @@ def plot_criterion(curve: CriterionCurve, level: float, ax: Axes | None) -> Axes
 def _panels(n: int) -> tuple[Figure, list[Axes]]:
     columns = min(n, 3)
     rows = -(-n // columns)
-    figure, grid = _subplots(rows, columns, (3.2 * columns, 2.6 * rows))
+    figure, grid = subplots(rows, columns, figsize=(3.2 * columns, 2.6 * rows))
     panels = list(grid.flat)
     for ax in panels[n:]:
         ax.set_visible(False)
     return figure, panels[:n]
-
-
-def _subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("Plots need matplotlib: pip install 'lmm[plot]'.") from error
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
 
 
 def _fine(curve: ProfileCurve) -> tuple[Vector, Vector]:
@@ -108,7 +100,7 @@ def _fine(curve: ProfileCurve) -> tuple[Vector, Vector]:
 def plot_pairs(curves: Sequence[ProfileCurve], names: Sequence[str]) -> Figure:
     """Joint regions of all pairs: parameters below the diagonal, zeta above it."""
     n = len(curves)
-    figure, grid = _subplots(n, n, (1.9 * n, 1.9 * n))
+    figure, grid = subplots(n, n, figsize=(1.9 * n, 1.9 * n))
     for i, down in enumerate(curves):
         for j, across in enumerate(curves):
             ax = grid[i, j]

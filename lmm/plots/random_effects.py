@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from lmm._types import Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import DataError, checked_level, nearest
 from lmm.fitted import Fitted
-from lmm.plots.canvas import ACCENT, FAINT, INK, MAX_LABELS, axes, group_of, qq
+from lmm.plots.canvas import ACCENT, FAINT, INK, axes, group_of, label_rows, qq, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["caterpillar", "qq_random_effects", "shrinkage"]
+
+# Arrows that a plot draws of more.
+MOST_ARROWS = 300
 
 
 def caterpillar(
@@ -26,6 +29,8 @@ def caterpillar(
     ax: Axes | None = None,
 ) -> Axes:
     """Random effects of each level in order, with intervals from their conditional variances.
+
+    Of more than 2000 levels, 2000 are drawn, evenly from the smallest effect to the largest.
 
     Parameters
     ----------
@@ -56,15 +61,16 @@ def caterpillar(
     group = group_of(m, group)
     chosen, effect = _effects(m, group, effect)
     chosen = chosen.sort_values("condval")
-    ax = axes(ax)
+    n_levels = len(chosen)
+    chosen = chosen.iloc[spread(n_levels)]
+    ax = axes(ax, n_levels)
     y = np.arange(len(chosen))
     ax.axvline(0.0, color=ACCENT, lw=1.2)
     values = chosen["condval"].to_numpy()
     errors = _half_width(level) * chosen["condsd"].to_numpy()
     ax.errorbar(values, y, xerr=errors, fmt="o", ms=3.5, color=INK, ecolor=FAINT, elinewidth=1.2)
-    few = len(chosen) <= MAX_LABELS
-    ax.set_yticks(y if few else [], chosen["grp"].to_list() if few else [], fontsize="small")
-    ax.set(xlabel=effect, ylabel=group, ylim=(-1, len(chosen)))
+    label_rows(ax, chosen["grp"].to_list())
+    ax.set(xlabel=effect, ylabel=_some(group, len(chosen), n_levels), ylim=(-1, len(chosen)))
     return ax
 
 
@@ -109,7 +115,8 @@ def shrinkage(
     """How far the model pulls each level's own estimates towards the population's.
 
     An arrow leads from the least-squares estimates of a level alone (random effects and residual
-    variation of other terms taken out) to its conditional coefficients.
+    variation of other terms taken out) to its conditional coefficients. Of more than 300 levels,
+    300 are drawn.
 
     Parameters
     ----------
@@ -136,21 +143,22 @@ def shrinkage(
     'Days'
     """
     group = group_of(m, group)
-    pooled, alone = _coefficients(m, group)
+    n_levels = len(m.ranef()[group])
+    shown = spread(n_levels, MOST_ARROWS)
+    pooled, alone = _coefficients(m, group, shown)
     names = list(effects or pooled.columns[:2])
     _check_known(names, list(pooled.columns), group)
     population = pd.Series(m.fit.beta, index=list(m.fit.matrices.fixed.names))
     centre = population.reindex(names, fill_value=0.0).to_numpy()
-    ax = axes(ax)
+    ax = axes(ax, n_levels if len(names) == 1 else 0)
+    group = _some(group, len(shown), n_levels)
     if len(names) == 1:
         order = np.argsort(pooled[names[0]].to_numpy())
         start, end = (table[names[0]].to_numpy()[order] for table in (alone, pooled))
         levels = np.arange(len(order))
         _arrows(ax, np.column_stack([start, levels]), np.column_stack([end, levels]))
         ax.axvline(centre[0], color=ACCENT, lw=1.2, label="population")
-        few = len(order) <= MAX_LABELS
-        labels = [str(pooled.index[i]) for i in order]
-        ax.set_yticks(levels if few else [], labels if few else [], fontsize="small")
+        label_rows(ax, [str(pooled.index[i]) for i in order])
         ax.set(xlabel=names[0], ylabel=group)
     else:
         _arrows(ax, alone[names].to_numpy(), pooled[names].to_numpy())
@@ -158,6 +166,11 @@ def shrinkage(
         ax.set(xlabel=names[0], ylabel=names[1])
     ax.legend(frameon=False)
     return ax
+
+
+def _some(group: str, shown: int, of: int) -> str:
+    """The factor's name, with how many of its levels are drawn where that is not all."""
+    return group if shown == of else f"{group} ({shown} of {of} levels)"
 
 
 def _arrows(ax: Axes, start: Matrix, end: Matrix) -> None:
@@ -190,24 +203,26 @@ def _half_width(level: float) -> float:
     return float(norm.ppf(0.5 + checked_level(level) / 2.0))
 
 
-def _coefficients(m: Fitted, group: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Coefficients (l, k) of each level: by the model, and by least squares within the level.
+def _coefficients(m: Fitted, group: str, shown: IntVector) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Coefficients (l, k) of levels: by the model, and by least squares within the level.
 
     The second are the first plus the regression of the level's residuals on its columns.
     """
     matrices = m.fit.matrices
     terms = [term for term in matrices.terms if term.group == group]
     Z = np.hstack([term.Z for term in terms])
-    effects = m.ranef()[group]
+    effects = m.ranef()[group].iloc[shown]
     fixed = pd.Series(m.fit.beta, index=list(matrices.fixed.names))
     pooled = effects + fixed.reindex(effects.columns, fill_value=0.0)
     root = matrices.response.root
-    added = _within(Z * root[:, None], m.fit.residuals * root, terms[0].codes, len(effects))
+    added = _within(Z * root[:, None], m.fit.residuals * root, terms[0].codes, shown)
     return pooled, pooled + added
 
 
-def _within(Z: Matrix, residuals: Vector, codes: np.ndarray, n_levels: int) -> Matrix:
+def _within(Z: Matrix, residuals: Vector, codes: IntVector, shown: IntVector) -> Matrix:
     """Least-squares coefficients (l, k) of the residuals of each level on its rows of Z."""
     order = np.argsort(codes, kind="stable")
-    rows = np.split(order, np.cumsum(np.bincount(codes, minlength=n_levels))[:-1])
+    ends = np.searchsorted(codes[order], shown, side="right")
+    starts = np.searchsorted(codes[order], shown, side="left")
+    rows = [order[start:end] for start, end in zip(starts, ends, strict=True)]
     return np.array([np.linalg.lstsq(Z[part], residuals[part], rcond=None)[0] for part in rows])

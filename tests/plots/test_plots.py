@@ -1,5 +1,7 @@
 """What the plots show: the numbers drawn, the axes used, the mistakes refused."""
 
+from itertools import pairwise
+
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -158,3 +160,104 @@ def test_effects_of_a_factor(ax):
     assert [text.get_text() for text in ax.get_xticklabels()] == ["A", "B", "C"]
     with pytest.raises(lmm.DataError, match="machine"):
         lmm.plots.effect(m, "machine", ax=ax)
+
+
+def test_coefficients_are_those_of_tidy(m, ax):
+    other = lmm.lmer("Reaction ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+    lmm.plots.coefficients(m, other, names=["slopes", "intercepts"], intercept=True, ax=ax)
+    for model, bars, line in zip((m, other), ax.collections, ax.lines[1:], strict=True):
+        tidy = model.tidy("fixed", conf_int=True)
+        np.testing.assert_allclose(line.get_xdata(), tidy["estimate"])
+        ends = np.array([segment[:, 0] for segment in bars.get_segments()])
+        np.testing.assert_allclose(ends, tidy[["conf.low", "conf.high"]])
+    # The first coefficient is the highest, under its own name.
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["Days", "(Intercept)"]
+    assert ax.lines[1].get_ydata()[0] > ax.lines[1].get_ydata()[1]
+    assert [text.get_text() for text in ax.get_legend().texts] == ["slopes", "intercepts"]
+
+
+def test_coefficients_as_ratios(ax):
+    cbpp = lmm.load_dataset("cbpp")
+    g = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    lmm.plots.coefficients(g, exponentiate=True, ax=ax)
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), np.exp(g.fixef().iloc[1:]))
+    assert ax.get_xscale() == "log"
+
+
+def test_coefficients_that_are_none(m):
+    with pytest.raises(lmm.DataError, match="a name for each"):
+        lmm.plots.coefficients(m, names=["a", "b"])
+    means = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+    with pytest.raises(lmm.DataError, match="intercept=True"):
+        lmm.plots.coefficients(means)
+
+
+def test_check_model(m):
+    figure = lmm.plots.check_model(m)
+    simulated, _, size, _, effects, distances = figure.axes
+    shares = simulated.lines[-1].get_ydata()
+    assert shares.sum() == pytest.approx(1.0)
+    assert len(simulated.lines) == 22
+    np.testing.assert_allclose(
+        np.sort(size.lines[0].get_ydata()), np.sort(np.abs(m.residuals(scaled=True)) ** 0.5)
+    )
+    assert effects.get_title() == "Random effects of Subject"
+    (bars,) = distances.collections
+    assert len(bars.get_segments()) == 180
+    named = {text.get_text() for text in distances.texts}
+    assert named == set(map(str, m.cooks_distance().nlargest(3).index))
+    plt.close(figure)
+
+
+def many(n_levels):
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(n_levels), 3)
+    x = np.tile([0.0, 1.0, 2.0], n_levels)
+    y = x + rng.normal(size=n_levels)[g] + rng.normal(size=len(g))
+    return lmm.lmer("y ~ x + (1 | g)", {"y": y, "x": x, "g": [f"level {i:05d}" for i in g]})
+
+
+def test_labels_do_not_overprint():
+    """Each label is lower than its row, in figures of their own and in small axes."""
+    ax = lmm.plots.caterpillar(many(60))
+    ax.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert len(boxes) == 60
+    assert all(a.y1 < b.y0 for a, b in pairwise(boxes))
+    plt.close(ax.figure)
+    figure, small = plt.subplots(figsize=(2, 2))
+    lmm.plots.caterpillar(many(60), ax=small)
+    assert small.get_yticklabels() == []
+    plt.close(figure)
+
+
+def test_many_levels_are_sampled(ax):
+    m = many(5000)
+    lmm.plots.caterpillar(m, ax=ax)
+    centres = ax.containers[0].lines[0].get_xdata()
+    effects = m.ranef()["g"]["(Intercept)"]
+    assert len(centres) == 2000
+    assert (centres[0], centres[-1]) == (effects.min(), effects.max())
+    assert ax.get_ylabel() == "g (2000 of 5000 levels)"
+
+
+def test_arrows_of_a_sample_are_those_of_all(m, ax, monkeypatch):
+    lmm.plots.shrinkage(m, ax=ax)
+    whole = np.array(points(ax, 0)).T
+    monkeypatch.setattr("lmm.plots.random_effects.MOST_ARROWS", 3)
+    figure, few = plt.subplots()
+    lmm.plots.shrinkage(m, ax=few)
+    np.testing.assert_allclose(np.array(points(few, 0)).T, whole[[0, 8, 17]])
+    plt.close(figure)
+
+
+def test_a_notebook_shows_a_figure_once(m, monkeypatch):
+    figure = lmm.plots.check_model(m)
+    with pytest.raises(NotImplementedError):
+        figure._ipython_display_()
+    # The inline backend shows open figures itself, when the cell ends.
+    monkeypatch.setattr(mpl, "get_backend", lambda: "module://matplotlib_inline.backend_inline")
+    assert figure._ipython_display_() is None
+    plt.close(figure)
+    with pytest.raises(NotImplementedError):
+        figure._ipython_display_()

@@ -1,0 +1,22 @@
+"""The figure that plots make."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+__all__ = ["NotebookFigure"]
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows once, also where a cell ends with it.
+
+    Jupyter's inline backend shows all open figures when a cell ends, beside the cell's value.
+    """
+
+    def _ipython_display_(self) -> None:
+        is_open = plt.fignum_exists(self.number) and plt.figure(self.number) is self
+        if is_open and "inline" in mpl.get_backend():
+            return
+        raise NotImplementedError  # IPython's word for: show it as other objects
