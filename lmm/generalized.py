@@ -50,7 +50,7 @@ class GeneralizedFit(Fit):
         optimum = replace(optimum, state=None)
         m = model.m
         covariance = criterion.fixed_covariance(optimum.x, expansion)
-        root = np.linalg.cholesky(covariance) if covariance.size else covariance
+        root = _square_root(covariance)
         standardized = expansion.mode.beta if model.joint else expansion.place.beta
         xi = expansion.place.xi
         scale = np.exp(0.5 * xi) if criterion.family.has_scale else 1.0
@@ -219,8 +219,7 @@ class GeneralizedFit(Fit):
         if model.joint:
             return None
         covariance = variance_of_estimates(self.hessian)
-        values, vectors = np.linalg.eigh(covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        root = _square_root(covariance)
         effects = model.effects.by_group(self.expansion.effects_along())
         T_inverse = model.coefficients(np.eye(model.p))
         before, after = model.m, model.d - model.m - model.p
@@ -283,3 +282,9 @@ class GeneralizedFit(Fit):
     def n_parameters(self) -> int:
         """Number of estimated parameters: p + m, and one for a shape."""
         return len(self.beta) + len(self.theta) + bool(self.criterion.family.shape_name)
+
+
+def _square_root(covariance: Matrix) -> Matrix:
+    """R (p, p) with R R' = covariance, which is singular where a search has failed."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import lmm
 from generalized import IDS, family, fitted, many, reference, table, values, without_scale
 
 # Models of which glmmTMB maximizes the same likelihood, by Laplace with observed information.
@@ -150,3 +151,12 @@ def test_standard_errors_of_predictions():
     np.testing.assert_allclose(response["lower"], 1.0 / (1.0 + np.exp(-table["lower"])))
     mu = response["fit"]
     np.testing.assert_allclose(response["se"], table["se"] * mu * (1.0 - mu))
+
+
+def test_a_start_too_far_away_is_told():
+    """What cannot be left behind is a warning, not an error of linear algebra."""
+    r = reference("cbpp")
+    with pytest.warns(lmm.ConvergenceWarning):
+        m = lmm.glmer(r["formula"], table("cbpp"), start=[1.0, 300.0, -200.0, 50.0, 9.0])
+    assert np.isfinite(m.beta).all()
+    assert np.isfinite(m.bse).all()
