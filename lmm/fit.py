@@ -10,6 +10,7 @@ import numpy as np
 
 from lmm import likelihood
 from lmm._brief import Brief
+from lmm._lapack import singular_values
 from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Frozen, Matrix, Vector, frozen_property
 from lmm.criterion import ProfiledCriterion
@@ -251,7 +252,7 @@ class Fit(Frozen, Brief):
 
         See `lmm.likelihood.is_singular`.
         """
-        return bool(likelihood.is_singular(self.whitened_factors, tol))
+        return any(bool(singular_values(each)[-1] < tol) for each in self.whitened_factors)
 
     @frozen_property
     def whitened_factors(self) -> tuple[Matrix, ...]:

@@ -59,7 +59,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.reml not in (True, False):
             raise TypeError(f"reml must be True or False, not {self.reml!r}.")
-        if not isinstance(self.contrasts, Mapping | None):
+        if self.contrasts is not None and not isinstance(self.contrasts, Mapping):
             raise TypeError(
                 "contrasts must be a mapping from factors to contrasts, such as "
                 f"{{'f': 'contr.sum'}}, not {type(self.contrasts).__name__}."

@@ -175,11 +175,11 @@ class Unstructured(Filled):
         if self.size == 1:
             return _lengths(Z, n_levels)
         R: Matrix = qr_factor(Z) / np.sqrt(n_levels)
-        pivots = np.abs(np.diag(R))
         lengths = np.sqrt(np.einsum("ij,ij->j", R, R))
-        dependent = pivots <= DEPENDENT * lengths
-        R[dependent, :] = 0.0
-        R[dependent, dependent] = np.where(lengths[dependent] > 0.0, lengths[dependent], 1.0)
+        dependent = np.abs(R.diagonal()) <= DEPENDENT * lengths
+        if dependent.any():
+            R[dependent, :] = 0.0
+            R[dependent, dependent] = np.where(lengths[dependent] > 0.0, lengths[dependent], 1.0)
         return R
 
     def whitened(self, par: Vector, R: Matrix) -> Vector:

@@ -92,13 +92,11 @@ class Parameters:
 
     def is_free(self, par: Vector) -> NDArray[np.bool_]:
         """Parameters (m,) that are not on a bound, and matter there."""
-        flags = [c.is_free(own) for c, own in self._parts(par)]
-        return np.concatenate(flags) if flags else np.empty(0, dtype=np.bool_)
+        return _joined([c.is_free(own) for c, own in self._parts(par)], np.bool_)
 
     def on_boundary(self, par: Vector) -> NDArray[np.bool_]:
         """Parameters (m,) that make a covariance singular."""
-        flags = [c.on_boundary(own) for c, own in self._parts(par)]
-        return np.concatenate(flags) if flags else np.empty(0, dtype=np.bool_)
+        return _joined([c.on_boundary(own) for c, own in self._parts(par)], np.bool_)
 
     def whitened(self, par: Vector, roots: Sequence[Matrix]) -> Vector:
         """Parameters (m,) of ``R Gamma R'``, with R (k, k) of each term."""
@@ -146,9 +144,11 @@ class Parameters:
         return H
 
 
-def _joined(parts: list[Vector]) -> Vector:
+def _joined(parts: list[np.ndarray], dtype: type[np.generic] = np.float64) -> np.ndarray:
     """Parts of all terms one after the other; nothing, without terms."""
-    return np.concatenate(parts) if parts else np.empty(0)
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
 
 
 def _slices(counts: list[int]) -> tuple[slice, ...]:

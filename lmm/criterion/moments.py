@@ -50,7 +50,7 @@ def _moments(problem: Problem, group: Group) -> tuple[Matrix, float]:
     ridge = 1e-9 * float(np.einsum("aam->", A)) / A.shape[2]
     inverse, _ = invert(A + ridge * np.eye(k)[:, :, None])
     total = float(y @ y)
-    between = float(np.einsum("am,abm,bm->", c, inverse, c))
+    between = float(np.vdot(c, np.einsum("abm,bm->am", inverse, c)))
     within = max(total - between, 1e-3 * total) / max(problem.n - group.q, 1)
     right = c @ c.T - within * A.sum(axis=2)
     flat = A.reshape(k * k, -1)
@@ -62,9 +62,12 @@ def _moments(problem: Problem, group: Group) -> tuple[Matrix, float]:
 
 def _units(problem: Problem, group: Group) -> Matrix:
     """Symmetric matrices (e, k, k), each with 1 where an entry of the group's terms varies."""
+    covariances = [problem.matrices.terms[i].covariance for i, _ in group.members]
+    if len(covariances) == 1:
+        return covariances[0].symmetric_units
     units = []
-    for i, part in group.members:
-        own = problem.matrices.terms[i].covariance.symmetric_units
+    for covariance, (_, part) in zip(covariances, group.members, strict=True):
+        own = covariance.symmetric_units
         block = np.zeros((len(own), group.size, group.size))
         block[:, part, part] = own
         units.append(block)
@@ -80,7 +83,7 @@ def _solved(products: Matrix, right: Matrix, units: Matrix) -> Matrix:
         system.flat[:: len(units) + 1] += 1e-9 * system.trace()
         entries = solve_positive(system, flat @ right.ravel())
         psi = (entries @ flat).reshape(right.shape)
-        least = int(np.argmin(psi.diagonal()))
+        least = int(psi.diagonal().argmin())
         if psi[least, least] >= 0.0:
             return psi
         units = units[~units[:, least].any(axis=1)]

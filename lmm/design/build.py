@@ -288,7 +288,9 @@ def _response(
     if plan.response is None:
         return Response.of(np.zeros(frame.n), weights, offset), ()
     if family is None:
-        return Response.of(_linear_response(plan.formula, frame), weights, offset), ()
+        return Response.of(
+            _linear_response(plan.formula, plan.response, frame), weights, offset
+        ), ()
     outcome = read_outcome(plan.response, frame.columns[plan.response], family, weights)
     trials = outcome.trials
     if trials is not None:
@@ -297,8 +299,7 @@ def _response(
     return replace(response, trials=trials, form=outcome.form), outcome.notes
 
 
-def _linear_response(formula: Formula, frame: Frame) -> Vector:
-    text = formula.response
+def _linear_response(formula: Formula, text: str, frame: Frame) -> Vector:
     y = frame.columns[text]
     if isinstance(y, Basis):
         assert formula.lhs is not None

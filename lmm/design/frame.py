@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,8 @@ __all__ = ["NA_ACTIONS", "Frame", "Observations", "Variables", "build_frame"]
 
 NA_ACTIONS = ("omit", "exclude", "raise")
 R_NA_ACTIONS = {"na.omit": "omit", "na.exclude": "exclude", "na.fail": "raise"}
+
+C = TypeVar("C", bound=Vector | Factor | Basis)
 
 RowArgument: TypeAlias = str | bool | Sequence[Any] | np.ndarray | pd.Series | None
 
@@ -360,12 +362,13 @@ def build_frame(
     by_row = {"(offset)": total, "(weights)": prior}
     checked: dict[str, Column] = {**columns, **factors}
     checked |= {name: values for name, values in by_row.items() if values is not None}
-    missing = {text: is_missing(column)[selected] for text, column in checked.items()}
+    among = slice(None) if len(selected) == table.n else selected
+    missing = {text: is_missing(column)[among] for text, column in checked.items()}
     complete = ~np.logical_or.reduce(list(missing.values())) if missing else None
     used = _usable_rows(table, selected, complete, missing, prior, na_action)
     frame = Frame(
         {text: _at_rows(column, used, table.n) for text, column in columns.items()},
-        {text: drop_unused_levels(factor.at_rows(used)) for text, factor in factors.items()},
+        {text: _at_rows(factor, used, table.n) for text, factor in factors.items()},
         used,
         selected,
         table.index,
@@ -387,9 +390,10 @@ def _lost(column: RawColumn) -> bool:
     return isinstance(column, np.ndarray) and bool((np.abs(column) >= EXACT).any())
 
 
-def _at_rows(column: Column, rows: IntVector, n: int) -> Column:
-    taken = column if len(rows) == n else take(column, rows)
-    return drop_unused_levels(taken) if isinstance(taken, Factor) else read_only(taken)
+def _at_rows(column: C, rows: IntVector, n: int) -> C:
+    taken: Any = column if len(rows) == n else take(column, rows)
+    used = drop_unused_levels(taken) if isinstance(taken, Factor) else read_only(taken)
+    return cast(C, used)
 
 
 def _selected_rows(table: Table, subset: RowArgument) -> IntVector:

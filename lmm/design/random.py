@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -43,6 +43,11 @@ class Bar:
     term: RandomTerm
     predictor: Predictor
     group: tuple[str, ...]
+
+    @cached_property
+    def label(self) -> str:
+        """The term as lme4 prints it."""
+        return str(self.term)
 
 
 def grouping_nodes(node: Node) -> tuple[Node, ...]:
@@ -188,7 +193,7 @@ def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -
         codes=factor.codes,
         Z=layout.matrix(columns, frame.n),
         covariance=covariance_of(bar.term, layout, columns),
-        label=str(bar.term),
+        label=bar.label,
         recipe=recipe,
         keys=None if levels == keys else np.array(keys, dtype=object),
     )

@@ -18,7 +18,8 @@ __all__ = ["Point"]
 # Inside the bounds a Hessian tells all, if its eigenvalues are above this fraction of the largest
 # (or of 1, where that is more: near zero they are rounding errors).
 REGULAR = 1e-6
-# Directions with less of the information than this fraction of the largest are not known of.
+# Directions of which the information, over the Hessian, is below this fraction of the largest say
+# nothing.
 UNKNOWN = 1e-10
 # Curvature at a minimum, relative to the expected one, that is nothing unusual.
 EXPECTED = (0.1, 5.0)
@@ -65,6 +66,8 @@ class Point:
         """
         parameters = self.criterion.parameters
         m = len(parameters.lower)
+        if m == len(self.x):
+            return parameters.is_free(self.x)
         x, slope = self.x[m:], self.here.gradient[m:]
         lower, upper = self.criterion.lower[m:], self.criterion.upper[m:]
         plain = ((x > lower) | (slope < 0.0)) & ((x < upper) | (slope > 0.0))
@@ -73,7 +76,8 @@ class Point:
     @cached_property
     def spectrum(self) -> tuple[Vector, Matrix]:
         """Eigenvalues, ascending, and eigenvectors of the Hessian in the free components."""
-        return eigh(self.here.hessian[self.free][:, self.free])
+        hessian = self.here.hessian
+        return eigh(hessian if self.free.all() else hessian[self.free][:, self.free])
 
     @cached_property
     def is_regular(self) -> bool:
@@ -82,10 +86,10 @@ class Point:
         Then Newton's step in x itself will do; elsewhere x has directions that say nothing, and
         plain coordinates have units.
         """
-        if len(self.x) > len(self.criterion.parameters.lower):
+        if len(self.x) > len(self.criterion.parameters.lower) or not self.free.all():
             return False
         values, _ = self.spectrum
-        return bool(self.free.all() and values[0] > REGULAR * max(values[-1], 1.0))
+        return bool(values[0] > REGULAR * max(values[-1], 1.0))
 
     @cached_property
     def is_doubtful(self) -> bool:
@@ -108,11 +112,10 @@ class Point:
 
     def _regular_curvatures(self) -> Vector:
         """The same without charts: at a stationary point it does not depend on coordinates."""
-        J = self.criterion.parameters.jacobian(self.x)
-        sizes, vectors = eigh(J.T @ self.here.information @ J)
-        known = sizes > UNKNOWN * sizes[-1]
-        root = vectors[:, known] / np.sqrt(sizes[known])
-        return eigh(root.T @ self.here.hessian @ root)[0]
+        values, directions = self.spectrum
+        J = self.criterion.parameters.jacobian(self.x) @ (directions / np.sqrt(values))
+        sizes, _ = eigh(J.T @ self.here.information @ J)
+        return np.asarray(1.0 / sizes[sizes > UNKNOWN * sizes[-1]])
 
     @cached_property
     def newton_target(self) -> Vector:

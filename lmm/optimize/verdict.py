@@ -177,4 +177,4 @@ def _boundary(criterion: Criterion, theta: Vector) -> tuple[str, ...]:
     """Names of the parameters that make a covariance singular."""
     parameters = criterion.parameters
     where = np.flatnonzero(parameters.on_boundary(theta[: len(parameters.lower)]))
-    return tuple(criterion.names[i] for i in where)
+    return tuple(criterion.names[i] for i in where) if len(where) else ()

@@ -344,7 +344,7 @@ def backward(R: Matrix, S: Matrix) -> Matrix:
 
 
 def _sweep(levels: Levels, lam: Matrix) -> Sweep:
-    half = np.einsum("abm,bc->acm", levels.R, lam)
+    half = lam.T @ levels.R
     omega = np.einsum("acm,bcm->abm", half, half)
     for a in range(len(lam)):
         omega[a, a] += 1.0
@@ -361,12 +361,12 @@ def _quadratic(levels: Levels, MS: Matrix) -> Matrix:
 
 def penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
     """H (k, k, m) and log|lambda'A lambda + I| (m,)."""
-    omega = np.einsum("ba,bcm->acm", lam, np.einsum("abm,bc->acm", A, lam))
+    omega = np.einsum("ba,bcm->acm", lam, lam.T @ A)
     for a in range(len(lam)):
         omega[a, a] += 1.0
     inverse, logdet = invert(omega)
     half = np.einsum("ab,bcm->acm", lam, inverse)
-    return np.einsum("acm,dc->adm", half, lam), logdet
+    return lam @ half, logdet
 
 
 def identity_minus(A: Matrix, H: Matrix) -> Matrix:

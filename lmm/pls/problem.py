@@ -391,9 +391,9 @@ def _least_squares(X: Matrix, y: Vector) -> Vector:
 def _check_rank(T: Matrix, names: Sequence[str]) -> None:
     """Refuse columns that nothing is left of beside those before them."""
     lengths = np.sqrt(np.einsum("ij,ij->j", T, T))
-    dependent = np.flatnonzero(np.abs(np.diag(T)) <= INDISTINGUISHABLE * lengths)
-    if len(dependent):
-        listed = ", ".join(names[j] for j in dependent[:12])
+    dependent = np.abs(T.diagonal()) <= INDISTINGUISHABLE * lengths
+    if dependent.any():
+        listed = ", ".join(names[j] for j in np.flatnonzero(dependent)[:12])
         raise NumericalError(
             f"The fixed effects {listed} are combinations of the others: no data determine their "
             'coefficients. Leave them out, or leave LmerControl(check_rankX="message+drop.cols").'
