@@ -217,6 +217,9 @@ def test_tidy_never_overwrites(tmp_path, table):
     done = run("fit", SLEEP, "mine.csv", "--tidy", "old.csv", "--force", cwd=tmp_path)
     assert done.returncode == 0
     assert pd.read_csv(tmp_path / "old.csv").columns[0] == "effect"
+    done = run("fit", SLEEP, "mine.csv", "--tidy", "./mine.csv", "--force", cwd=tmp_path)
+    assert "'mine.csv' holds the data: write to another file." in done.stderr
+    assert (tmp_path / "mine.csv").read_bytes() == before
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"mine.csv", "link.csv", "old.csv"}
 

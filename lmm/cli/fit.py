@@ -166,6 +166,10 @@ def _check(arguments: argparse.Namespace) -> None:
     outputs = [Path(name) for name in (arguments.save, arguments.tidy, arguments.output) if name]
     if len(set(outputs)) < len(outputs):
         raise DataError("--save, --tidy and --output must be different files")
+    read = Path(arguments.file)
+    for path in outputs:
+        if read.exists() and path.exists() and path.samefile(read):
+            raise DataError(f"{str(path)!r} holds the data: write to another file.")
 
 
 def _fitted(arguments: argparse.Namespace, table: pd.DataFrame) -> Model:
