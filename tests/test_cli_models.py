@@ -80,6 +80,8 @@ def test_generalized_models(folder):
     done = json.loads(answer(folder, "fit", CBPP, "cbpp", "--family", "binomial", "--json"))
     assert (done["family"], done["link"], done["nagq"]) == ("binomial", "logit", 1)
     assert done["fixef"]["period2"] == pytest.approx(-0.9923, abs=5e-5)
+    arguments = ("fit", CBPP, "cbpp", "--family", "binomial", "--exponentiate", "--tidy", "-")
+    assert "fixed,,(Intercept),0.2469" in answer(folder, *arguments)
     probit = answer(folder, "fit", CBPP, "cbpp", "--family", "binomial", "--link", "probit")
     assert "binomial  ( probit )" in probit
     points = json.loads(
@@ -271,6 +273,7 @@ BAD_INPUT = [
     (["plot", "m1.lmm", "lines", "--x", "Dayz", "--output", "a.png"], "Dayz"),
     (["fit", SLEEP, "sleepstudy", "--family", "binomal"], "Did you mean 'binomial'?"),
     (["fit", SLEEP, "sleepstudy", "--link", "log"], "add --family"),
+    (["fit", SLEEP, "sleepstudy", "--exponentiate"], "add --tidy"),
     (["fit", SLEEP, "sleepstudy", "--family", "poisson", "--ml"], "linear models"),
     (["fit", SLEEP, "sleepstudy", "--save", "x", "--output", "x"], "format of 'x'"),
     (["fit", SLEEP, "sleepstudy", "--save", "x.csv", "--tidy", "x.csv"], "different files"),

@@ -381,3 +381,12 @@ def test_tables_of_models_show_odds_ratios():
 def test_generalized_models_have_no_reml():
     with pytest.raises(TypeError, match="glmer has no argument 'reml'"):
         fitted("cbpp").update(reml=False)
+
+
+def test_components_of_the_deviance_are_those_of_a_generalized_model():
+    parts = lmm.get_me(fitted("cbpp"), "devcomp")
+    np.testing.assert_allclose(parts["cmp"]["drsum"], 73.4717, rtol=1e-5)
+    np.testing.assert_allclose(parts["cmp"]["wrss"], reference("cbpp")["wrss"], rtol=1e-4)
+    np.testing.assert_allclose(parts["cmp"]["ussq"], reference("cbpp")["ussq"], rtol=1e-3)
+    np.testing.assert_allclose(parts["cmp"]["ldL2"], reference("cbpp")["ldL2"], rtol=1e-4)
+    assert (parts["dims"]["GLMM"], parts["dims"]["useSc"]) == (1, 0)

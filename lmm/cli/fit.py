@@ -107,6 +107,11 @@ def _add_results(fit: argparse.ArgumentParser) -> None:
         "CSV to standard output in place of the summary",
     )
     add(
+        "--exponentiate",
+        action="store_true",
+        help="let --tidy hold ratios, such as odds ratios, in place of coefficients",
+    )
+    add(
         "--json",
         action="store_const",
         dest="format",
@@ -123,7 +128,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with told_warnings(arguments.quiet) as known:
         model = _fitted(arguments, table)
         summary = model.summary(arguments.ddf)
-        tidy = model.tidy(ddf=arguments.ddf)
+        tidy = model.tidy(ddf=arguments.ddf, exponentiate=arguments.exponentiate)
         # The summary repeats the model's own warnings at its foot, and JSON lists them.
         if arguments.format != "csv" and arguments.tidy != "-":
             known += [warning.text for warning in model.warnings]
@@ -158,6 +163,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise DataError("--link and --nagq belong to generalized models: add --family")
     if arguments.family is not None and (arguments.ml or arguments.ddf):
         raise DataError("--ml and --ddf belong to linear models: leave out --family, or these")
+    if arguments.exponentiate and not arguments.tidy:
+        raise DataError("--exponentiate is of the table of estimates: add --tidy OUT, or --tidy -")
     check_destination(arguments)
     if arguments.tidy:
         check_output(arguments.tidy, arguments.force)

@@ -230,21 +230,25 @@ def _devcomp(fit: Fit) -> dict[str, dict[str, float]]:
     """Numbers that the criterion is made of, and the dimensions."""
     n, p, reml = fit.matrices.n, fit.matrices.p, fit.reml
     ussq, pwrss = float(fit.u @ fit.u), float(fit.terms.pwrss)
+    is_linear = fit.family.is_gaussian_identity
+    if not is_linear:
+        pwrss = ussq + float(np.sum(fit.residuals_of("pearson") ** 2))
     cmp = {
         "ldL2": fit.terms.logdet_L,
         "ldRX2": fit.terms.logdet_RX,
         "wrss": pwrss - ussq,
         "ussq": ussq,
         "pwrss": pwrss,
-        "drsum": np.nan,
+        "drsum": np.nan if is_linear else float(np.sum(fit.residuals_of("deviance") ** 2)),
         "REML": fit.optimum.value if reml else np.nan,
         "dev": np.nan if reml else fit.optimum.value,
         "sigmaML": float(np.sqrt(pwrss / n)),
         "sigmaREML": float(np.sqrt(pwrss / (n - p))),
     }
     dims = {"N": n, "n": n, "p": p, "nmp": n - p, "q": fit.matrices.q, "nth": len(fit.theta)}
-    dims |= {"useSc": 1, "reTrms": len(fit.matrices.terms), "spFe": 0, "REML": p if reml else 0}
-    return {"cmp": cmp, "dims": {**dims, "GLMM": 0, "NLMM": 0}}
+    dims |= {"useSc": int(fit.size_name == "sigma")}
+    dims |= {"reTrms": len(fit.matrices.terms), "spFe": 0, "REML": p if reml else 0}
+    return {"cmp": cmp, "dims": {**dims, "GLMM": int(not is_linear), "NLMM": 0}}
 
 
 def _par(fit: Fit) -> pd.Series[float]:
