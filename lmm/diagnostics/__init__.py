@@ -9,16 +9,19 @@ from lmm.diagnostics.leverage import (
     residuals,
     standardized_residuals,
 )
+from lmm.diagnostics.simulated import SimulatedResiduals, simulated_residuals
 
 __all__ = [
     "Attempt",
     "ConvergenceCheck",
     "Influence",
+    "SimulatedResiduals",
     "check_convergence",
     "cooks_distance",
     "fit_with_each",
     "influence",
     "leverages",
     "residuals",
+    "simulated_residuals",
     "standardized_residuals",
 ]

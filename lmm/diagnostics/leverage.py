@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
+from scipy.linalg import solve_triangular
+from scipy.sparse.csgraph import connected_components
 
-from lmm._types import Vector
+from lmm._types import IntVector, Vector
 from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.joint import JointCovariance
 
 __all__ = ["RESIDUAL_KINDS", "cooks_distance", "leverages", "residuals", "standardized_residuals"]
 
-RESIDUAL_KINDS = ("response", "working", "deviance", "pearson")
+RESIDUAL_KINDS = ("response", "working", "deviance", "pearson", "marginal", "normalized")
 
 
 def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
@@ -21,21 +24,29 @@ def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
     ----------
     fit : Fit
         The model.
-    kind : {"response", "working", "deviance", "pearson"}
+    kind : {"response", "working", "deviance", "pearson", "marginal", "normalized"}
         Response minus fitted values; these over the slope of the mean in the linear predictor;
         signed roots of what a row adds to the deviance; response minus fitted values over the root
         of the variance. For a linear model the first two are the same, and the last two are these
-        times the square roots of the prior weights.
+        times the square roots of the prior weights. Of linear models also response minus the
+        fixed part, and these made independent (`normalized_residuals`).
     scaled : bool
-        Whether to divide by sigma.
+        Whether to divide by sigma; normalized residuals have variance 1 as they are.
 
     Raises
     ------
     ValueError
-        The kind is unknown.
+        The kind is unknown, or exists for linear models only.
     """
     if kind not in RESIDUAL_KINDS:
         raise ValueError(f"Unknown kind of residuals {kind!r}.{nearest(kind, RESIDUAL_KINDS)}")
+    if kind in ("marginal", "normalized") and not fit.family.is_gaussian_identity:
+        raise ValueError(f"{kind} residuals exist for linear models only: see kind='quantile'.")
+    if kind == "normalized":
+        return normalized_residuals(fit)
+    if kind == "marginal":
+        values = marginal_residuals(fit)
+        return values / fit.sigma if scaled else values
     values = fit.residuals_of(kind)
     return values / fit.sigma if scaled else values
 
@@ -81,3 +92,43 @@ def cooks_distance(fit: Fit, hat: Vector) -> Vector:
     p = len(fit.beta) or np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(fit.scaled_residuals**2 * hat / (p * (1.0 - hat) ** 2))
+
+
+def marginal_residuals(fit: Fit) -> Vector:
+    """Response minus the fixed part, (n,)."""
+    return np.asarray(fit.matrices.y - fit.fixed_part)
+
+
+def normalized_residuals(fit: Fit) -> Vector:
+    """Marginal residuals made independent: ``C^-1 (y - X beta)`` with ``V = C C'``, (n,).
+
+    C is the Cholesky factor of the marginal covariance of the response in the order of the rows, so
+    that each value is the error of predicting a row from those above it, over its standard
+    deviation (Houseman, Ryan & Coull, 2004, J. Am. Stat. Assoc. 99, 383-394). Rows that share no
+    level are independent and factored apart.
+    """
+    values, weights = marginal_residuals(fit), fit.matrices.weights
+    loadings = [
+        (term.codes, term.Z @ factor)
+        for term, factor in zip(fit.matrices.terms, fit.factors, strict=True)
+    ]
+    for rows in _independent_rows(fit):
+        V = np.diag(1.0 / weights[rows])
+        for codes, A in loadings:
+            V += (A[rows] @ A[rows].T) * (codes[rows][:, None] == codes[rows])
+        values[rows] = solve_triangular(np.linalg.cholesky(V), values[rows], lower=True)
+    return values / fit.sigma
+
+
+def _independent_rows(fit: Fit) -> list[IntVector]:
+    """Rows of each set that shares no level with the others, in order."""
+    n, terms = fit.matrices.n, fit.matrices.terms
+    starts = n + np.cumsum([0, *(term.n_levels for term in terms)])
+    row = np.tile(np.arange(n), len(terms))
+    level = np.concatenate([start + term.codes for start, term in zip(starts, terms, strict=False)])
+    size = int(starts[-1])
+    links = sparse.csr_array((np.ones(len(row)), (row, level)), shape=(size, size))
+    component = connected_components(links, directed=False)[1][:n]
+    order = np.argsort(component, kind="stable")
+    ends = np.cumsum(np.unique(component, return_counts=True)[1])
+    return list(np.split(order, ends[:-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from lmm.model.tests import Tests
@@ -12,7 +13,8 @@ from lmm.model.tests import Tests
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lmm.diagnostics import ConvergenceCheck, Influence
+    from lmm.diagnostics import ConvergenceCheck, Influence, SimulatedResiduals
+    from lmm.formula import Formula
     from lmm.optimize import Optimizer
     from lmm.tables.all_fit import AllFit
 
@@ -105,6 +107,41 @@ class Diagnostics(Tests):
         from lmm.diagnostics import influence
 
         return influence(self.fit, groups, sets)
+
+    def simulated_residuals(
+        self,
+        nsim: int = 250,
+        seed: int | np.random.Generator | None = None,
+        re_form: str | Formula | None = "~0",
+    ) -> SimulatedResiduals:
+        """Quantile residuals by simulation, with tests of them, as R's DHARMa.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of simulated responses.
+        seed : int or numpy.random.Generator, optional
+            Where the random numbers come from.
+        re_form : str, Formula or None
+            Random effects that are held; all are drawn anew by default.
+
+        Returns
+        -------
+        SimulatedResiduals
+            With ``values uniformity() dispersion() outlier_test()``; `lmm.plots.simulated` draws
+            them.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> residuals = m.simulated_residuals(seed=1)
+        >>> residuals.values.shape, len(residuals.to_frame())
+        ((180,), 3)
+        """
+        from lmm.diagnostics import simulated_residuals
+
+        return simulated_residuals(self.fit, nsim, seed, re_form)
 
     def check_convergence(
         self, gradient_tol: float = 2e-3, singular_tol: float = 1e-4, hessian_tol: float = 1e-6

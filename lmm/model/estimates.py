@@ -300,10 +300,17 @@ class Estimates(MixedModel):
 
         Parameters
         ----------
-        kind : {"response", "working", "deviance", "pearson"}
-            Response minus fitted values, for the last two times the square root of the weight.
+        kind : {"response", "working", "deviance", "pearson", "marginal", "normalized"}
+            Response minus fitted values, for "deviance" and "pearson" times the square root of the
+            weight; response minus the fixed part; or that made independent by the Cholesky factor
+            of its covariance, in the order of the rows.
         scaled : bool
-            Whether to divide by sigma.
+            Whether to divide by sigma; normalized residuals have variance 1 as they are.
+
+        Raises
+        ------
+        ValueError
+            The kind is unknown, or exists for linear models only.
 
         Examples
         --------

@@ -13,7 +13,7 @@ from lmm.plots.correlation import correlation
 from lmm.plots.deletion import influence
 from lmm.plots.lines import fitted_lines
 from lmm.plots.random_effects import caterpillar, qq_random_effects, shrinkage
-from lmm.plots.residuals import qq_residuals, residuals_vs_fitted
+from lmm.plots.residuals import qq_residuals, residuals_vs_fitted, simulated
 
 if TYPE_CHECKING:
     from lmm.tables.emmeans.effect_plot import effect
@@ -38,4 +38,5 @@ __all__ = [
     "qq_residuals",
     "residuals_vs_fitted",
     "shrinkage",
+    "simulated",
 ]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lmm.diagnostics import residuals
+import numpy as np
+
+from lmm.diagnostics import SimulatedResiduals, residuals
 from lmm.fitted import Fitted
 from lmm.plots.canvas import ACCENT, INK, axes, qq
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["qq_residuals", "residuals_vs_fitted"]
+__all__ = ["qq_residuals", "residuals_vs_fitted", "simulated"]
 
 
 def residuals_vs_fitted(m: Fitted, ax: Axes | None = None) -> Axes:
@@ -62,4 +64,35 @@ def qq_residuals(m: Fitted, ax: Axes | None = None) -> Axes:
     """
     ax = qq(axes(ax), residuals(m.fit, "pearson", scaled=True))
     ax.set_ylabel("Scaled residuals")
+    return ax
+
+
+def simulated(residuals: SimulatedResiduals, ax: Axes | None = None) -> Axes:
+    """Simulated quantile residuals against uniform quantiles, with the p-values of their tests.
+
+    Parameters
+    ----------
+    residuals : SimulatedResiduals
+        Result of ``m.simulated_residuals()``.
+    ax : Axes, optional
+        Where to draw.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> ax = lmm.plots.simulated(m.simulated_residuals(seed=1))
+    >>> ax.get_xlabel()
+    'Uniform quantiles'
+    """
+    ax = axes(ax)
+    n = len(residuals.values)
+    order = np.argsort(residuals.values)
+    colours = np.where(residuals.outliers[order], ACCENT, INK)
+    ax.axline((0.0, 0.0), slope=1.0, color=ACCENT, lw=1.2)
+    ax.scatter((np.arange(n) + 0.5) / n, residuals.values[order], s=10, c=colours, lw=0, zorder=2)
+    tests = residuals.to_frame()["p.value"]
+    title = ", ".join(f"{name} p = {value:.3g}" for name, value in tests.items())
+    ax.set(xlabel="Uniform quantiles", ylabel="Simulated quantile residuals")
+    ax.set_title(title, fontsize="small")
     return ax
