@@ -45,8 +45,15 @@ if TYPE_CHECKING:
     from lmm.inference.resample.power import StudyDesign, power
     from lmm.model.least_squares import LinearModel
     from lmm.simulate import simulate_formula
+    from lmm.tables.collinearity import check_collinearity
     from lmm.tables.comparison import anova
-    from lmm.tables.effect_sizes import get_variance, icc, model_performance, r2_nakagawa
+    from lmm.tables.effect_sizes import (
+        compare_performance,
+        get_variance,
+        icc,
+        model_performance,
+        r2_nakagawa,
+    )
     from lmm.tables.emmeans.emmeans import emmeans, emtrends
     from lmm.tables.emmeans.interaction_plot import emmip
     from lmm.tables.emmeans.joint_tests import joint_tests
@@ -70,7 +77,9 @@ else:
         "Poisson": "lmm.family",
         "StudyDesign": "lmm.inference.resample.power",
         "anova": "lmm.tables.comparison",
+        "check_collinearity": "lmm.tables.collinearity",
         "coef_test": "lmm.tables.robust",
+        "compare_performance": "lmm.tables.effect_sizes",
         "emmeans": "lmm.tables.emmeans",
         "emmip": "lmm.tables.emmeans",
         "emtrends": "lmm.tables.emmeans",
@@ -205,7 +214,9 @@ __all__ = [
     "__version__",
     "anova",
     "build_matrices",
+    "check_collinearity",
     "coef_test",
+    "compare_performance",
     "dataset_names",
     "emmeans",
     "emmip",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,24 +10,31 @@ import pandas as pd
 
 from lmm.fit import check_models
 from lmm.fitted import Fitted
+from lmm.inference.variance.lrt import check_comparable
 from lmm.inference.variance.parts import VarianceParts, variance_parts
 from lmm.likelihood import correlations
 from lmm.report.cells import Cells, Column, bars, listed
 from lmm.report.document import Document
 from lmm.report.format import format_number
 from lmm.report.printed import TableLike
+from lmm.tables.comparison import Comparable
 
 __all__ = [
     "ICC",
     "R2",
+    "Comparison",
     "GroupICC",
     "Performance",
     "VarianceDecomposition",
+    "compare_performance",
     "get_variance",
     "icc",
     "model_performance",
     "r2_nakagawa",
 ]
+
+CRITERIA = ("AIC", "AICc", "BIC")
+"""Indices that models of one response are weighed by."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,6 +187,35 @@ class Performance(TableLike):
         return _document("Indices of model performance", replace(first, left=True), *rest)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(TableLike):
+    """Indices of several models' performance. Made by `lmm.compare_performance`.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        As of `Performance`, a row per model; weights ``AIC_wt AICc_wt BIC_wt`` beside the criteria.
+    """
+
+    frame: pd.DataFrame
+
+    def to_frame(self) -> pd.DataFrame:
+        """The indices as a DataFrame of the caller's own."""
+        return self.frame.copy()
+
+    def document(self) -> Document:
+        """A row per model, weights in parentheses."""
+        columns = [_labelled("Name", map(str, self.frame.index))]
+        for name, values in self.frame.items():
+            if name in CRITERIA:
+                pairs = zip(values, self.frame[f"{name}_wt"], strict=True)
+                texts = tuple(f"{value:.1f} ({weight:.3f})" for value, weight in pairs)
+                columns.append(Column(f"{name} (weights)", texts))
+            elif not str(name).endswith("_wt"):
+                columns.append(Column(str(name), tuple(f"{value:.3f}" for value in values)))
+        return _document("Comparison of Model Performance Indices", *columns)
+
+
 def _document(title: str, *columns: Column) -> Document:
     return Document((f"# {title}", "", Cells(columns, layout=bars)))
 
@@ -320,3 +356,50 @@ def model_performance(m: Fitted) -> Performance:
         "Sigma": fit.sigma,
     }
     return Performance(pd.DataFrame([indices]))
+
+
+def compare_performance(*models: Comparable, names: Sequence[str] | None = None) -> Comparison:
+    """Indices of several models side by side, with Akaike weights, as R's performance.
+
+    Information criteria are those of maximum likelihood fits, so that models with different fixed
+    effects compare; the other indices are those of the models as they are.
+
+    Parameters
+    ----------
+    *models : LinearMixedModel or GeneralizedMixedModel
+        Two or more, fitted to the same response.
+    names : sequence of str, optional
+        Their names: ``m1``, ``m2``, ... by default.
+
+    Raises
+    ------
+    DataError
+        The models were fitted to different rows or responses.
+    ValueError
+        There are fewer than two models, or another number of names.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> d = lmm.load_dataset("sleepstudy")
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", d)
+    >>> lmm.compare_performance(m, m.update(". ~ . - Days")).to_frame()["AIC_wt"].round(3).to_list()
+    [1.0, 0.0]
+    """
+    check_models(*models)
+    if len(models) < 2:
+        raise ValueError("compare_performance takes two models or more.")
+    names = [f"m{i + 1}" for i in range(len(models))] if names is None else list(names)
+    if len(names) != len(models):
+        raise ValueError(f"There are {len(models)} models, but {len(names)} names.")
+    check_comparable([model.fit for model in models])
+    rows = []
+    for model in models:
+        likely = model_performance(model.refit_ml()).to_frame()[list(CRITERIA)]
+        rows.append(model_performance(model).to_frame().assign(**likely))
+    frame = pd.concat(rows).set_axis(names)
+    for name in CRITERIA:
+        relative = np.exp(-0.5 * (frame[name] - frame[name].min()))
+        frame[f"{name}_wt"] = relative / relative.sum()
+    weighed = [part for name in CRITERIA for part in (name, f"{name}_wt")]
+    return Comparison(frame[[*weighed, *frame.columns.drop(weighed)]])
