@@ -351,7 +351,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
         <BLANKLINE>
         Response: cbind(incidence, size - incidence)
                 Chisq Df Pr(>Chisq)
-        period 25.326  3   1.32e-05 ***
+        period 24.949  3  1.583e-05 ***
         ---
         Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
         """

@@ -91,8 +91,8 @@ def test_coefficients_are_taken_by_name(m):
     np.testing.assert_allclose(one, expected["F value"])
     with pytest.raises(ValueError, match=r"L has no place for 'days'. Did you mean 'Days'"):
         m.contest({"days": 1.0})
-    with pytest.raises(lmm.DataError, match="contrasts must be numbers, one for each coefficient"):
-        lmm.kr_modcomp(m, "Days")
+    with pytest.raises(lmm.DataError, match="no fixed term 'days'. Did you mean 'Days'"):
+        lmm.kr_modcomp(m, "days")
 
 
 def test_parameters_are_taken_by_name(m, table):
