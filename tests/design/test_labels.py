@@ -91,7 +91,7 @@ def test_coefficients_are_taken_by_name(m):
     np.testing.assert_allclose(one, expected["F value"])
     with pytest.raises(ValueError, match=r"L has no place for 'days'. Did you mean 'Days'"):
         m.contest({"days": 1.0})
-    with pytest.raises(lmm.DataError, match="no fixed term 'days'. Did you mean 'Days'"):
+    with pytest.raises(lmm.DataError, match=r"no fixed term 'days'\. Did you mean 'Days'"):
         lmm.kr_modcomp(m, "days")
 
 
