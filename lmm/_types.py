@@ -28,7 +28,7 @@ def read_only(value: T) -> T:
     kind = type(parts)
     if kind is np.ndarray:
         view: Any = parts.view()
-        view.flags.writeable = False
+        view.setflags(write=False)
         return view  # type: ignore[no-any-return]
     if kind in CONSTANT:
         return value

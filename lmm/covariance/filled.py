@@ -230,7 +230,9 @@ class Diagonal(Filled):
 
 def _with_zero(values: Vector) -> Vector:
     """Values (..., m) with a zero behind them, (..., m + 1)."""
-    return np.concatenate([values, np.zeros((*values.shape[:-1], 1))], axis=-1)
+    padded = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
+    padded[..., :-1] = values
+    return padded
 
 
 def _lengths(Z: Matrix, n_levels: int) -> Matrix:

@@ -359,7 +359,8 @@ def _spread(values: np.ndarray, missing: np.ndarray, filling: float) -> np.ndarr
 
 
 def _from_categories(values: pd.Categorical) -> Factor:
-    levels = tuple(map(level_name, values.categories.tolist()))
+    categories = values.categories.to_numpy(dtype=object)  # of Arrow's, faster than a list
+    levels = tuple(v if type(v) is str else level_name(v) for v in categories.tolist())
     codes = values.codes.astype(np.intp)
     return _merge_equal_levels(Factor(codes, levels, is_ordered=bool(values.ordered)))
 

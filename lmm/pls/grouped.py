@@ -155,7 +155,7 @@ class GroupedPoint:
         for levels in self.pls.chunks:
             A = np.einsum("iam,ibm->abm", levels.R, levels.R)
             parts.append(levels.by_level(penalized_inverse(A, self.lam)[0]))
-        return np.concatenate(parts, axis=2)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def solve(self, right: Blocks) -> Blocks:
         """D times columns."""
@@ -317,7 +317,9 @@ def root(A: Matrix) -> Matrix:
     """Upper-triangular R (k, k, m) with R'R = A; rows of dependent columns are zero."""
     R = np.zeros(A.shape)
     for j in range(len(A)):
-        row = A[j, j:] - np.einsum("im,ibm->bm", R[:j, j], R[:j, j:])
+        row = A[j, j:]
+        if j:
+            row = row - np.einsum("im,ibm->bm", R[:j, j], R[:j, j:])
         known = row[0] > DEPENDENT * A[j, j]
         R[j, j:] = row * np.where(known, 1.0 / np.sqrt(np.where(known, row[0], 1.0)), 0.0)
     return R
@@ -328,7 +330,9 @@ def forward(R: Matrix, C: Matrix) -> Matrix:
     S = np.empty(C.shape)
     for j in range(len(R)):
         pivot = R[j, j]
-        rest = C[:, j] - np.einsum("im,tim->tm", R[:j, j], S[:, :j])
+        rest = C[:, j]
+        if j:
+            rest = rest - np.einsum("im,tim->tm", R[:j, j], S[:, :j])
         S[:, j] = rest * np.where(pivot > 0.0, 1.0 / np.where(pivot > 0.0, pivot, 1.0), 0.0)
     return S
 
@@ -399,7 +403,7 @@ class _Sums:
         flat_F = F.reshape(k * k, -1)
         spread = levels.spread(F).reshape(k * k, rows)
         XX = np.einsum("sam,sbm->abm", E[:-1], E[:-1]).reshape(k * k, rows)
-        vv = np.einsum("am,bm->abm", E[-1], E[-1]).reshape(k * k, rows)
+        vv = (E[-1, :, None] * E[-1]).reshape(k * k, rows)
         weighted = flat_F * levels.counts
         return cls(
             (flat_F @ levels.counts).reshape(k, k),
