@@ -1,4 +1,4 @@
-"""Covariance structures of random effects: `Gamma(par)`, and the table of those a formula may name.
+"""Covariance structures of random effects: `Gamma(par)`, and those a formula may name.
 
 Three scales have three names. `par` are a structure's parameters; lme4's `theta` fills `lambda`,
 a root of Gamma (for `us` and `diag` both are the same); the optimizer moves the parameters of

@@ -28,7 +28,15 @@ class Reports(Diagnostics):
     """Prints, summaries, tidy tables, storage."""
 
     def report(self) -> FitReport:
-        """What ``str(m)`` prints, as a record."""
+        """What ``str(m)`` prints, as a record.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.report().formula
+        'Yield ~ 1 + (1 | Batch)'
+        """
         from lmm.report import ConvergenceReport, FitReport
 
         if self.reml:
@@ -232,7 +240,15 @@ class Reports(Diagnostics):
         return self.report()._repr_html_()
 
     def to_html(self, **options: Any) -> str:
-        """The print as HTML; options as for `FitReport.document`, such as ``digits``."""
+        """The print as HTML; options as for `FitReport.document`, such as ``digits``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.to_html(digits=3).count("<table>")
+        2
+        """
         return self.report().to_html(**options)
 
     def to_markdown(self, **options: Any) -> str:
@@ -248,7 +264,15 @@ class Reports(Diagnostics):
         return self.report().to_markdown(**options)
 
     def to_latex(self, **options: Any) -> str:
-        """The print as LaTeX, whose tables need booktabs; options as for `to_html`."""
+        r"""The print as LaTeX, whose tables need booktabs; options as for `to_html`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> print(m.to_latex().splitlines()[-2])
+        \bottomrule
+        """
         return self.report().to_latex(**options)
 
     def save(self, path: str | Path) -> None:
