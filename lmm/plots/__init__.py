@@ -13,7 +13,12 @@ from lmm.plots.correlation import correlation
 from lmm.plots.deletion import influence
 from lmm.plots.lines import fitted_lines
 from lmm.plots.random_effects import caterpillar, qq_random_effects, shrinkage
-from lmm.plots.residuals import qq_residuals, residuals_vs_fitted, simulated
+from lmm.plots.residuals import (
+    binned_residuals,
+    qq_residuals,
+    residuals_vs_fitted,
+    simulated,
+)
 
 if TYPE_CHECKING:
     from lmm.tables.emmeans.effect_plot import effect
@@ -27,6 +32,7 @@ else:
 
 
 __all__ = [
+    "binned_residuals",
     "caterpillar",
     "check_model",
     "coefficients",

@@ -13,7 +13,7 @@ from lmm.plots.canvas import ACCENT, INK, axes, qq
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["qq_residuals", "residuals_vs_fitted", "simulated"]
+__all__ = ["binned_residuals", "qq_residuals", "residuals_vs_fitted", "simulated"]
 
 
 def residuals_vs_fitted(m: Fitted, ax: Axes | None = None) -> Axes:
@@ -95,4 +95,41 @@ def simulated(residuals: SimulatedResiduals, ax: Axes | None = None) -> Axes:
     title = ", ".join(f"{name} p = {value:.3g}" for name, value in tests.items())
     ax.set(xlabel="Uniform quantiles", ylabel="Simulated quantile residuals")
     ax.set_title(title, fontsize="small")
+    return ax
+
+
+def binned_residuals(m: Fitted, bins: int | None = None, ax: Axes | None = None) -> Axes:
+    """Mean residuals of rows with similar fitted values, for zeros and ones and small counts.
+
+    Nineteen means of twenty lie within the band, two standard errors wide, if the model holds
+    (Gelman & Hill, 2007, section 5.6).
+
+    Parameters
+    ----------
+    m : LinearMixedModel or GeneralizedMixedModel
+        The model.
+    bins : int, optional
+        Number of bins with equally many rows; about the square root of that of rows by default.
+    ax : Axes, optional
+        Where to draw.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> cbpp = lmm.load_dataset("cbpp")
+    >>> m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    >>> lmm.plots.binned_residuals(m).get_ylabel()
+    'Average residual'
+    """
+    ax = axes(ax)
+    values, fitted = residuals(m.fit, "response"), m.fit.fitted
+    number = bins or max(2, int(np.sqrt(len(values))))
+    parts = np.array_split(np.argsort(fitted, kind="stable"), min(number, len(values)))
+    x = [float(fitted[rows].mean()) for rows in parts]
+    means = [float(values[rows].mean()) for rows in parts]
+    band = np.array([2.0 * values[rows].std() / np.sqrt(len(rows)) for rows in parts])
+    ax.axhline(0.0, color=ACCENT, lw=1.2)
+    ax.fill_between(x, -band, band, color=INK, alpha=0.12, lw=0.0)
+    ax.plot(x, means, "o", ms=4.0, color=INK, mec="none")
+    ax.set(xlabel="Fitted values", ylabel="Average residual")
     return ax

@@ -30,6 +30,17 @@ def points(ax, i=-1):
     return ax.lines[i].get_xdata(), ax.lines[i].get_ydata()
 
 
+def test_binned_residuals(ax):
+    cbpp = lmm.load_dataset("cbpp")
+    m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    assert lmm.plots.binned_residuals(m, bins=4, ax=ax) is ax
+    x, means = ax.lines[1].get_data()
+    order = np.argsort(m.fitted().to_numpy(), kind="stable")
+    rows = np.array_split(order, 4)
+    np.testing.assert_allclose(means, [m.residuals("response").to_numpy()[r].mean() for r in rows])
+    assert (np.diff(x) > 0.0).all()
+
+
 def test_residuals_vs_fitted(m, ax):
     assert lmm.plots.residuals_vs_fitted(m, ax=ax) is ax
     x, y = points(ax)
