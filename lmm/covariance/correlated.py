@@ -150,7 +150,7 @@ class Correlated(Covariance):
     def split(self, par: Vector) -> tuple[Vector, Vector]:
         """Standard deviations (k,) of the columns, and rho (r,)."""
         sd, rho = par[: self.n_sd], par[self.n_sd :]
-        return np.broadcast_to(sd, self.size), rho
+        return (np.full(self.size, sd[0]) if self.hom else sd), rho
 
     def factor(self, par: Vector) -> Matrix:
         """Lambda, (..., k, k) lower triangular."""
