@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from lmm._types import Frozen, Matrix, Vector
@@ -18,7 +19,10 @@ from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.joint import Effects, JointCovariance
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Levels", "Prediction", "predict", "prediction_parts"]
+
+Levels = bool | Literal["missing"]
+"""Whether unknown levels are predicted by effects of zero, or are missing."""
 
 
 # Step in the whitened coordinates for derivatives of predictions.
@@ -81,6 +85,14 @@ class _Query:
         mean = rows.random_part(fit.b, self.selection)
         return mean if self.random_only else mean + self.rows.fixed_part(fit.beta)
 
+    def unknown(self) -> NDArray[np.bool_]:
+        """Rows with a level of a selected term that is unknown or missing, (m,)."""
+        unknown = np.zeros(self.rows.m, dtype=np.bool_)
+        for codes in self.rows.codes:
+            if codes is not None:
+                unknown |= codes < 0
+        return unknown
+
     def variance(self, fit: Fit) -> Vector:
         """Variance of the error of the means, (m,)."""
         rows, left = self.rows.interpolated(fit.matrices, fit.theta)
@@ -94,7 +106,7 @@ def predict(
     newdata: Any = None,
     re_form: str | Formula | None = None,
     *,
-    allow_new_levels: bool = False,
+    allow_new_levels: Levels = False,
     random_only: bool = False,
     se: bool = False,
     interval: str | None = None,
@@ -112,8 +124,8 @@ def predict(
         New rows; by default those of the fit, padded as `na_action` says.
     re_form : str or Formula, optional
         Random effects that take part, as `select` takes it; the others are set to zero.
-    allow_new_levels : bool
-        Whether unknown or missing levels count as new ones.
+    allow_new_levels : bool or "missing"
+        Whether unknown or missing levels count as new ones; or whether their rows are NaN.
     random_only : bool
         Whether to leave out the fixed effects and the offset.
     se : bool
@@ -146,7 +158,13 @@ def predict(
     else:
         everything = interval == "prediction"
         rows = new_rows(
-            matrices, newdata, selection, allow_new_levels, offset, weights, all_columns=everything
+            matrices,
+            newdata,
+            selection,
+            checked_levels(allow_new_levels),
+            offset,
+            weights,
+            all_columns=everything,
         )
     query = _Query(rows, selection, random_only)
     results = [query.mean(fit)]
@@ -158,11 +176,66 @@ def predict(
         else:
             margin = ndtri(0.5 + 0.5 * level) * results[1]
         results += [results[0] - margin, results[0] + margin]
+    if allow_new_levels == "missing":
+        results = [np.where(query.unknown(), np.nan, result) for result in results]
     index = matrices.frame.labels if newdata is None else index_of(newdata, rows.m)
     if newdata is None:
         results = [matrices.frame.pad(result) for result in results]
     limits = (results[2], results[3]) if interval is not None else None
     return Prediction(index, results[0], results[1] if len(results) > 1 else None, limits)
+
+
+def checked_levels(allow_new_levels: Levels) -> bool:
+    """Whether unknown levels are read at all.
+
+    Raises
+    ------
+    ValueError
+        It is neither true, false nor ``"missing"``.
+    """
+    if allow_new_levels not in (True, False, "missing"):
+        raise ValueError(
+            f"allow_new_levels must be True, False or 'missing', not {allow_new_levels!r}."
+        )
+    return bool(allow_new_levels)
+
+
+def prediction_parts(
+    fit: Fit,
+    newdata: Any = None,
+    *,
+    allow_new_levels: Levels = False,
+    offset: Vector | None = None,
+) -> pd.DataFrame:
+    """Parts of the linear predictor: ``fixed`` (with the offset), each grouping factor, ``total``.
+
+    Parameters
+    ----------
+    fit, newdata, allow_new_levels, offset
+        As for `predict`.
+    """
+    matrices = fit.matrices
+    selection = select(matrices, None)
+    if newdata is None:
+        rows = fitted_rows(matrices)
+    else:
+        rows = new_rows(matrices, newdata, selection, checked_levels(allow_new_levels), offset)
+    query = _Query(rows, selection, random_only=False)
+    shown, _ = rows.interpolated(matrices, fit.theta)
+    parts = {"fixed": rows.fixed_part(fit.beta)}
+    for group in dict.fromkeys(term.group for term in matrices.terms):
+        own = tuple(
+            np.full(len(mask), term.group == group)
+            for term, mask in zip(matrices.terms, selection, strict=True)
+        )
+        parts[group] = shown.random_part(fit.b, own)
+    parts["total"] = np.sum(list(parts.values()), axis=0)
+    if allow_new_levels == "missing":
+        parts["total"] = np.where(query.unknown(), np.nan, parts["total"])
+    if newdata is not None:
+        return pd.DataFrame(parts, index=index_of(newdata, rows.m))
+    padded = {name: matrices.frame.pad(part) for name, part in parts.items()}
+    return pd.DataFrame(padded, index=matrices.frame.labels)
 
 
 def _check_interval(interval: str | None, level: float, random_only: bool) -> None:

@@ -183,3 +183,42 @@ def test_an_unknown_level_of_a_fixed_factor_is_refused():
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         fitted("slopes").predict(ROWS, **options)
+
+
+def test_unknown_levels_may_be_missing():
+    m = fitted("slopes")
+    rows = {"Days": [0, 3, 3], "Subject": ["308", "new", None]}
+    known = m.predict(rows, allow_new_levels=True, interval="prediction")
+    table = m.predict(rows, allow_new_levels="missing", interval="prediction")
+    np.testing.assert_allclose(table.iloc[0], known.iloc[0])
+    assert table.iloc[1:].isna().all(axis=None)
+    assert m.predict(rows, re_form="~0", allow_new_levels="missing").notna().all()
+    with pytest.raises(ValueError, match="must be True, False or 'missing', not 'nan'"):
+        m.predict(rows, allow_new_levels="nan")
+
+
+def test_parts_add_up():
+    m = fitted("penicillin")
+    parts = m.predict_parts()
+    assert list(parts.columns) == ["fixed", "plate", "sample", "total"]
+    np.testing.assert_allclose(parts["total"], m.fitted(), rtol=1e-12)
+    np.testing.assert_allclose(parts["fixed"], m.predict(re_form="~0"))
+    for group in ("plate", "sample"):
+        alone = m.predict(re_form=f"~ (1 | {group})", random_only=True)
+        np.testing.assert_allclose(parts[group], alone, atol=1e-12)
+    rows = {"plate": ["a", "new"], "sample": ["F", "F"]}
+    some = m.predict_parts(rows, allow_new_levels="missing")
+    assert some["total"].isna().tolist() == [False, True]
+    assert some["plate"].tolist()[1] == 0.0
+    with pytest.raises(lmm.DataError, match="new levels detected"):
+        m.predict_parts(rows)
+
+
+def test_parts_of_several_terms_of_one_factor_and_generalized_models():
+    m = fitted("independent")
+    parts = m.predict_parts()
+    assert list(parts.columns) == ["fixed", "Subject", "total"]
+    np.testing.assert_allclose(parts["total"], m.fitted(), rtol=1e-12)
+    cbpp = lmm.load_dataset("cbpp")
+    g = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    np.testing.assert_allclose(g.predict_parts(cbpp)["total"], g.predict(cbpp), rtol=1e-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ class Changes(Estimates):
         self,
         newdata: Any = None,
         re_form: str | Formula | None = None,
-        allow_new_levels: bool = False,
+        allow_new_levels: bool | Literal["missing"] = False,
         *,
         random_only: bool = False,
         se: bool = False,
@@ -54,9 +54,10 @@ class Changes(Estimates):
         re_form : str or Formula, optional
             Random effects to condition on: all of them (None), none (``"~0"``), or those of a
             formula such as ``"~ (1 | Subject)"``.
-        allow_new_levels : bool
+        allow_new_levels : bool or "missing"
             Whether levels that the model was not fitted to, or missing ones, are predicted with
-            random effects of zero. Their variance is that of a new random effect.
+            random effects of zero. Their variance is that of a new random effect. With
+            ``"missing"`` their rows are NaN.
         random_only : bool
             Whether to leave out the fixed effects and the offset.
         se : bool
@@ -110,6 +111,42 @@ class Changes(Estimates):
             weights=self.call.weights_for(newdata) if new_observations else None,
         )
         return result.to_series() if result.se is None else result.to_frame()
+
+    def predict_parts(
+        self, newdata: Any = None, allow_new_levels: bool | Literal["missing"] = False
+    ) -> pd.DataFrame:
+        """Parts of predictions: fixed effects, each grouping factor's effects, and their sum.
+
+        Parameters
+        ----------
+        newdata, allow_new_levels
+            As for `predict`.
+
+        Returns
+        -------
+        DataFrame (m, 2 + groups)
+            ``fixed`` (with the offset), a column per grouping factor, ``total``; of a generalized
+            model on the scale of the link.
+
+        Raises
+        ------
+        DataError
+            A column is missing, or a factor has an unknown level.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer(
+        ...     "diameter ~ 1 + (1 | plate) + (1 | sample)", lmm.load_dataset("Penicillin")
+        ... )
+        >>> m.predict_parts({"plate": ["a"], "sample": ["F"]}).round(2)
+           fixed  plate  sample  total
+        0  22.97    0.8    -3.0  20.77
+        """
+        from lmm.predict import prediction_parts
+
+        offset = None if newdata is None else self.call.offset_for(newdata)
+        return prediction_parts(self.fit, newdata, allow_new_levels=allow_new_levels, offset=offset)
 
     def simulate(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self
 
 import numpy as np
 import pandas as pd
@@ -121,7 +121,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
         self,
         newdata: Any = None,
         re_form: str | Formula | None = None,
-        allow_new_levels: bool = False,
+        allow_new_levels: bool | Literal["missing"] = False,
         *,
         type: str = "link",
         random_only: bool = False,
