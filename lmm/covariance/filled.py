@@ -166,6 +166,8 @@ class Unstructured(Filled):
 
     def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
         """Theta of gamma, its eigenvalues kept clear of zero."""
+        if self.size == 1:
+            return _deviations(gamma, clear)
         values, vectors = eigh(gamma)
         floor = clear * max(float(values[-1]), 0.1)
         return self.par(lower_triangular(vectors * np.sqrt(np.maximum(values, floor))))
@@ -211,9 +213,7 @@ class Diagonal(Filled):
 
     def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
         """Theta of gamma's diagonal, kept clear of zero."""
-        variances = np.diag(gamma)
-        floor = clear * max(float(variances.max()), 0.1)
-        return np.asarray(np.sqrt(np.maximum(variances, floor)))
+        return _deviations(gamma, clear)
 
     def whitening(self, Z: Matrix, n_levels: int) -> Matrix:
         """Lengths of the columns."""
@@ -233,6 +233,13 @@ def _with_zero(values: Vector) -> Vector:
     padded = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
     padded[..., :-1] = values
     return padded
+
+
+def _deviations(gamma: Matrix, clear: float) -> Vector:
+    """Roots of gamma's diagonal, kept clear of zero."""
+    variances = gamma.diagonal()
+    floor = clear * max(float(variances.max()), 0.1)
+    return np.asarray(np.sqrt(np.maximum(variances, floor)))
 
 
 def _lengths(Z: Matrix, n_levels: int) -> Matrix:

@@ -176,7 +176,8 @@ def build_random(bars: Sequence[Bar], frame: Frame) -> tuple[ReTerm, ...]:
 
 def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -> ReTerm:
     if bar.group not in groups:
-        groups[bar.group] = cross([frame.groups[text] for text in bar.group])
+        crossed = [frame.groups[text] for text in bar.group]
+        groups[bar.group] = cross(crossed) if len(crossed) > 1 else crossed[0]
     factor = groups[bar.group]
     keys = factor.levels
     levels = _shown(keys) if len(bar.group) > 1 else keys

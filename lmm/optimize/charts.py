@@ -81,7 +81,7 @@ class Variances:
     is_relative = True
 
     def __init__(self, x: Vector, G: Matrix):
-        slopes = np.diag(G)
+        slopes = G.diagonal()
         self.x, self.is_zero = x, x == 0.0
         self.free = ~self.is_zero | (slopes < 0.0)
         unit = np.where(self.is_zero, 1.0, 2.0 * x * x)
