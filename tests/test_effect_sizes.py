@@ -59,3 +59,17 @@ def test_no_random_variance():
     with pytest.warns(lmm.SingularFitWarning):
         m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff2"))
     assert lmm.icc(m).adjusted == pytest.approx(0.0, abs=1e-12)
+
+
+def test_intervals_are_those_of_the_bootstrap():
+    m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+    replicates = m.bootstrap(60, seed=3, statistic=lambda model: lmm.icc(model).adjusted)
+    result = lmm.icc(m, nsim=60, seed=3, level=0.9)
+    explained = lmm.r2_nakagawa(m, nsim=60, seed=3)
+    limits = result.to_frame()["Adjusted ICC"].iloc[1:]
+    assert list(limits.index) == ["5 %", "95 %"]
+    np.testing.assert_allclose(limits, replicates.confint(0.9).to_frame().iloc[0])
+    assert f"[{limits.iloc[0]:.3f}, {limits.iloc[1]:.3f}]" in str(result)
+    np.testing.assert_allclose(explained.to_frame()["Marginal R2"], 0.0, atol=1e-20)
+    with pytest.raises(ValueError, match="leave by_group or nsim out"):
+        lmm.icc(m, by_group=True, nsim=60)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from lmm.fit import check_models
 from lmm.fitted import Fitted
+from lmm.inference.resample.bootstrap import Bootstrap
 from lmm.inference.variance.lrt import check_comparable
 from lmm.inference.variance.parts import VarianceParts, variance_parts
 from lmm.likelihood import correlations
@@ -33,6 +35,16 @@ __all__ = [
     "r2_nakagawa",
 ]
 
+
+class Resampled(Fitted, Protocol):
+    """A fitted model that can be simulated and fitted again."""
+
+    def bootstrap(
+        self, nsim: int, seed: int | None = None, *, statistic: Callable[[Any], Any]
+    ) -> Bootstrap:
+        """Replicates of a statistic."""
+
+
 CRITERIA = ("AIC", "AICc", "BIC")
 """Indices that models of one response are weighed by."""
 
@@ -47,24 +59,26 @@ class ICC(TableLike):
         Share of the random effects in what the fixed effects leave.
     unadjusted : float
         Share of the random effects in everything, also called conditional.
+    limits : DataFrame or None
+        Bootstrap intervals of the two, where they were asked for.
     """
 
     adjusted: float
     unadjusted: float
+    limits: pd.DataFrame | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """One row, columns ``Adjusted ICC`` and ``Unadjusted ICC``."""
-        return pd.DataFrame({"Adjusted ICC": [self.adjusted], "Unadjusted ICC": [self.unadjusted]})
+        """One row, columns ``Adjusted ICC`` and ``Unadjusted ICC``; rows of limits below."""
+        return _with_limits(self._values, self.limits)
+
+    @property
+    def _values(self) -> dict[str, float]:
+        return {"Adjusted ICC": self.adjusted, "Unadjusted ICC": self.unadjusted}
 
     def document(self) -> Document:
         """The two, named."""
-        return Document(
-            (
-                "# Intraclass Correlation Coefficient",
-                "",
-                _listed(("Adjusted ICC", self.adjusted), ("Unadjusted ICC", self.unadjusted)),
-            )
-        )
+        listed = _listed(self._values, self.limits)
+        return Document(("# Intraclass Correlation Coefficient", "", listed))
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,24 +113,25 @@ class R2(TableLike):
         Share of fixed and random effects in the variance.
     marginal : float
         Share of the fixed effects.
+    limits : DataFrame or None
+        Bootstrap intervals of the two, where they were asked for.
     """
 
     conditional: float
     marginal: float
+    limits: pd.DataFrame | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """One row, columns ``Conditional R2`` and ``Marginal R2``."""
-        return pd.DataFrame({"Conditional R2": [self.conditional], "Marginal R2": [self.marginal]})
+        """One row, columns ``Conditional R2`` and ``Marginal R2``; rows of limits below."""
+        return _with_limits(self._values, self.limits)
+
+    @property
+    def _values(self) -> dict[str, float]:
+        return {"Conditional R2": self.conditional, "Marginal R2": self.marginal}
 
     def document(self) -> Document:
         """The two, named."""
-        return Document(
-            (
-                "# R2 for Mixed Models",
-                "",
-                _listed(("Conditional R2", self.conditional), ("Marginal R2", self.marginal)),
-            )
-        )
+        return Document(("# R2 for Mixed Models", "", _listed(self._values, self.limits)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -224,14 +239,41 @@ def _labelled(name: str, texts: Iterable[str]) -> Column:
     return Column(name, tuple(texts), "label", left=True)
 
 
-def _listed(*values: tuple[str, float]) -> Cells:
+def _listed(values: dict[str, float], limits: pd.DataFrame | None) -> Cells:
     """Named numbers below each other, as insight prints them."""
-    names, numbers = zip(*values, strict=True)
-    name = Column("", names, "label")
-    return Cells((name, Column("", tuple(f"{number:.3f}" for number in numbers))), layout=listed)
+    texts = [f"{value:.3f}" for value in values.values()]
+    if limits is not None:
+        pairs = [f" [{low:.3f}, {high:.3f}]" for low, high in limits.to_numpy().tolist()]
+        texts = [text + pair for text, pair in zip(texts, pairs, strict=True)]
+    return Cells((Column("", tuple(values), "label"), Column("", tuple(texts))), layout=listed)
 
 
-def icc(m: Fitted, by_group: bool = False) -> ICC | GroupICC:
+def _with_limits(values: dict[str, float], limits: pd.DataFrame | None) -> pd.DataFrame:
+    frame = pd.DataFrame([values])
+    return frame if limits is None else pd.concat([frame, limits.T])
+
+
+def _bootstrapped(
+    m: Resampled,
+    statistic: Callable[[Any], pd.Series[float]],
+    nsim: int,
+    seed: int | None,
+    level: float,
+) -> pd.DataFrame | None:
+    """Percentile intervals of a statistic by parametric bootstrap, if any are asked for."""
+    if not nsim:
+        return None
+    return m.bootstrap(nsim, seed, statistic=statistic).confint(level).to_frame()
+
+
+def icc(
+    m: Resampled,
+    by_group: bool = False,
+    *,
+    nsim: int = 0,
+    seed: int | None = None,
+    level: float = 0.95,
+) -> ICC | GroupICC:
     """Intraclass correlation: how much of the variance random effects make up.
 
     Parameters
@@ -240,6 +282,17 @@ def icc(m: Fitted, by_group: bool = False) -> ICC | GroupICC:
         The model.
     by_group : bool
         Whether to give the share of each grouping factor instead.
+    nsim : int
+        Replicates of a parametric bootstrap for intervals; none by default.
+    seed : int, optional
+        Where its random numbers come from.
+    level : float
+        Coverage of the intervals.
+
+    Raises
+    ------
+    ValueError
+        Intervals are asked for by group.
 
     Examples
     --------
@@ -254,17 +307,27 @@ def icc(m: Fitted, by_group: bool = False) -> ICC | GroupICC:
     check_models(m)
     parts = variance_parts(m.fit)
     if by_group:
+        if nsim:
+            raise ValueError("intervals are those of the whole ICC: leave by_group or nsim out.")
         return GroupICC(parts.icc_by_group)
-    return ICC(parts.icc_adjusted, parts.icc_unadjusted)
+
+    def replicate(model: Fitted) -> pd.Series[float]:
+        own = variance_parts(model.fit)
+        return pd.Series({"Adjusted ICC": own.icc_adjusted, "Unadjusted ICC": own.icc_unadjusted})
+
+    limits = _bootstrapped(m, replicate, nsim, seed, level)
+    return ICC(parts.icc_adjusted, parts.icc_unadjusted, limits)
 
 
-def r2_nakagawa(m: Fitted) -> R2:
+def r2_nakagawa(m: Resampled, *, nsim: int = 0, seed: int | None = None, level: float = 0.95) -> R2:
     """Marginal and conditional R2: what fixed effects, and all effects, explain.
 
     Parameters
     ----------
     m : LinearMixedModel
         The model.
+    nsim, seed, level
+        As for `icc`.
 
     Examples
     --------
@@ -278,7 +341,13 @@ def r2_nakagawa(m: Fitted) -> R2:
     """
     check_models(m)
     parts = variance_parts(m.fit)
-    return R2(parts.r2_conditional, parts.r2_marginal)
+
+    def replicate(model: Fitted) -> pd.Series[float]:
+        own = variance_parts(model.fit)
+        return pd.Series({"Conditional R2": own.r2_conditional, "Marginal R2": own.r2_marginal})
+
+    limits = _bootstrapped(m, replicate, nsim, seed, level)
+    return R2(parts.r2_conditional, parts.r2_marginal, limits)
 
 
 def get_variance(m: Fitted) -> VarianceDecomposition:
