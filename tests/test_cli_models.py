@@ -195,6 +195,10 @@ def test_simulate(folder, model):
     assert total.tolist() == lmm.load_dataset("cbpp")["size"].tolist()
 
 
+def test_a_dash_is_the_screen(folder):
+    assert answer(folder, "anova", "m1.lmm", "-o", "-") == answer(folder, "anova", "m1.lmm")
+
+
 def test_table(folder, tmp_path):
     shown = answer(folder, "table", "m0.lmm", "m1.lmm", "--show", "error", "--digits", "1")
     assert re.search(r"^Days +10\.5 +", shown, re.MULTILINE)
@@ -278,6 +282,15 @@ BAD_INPUT = [
     (["fit", SLEEP, "sleepstudy", "--save", "x", "--output", "x"], "format of 'x'"),
     (["fit", SLEEP, "sleepstudy", "--save", "x.csv", "--tidy", "x.csv"], "different files"),
     (["fit", SLEEP, "sleepstudy", "--save", "no/x.lmm"], "there is no folder"),
+    (["fit", SLEEP, "sleepstudy", "--save", ""], "it is a folder"),
+    (["fit", SLEEP, "sleepstudy", "--save", "-"], "name a file"),
+    (["table", "m0.lmm", "--digits", "-1"], "digits must be"),
+    (["table", "m0.lmm", "--output", "x.docx", "--format", "json"], "leave out --format"),
+    (
+        ["plot", "m1.lmm", "effect", "--x", "Days", "--by", "Days", "-o", "a.png"],
+        "another predictor",
+    ),
+    (["plot", "m1.lmm", "qq", "--dpi", "0", "-o", "a.png"], "--dpi must lie between"),
 ]
 
 

@@ -132,7 +132,7 @@ def _run(arguments: argparse.Namespace) -> int:
         # The summary repeats the model's own warnings at its foot, and JSON lists them.
         if arguments.format != "csv" and arguments.tidy != "-":
             known += [warning.text for warning in model.warnings]
-    if arguments.save:
+    if arguments.save is not None:
         model.save(arguments.save)
     _report(arguments, model, summary, tidy)
     return CONVERGED if model.converged else NOT_CONVERGED
@@ -145,7 +145,7 @@ def _report(
     if arguments.tidy == "-":
         write(tidy.to_csv(index=False))
         return
-    if arguments.tidy:
+    if arguments.tidy is not None:
         write_table(tidy, arguments.tidy, arguments.force)
     if arguments.output or not (arguments.save and arguments.quiet):
         deliver(summary, arguments, frame=tidy, record=_record(model, summary.coefficients))
@@ -166,9 +166,9 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.exponentiate and not arguments.tidy:
         raise DataError("--exponentiate is of the table of estimates: add --tidy OUT, or --tidy -")
     check_destination(arguments)
-    if arguments.tidy:
+    if arguments.tidy is not None:
         check_output(arguments.tidy, arguments.force)
-    if arguments.save:
+    if arguments.save is not None:
         check_place(arguments.save, arguments.force)
     outputs = [Path(name) for name in (arguments.save, arguments.tidy, arguments.output) if name]
     if len(set(outputs)) < len(outputs):

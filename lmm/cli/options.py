@@ -85,7 +85,13 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         choices=FORMATS,
         help="format of the result (default: text, or what the suffix of --output says)",
     )
-    add("--output", "-o", metavar="OUT", help="write the result to this file, not to the screen")
+    add(
+        "--output",
+        "-o",
+        metavar="OUT",
+        type=lambda name: None if name == "-" else name,
+        help="write the result to this file, not to the screen (-)",
+    )
     add("--force", action="store_true", help="replace files that exist")
     add("--quiet", "-q", action="store_true", help="print no warnings")
 

@@ -16,6 +16,7 @@ from lmm.files import check_place, write_whole
 __all__ = ["add_commands"]
 
 SUFFIXES = (".png", ".pdf", ".svg")
+MOST_DPI = 2400
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,8 +60,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise DataError(
             f"Cannot write {arguments.output!r}: pictures are {', '.join(SUFFIXES)} files."
         )
-    if arguments.dpi < 1:
-        raise DataError(f"--dpi must be positive, not {arguments.dpi}")
+    if not 1 <= arguments.dpi <= MOST_DPI:
+        raise DataError(f"--dpi must lie between 1 and {MOST_DPI}, not {arguments.dpi}")
     if arguments.kind in ("effect", "lines") and arguments.x is None:
         raise DataError(f"{arguments.kind!r} needs the predictor: --x NAME")
     check_place(arguments.output, arguments.force)

@@ -236,6 +236,8 @@ def _table(arguments: argparse.Namespace) -> int:
     name = arguments.output
     if name is None or Path(name).suffix.lower() != ".docx":
         return _answer(arguments)
+    if arguments.format is not None:
+        raise DataError(f"{name!r} is a Word document: leave out --format, or choose a suffix")
     check_place(name, arguments.force)
     with told_warnings(arguments.quiet):
         table = _models_table(arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -104,18 +105,21 @@ def _first_lines(source: Source, reading: Reading) -> list[str]:
     """The first lines, of a compressed file too."""
     import pandas as pd
 
-    lines = pd.read_csv(
-        opened(source),
-        sep="\x01",
-        header=None,
-        names=["line"],
-        index_col=False,
-        nrows=SAMPLE,
-        quoting=csv.QUOTE_NONE,
-        encoding=reading.encoding,
-        dtype=str,
-        keep_default_na=False,
-    )["line"].tolist()
+    with warnings.catch_warnings():
+        # What is no text may hold the separator that no text has.
+        warnings.simplefilter("ignore", pd.errors.ParserWarning)
+        lines = pd.read_csv(
+            opened(source),
+            sep="\x01",
+            header=None,
+            names=["line"],
+            index_col=False,
+            nrows=SAMPLE,
+            quoting=csv.QUOTE_NONE,
+            encoding=reading.encoding,
+            dtype=str,
+            keep_default_na=False,
+        )["line"].tolist()
     # The last of many may be the beginning of a quoted field of several lines.
     return lines[:-1] if len(lines) == SAMPLE else lines
 

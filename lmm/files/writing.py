@@ -67,6 +67,8 @@ def check_place(name: str, force: bool) -> None:
     DataError
         It is so.
     """
+    if name == "-":
+        raise DataError("Cannot write this to standard output: name a file.")
     path = Path(name)
     if not path.parent.is_dir():
         raise DataError(f"Cannot write {name!r}: there is no folder {str(path.parent)!r}.")

@@ -143,7 +143,7 @@ def table(
     DataError
         There is no model, or not one name for each.
     ValueError
-        `show` is another word.
+        `show` is another word, or `digits` is negative.
 
     Examples
     --------
@@ -173,6 +173,8 @@ def table(
     check_models(*models)
     if show not in SHOWN:
         raise ValueError(f"show is {show!r}.{nearest(str(show), SHOWN)}")
+    if digits < 0:
+        raise ValueError(f"digits must be a whole number, at least 0, not {digits!r}")
     shown = tuple(names) if names is not None else _numbered(len(models))
     if len(shown) != len(models):
         raise DataError(f"{len(models)} models need as many names, not {len(shown)}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from lmm.design.columns import Factor, RawColumn, take
 from lmm.design.table import Table
+from lmm.errors import DataError
 from lmm.fit import check_models
 from lmm.fitted import Fitted
 from lmm.inference.marginal import response_scale
@@ -66,7 +67,7 @@ def effect(
     Raises
     ------
     DataError
-        A name is no predictor of the fixed part.
+        A name is no predictor of the fixed part, or `by` is `x`.
 
     Examples
     --------
@@ -77,6 +78,8 @@ def effect(
     ('Time', 3)
     """
     check_models(m)
+    if by == x:
+        raise DataError(f"by must be another predictor than {x!r}")
     grid = grid_of(m, None, np.mean, None)
     axis = grid.axis(x)
     raw = _column(m, x)
