@@ -151,3 +151,15 @@ def test_models_are_copied_and_pickled_with_read_only_arrays(sleepstudy):
     for one in (m, again):
         with pytest.raises(ValueError, match="read-only"):
             one.beta[0] = 1.0
+
+
+def test_step_may_leave_nothing():
+    rng = np.random.default_rng(8)
+    d = {"y": rng.normal(size=60), "x": rng.normal(size=60), "g": list("abcdef") * 10}
+    control = lmm.LmerControl(check_conv_singular="ignore")
+    for intercept, left in (("1", "y ~ 1"), ("0", "y ~ 0")):
+        m = lmm.lmer(f"y ~ {intercept} + x + (1 | g)", d, control=control)
+        selection = m.step(alpha_fixed=1e-9)
+        assert str(selection.get_model().formula) == left
+        assert selection.fixed.to_frame()["Eliminated"].tolist() == [1.0]
+        assert left in str(selection)

@@ -90,5 +90,8 @@ def test_what_cannot_be_pooled(mixed, least_squares):
         lmm.pool([mixed[0], mixed[1].update(". ~ . - Days")])
     with pytest.raises(ValueError, match=r"Unknown degrees of freedom 'residuals'.*'residual'"):
         lmm.pool(mixed, "residuals")
-    with pytest.raises(ValueError, match="df must be positive"):
-        lmm.pool(mixed, 0)
+    for df in (0, None):
+        with pytest.raises(ValueError, match="df must be a positive number or one of residual"):
+            lmm.pool(mixed, df)
+    with pytest.raises(TypeError, match="a list of fitted models"):
+        lmm.pool(mixed[0])

@@ -178,6 +178,8 @@ def pool(models: Sequence[Estimated], df: str | float = "residual") -> Pooled:
     ------
     DataError
         The models have other fixed effects than the first.
+    TypeError
+        What is given is not a list of fitted models.
     ValueError
         There are fewer than two models, or `df` is unknown.
 
@@ -191,6 +193,8 @@ def pool(models: Sequence[Estimated], df: str | float = "residual") -> Pooled:
     >>> lmm.pool(fits, df="satterthwaite").to_frame()["df"].round(1).to_list()
     [15.3, 15.3]
     """
+    if hasattr(models, "fixef"):
+        raise TypeError("pool takes a list of fitted models, one for each data set, not a model.")
     models = list(models)
     if len(models) < 2:
         raise ValueError(f"pool needs the model on at least two data sets, not {len(models)}.")
@@ -213,8 +217,8 @@ def pool(models: Sequence[Estimated], df: str | float = "residual") -> Pooled:
 def _complete_df(model: Any, df: str | float) -> Any:
     """Degrees of freedom of one fit, a number or (p,)."""
     if not isinstance(df, str):
-        if not df > 0.0:
-            raise ValueError(f"df must be positive, not {df!r}.")
+        if not isinstance(df, int | float | np.number) or not df > 0.0:
+            raise ValueError(f"df must be a positive number or one of {', '.join(DF)}, not {df!r}.")
         return float(df)
     if df not in DF:
         raise ValueError(f"Unknown degrees of freedom {df!r}.{nearest(df, DF)}")
