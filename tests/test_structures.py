@@ -351,3 +351,18 @@ def test_times_that_ou_was_not_fitted_to_are_predicted():
         m.simulate(1, newdata=new.head(1))
     with pytest.raises(lmm.DataError, match="no number"):
         m.predict(new.astype({"t": str}).replace({"t": {"4.0": "noon"}}), allow_new_levels=True)
+
+
+@pytest.mark.parametrize("structure", ["cs", "ar1"])
+def test_relative_factor_is_that_of_the_covariances(sleep, structure):
+    m = lmm.lmer(f"Reaction ~ Days + {structure}(0 + factor(Days) | Subject)", sleep)
+    k = len(m.fit.covariances[0])
+    block = m.Lambda.toarray()[:k, :k]
+    np.testing.assert_allclose(
+        m.sigma**2 * block @ block.T, m.fit.covariances[0], rtol=1e-9, atol=1e-9
+    )
+    np.testing.assert_array_equal(m.Lambdat.toarray(), lmm.get_me(m, "Lambdat").toarray())
+    A = (m.Z @ m.Lambda).toarray()
+    C = np.linalg.cholesky(m.sigma**2 * (np.eye(m.nobs) + A @ A.T))
+    expected = np.linalg.solve(C, m.residuals("marginal"))
+    np.testing.assert_allclose(m.residuals("normalized"), expected, rtol=1e-7, atol=1e-9)

@@ -317,7 +317,7 @@ class ModelMatrices(Brief):
         return sparse.csc_array(sparse.vstack([term.Zt for term in self.terms], format="csc"))
 
     def Lambdat(self, theta: Vector) -> sparse.csc_array:
-        """Transposed relative covariance factor, (q, q) upper triangular, for theta.
+        """Transposed relative covariance factor, (q, q) upper triangular, for the parameters theta.
 
         Its pattern is that of the structure: where theta is zero, zeros are stored.
         """

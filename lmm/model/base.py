@@ -163,7 +163,7 @@ class MixedModel:
     @frozen_property
     def Lambdat(self) -> sparse.csc_array:
         """Transposed relative covariance factor, (q, q) sparse upper triangular."""
-        return self.fit.matrices.Lambdat(self.theta)
+        return self.fit.matrices.Lambdat(self.fit.theta)
 
     @property
     def Lambda(self) -> sparse.csr_array:
