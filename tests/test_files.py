@@ -141,3 +141,13 @@ def test_integers_beyond_doubles_stay_exact_beside_missing_ones(tmp_path):
     table = read_table(path)
     assert table["n"][0] == np.int64(9007199254740993)
     assert table["y"].tolist() == [1.5, 2.5]
+
+
+def test_leading_zeros_keep_identifiers_apart(tmp_path):
+    path = tmp_path / "ids.csv"
+    path.write_text("id,n,code\n01,1,007\n1,2,008\n001,3,NA\n")
+    table = read_table(str(path))
+    assert table["id"].tolist() == ["01", "1", "001"]
+    assert table["n"].tolist() == [1, 2, 3]
+    assert table["code"].isna().tolist() == [False, False, True]
+    assert table["code"].tolist()[:2] == ["007", "008"]

@@ -854,3 +854,13 @@ def test_weights_with_names_belong_to_levels():
     two = lmm.lmer("angle ~ recipe + temperature + (1 | replicate)", lmm.load_dataset("cake"))
     with pytest.raises(lmm.DataError, match="there are 2 predictors to average over"):
         lmm.emmeans(two, "1", weights={"A": 1.0})
+
+
+def test_arguments_of_a_wrong_kind_are_named():
+    m = lmm.lmer("Reaction ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+    with pytest.raises(TypeError, match="at must be a mapping"):
+        lmm.emmeans(m, "~ Days", at=[1])
+    with pytest.raises(TypeError, match="nesting must be text"):
+        lmm.emmeans(m, "~ Days", nesting=3)
+    with pytest.raises(ValueError, match="Unknown method '3'"):
+        m.confint(method=3)

@@ -26,6 +26,7 @@ _NUMBER = re.compile(
     r"\s*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)\s*", re.IGNORECASE
 )
 _WITH_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:e[+-]?\d+)?\s*", re.IGNORECASE)
+_ZEROS = r"\s*[+-]?0\d"
 # Share of the fields from which a column of text is said to be one of numbers.
 ALMOST = 0.8
 
@@ -153,10 +154,34 @@ def _parsed(source: Source, separator: str, decimal: str, reading: Reading) -> p
         dtype_backend="numpy_nullable",  # whole numbers stay exact beside missing ones
     )
     table.attrs["decimal"] = decimal
+    whole = [name for name in table if pd.api.types.is_integer_dtype(table[name])]
+    padded = _padded(source, separator, reading, whole)
+    for name, fields in padded.items():
+        table[name] = fields
     for name in table:
-        if _is_text(table[name]) and not _strange(table[name], decimal):
+        if name not in padded and _is_text(table[name]) and not _strange(table[name], decimal):
             table[name] = _converted(table[name], decimal)
     return table
+
+
+def _padded(
+    source: Source, separator: str, reading: Reading, names: list[Any]
+) -> dict[Any, pd.Series[str]]:
+    """Columns of digits with leading zeros, as text: ``01`` and ``1`` are two identifiers."""
+    import pandas as pd
+
+    if not names:
+        return {}
+    texts = pd.read_csv(
+        opened(source),
+        sep=separator,
+        encoding=reading.encoding,
+        keep_default_na=False,
+        na_values=["", *reading.missing],
+        usecols=names,
+        dtype=str,
+    )
+    return {name: texts[name] for name in names if texts[name].str.match(_ZEROS).any()}
 
 
 def _has_decimal_commas(table: pd.DataFrame) -> bool:

@@ -340,7 +340,7 @@ def confint(
     boot_type: Interval = "perc",
 ) -> PrintedTable:
     """Profile, Wald or bootstrap intervals of a fit; see ``m.confint``."""
-    level, method = checked_level(level), method.lower()
+    level, method = checked_level(level), str(method).lower()
     if method not in METHODS:
         raise ValueError(f"Unknown method {method!r}.{nearest(method, METHODS)}")
     if method == "profile":

@@ -329,6 +329,8 @@ def reference_grid(
     reductions = _reductions(reduce, names)
     axes = {name: _axis(name, raw[name], makers[name], reductions[name]) for name in names}
     nested = _nesting(nesting, tuple(axes.values()))
+    if not isinstance(at, Mapping | None):
+        raise TypeError(f"at must be a mapping of predictors to values, not {type(at).__name__}")
     for name, levels in (at or {}).items():
         axis = axes[checked(name, tuple(axes))]
         axes[name] = axis.at(np.atleast_1d(np.asarray(levels, dtype=object)).tolist())
@@ -350,6 +352,8 @@ def _nesting(
     given: str | Mapping[str, str | Sequence[str]] | None, axes: tuple[Axis, ...]
 ) -> Nesting:
     names = tuple(axis.name for axis in axes)
+    if not isinstance(given, str | Mapping | None):
+        raise TypeError(f"nesting must be text, a mapping or None, not {type(given).__name__}")
     if given != DETECT:
         return read_nesting(given, lambda name: checked(name, names))
     sizes = [len(axis.levels) if axis.codes is not None else 1 for axis in axes]
