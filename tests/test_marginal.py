@@ -821,7 +821,8 @@ def test_plot_shows_means_and_limits(models):
     np.testing.assert_allclose(ax.lines[0].get_xdata(), frame["emmean"])
     limits = [segment[:, 0] for segment in ax.collections[0].get_segments()]
     np.testing.assert_allclose(limits, frame[["lower.CL", "upper.CL"]])
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["A", "B", "C"]
+    by_height = sorted(ax.get_yticklabels(), key=lambda label: -label.get_position()[1])
+    assert [label.get_text() for label in by_height] == ["A", "B", "C"]
     mpl.pyplot.close(ax.figure)
 
 
