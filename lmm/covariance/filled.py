@@ -124,12 +124,16 @@ class Filled(Covariance):
 
     def on_boundary(self, par: Vector) -> NDArray[np.bool_]:
         """Diagonal components that vanish against their row of lambda."""
+        if len(par) == self.size:  # nothing beside the diagonal
+            return np.asarray(par == 0.0)
         rows, _ = self.positions
         row_lengths = np.sqrt(np.bincount(rows, par * par))[rows]
         return np.asarray(self.on_diagonal & (np.abs(par) <= VANISHING * row_lengths))
 
     def _column_lengths(self, par: Vector) -> Vector:
         """Length of the column of lambda in which each component stands, (m,)."""
+        if len(par) == self.size:  # nothing below the diagonal
+            return np.abs(par)
         _, columns = self.positions
         return np.asarray(np.sqrt(np.bincount(columns, par * par))[columns])
 
@@ -190,6 +194,8 @@ class Unstructured(Filled):
 
     def unwhitened(self, par: Vector, R: Matrix) -> Vector:
         """The inverse of `whitened`."""
+        if self.size == 1:
+            return np.asarray(np.abs(par / R[0, 0]))
         return self.par(lower_triangular(solve_upper(R, self.factor(par))))
 
 

@@ -101,7 +101,7 @@ class Point:
         if parameters.on_boundary(self.x[: len(parameters.lower)]).any():
             return True
         values = self._regular_curvatures() if self.is_regular else self._curvatures()
-        return bool(np.any((values < EXPECTED[0]) | (values > EXPECTED[1])))
+        return bool(((values < EXPECTED[0]) | (values > EXPECTED[1])).any())
 
     def _curvatures(self) -> Vector:
         """Eigenvalues of the Hessian relative to the information, where the data know of one."""
