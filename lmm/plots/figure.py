@@ -12,11 +12,11 @@ __all__ = ["NotebookFigure"]
 class NotebookFigure(Figure):
     """A figure that a notebook shows once, also where a cell ends with it.
 
-    Jupyter's inline backend shows all open figures when a cell ends, beside the cell's value.
+    Jupyter's inline backend shows all open figures when a cell ends, beside the cell's value: what
+    has been shown is closed.
     """
 
     def _ipython_display_(self) -> None:
-        is_open = plt.fignum_exists(self.number) and plt.figure(self.number) is self
-        if is_open and "inline" in mpl.get_backend():
-            return
+        if "inline" in mpl.get_backend():
+            plt.close(self)
         raise NotImplementedError  # IPython's word for: show it as other objects
