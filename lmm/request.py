@@ -120,7 +120,7 @@ class Request:
             if name not in known:
                 raise TypeError(f"{cls.function} has no argument {name!r}.{nearest(name, known)}")
         return {
-            name: copy.deepcopy(value) if name in _ARRAYS else value
+            name: copy.deepcopy(value) if value is not None and name in _ARRAYS else value
             for name, value in options.items()
         }
 
