@@ -101,9 +101,12 @@ class Target:
         effects, W = self.effects, rows.observed[0]
         if rows.observed is not rows.expected and not W.min() > 0.0:
             try:
-                return effects.eliminated(W, self.factors), True
-            except NumericalError:
-                return effects.eliminated(rows.expected[0], self.factors), False
+                D = effects.eliminated(W, self.factors)
+                if np.isfinite(D.logdet):  # asked for here, where an indefinite matrix is no error
+                    return D, True
+            except (NumericalError, np.linalg.LinAlgError):
+                pass
+            return effects.eliminated(rows.expected[0], self.factors), False
         return effects.eliminated(W, self.factors), True
 
 
