@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
     model = read_model(arguments.model)
     with told_warnings(arguments.quiet):
         drawn = _DRAWN[arguments.kind](model, arguments)
-        figure = drawn.get_figure(root=True)
+        figure = drawn.figure.figure
         write_whole(
             arguments.output, arguments.force, lambda path: figure.savefig(path, dpi=arguments.dpi)
         )

@@ -94,7 +94,8 @@ def subplots(rows: int, columns: int, **options: Any) -> tuple[Figure, np.ndarra
 
 def label_rows(ax: Axes, names: Sequence[str]) -> None:
     """Name rows 0, 1, ... in letters that do not print over each other; not where none would."""
-    figure = ax.figure.get_figure(root=True)
+    # Of a subfigure too, the whole one: get_figure(root=True) came with Matplotlib 3.10.
+    figure = ax.figure.figure
     points = 72.0 * ax.get_position().height * figure.get_figheight()
     size = min(8.5, 0.85 * points / max(len(names), 1))
     if len(names) > MAX_LABELS or size < SMALLEST:
@@ -105,7 +106,7 @@ def label_rows(ax: Axes, names: Sequence[str]) -> None:
 
 def label_columns(ax: Axes, at: Vector, names: Sequence[str]) -> None:
     """Name places of the horizontal axis, upright where the names would meet."""
-    figure = ax.figure.get_figure(root=True)
+    figure = ax.figure.figure
     points = 72.0 * ax.get_position().width * figure.get_figwidth()
     # Letters of 10 points are about 6 wide, and names need a gap.
     meets = 6.0 * (max(map(len, names), default=0) + 1) * len(names) > points
