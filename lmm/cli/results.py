@@ -121,7 +121,8 @@ def _table_of(result: Printed, frame: pd.DataFrame | None) -> pd.DataFrame:
 
 def _with_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The table with its names of rows, if it has any, as a first column."""
-    if isinstance(table.index, pd.RangeIndex):
+    # Rows 0, 1, ... that have been taken are no RangeIndex in pandas 2.
+    if isinstance(table.index, pd.RangeIndex) or table.index.equals(pd.RangeIndex(len(table))):
         return table
     name = next(name for name in ("row", "row_", "row__") if name not in table.columns)
     names = table.index.to_frame(name=str(table.index.name or name), index=False)
