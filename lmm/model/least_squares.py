@@ -320,7 +320,7 @@ class LinearModel(Frozen, Printed):
         L = deletion_contrasts(self.matrices, label)
         if not len(L):
             return [0.0, 0.0, self.rss, self._aic(self.rss, len(self.beta)), np.nan, np.nan]
-        change = np.linalg.lstsq(L @ self.root, L @ self.beta)[0]
+        change = np.linalg.lstsq(L @ self.root, L @ self.beta, rcond=None)[0]
         df, added, _, statistic, p_value = self._test(len(L), float(change @ change))
         rss = self.rss + added
         return [df, added, rss, self._aic(rss, len(self.beta) - len(L)), statistic, p_value]

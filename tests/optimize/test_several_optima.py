@@ -30,7 +30,9 @@ TABLES = {
 
 def table(name):
     data = pd.read_csv(FOLDER / "optima" / f"{name}.csv")
-    data = data.astype({column: str for column in ("g", "h") if column in data})
+    for column in {"g", "h"} & set(data):
+        # What is missing becomes a level "nan" in pandas 2.
+        data[column] = data[column].astype(str).where(data[column].notna())
     levels = ["low", "medium", "high"]
     if "o" in data and set(data["o"]) <= set(levels):
         data["o"] = pd.Categorical(data["o"], levels, ordered=True)
