@@ -10,9 +10,9 @@ import numpy as np
 from lmm import _lapack
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import PLSTerms
+from lmm.pls.base import PLSSolution, PLSTerms
 
-__all__ = ["Border"]
+__all__ = ["Border", "Bordered"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +70,32 @@ class Border:
     def fixed_root(self) -> Matrix:
         """RX^-1, (p, p)."""
         return np.asarray(self.half[:-1, :-1].T)
+
+
+class Bordered:
+    """A solver's point that has eliminated all random effects.
+
+    Attributes
+    ----------
+    logdet : float
+        log|Omega|.
+    reduced : (t, t) array
+        ``[X y]'V^-1[X y]``.
+    """
+
+    logdet: float
+    reduced: Matrix
+
+    @cached_property
+    def border(self) -> Border:
+        """What is left of [X y]."""
+        return Border.of(self.reduced)
+
+    @property
+    def terms(self) -> PLSTerms:
+        """The three numbers."""
+        return self.border.terms(self.logdet)
+
+    def coefficients(self, effects: tuple[Matrix, ...]) -> PLSSolution:
+        """Fixed effects beside the random effects of each term (l, k)."""
+        return PLSSolution(self.terms, self.border.beta, effects, self.border.fixed_root)

@@ -15,8 +15,8 @@ from scipy.linalg import block_diag
 
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix
-from lmm.pls.base import Blocks, Derivatives, PLSSolution, PLSTerms
-from lmm.pls.border import Border
+from lmm.pls.base import Blocks, Derivatives, PLSSolution
+from lmm.pls.border import Bordered
 from lmm.pls.grouped import directions, identity_minus, per_term
 from lmm.pls.inverse import by_solving, dense_blocks, flat
 from lmm.pls.kernels import sum_by
@@ -43,7 +43,7 @@ def _square(left: Matrix, right: Matrix) -> Matrix:
 
 
 @dataclass(frozen=True, eq=False)
-class NestedPoint:
+class NestedPoint(Bordered):
     """Everything at one Lambda: blocks and borders after elimination, per factor of the chain."""
 
     pls: NestedPLS
@@ -56,20 +56,10 @@ class NestedPoint:
     half_T: Matrix  # L_T^-1 Lambda_T', the tail's inverse half_T'half_T, (q_T, q_T)
     reduced: Matrix  # [X y]'V^-1 [X y], (t, t)
 
-    @cached_property
-    def border(self) -> Border:
-        """What is left of [X y]."""
-        return Border.of(self.reduced)
-
     @property
     def dense_size(self) -> int:
         """Columns of the tail and what is behind it."""
         return self.pls.dense_size
-
-    @property
-    def terms(self) -> PLSTerms:
-        """The three numbers."""
-        return self.border.terms(self.logdet)
 
     @cached_property
     def N(self) -> list[Matrix]:
@@ -84,12 +74,7 @@ class NestedPoint:
         for group, each in zip(self.pls.all_groups, solved, strict=True):
             b = each[-1].T / root
             effects.update({i: b[:, part] for i, part in group.members})
-        return PLSSolution(
-            self.terms,
-            self.border.beta,
-            tuple(effects[i] for i in range(len(effects))),
-            self.border.fixed_root,
-        )
+        return self.coefficients(tuple(effects[i] for i in range(len(effects))))
 
     # Backward --------------------------------------------------------------------------------
 

@@ -29,8 +29,8 @@ from lmm._brief import Brief
 from lmm._threads import blas_threads, limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
-from lmm.pls.border import Border
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
+from lmm.pls.border import Bordered
 from lmm.pls.grouped import (
     couplings,
     directions,
@@ -87,7 +87,7 @@ class Links:
 
 
 @dataclass(frozen=True, eq=False)
-class CrossedPoint:
+class CrossedPoint(Bordered):
     """Everything at one Lambda that values, derivatives and coefficients share."""
 
     pls: CrossedPLS
@@ -100,20 +100,10 @@ class CrossedPoint:
     half: Matrix  # L_T^-1 Lambda_T' coupling, (q_T, t)
     reduced: Matrix  # [X y]'V^-1[X y], (t, t)
 
-    @cached_property
-    def border(self) -> Border:
-        """What is left of [X y]."""
-        return Border.of(self.reduced)
-
     @property
     def dense_size(self) -> int:
         """Columns of the tail."""
         return self.pls.dense_size
-
-    @property
-    def terms(self) -> PLSTerms:
-        """The three numbers."""
-        return self.border.terms(self.logdet)
 
     @limited
     def solution(self) -> PLSSolution:
@@ -128,12 +118,7 @@ class CrossedPoint:
         for group, part in zip(self.pls.others, self.pls.tail_groups.parts, strict=True):
             by_group.append((group, b_tail[part].reshape(group.n_levels, group.size)))
         effects = {i: b[:, columns] for group, b in by_group for i, columns in group.members}
-        return PLSSolution(
-            self.terms,
-            beta,
-            tuple(effects[i] for i in range(len(effects))),
-            self.border.fixed_root,
-        )
+        return self.coefficients(tuple(effects[i] for i in range(len(effects))))
 
     @limited
     def derivatives(self, reml: bool) -> Derivatives:

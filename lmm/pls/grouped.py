@@ -29,7 +29,7 @@ import numpy as np
 from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
-from lmm.pls.border import Border
+from lmm.pls.border import Bordered
 from lmm.pls.kernels import invert, sum_products
 from lmm.pls.problem import Group, Problem
 
@@ -85,7 +85,7 @@ Sweep: TypeAlias = tuple[Matrix, Matrix, float]
 
 
 @dataclass(frozen=True, eq=False)
-class GroupedPoint:
+class GroupedPoint(Bordered):
     """All levels eliminated at one lambda.
 
     Attributes
@@ -118,16 +118,6 @@ class GroupedPoint:
                 kept.append(sweep)
         return cls(pls, lam, logdet, reduced, tuple(kept))
 
-    @cached_property
-    def border(self) -> Border:
-        """What is left of [X y]."""
-        return Border.of(self.reduced)
-
-    @property
-    def terms(self) -> PLSTerms:
-        """The three numbers."""
-        return self.border.terms(self.logdet)
-
     def _sweeps(self) -> Iterator[tuple[Levels, Sweep]]:
         sweeps = self.kept or (_sweep(levels, self.lam) for levels in self.pls.chunks)
         yield from zip(self.pls.chunks, sweeps, strict=True)
@@ -146,7 +136,7 @@ class GroupedPoint:
         # Not Gamma Z'V^-1 (y - X beta): a large Gamma would multiply the rounding errors of it.
         b = np.einsum("abm,bm->ma", self._D, right)
         effects = tuple(b[:, part] for part in self.pls.members)
-        return PLSSolution(self.terms, self.border.beta, effects, self.border.fixed_root)
+        return self.coefficients(effects)
 
     @cached_property
     def _D(self) -> Matrix:

@@ -16,8 +16,8 @@ from lmm import _lapack
 from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
-from lmm.pls.border import Border
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
+from lmm.pls.border import Bordered
 from lmm.pls.grouped import couplings, gram
 from lmm.pls.inverse import dense_blocks, dense_diagonal, dense_product
 from lmm.pls.problem import Problem
@@ -48,7 +48,7 @@ def cross_products(
 
 
 @dataclass(frozen=True, eq=False)
-class SmallPoint:
+class SmallPoint(Bordered):
     """At one Lambda: L^-1 Lambda' (q, q), L^-1 Lambda'B (q, t), log|Omega|, what is left."""
 
     pls: SmallPLS
@@ -56,16 +56,6 @@ class SmallPoint:
     HB: Matrix
     logdet: float
     reduced: Matrix
-
-    @cached_property
-    def border(self) -> Border:
-        """What is left of [X y]."""
-        return Border.of(self.reduced)
-
-    @property
-    def terms(self) -> PLSTerms:
-        """The three numbers."""
-        return self.border.terms(self.logdet)
 
     def derivatives(self, reml: bool) -> Derivatives:
         """Values with exact first and second derivatives."""
@@ -100,7 +90,7 @@ class SmallPoint:
         """Coefficients."""
         b = self.half.T @ (self.HB @ self.border.residual)
         effects = tuple(b[np.array(columns).T] for columns in self.pls.components)
-        return PLSSolution(self.terms, self.border.beta, effects, self.border.fixed_root)
+        return self.coefficients(effects)
 
     @cached_property
     def _D(self) -> Matrix:

@@ -33,8 +33,8 @@ from scipy.linalg import block_diag
 from lmm._brief import Brief
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
-from lmm.pls.border import Border
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
+from lmm.pls.border import Bordered
 from lmm.pls.grouped import couplings, directions, gram, per_term
 from lmm.pls.inverse import by_level, by_solving, flat
 from lmm.pls.kernels import sum_by
@@ -180,7 +180,7 @@ class _Factored:
 
 
 @dataclass(frozen=True, eq=False)
-class SparsePoint:
+class SparsePoint(Bordered):
     """Everything at one Lambda."""
 
     pls: SparsePLS
@@ -192,20 +192,10 @@ class SparsePoint:
     logdet: float
     reduced: Matrix  # [X y]'V^-1[X y], (t, t)
 
-    @cached_property
-    def border(self) -> Border:
-        """What is left of [X y]."""
-        return Border.of(self.reduced)
-
     @property
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
         return self.pls.dense_size
-
-    @property
-    def terms(self) -> PLSTerms:
-        """The three numbers."""
-        return self.border.terms(self.logdet)
 
     @limited
     def solution(self) -> PLSSolution:
@@ -220,12 +210,7 @@ class SparsePoint:
         for group, part in zip(self.pls.problem.groups, self.pls.parts, strict=True):
             levels = b[part].reshape(group.n_levels, group.size)
             effects.update({i: levels[:, columns] for i, columns in group.members})
-        return PLSSolution(
-            self.terms,
-            self.border.beta,
-            tuple(effects[i] for i in range(len(effects))),
-            self.border.fixed_root,
-        )
+        return self.coefficients(tuple(effects[i] for i in range(len(effects))))
 
     @limited
     def derivatives(self, reml: bool) -> Derivatives:
