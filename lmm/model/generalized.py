@@ -204,17 +204,13 @@ class GeneralizedMixedModel(StatsmodelsNames):
             Columns ``sim_1``, ``sim_2``, ...; for a response made by ``cbind``, whose columns stay
             side by side, a dict of such names to tables (n, 2).
         """
-        from lmm.simulate import simulate
-
-        drawn = simulate(
-            self.fit,
+        drawn = super().simulate(
             nsim,
             seed,
-            re_form=None if use_u else re_form,
-            newdata=newdata,
+            use_u,
+            re_form,
+            newdata,
             allow_new_levels=allow_new_levels,
-            offset=None if newdata is None else self.call.offset_for(newdata),
-            weights=None if newdata is None else self.call.weights_for(newdata),
             theta=theta,
             beta=beta,
             sigma=sigma,
