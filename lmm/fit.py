@@ -247,6 +247,11 @@ class Fit(Frozen, Brief):
         """Weighted residuals in units of sigma, (n,)."""
         return self.matrices.response.weighted(self.residuals) / self.sigma
 
+    @property
+    def converged(self) -> bool:
+        """Whether a verified optimum was reached."""
+        return self.optimum.converged
+
     def is_singular(self, tol: float = 1e-4) -> bool:
         """Whether a term's whitened factor has a singular value below `tol`.
 
@@ -398,7 +403,7 @@ def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:
     notes: list[LmmWarning] = []
     about_hessian = fit.optimum.status in (Status.SADDLE, Status.NOT_IDENTIFIED)
     level = control.check_conv_hess if about_hessian else control.check_conv_grad
-    if not fit.optimum.converged and level != "ignore":
+    if not fit.converged and level != "ignore":
         text = f"Model failed to converge: {fit.optimum.message}"
         notes.append(ConvergenceWarning(text))
         _stop_if(level, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lmm
@@ -200,6 +201,18 @@ def test_bootstrap_draws_from_the_model_and_refits_it(model):
     again = m.bootstrap(12, seed=3, statistic=lambda each: each.fixef())
     p = len(m.beta)
     np.testing.assert_allclose(again.replicates, b.replicates.iloc[:, -p:], atol=1e-3)
+
+
+def test_bootstrap_names_responses_that_cannot_be_fitted():
+    # Two of twelve: now and then a simulated response is zero throughout.
+    data = pd.DataFrame({"y": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0], "g": list("aaabbbcccddd")})
+    with pytest.warns(lmm.SingularFitWarning):
+        m = lmm.glmer("y ~ 1 + (1 | g)", data, family="binomial")
+    with pytest.warns(lmm.FailedReplicatesWarning, match=r"The fit failed in 1 of 30 replicates"):
+        b = m.bootstrap(30, seed=1)
+    assert b.failed.sum() == 1
+    assert b.replicates[b.failed].isna().all(axis=None)
+    assert "The fixed effects fit the response exactly" in b.errors[0]
 
 
 def test_bootstrap_has_the_sampling_spread():

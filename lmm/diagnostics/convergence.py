@@ -90,7 +90,7 @@ def check_convergence(
     scaled[free] = vectors @ (vectors.T @ gradient[free] / curvature)
     messages = _gradient_messages(gradient, scaled, names, gradient_tol)
     messages += _hessian_messages(eigenvalues, vectors, free_names, hessian_tol)
-    if not messages and not fit.optimum.converged:
+    if not messages and not fit.converged:
         messages.append(f"Model failed to converge: {fit.optimum.message}")
     singular = fit.is_singular(singular_tol)
     if singular:

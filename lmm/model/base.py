@@ -206,7 +206,7 @@ class MixedModel:
     @property
     def converged(self) -> bool:
         """Whether a verified optimum was reached."""
-        return self.fit.optimum.converged
+        return self.fit.converged
 
     @property
     def data_name(self) -> str | None:

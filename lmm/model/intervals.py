@@ -201,7 +201,7 @@ class Intervals(Changes):
         Warns
         -----
         FailedReplicatesWarning
-            The statistic raised an error in some replicates; ``n_failed`` counts them.
+            The fit or its statistic raised an error in some replicates; ``n_failed`` counts them.
 
         Examples
         --------

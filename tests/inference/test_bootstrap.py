@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 import lmm
-from lmm.inference.resample import bootstrap as module
-from lmm.inference.resample.bootstrap import Simulator, bca_tails, quantiles
+from lmm.inference.resample.batches import Parameters
+from lmm.inference.resample.bootstrap import bca_tails, quantiles
 from lmm.inference.resample.many import engine_for
 from lmm.inference.resample.rows import compressed, rows_of
+from lmm.inference.resample.simulator import Simulator
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def replicates(sleep):
 
 def test_replicates_are_refits(sleep):
     """The bootstrap's own responses, refitted one by one."""
-    work = module._Parameters.of(sleep.fit, "parametric", False)
+    work = Parameters.of(sleep.fit, "parametric", False)
     seed = np.random.SeedSequence(7).spawn(1)[0]
     y, _ = work.simulator.draw(np.random.default_rng(seed), 20)
     values = sleep.bootstrap(20, seed=7).replicates
@@ -237,7 +238,9 @@ def test_statistics_that_break_down_are_counted(dyestuff):
             raise ZeroDivisionError("too noisy")
         return m.sigma
 
-    with pytest.warns(lmm.FailedReplicatesWarning, match=r"failed in 8 of 20 .* too noisy"):
+    with pytest.warns(
+        lmm.FailedReplicatesWarning, match=r"The statistic failed in 8 of 20 .* too noisy"
+    ):
         b = dyestuff.bootstrap(20, seed=1, statistic=fragile)
     assert b.failed.sum() == b.replicates["t1"].isna().sum() == b.n_failed == 8
     assert b.converged.all()

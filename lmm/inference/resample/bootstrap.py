@@ -1,80 +1,51 @@
 """Parametric and semiparametric bootstrap of a fit.
 
-Responses are simulated and fitted in batches. Each batch has its own stream of random numbers, made
-from the seed by `numpy.random.SeedSequence.spawn`, and its size depends on the design only: results
-are the same whatever the number of workers.
-
 Intervals follow Davison & Hinkley (1997), Bootstrap Methods and their Application, chapter 5:
 quantiles are interpolated on the normal scale (their eqn. 5.8). BCa intervals use Efron's (1987)
 acceleration of a parametric family: a sixth of the skewness of the score in the least favourable
 direction. Here the score of each replicate at the estimate is at hand (it is linear in the
-statistics of `lmm.inference.lockstep.Lockstep.score`), and the direction of any statistic t is its
-regression on the score,
+statistics of `lmm.inference.resample.lockstep.Lockstep.score`), and the direction of any statistic
+t is its regression on the score,
 
     t* ~ alpha + u*'gamma,     a = skewness(u*'gamma) / 6                                      (1)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
-from lmm._threads import blas_threads, one_blas_thread
+from lmm._threads import one_blas_thread
 from lmm._types import Frozen, Matrix, Vector
-from lmm.criterion import ProfiledCriterion
-from lmm.design.response import Response
-from lmm.errors import (
-    DataError,
-    FailedReplicatesWarning,
-    NumericalError,
-    checked_level,
-    nearest,
-    silence,
-    warn,
-)
+from lmm.errors import FailedReplicatesWarning, checked_level, nearest, warn
 from lmm.fit import Fit
 from lmm.generalized import GeneralizedFit
-from lmm.inference.resample.families import FamilyEngine, FamilySimulator
-from lmm.inference.resample.many import Batched, Engine, engine_for
-from lmm.inference.resample.replicates import Replicates
-from lmm.inference.resample.rows import Rows, compressed, rows_of
-from lmm.inference.variance.parameters import parameters_of, sdcor
+from lmm.inference.resample.batches import (
+    Refitted,
+    Statistic,
+    Work,
+    named,
+    parameter_names,
+    parameter_values,
+    parameters_work,
+    run,
+    statistic_work,
+)
+from lmm.inference.resample.simulator import KINDS, Kind
 from lmm.report.document import Document
 from lmm.report.printed import PrintedTable, TableLike, confidence_table
 from lmm.report.tables import frame_cells, labels
 
 __all__ = ["Bootstrap", "Interval", "Kind", "bootstrap"]
 
-Kind = Literal["parametric", "semiparametric"]
 Interval = Literal["perc", "basic", "norm", "bca"]
 INTERVALS = ("perc", "basic", "norm", "bca")
-KINDS = ("parametric", "semiparametric")
-
-# A progress bar appears on a terminal after so many seconds.
-PATIENCE = 2.0
-# Statistics of refitted models that a worker computes before it reports.
-MODELS = 10
-
-
-class Refitted(Protocol):
-    """A refitted model, as a statistic gets it."""
-
-    @property
-    def converged(self) -> bool:
-        """Whether it converged."""
-
-    def is_singular(self) -> bool:
-        """Whether it is singular."""
-
-
-Statistic = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -266,246 +237,6 @@ def _acceleration(values: Vector, score: Matrix) -> float:
     return float(np.mean(direction**3) / size**3 / 6.0) if size > 0.0 else 0.0
 
 
-# Simulation ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Simulator:
-    """Draws standardized responses of a fit.
-
-    Parameters
-    ----------
-    rows : Rows
-        Standardized rows.
-    Zt : (q, n) sparse array
-        Their random-effects columns, transposed.
-    mean : (n,) array
-        Their mean: the fixed part, with the random one if that is held.
-    spread : tuple of (int, (k_i, k_i) array)
-        Number of levels and factor of the whitened random effects of each term; empty if held.
-    sigma : float
-        Residual standard deviation.
-    residuals : (n,) array or None
-        Residuals to resample; None for normal ones.
-    response : Response
-        The model's own response, for its units.
-    """
-
-    rows: Rows
-    Zt: sparse.csr_array
-    mean: Vector
-    spread: tuple[tuple[int, Matrix], ...]
-    sigma: float
-    residuals: Vector | None
-    response: Response
-
-    @classmethod
-    def of(cls, fit: Fit, rows: Rows, kind: Kind, use_u: bool) -> Simulator:
-        """Prepare the simulation of a fit."""
-        drawn = cls.parametric(fit.criterion, rows, fit.optimum.x, fit.beta, fit.sigma)
-        residuals = fit.sigma * fit.scaled_residuals if kind == "semiparametric" else None
-        if not use_u:
-            return drawn
-        whitening = fit.criterion.problem.whitening
-        whitened = [b @ R.T for R, b in zip(whitening, fit.b, strict=True)]
-        held = np.asarray(drawn.Zt.T @ np.concatenate([b.ravel() for b in whitened]))
-        return replace(drawn, mean=drawn.mean + held, spread=(), residuals=residuals)
-
-    @classmethod
-    def parametric(
-        cls, criterion: ProfiledCriterion, rows: Rows, x: Vector, beta: Vector, sigma: float
-    ) -> Simulator:
-        """Prepare the simulation of a model with given parameters, all random effects drawn."""
-        terms = criterion.matrices.terms
-        spread = tuple(
-            (term.n_levels, sigma * factor)
-            for term, factor in zip(terms, criterion.factors(x), strict=True)
-        )
-        Zt = rows.Zt([term.n_levels for term in terms])
-        mean = rows.X @ (criterion.problem.T @ beta)
-        return cls(rows, Zt, mean, spread, sigma, None, criterion.matrices.response)
-
-    def raw(self, y: Matrix) -> Matrix:
-        """Responses in original units from standardized rows, which must show all rows."""
-        return self.response.raw(y)
-
-    def draw(self, rng: np.random.Generator, size: int) -> tuple[Matrix, Vector]:
-        """Responses (n, size) of the rows, and residual sums of squares of the hidden ones."""
-        n = self.rows.n
-        if self.residuals is None:
-            y: Matrix = rng.standard_normal((n, size))
-            y *= self.sigma
-        else:
-            y = self.residuals[rng.integers(n, size=(n, size))]
-        y += self.mean[:, None]
-        if self.spread:
-            b = [
-                (factor @ rng.standard_normal((levels, len(factor), size))).reshape(-1, size)
-                for levels, factor in self.spread
-            ]
-            y += self.Zt.T @ np.concatenate(b)
-        hidden = np.zeros(size)
-        if self.rows.hidden:
-            hidden = self.sigma**2 * rng.chisquare(self.rows.hidden, size)
-        return y, hidden
-
-
-# The bootstrap ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Chunk:
-    """Results of one batch: statistics (r, d), verdicts, score, what went wrong."""
-
-    values: Matrix
-    converged: NDArray[np.bool_]
-    singular: NDArray[np.bool_]
-    failed: NDArray[np.bool_]
-    score: Matrix
-    errors: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class _Parameters:
-    """Work of one batch: standard deviations, correlations, sigma and fixed effects."""
-
-    fit: Fit
-    simulator: Simulator
-    engine: Engine
-
-    @classmethod
-    def of(cls, fit: Fit, kind: Kind, use_u: bool) -> _Parameters:
-        rows = rows_of(fit.criterion.problem)
-        fewer = compressed(rows) if kind == "parametric" else rows
-        engine = engine_for(fit.criterion, fit.optimum.x, fewer)
-        shown = fewer if isinstance(engine, Batched) else rows
-        return cls(fit, Simulator.of(fit, shown, kind, use_u), engine)
-
-    @property
-    def batch(self) -> int:
-        return self.engine.batch
-
-    def __call__(self, seed: np.random.SeedSequence, size: int) -> _Chunk:
-        with blas_threads(0):
-            y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
-            fits = self.engine.replicates(y, hidden)
-            score = self.engine.score(y, hidden)
-        failed = np.zeros(size, dtype=bool)
-        return _Chunk(self._parameters(fits), fits.converged, fits.singular, failed, score)
-
-    def _parameters(self, fits: Replicates) -> Matrix:
-        """Parameters of replicates, (r, d)."""
-        matrices = self.fit.matrices
-        covariances = []
-        for term, part in zip(matrices.terms, matrices.theta_slices, strict=True):
-            factor = term.covariance.factor(fits.theta[:, part]) * fits.sigma[:, None, None]
-            covariances.append(factor @ factor.transpose(0, 2, 1))
-        return np.hstack([sdcor(parameters_of(self.fit), covariances, fits.sigma), fits.beta])
-
-
-@dataclass(frozen=True, eq=False)
-class _FamilyParameters:
-    """Work of one batch of a generalized model: its parameters."""
-
-    fit: GeneralizedFit
-    simulator: FamilySimulator
-    engine: FamilyEngine
-
-    batch = MODELS
-
-    def __call__(self, seed: np.random.SeedSequence, size: int) -> _Chunk:
-        y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
-        values = np.full((size, len(_parameter_names(self.fit))), np.nan)
-        converged, singular, failed = (np.zeros(size, dtype=bool) for _ in range(3))
-        errors = []
-        for i, response in enumerate(y.T):
-            try:
-                with silence(), np.errstate(all="ignore"):
-                    fit = self.engine.fitted(response)
-                    converged[i], singular[i] = fit.optimum.converged, fit.is_singular()
-                    values[i] = _parameter_values(fit)
-            except (DataError, NumericalError, np.linalg.LinAlgError) as error:
-                failed[i] = True
-                errors.append(f"{type(error).__name__}: {error}")
-        score = self.engine.score(y, hidden)
-        return _Chunk(values, converged, singular, failed, score, tuple(errors))
-
-
-def _parameter_names(fit: Fit) -> tuple[str, ...]:
-    """Names as in ``m.confint()``."""
-    return (*(parameter.name for parameter in parameters_of(fit)), *fit.matrices.fixed.names)
-
-
-def _parameter_values(fit: Fit) -> Vector:
-    """Standard deviations, correlations, sigma or theta, and fixed effects."""
-    values = [each.value(fit.covariances, fit.size) for each in parameters_of(fit)]
-    return np.concatenate([values, fit.beta])
-
-
-@dataclass(frozen=True, eq=False)
-class _Statistic:
-    """Work of one batch: a user's statistic of refitted models."""
-
-    fit: Fit
-    simulator: Simulator | FamilySimulator
-    engine: Engine | FamilyEngine
-    refit: Callable[[Vector], Refitted]
-    statistic: Statistic
-    names: tuple[str, ...]
-
-    batch = MODELS
-
-    def __call__(self, seed: np.random.SeedSequence, size: int) -> _Chunk:
-        y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
-        values = np.full((size, len(self.names)), np.nan)
-        converged, singular, failed = (np.zeros(size, dtype=bool) for _ in range(3))
-        errors = []
-        for i, response in enumerate(self.simulator.raw(y).T):
-            try:
-                with silence(), np.errstate(all="ignore"):
-                    m = self.refit(response)
-                    converged[i], singular[i] = m.converged, m.is_singular()
-                    result = self.statistic(m)
-            except Exception as error:  # the statistic is the user's, and worked for the fit itself
-                failed[i] = True
-                errors.append(f"{type(error).__name__}: {error}")
-            else:
-                _, values[i] = _named(result, self.names)
-        with blas_threads(0):
-            score = self.engine.score(y, hidden)
-        return _Chunk(values, converged, singular, failed, score, tuple(errors))
-
-
-def _named(result: Any, expected: tuple[str, ...] | None = None) -> tuple[tuple[str, ...], Vector]:
-    """Names and values of what a statistic returned.
-
-    Raises
-    ------
-    ValueError
-        It is not numeric, not a vector, or has another length than `expected`.
-    """
-    if isinstance(result, Mapping):
-        result = pd.Series(dict(result))
-    try:
-        values = np.atleast_1d(np.asarray(result, dtype=float))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"The statistic must return numbers, not {type(result).__name__}."
-        ) from error
-    if values.ndim != 1 or len(values) == 0:
-        raise ValueError(
-            f"The statistic must return a number or a vector, not shape {values.shape}."
-        )
-    if expected is not None and len(values) != len(expected):
-        raise ValueError(
-            f"The statistic returned {len(values)} values for a simulated response, but "
-            f"{len(expected)} for the fit. It must always return as many."
-        )
-    if isinstance(result, pd.Series):
-        return tuple(str(name) for name in result.index), values
-    return tuple(f"t{i + 1}" for i in range(len(values))), values
-
-
 @one_blas_thread
 def bootstrap(
     fit: Fit,
@@ -555,42 +286,24 @@ def bootstrap(
     Warns
     -----
     FailedReplicatesWarning
-        The statistic raised an error in some replicates.
+        The fit or its statistic raised an error in some replicates.
     """
-    if nsim < 1:
-        raise ValueError(f"nsim must be at least 1, not {nsim!r}.")
-    if kind not in KINDS:
-        raise ValueError(f"Unknown kind {kind!r}.{nearest(kind, KINDS)}")
-    if kind == "semiparametric" and not use_u:
-        raise ValueError(
-            "The semiparametric bootstrap resamples residuals around the fitted values: it needs "
-            "use_u=True."
-        )
-    if statistic is not None and refit is None:
+    _check(fit, nsim, kind, use_u)
+    work: Work
+    if statistic is None:
+        names, estimate = parameter_names(fit), parameter_values(fit)
+        work = parameters_work(fit, kind, use_u)
+    elif refit is None:
         raise ValueError("A statistic needs the model and how to refit it.")
-    if kind == "semiparametric" and isinstance(fit, GeneralizedFit):
-        raise ValueError(
-            "The semiparametric bootstrap resamples the residuals of linear models only: use "
-            "kind='parametric'."
-        )
-    work: _Work
-    if statistic is None or refit is None:
-        names, estimate = _parameter_names(fit), _parameter_values(fit)
-        work = _parameters_work(fit, kind, use_u)
     else:
-        names, estimate = _named(statistic(model))
-        work = _statistic_work(fit, kind, use_u, refit, statistic, names)
-    chunks = _run(work, nsim, seed, n_jobs, progress)
+        names, estimate = named(statistic(model))
+        work = statistic_work(fit, kind, use_u, refit, statistic, names)
+    chunks = run(work, nsim, seed, n_jobs, progress)
     index = pd.Index(names)
     failed = np.concatenate([chunk.failed for chunk in chunks])
     errors = tuple(dict.fromkeys(error for chunk in chunks for error in chunk.errors))
     if failed.any():
-        warn(
-            FailedReplicatesWarning(
-                f"The statistic failed in {int(failed.sum())} of {len(failed)} replicates, which "
-                f"summaries and intervals leave out ({errors[0]})."
-            )
-        )
+        _warn_of_failures("fit" if statistic is None else "statistic", failed, errors)
     return Bootstrap(
         pd.Series(estimate, index=index),
         pd.DataFrame(np.concatenate([chunk.values for chunk in chunks]), columns=index),
@@ -606,103 +319,27 @@ def bootstrap(
     )
 
 
-_Work = _Parameters | _FamilyParameters | _Statistic
+def _check(fit: Fit, nsim: int, kind: Kind, use_u: bool) -> None:
+    if nsim < 1:
+        raise ValueError(f"nsim must be at least 1, not {nsim!r}.")
+    if kind not in KINDS:
+        raise ValueError(f"Unknown kind {kind!r}.{nearest(kind, KINDS)}")
+    if kind == "semiparametric" and not use_u:
+        raise ValueError(
+            "The semiparametric bootstrap resamples residuals around the fitted values: it needs "
+            "use_u=True."
+        )
+    if kind == "semiparametric" and isinstance(fit, GeneralizedFit):
+        raise ValueError(
+            "The semiparametric bootstrap resamples the residuals of linear models only: use "
+            "kind='parametric'."
+        )
 
 
-def _parameters_work(fit: Fit, kind: Kind, use_u: bool) -> _Work:
-    if not isinstance(fit, GeneralizedFit):
-        return _Parameters.of(fit, kind, use_u)
-    engine = FamilyEngine(fit.criterion, fit.optimum.x)
-    return _FamilyParameters(fit, FamilySimulator(fit, use_u), engine)
-
-
-def _statistic_work(
-    fit: Fit,
-    kind: Kind,
-    use_u: bool,
-    refit: Callable[[Vector], Refitted],
-    statistic: Statistic,
-    names: tuple[str, ...],
-) -> _Work:
-    if isinstance(fit, GeneralizedFit):
-        drawn, engine = FamilySimulator(fit, use_u), FamilyEngine(fit.criterion, fit.optimum.x)
-        return _Statistic(fit, drawn, engine, refit, statistic, names)
-    simulator = Simulator.of(fit, rows_of(fit.criterion.problem), kind, use_u)
-    single = engine_for(fit.criterion, fit.optimum.x)
-    return _Statistic(fit, simulator, single, refit, statistic, names)
-
-
-def _run(
-    work: _Work,
-    nsim: int,
-    seed: int | None,
-    n_jobs: int | None,
-    progress: bool | None,
-) -> list[_Chunk]:
-    """Do the work in batches; what is finished when it is interrupted is kept."""
-    sizes = [min(work.batch, nsim - start) for start in range(0, nsim, work.batch)]
-    seeds = np.random.SeedSequence(seed).spawn(len(sizes))
-    chunks: list[_Chunk] = []
-    with _bar(nsim, progress) as bar:
-        try:
-            for chunk in _results(work, seeds, sizes, n_jobs):
-                chunks.append(chunk)
-                bar.update(len(chunk.values))
-        except KeyboardInterrupt:
-            if not chunks:
-                raise
-    return chunks
-
-
-def _results(
-    work: _Work,
-    seeds: Sequence[np.random.SeedSequence],
-    sizes: Sequence[int],
-    n_jobs: int | None,
-) -> Iterator[_Chunk]:
-    """Batches in order, here or from joblib's workers."""
-    if n_jobs == 1:
-        yield from map(work, seeds, sizes)
-        return
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise ImportError("Several workers need joblib: pip install 'lmm[parallel]'.") from error
-    tasks = (delayed(work)(seed, size) for seed, size in zip(seeds, sizes, strict=True))
-    yield from Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-
-
-def _bar(total: int, progress: bool | None) -> Any:
-    """A progress bar, or a stand-in.
-
-    Raises
-    ------
-    ImportError
-        A bar is asked for, but tqdm is not installed.
-    """
-    if progress is False:
-        return _NoBar()
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        if progress:
-            raise ImportError(
-                "The progress bar needs tqdm: pip install 'lmm[parallel]'."
-            ) from error
-        return _NoBar()
-    # disable=None hides the bar where the output is no terminal.
-    hidden = False if progress else None
-    return tqdm(total=total, unit="fit", delay=0.0 if progress else PATIENCE, disable=hidden)
-
-
-class _NoBar:
-    """Stands in for a progress bar."""
-
-    def __enter__(self) -> _NoBar:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        return None
-
-    def update(self, _done: int) -> None:
-        """Show nothing."""
+def _warn_of_failures(what: str, failed: NDArray[np.bool_], errors: tuple[str, ...]) -> None:
+    warn(
+        FailedReplicatesWarning(
+            f"The {what} failed in {int(failed.sum())} of {len(failed)} replicates, which "
+            f"summaries and intervals leave out ({errors[0]})."
+        )
+    )

@@ -19,10 +19,10 @@ from lmm.errors import DataError, nearest
 from lmm.fit import check_linear
 from lmm.fitted import Fitted
 from lmm.formula import Formula
-from lmm.inference.resample.bootstrap import Simulator
 from lmm.inference.resample.many import Batched, engine_for
 from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.rows import compressed, rows_of
+from lmm.inference.resample.simulator import Simulator
 from lmm.report.document import Document
 from lmm.report.printed import TableLike
 from lmm.report.tables import frame_cells

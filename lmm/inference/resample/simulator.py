@@ -1,0 +1,101 @@
+"""Simulated responses of linear models, in standardized rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+
+from lmm._types import Matrix, Vector
+from lmm.criterion import ProfiledCriterion
+from lmm.design.response import Response
+from lmm.fit import Fit
+from lmm.inference.resample.rows import Rows
+
+__all__ = ["KINDS", "Kind", "Simulator"]
+
+Kind = Literal["parametric", "semiparametric"]
+KINDS = ("parametric", "semiparametric")
+
+
+@dataclass(frozen=True, eq=False)
+class Simulator:
+    """Draws standardized responses of a fit.
+
+    Parameters
+    ----------
+    rows : Rows
+        Standardized rows.
+    Zt : (q, n) sparse array
+        Their random-effects columns, transposed.
+    mean : (n,) array
+        Their mean: the fixed part, with the random one if that is held.
+    spread : tuple of (int, (k_i, k_i) array)
+        Number of levels and factor of the whitened random effects of each term; empty if held.
+    sigma : float
+        Residual standard deviation.
+    residuals : (n,) array or None
+        Residuals to resample; None for normal ones.
+    response : Response
+        The model's own response, for its units.
+    """
+
+    rows: Rows
+    Zt: sparse.csr_array
+    mean: Vector
+    spread: tuple[tuple[int, Matrix], ...]
+    sigma: float
+    residuals: Vector | None
+    response: Response
+
+    @classmethod
+    def of(cls, fit: Fit, rows: Rows, kind: Kind, use_u: bool) -> Simulator:
+        """Prepare the simulation of a fit."""
+        drawn = cls.parametric(fit.criterion, rows, fit.optimum.x, fit.beta, fit.sigma)
+        residuals = fit.sigma * fit.scaled_residuals if kind == "semiparametric" else None
+        if not use_u:
+            return drawn
+        whitening = fit.criterion.problem.whitening
+        whitened = [b @ R.T for R, b in zip(whitening, fit.b, strict=True)]
+        held = np.asarray(drawn.Zt.T @ np.concatenate([b.ravel() for b in whitened]))
+        return replace(drawn, mean=drawn.mean + held, spread=(), residuals=residuals)
+
+    @classmethod
+    def parametric(
+        cls, criterion: ProfiledCriterion, rows: Rows, x: Vector, beta: Vector, sigma: float
+    ) -> Simulator:
+        """Prepare the simulation of a model with given parameters, all random effects drawn."""
+        terms = criterion.matrices.terms
+        spread = tuple(
+            (term.n_levels, sigma * factor)
+            for term, factor in zip(terms, criterion.factors(x), strict=True)
+        )
+        Zt = rows.Zt([term.n_levels for term in terms])
+        mean = rows.X @ (criterion.problem.T @ beta)
+        return cls(rows, Zt, mean, spread, sigma, None, criterion.matrices.response)
+
+    def raw(self, y: Matrix) -> Matrix:
+        """Responses in original units from standardized rows, which must show all rows."""
+        return self.response.raw(y)
+
+    def draw(self, rng: np.random.Generator, size: int) -> tuple[Matrix, Vector]:
+        """Responses (n, size) of the rows, and residual sums of squares of the hidden ones."""
+        n = self.rows.n
+        if self.residuals is None:
+            y: Matrix = rng.standard_normal((n, size))
+            y *= self.sigma
+        else:
+            y = self.residuals[rng.integers(n, size=(n, size))]
+        y += self.mean[:, None]
+        if self.spread:
+            b = [
+                (factor @ rng.standard_normal((levels, len(factor), size))).reshape(-1, size)
+                for levels, factor in self.spread
+            ]
+            y += self.Zt.T @ np.concatenate(b)
+        hidden = np.zeros(size)
+        if self.rows.hidden:
+            hidden = self.sigma**2 * rng.chisquare(self.rows.hidden, size)
+        return y, hidden
