@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lmm._progress import watched
 from lmm._types import Vector
 from lmm.errors import NumericalError
 from lmm.fit import Fit
@@ -40,6 +41,8 @@ def fit_with_each(
     fit: Fit,
     optimizers: Iterable[str | Optimizer] | None = None,
     start: Vector | None = None,
+    *,
+    progress: bool | None = None,
 ) -> tuple[Attempt, ...]:
     """Minimize a model's criterion with each optimizer.
 
@@ -52,9 +55,14 @@ def fit_with_each(
     start : (m,) array, optional
         Starting theta, lme4's scale; by default the one `lmm.lmer` begins with, not the estimate,
         so that agreement says something.
+    progress : bool, optional
+        Whether to show a bar; by default in a terminal or a notebook when it takes more than
+        two seconds.
     """
-    chosen = OPTIMIZERS if optimizers is None else optimizers
-    return tuple(_attempt(fit, named(optimizer), start) for optimizer in chosen)
+    chosen = [named(one) for one in (OPTIMIZERS if optimizers is None else optimizers)]
+    return tuple(
+        _attempt(fit, optimizer, start) for optimizer in watched(chosen, "optimizer", progress)
+    )
 
 
 def _attempt(fit: Fit, optimizer: Optimizer, start: Vector | None) -> Attempt:

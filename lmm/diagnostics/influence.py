@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._brief import Brief
+from lmm._progress import watched
 from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
@@ -160,7 +161,13 @@ Sets = Sequence[Any] | Mapping[str, Sequence[Any]]
 """What to delete: one after the other, or together under a name."""
 
 
-def influence(fit: Fit, groups: str | None = None, sets: Sets | None = None) -> Influence:
+def influence(
+    fit: Fit,
+    groups: str | None = None,
+    sets: Sets | None = None,
+    *,
+    progress: bool | None = None,
+) -> Influence:
     """Refit a model without each observation, or without each level of a grouping factor.
 
     Every refit is exact. It starts at the whole data's theta, so that it takes few evaluations.
@@ -174,6 +181,9 @@ def influence(fit: Fit, groups: str | None = None, sets: Sets | None = None) -> 
     sets : sequence or mapping, optional
         Levels of it (or labels of rows) to delete, one after the other; or lists of them by name,
         of which each is deleted together. All by default.
+    progress : bool, optional
+        Whether to show a bar; by default in a terminal or a notebook when it takes more than
+        two seconds.
 
     Raises
     ------
@@ -185,7 +195,7 @@ def influence(fit: Fit, groups: str | None = None, sets: Sets | None = None) -> 
     gone, labels = _deletions(matrices, groups, sets)
     _check_levels_left(matrices, gone)
     every = np.arange(matrices.n)
-    without = [_refit(fit, np.delete(every, rows)) for rows in gone]
+    without = [_refit(fit, np.delete(every, rows)) for rows in watched(gone, "fit", progress)]
     names = matrices.fixed.names
     fixef = np.full((len(labels), len(names)), np.nan)
     vcov = np.full((len(labels), len(names), len(names)), np.nan)

@@ -71,6 +71,8 @@ class Diagnostics(Tests):
         self,
         groups: str | None = None,
         sets: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
+        *,
+        progress: bool | None = None,
     ) -> Influence:
         """Refit without each observation, or without each level of a grouping factor.
 
@@ -81,6 +83,9 @@ class Diagnostics(Tests):
         sets : sequence or mapping, optional
             Levels (or labels of rows) to delete one after the other, such as ``["308", "370"]``;
             or lists that are deleted together, by name. All by default.
+        progress : bool, optional
+            Whether to show a bar; by default in a terminal or a notebook when it takes more than
+            two seconds.
 
         Returns
         -------
@@ -106,7 +111,7 @@ class Diagnostics(Tests):
         """
         from lmm.diagnostics import influence
 
-        return influence(self.fit, groups, sets)
+        return influence(self.fit, groups, sets, progress=progress)
 
     def simulated_residuals(
         self,
@@ -187,13 +192,21 @@ class Diagnostics(Tests):
 
         return residuals_vs_fitted(self, ax)
 
-    def all_fit(self, optimizers: Iterable[str | Optimizer] | None = None) -> AllFit:
+    def all_fit(
+        self,
+        optimizers: Iterable[str | Optimizer] | None = None,
+        *,
+        progress: bool | None = None,
+    ) -> AllFit:
         """Fit with every optimizer (or those given), from the default start, to compare them.
 
         Parameters
         ----------
         optimizers : iterable of str or Optimizer, optional
             Names or objects, as for `lmm.lmer`.
+        progress : bool, optional
+            Whether to show a bar; by default in a terminal or a notebook when it takes more than
+            two seconds.
 
         Examples
         --------
@@ -205,5 +218,5 @@ class Diagnostics(Tests):
         from lmm.diagnostics import fit_with_each
         from lmm.tables.all_fit import AllFit
 
-        attempts = fit_with_each(self.fit, optimizers)
+        attempts = fit_with_each(self.fit, optimizers, progress=progress)
         return AllFit(str(self.formula), self.call.data_name, attempts)

@@ -32,6 +32,7 @@ class Intervals(Changes):
         nsim: int = 500,
         seed: int | None = None,
         boot_type: BootstrapInterval = "perc",
+        progress: bool | None = None,
     ) -> PrintedTable:
         """Confidence intervals of variance parameters, sigma and fixed effects.
 
@@ -50,6 +51,9 @@ class Intervals(Changes):
             Replicates of the bootstrap, and its seed.
         boot_type : {"perc", "basic", "norm", "bca"}
             Kind of bootstrap interval.
+        progress : bool, optional
+            Whether to show a bar; by default in a terminal or a notebook when it takes more than
+            two seconds.
 
         Returns
         -------
@@ -73,10 +77,24 @@ class Intervals(Changes):
         """
         from lmm.tables.profiles import confint
 
-        return confint(self.fit, parm, level, method, nsim=nsim, seed=seed, boot_type=boot_type)
+        return confint(
+            self.fit,
+            parm,
+            level,
+            method,
+            nsim=nsim,
+            seed=seed,
+            boot_type=boot_type,
+            progress=progress,
+        )
 
     def profile(
-        self, which: Which = None, *, level: float = 0.95, scale: Scale = "sdcor"
+        self,
+        which: Which = None,
+        *,
+        level: float = 0.95,
+        scale: Scale = "sdcor",
+        progress: bool | None = None,
     ) -> Profile:
         """Profile likelihood of parameters.
 
@@ -88,6 +106,9 @@ class Intervals(Changes):
             Confidence level whose limits are computed exactly.
         scale : {"sdcor", "varcov"}
             Standard deviations and correlations, or variances and covariances.
+        progress : bool, optional
+            Whether to show a bar; by default in a terminal or a notebook when it takes more than
+            two seconds.
 
         Returns
         -------
@@ -111,7 +132,7 @@ class Intervals(Changes):
         """
         from lmm.tables.profiles import profile
 
-        return profile(self.fit, which, level, scale)
+        return profile(self.fit, which, level, scale, progress)
 
     def profile_criterion(
         self,
@@ -190,7 +211,8 @@ class Intervals(Changes):
         n_jobs : int or None
             Workers; -1 for all processors, None for those of ``joblib.parallel_config``.
         progress : bool, optional
-            Whether to show a bar; by default on a terminal when it takes more than two seconds.
+            Whether to show a bar; by default in a terminal or a notebook when it takes more than
+            two seconds.
 
         Returns
         -------

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from lmm._progress import watched
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import DataError, NumericalError
@@ -295,6 +296,8 @@ def pb_modcomp(
     small: Comparable | str,
     nsim: int = 1000,
     seed: int | np.random.Generator | None = None,
+    *,
+    progress: bool | None = None,
 ) -> BootstrapComparison:
     """Likelihood-ratio test of nested models by parametric bootstrap.
 
@@ -311,6 +314,9 @@ def pb_modcomp(
         Number of simulated responses.
     seed : int or numpy.random.Generator, optional
         Where the random numbers come from.
+    progress : bool, optional
+        Whether to show a bar; by default in a terminal or a notebook when it takes more than
+        two seconds.
 
     Returns
     -------
@@ -345,7 +351,7 @@ def pb_modcomp(
     check_models(small)
     check_comparable([large.fit, small.fit])
     large, small = settled([model.refit_ml() for model in (large, small)])
-    return compared_by_bootstrap(large, small, nsim, seed)
+    return compared_by_bootstrap(large, small, nsim, seed, progress)
 
 
 def checked_nsim(nsim: int) -> None:
@@ -361,7 +367,11 @@ def checked_nsim(nsim: int) -> None:
 
 
 def compared_by_bootstrap(
-    large: Comparable, small: Comparable, nsim: int, seed: int | np.random.Generator | None
+    large: Comparable,
+    small: Comparable,
+    nsim: int,
+    seed: int | np.random.Generator | None,
+    progress: bool | None = None,
 ) -> BootstrapComparison:
     """Bootstrap test of two models fitted by maximum likelihood.
 
@@ -378,7 +388,7 @@ def compared_by_bootstrap(
             f"one {fits[1].n_parameters}"
         )
     responses = simulate(fits[1], nsim, seed)
-    deviances = [_deviances(model, model.fit.criterion, responses) for model in (large, small)]
+    deviances = [_deviances(model, responses, progress) for model in (large, small)]
     return BootstrapComparison(
         _line(large.formula),
         _line(small.formula),
@@ -388,14 +398,15 @@ def compared_by_bootstrap(
     )
 
 
-def _deviances(
-    model: Comparable, criterion: ProfiledCriterion | LaplaceCriterion, responses: pd.DataFrame
-) -> Vector:
+def _deviances(model: Comparable, responses: pd.DataFrame, progress: bool | None) -> Vector:
     """Deviances (nsim,) of a model fitted to each response; NaN where a fit fails."""
+    criterion: ProfiledCriterion | LaplaceCriterion = model.fit.criterion
     if isinstance(criterion, ProfiledCriterion):
-        return refit_many(model, responses, df=False).criterion.to_numpy()
+        return refit_many(model, responses, df=False, progress=progress).criterion.to_numpy()
     rows = model.fit.matrices.frame.rows_of(responses.to_numpy(), "y")
-    return np.array([_deviance(criterion.with_response(y)) for y in rows.T])
+    return np.array(
+        [_deviance(criterion.with_response(y)) for y in watched(rows.T, "fit", progress)]
+    )
 
 
 def _deviance(criterion: LaplaceCriterion) -> float:

@@ -314,11 +314,18 @@ def chosen(parm: Which, names: Sequence[str], kinds: Sequence[str]) -> tuple[str
     return tuple(dict.fromkeys(found))
 
 
-def profile(fit: Fit, which: Which = None, level: float = 0.95, scale: Scale = "sdcor") -> Profile:
+def profile(
+    fit: Fit,
+    which: Which = None,
+    level: float = 0.95,
+    scale: Scale = "sdcor",
+    progress: bool | None = None,
+) -> Profile:
     """Profile a fit; see ``m.profile``."""
     names = profile_names(fit, scale)
     kinds = _kinds(fit, scale)
-    curves = profile_curves(fit, chosen(which, names, kinds), scale=scale, level=level)
+    asked = chosen(which, names, kinds)
+    curves = profile_curves(fit, asked, scale=scale, level=level, progress=progress)
     for note in (note for curve in curves for note in curve.notes):
         warn(ConvergenceWarning(note))
     return Profile(curves, names, kinds, level, fit.reml)
@@ -338,17 +345,19 @@ def confint(
     nsim: int = 500,
     seed: int | None = None,
     boot_type: Interval = "perc",
+    progress: bool | None = None,
 ) -> PrintedTable:
     """Profile, Wald or bootstrap intervals of a fit; see ``m.confint``."""
     level, method = checked_level(level), str(method).lower()
     if method not in METHODS:
         raise ValueError(f"Unknown method {method!r}.{nearest(method, METHODS)}")
     if method == "profile":
-        return profile(fit, parm, level).confint()
+        return profile(fit, parm, level, progress=progress).confint()
     names = profile_names(fit)
     asked = list(chosen(parm, names, _kinds(fit)))
     if method == "boot":
-        limits = bootstrap(fit, nsim, seed).confint(level, boot_type).to_numpy()
+        replicates = bootstrap(fit, nsim, seed, progress=progress)
+        limits = replicates.confint(level, boot_type).to_numpy()
     else:
         limits = np.vstack([wald_limits(fit, level), fixed_wald_limits(fit, level)])
     table = confidence_table(limits, names, level)

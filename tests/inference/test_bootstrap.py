@@ -300,13 +300,6 @@ def test_parquet(dyestuff, tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "b.parquet"), b.to_frame())
 
 
-def test_progress_bar(dyestuff, capsys):
-    dyestuff.bootstrap(20, seed=1)
-    assert capsys.readouterr().err == ""
-    dyestuff.bootstrap(20, seed=1, progress=True)
-    assert "20/20" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [

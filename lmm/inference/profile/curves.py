@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lmm._progress import watched
 from lmm._threads import blas_threads
 from lmm._types import Frozen, Matrix, Vector
 from lmm.errors import checked_level, nearest
@@ -184,6 +185,7 @@ def profile_curves(
     *,
     scale: Scale = "sdcor",
     level: float = 0.95,
+    progress: bool | None = None,
 ) -> tuple[ProfileCurve, ...]:
     """Profile parameters of a fit. REML fits are profiled by maximum likelihood, as R does.
 
@@ -198,6 +200,9 @@ def profile_curves(
     level : float, default 0.95
         Confidence level that the curves must reach at least; they reach that of a joint 99 %
         region of all parameters in any case.
+    progress : bool, optional
+        Whether to show a bar; by default in a terminal or a notebook when it takes more than
+        two seconds.
 
     Returns
     -------
@@ -222,7 +227,10 @@ def profile_curves(
     cutoff = max(float(np.sqrt(chdtri(len(names), 1.0 - JOINT_LEVEL))), 1.02 * quantile)
     with blas_threads(fit.criterion.dense_size):
         targets = _targets(fit, scale)
-        return tuple(_curve(fit, scale, name, *targets[name], quantile, cutoff) for name in which)
+        return tuple(
+            _curve(fit, scale, name, *targets[name], quantile, cutoff)
+            for name in watched(which, "parameter", progress)
+        )
 
 
 def _targets(fit: Fit, scale: Scale) -> dict[str, tuple[str, Target]]:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lmm._progress import progress_bar
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.errors import DataError, NumericalError, silence
@@ -29,8 +30,6 @@ from lmm.inference.variance.parameters import parameters_of, sdcor
 
 __all__ = ["Chunk", "Parameters", "Refits", "Refitted", "Statistic", "run"]
 
-# A progress bar appears on a terminal after so many seconds.
-PATIENCE = 2.0
 # Models that a worker refits before it reports.
 MODELS = 10
 
@@ -243,7 +242,7 @@ def run(
     sizes = [min(work.batch, nsim - start) for start in range(0, nsim, work.batch)]
     seeds = np.random.SeedSequence(seed).spawn(len(sizes))
     chunks: list[Chunk] = []
-    with _bar(nsim, progress) as bar:
+    with progress_bar(nsim, "fit", progress) as bar:
         try:
             for chunk in _results(work, seeds, sizes, n_jobs):
                 chunks.append(chunk)
@@ -270,39 +269,3 @@ def _results(
         raise ImportError("Several workers need joblib: pip install 'lmm[parallel]'.") from error
     tasks = (delayed(work)(seed, size) for seed, size in zip(seeds, sizes, strict=True))
     yield from Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-
-
-def _bar(total: int, progress: bool | None) -> Any:
-    """A progress bar, or a stand-in.
-
-    Raises
-    ------
-    ImportError
-        A bar is asked for, but tqdm is not installed.
-    """
-    if progress is False:
-        return _NoBar()
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        if progress:
-            raise ImportError(
-                "The progress bar needs tqdm: pip install 'lmm[parallel]'."
-            ) from error
-        return _NoBar()
-    # disable=None hides the bar where the output is no terminal.
-    hidden = False if progress else None
-    return tqdm(total=total, unit="fit", delay=0.0 if progress else PATIENCE, disable=hidden)
-
-
-class _NoBar:
-    """Stands in for a progress bar."""
-
-    def __enter__(self) -> _NoBar:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        return None
-
-    def update(self, _done: int) -> None:
-        """Show nothing."""

@@ -272,7 +272,8 @@ def bootstrap(
     n_jobs : int or None
         Workers (joblib's); None for those of the enclosing ``joblib.parallel_config``.
     progress : bool, optional
-        Whether to show a bar; by default on a terminal when it takes more than two seconds.
+        Whether to show a bar; by default in a terminal or a notebook when it takes more than
+        two seconds.
 
     Returns
     -------

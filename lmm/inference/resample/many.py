@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from lmm._progress import progress_bar
 from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
@@ -257,7 +258,7 @@ class ManyFits(TableLike):
 
 
 @one_blas_thread
-def refit_many(m: Fitted, Y: Any, *, df: bool = True) -> ManyFits:
+def refit_many(m: Fitted, Y: Any, *, df: bool = True, progress: bool | None = None) -> ManyFits:
     """Fit one model to many responses.
 
     Designs whose levels fall into small components are fitted in batches, all responses advancing
@@ -273,6 +274,9 @@ def refit_many(m: Fitted, Y: Any, *, df: bool = True) -> ManyFits:
         pandas table are put in the order of the data's labels.
     df : bool, default True
         Whether to compute Satterthwaite's degrees of freedom.
+    progress : bool, optional
+        Whether to show a bar; by default in a terminal or a notebook when it takes more than
+        two seconds.
 
     Returns
     -------
@@ -298,17 +302,12 @@ def refit_many(m: Fitted, Y: Any, *, df: bool = True) -> ManyFits:
     names, values = _responses(fit.matrices.frame, Y)
     patterns = list(_patterns(fit.matrices, names, values))
     parts, order = [], []
-    for kept, columns in patterns:
-        part = fit if kept.all() else _without(fit, kept)
-        parts.append(
-            _fitted(
-                engine_for(part.criterion, part.optimum.x),
-                part.matrices,
-                values[np.ix_(kept, columns)],
-                df,
-            )
-        )
-        order.append(columns)
+    with progress_bar(values.shape[1], "fit", progress) as bar:
+        for kept, columns in patterns:
+            part = fit if kept.all() else _without(fit, kept)
+            engine = engine_for(part.criterion, part.optimum.x)
+            parts += _fitted(engine, part.matrices, values[np.ix_(kept, columns)], df, bar)
+            order.append(columns)
     back = np.argsort(np.concatenate(order))
     return _labelled(fit.matrices, names, Replicates.concatenate(parts), back)
 
@@ -388,14 +387,17 @@ def _without(fit: Fit, kept: np.ndarray) -> Fit:
     return dataclasses.replace(fit, criterion=criterion, optimum=optimum)
 
 
-def _fitted(engine: Engine, matrices: ModelMatrices, values: Matrix, df: bool) -> Replicates:
+def _fitted(
+    engine: Engine, matrices: ModelMatrices, values: Matrix, df: bool, bar: Any
+) -> list[Replicates]:
     """Fit raw responses (n, r) in batches of bounded memory."""
     parts = []
     with blas_threads(0):
         for start in range(0, values.shape[1], engine.batch):
             y = matrices.response.standardized(values[:, start : start + engine.batch])
             parts.append(engine.replicates(y, np.zeros(y.shape[1]), df=df))
-    return Replicates.concatenate(parts)
+            bar.update(y.shape[1])
+    return parts
 
 
 def _labelled(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm._progress import progress_bar
 from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import IntVector, Vector
 from lmm.criterion import ProfiledCriterion
@@ -138,6 +139,7 @@ def power(
     along: Mapping[str, Sequence[int]] | None = None,
     alpha: float = 0.05,
     seed: int | None = None,
+    progress: bool | None = None,
 ) -> Power:
     """Estimate the power to detect an effect, by simulating and refitting.
 
@@ -163,6 +165,9 @@ def power(
         Level of the test.
     seed : int, optional
         Seed of the random numbers.
+    progress : bool, optional
+        Whether to show a bar; by default in a terminal or a notebook when it takes more than
+        two seconds.
 
     Returns
     -------
@@ -203,12 +208,15 @@ def power(
     group, sizes = _sizes(matrices, along)
     streams = np.random.SeedSequence(seed).spawn(len(sizes))
     rows = []
-    for size, stream in zip(sizes, streams, strict=True):
-        design = matrices if size is None else extended(matrices, group, size)
-        trial = _Trial(design, reml, theta, beta, float(sigma), columns)
-        found, fits = trial.run(nsim, stream, alpha)
-        rows.append({group: size} if size is not None else {})
-        rows[-1] |= _row(found, fits)
+    # A term of several columns is tested by studies without its effect too.
+    steps = nsim * len(sizes) * (1 if len(columns) == 1 else 2)
+    with progress_bar(steps, "study", progress) as bar:
+        for size, stream in zip(sizes, streams, strict=True):
+            design = matrices if size is None else extended(matrices, group, size)
+            trial = _Trial(design, reml, theta, beta, float(sigma), columns, bar)
+            found, fits = trial.run(nsim, stream, alpha)
+            rows.append({group: size} if size is not None else {})
+            rows[-1] |= _row(found, fits)
     table = pd.DataFrame(rows)
     if along is not None:
         table = table.set_index(group)
@@ -302,7 +310,7 @@ def _copied(term: ReTerm, own: ReTerm, rows: IntVector, level: IntVector) -> Int
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
-    """Studies of one size: a design with its true parameters, and the columns tested."""
+    """Studies of one size: a design with its true parameters, the columns tested, and a bar."""
 
     matrices: ModelMatrices
     reml: bool
@@ -310,6 +318,7 @@ class _Trial:
     beta: Vector
     sigma: float
     columns: IntVector
+    bar: Any
 
     def run(
         self, nsim: int, stream: np.random.SeedSequence, alpha: float
@@ -342,10 +351,11 @@ class _Trial:
         engine = engine_for(criterion, x, fewer)
         shown = fewer if isinstance(engine, Batched) else rows
         simulator = Simulator.parametric(criterion, shown, x, self.beta, self.sigma)
-        sizes = _batches(nsim, engine.batch)
-        return Replicates.concatenate(
-            [engine.replicates(*simulator.draw(rng, size), df=True) for size in sizes]
-        )
+        parts = []
+        for size in _batches(nsim, engine.batch):
+            parts.append(engine.replicates(*simulator.draw(rng, size), df=True))
+            self.bar.update(size)
+        return Replicates.concatenate(parts)
 
     def _ratios(
         self, matrices: ModelMatrices, beta: Vector, nsim: int, rng: np.random.Generator
@@ -362,6 +372,7 @@ class _Trial:
             drawn = simulator.draw(rng, size)
             parts.append(large.replicates(*drawn))
             ratios.append(small.replicates(*drawn).criterion - parts[-1].criterion)
+            self.bar.update(size)
         return np.concatenate(ratios), Replicates.concatenate(parts)
 
     def _check(self, matrices: ModelMatrices) -> None:

@@ -1,0 +1,77 @@
+"""Progress bars (tqdm, where it is installed) of what takes seconds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+__all__ = ["NoBar", "progress_bar", "watched"]
+
+Item = TypeVar("Item")
+
+# A bar that nobody asked for appears after so many seconds.
+PATIENCE = 2.0
+
+
+def progress_bar(total: int, unit: str, progress: bool | None) -> Any:
+    """A progress bar, or a stand-in; both are context managers with ``update(done)``.
+
+    Parameters
+    ----------
+    total : int
+        How many steps there are.
+    unit : str
+        What a step is.
+    progress : bool or None
+        Whether to show a bar; None for one in a terminal or a notebook, after two seconds, that
+        goes away when all is done.
+
+    Raises
+    ------
+    ImportError
+        A bar is asked for, but tqdm is not installed.
+    """
+    if progress is False:
+        return NoBar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about notebooks without ipywidgets: it draws in text
+            from tqdm.auto import tqdm
+    except ImportError as error:
+        if progress:
+            raise ImportError(
+                "The progress bar needs tqdm: pip install 'lmm[parallel]'."
+            ) from error
+        return NoBar()
+    if progress:
+        return tqdm(total=total, unit=unit)
+    # disable=None hides the bar where the output is neither a terminal nor a notebook.
+    return tqdm(total=total, unit=unit, delay=PATIENCE, disable=None, leave=False)
+
+
+def watched(items: Sequence[Item], unit: str, progress: bool | None) -> Iterator[Item]:
+    """The items one by one, under a progress bar.
+
+    Examples
+    --------
+    >>> list(watched([1, 2, 3], "step", progress=False))
+    [1, 2, 3]
+    """
+    with progress_bar(len(items), unit, progress) as bar:
+        for item in items:
+            yield item
+            bar.update(1)
+
+
+class NoBar:
+    """Stands in for a progress bar."""
+
+    def __enter__(self) -> NoBar:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        return None
+
+    def update(self, _done: int) -> None:
+        """Show nothing."""
