@@ -10,12 +10,15 @@ import lmm
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 project = "lmm"
+SUMMARY = (
+    "Linear and generalized linear mixed models in Python, with lme4's formulas and printed output."
+)
 author = "The lmm developers"
 copyright = "2026, the lmm developers"
 version = release = lmm.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "jupyter_execute", "benchmarks/*.md"]
+exclude_patterns = ["_build", "jupyter_execute", "benchmarks/*.md", "changes/*.md"]
 
 # A page whose code fails must fail the build, and outputs are never stored in the sources.
 nb_execution_mode = "force"
@@ -42,3 +45,29 @@ html_css_files = ["tables.css"]
 # Pages without siblings need no navigation beside them.
 html_sidebars = {"index": [], "getting-started": []}
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+
+
+def with_changes(app, docname, source):
+    """Put what has changed since the last release into the changelog, a paragraph of each file."""
+    if docname == "changelog":
+        pieces = sorted(Path(app.srcdir, "changes").glob("*.md"))
+        text = "\n".join(piece.read_text(encoding="utf-8") for piece in pieces)
+        source[0] = source[0].replace("% changes\n", text)
+
+
+def with_texts(app, error):
+    """Write llms.txt: the manual's pages, and where the plain text of each is."""
+    if error or app.builder.name != "html":
+        return
+    folder = Path(app.outdir)
+    lines = [f"# {project} {release}", "", f"> {SUMMARY}", ""]
+    for docname, title in app.env.titles.items():
+        source = f"_sources/{docname}.md.txt"
+        lines += [f"- [{title.astext()}]({source})"] * (folder / source).exists()
+    (folder / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def setup(app):
+    """Register what this file adds to Sphinx."""
+    app.connect("source-read", with_changes)
+    app.connect("build-finished", with_texts)

@@ -1,12 +1,16 @@
 """Tables in files: separators, decimals, encodings and formats."""
 
+import datetime
 import sys
+from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import lmm
+from lmm.cli import main
 from lmm.files import Reading, almost_numbers, read_table
 
 TABLE = pd.DataFrame({"y": [1.5, 2.25, -3.0], "n": [1, 2, 3], "g": ["a", "b", "c"]})
@@ -110,6 +114,7 @@ WRITERS = {
     "t.parquet": lambda path: TABLE.to_parquet(path),
     "t.feather": lambda path: TABLE.to_feather(path),
     "t.ndjson": lambda path: TABLE.to_json(path, orient="records", lines=True),
+    "t.xlsx": lambda path: TABLE.to_excel(path, index=False),
     "t.dta": lambda path: TABLE.to_stata(path, write_index=False),
 }
 
@@ -125,6 +130,115 @@ def test_formats_by_suffix(name, tmp_path):
 def test_json_keeps_texts_and_digits(tmp_path):
     path = written(tmp_path, '{"id": "007", "date": "2020-01-01", "y": 0.1}\n', "t.jsonl")
     assert plain(read_table(path)) == {"id": ["007"], "date": ["2020-01-01"], "y": [0.1]}
+
+
+LABELS = {"dose": {1: "low", 2: "medium", 3: "high"}, "age": {99: "refused"}}
+CODED = pd.DataFrame(
+    {
+        "y": [1.5, np.nan, 3.0, 4.0],
+        "dose": [1.0, 2.0, 3.0, 2.0],
+        "age": [20.0, 30.0, 99.0, 40.0],
+        "id": ["01", "1", "02", "2"],
+        "day": [datetime.date(2024, 1, day) for day in (1, 2, 3, 4)],
+    }
+)
+
+
+def coded_file(path):
+    if path.suffix == ".sav":
+        import pyreadstat
+
+        pyreadstat.write_sav(CODED, str(path), variable_value_labels=LABELS)
+    else:
+        CODED.drop(columns="day").to_stata(path, write_index=False, value_labels=LABELS)
+
+
+@pytest.mark.parametrize("name", ["t.sav", "t.dta"])
+def test_labels_of_codes_are_factors_in_the_order_of_the_codes(name, tmp_path):
+    """As R's haven::as_factor has them; numbers of which a few have labels stay numbers."""
+    coded_file(tmp_path / name)
+    table = read_table(str(tmp_path / name))
+    assert table["dose"].tolist() == ["low", "medium", "high", "medium"]
+    assert table["dose"].cat.categories.tolist() == ["low", "medium", "high"]
+    assert not table["dose"].cat.ordered
+    assert table["age"].tolist() == [20.0, 30.0, 99.0, 40.0]
+    assert table["id"].tolist() == ["01", "1", "02", "2"]
+    assert table["y"].isna().tolist() == [False, True, False, False]
+
+
+def test_dates_and_double_labels_of_spss(tmp_path):
+    import pyreadstat
+
+    coded_file(tmp_path / "t.sav")
+    assert read_table(str(tmp_path / "t.sav"))["day"].tolist() == CODED["day"].tolist()
+    labels = {"dose": {1: "some", 2: "some", 3: "much"}}
+    pyreadstat.write_sav(CODED, str(tmp_path / "two.sav"), variable_value_labels=labels)
+    table = read_table(str(tmp_path / "two.sav"))
+    assert table["dose"].cat.categories.tolist() == ["some", "much"]
+
+
+def test_spss_files_from_standard_input_are_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(b"$FL2 and so on")))
+    with pytest.raises(lmm.DataError, match="SPSS files are read by name only"):
+        read_table("-")
+
+
+@pytest.fixture
+def workbook(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    rows = [
+        ["y", "id", "typed", "n", "day", "g"],
+        [1.5, "01", "2.5", 1, datetime.datetime(2024, 1, 1), "None"],
+        ["NA", "1", "3", None, datetime.datetime(2024, 1, 2), "NA"],
+        [-99, "02", "4", 3, datetime.datetime(2024, 1, 3), "b"],
+    ]
+    for row in rows:
+        sheet.append(row)
+    book.create_sheet("another").append(["not read"])
+    book.save(tmp_path / "t.xlsx")
+    return tmp_path / "t.xlsx"
+
+
+def test_cells_of_excel(workbook):
+    """Identifiers keep their zeros, numbers typed as text are numbers, NA and empty are missing."""
+    table = read_table(str(workbook))
+    assert table["y"].isna().tolist() == [False, True, False]
+    assert table["y"].dtype == float
+    assert table["id"].tolist() == ["01", "1", "02"]
+    assert table["typed"].tolist() == [2.5, 3.0, 4.0]
+    assert table["n"].isna().tolist() == [False, True, False]
+    assert table["g"].isna().tolist() == [False, True, False]
+    assert table["g"][0] == "None"
+    assert table["day"].dt.day.tolist() == [1, 2, 3]
+
+
+def test_missing_values_of_excel_by_name(workbook):
+    table = read_table(str(workbook), Reading(missing=("NA", "-99")))
+    assert table["y"].isna().tolist() == [False, True, True]
+
+
+def test_excel_from_standard_input(workbook, monkeypatch):
+    buffer = BytesIO(workbook.read_bytes())
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=buffer))
+    assert read_table("-")["id"].tolist() == ["01", "1", "02"]
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".sav"])
+def test_models_of_excel_and_spss(suffix, tmp_path, capsys):
+    """The same numbers as from the data set, by the command."""
+    import pyreadstat
+
+    sleepstudy = lmm.load_dataset("sleepstudy").astype({"Subject": str})
+    path = tmp_path / f"sleep{suffix}"
+    if suffix == ".sav":
+        pyreadstat.write_sav(sleepstudy, str(path))
+    else:
+        sleepstudy.to_excel(path, index=False)
+    assert main(["fit", "Reaction ~ Days + (Days | Subject)", str(path)]) == 0
+    assert "REML criterion at convergence: 1743.6" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name, package", [("t.xlsx", "openpyxl"), ("t.sav", "pyreadstat")])

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lmm.datasets import DATASETS, dataset_names, load_dataset
 from lmm.errors import DataError, nearest
-from lmm.files.text import Reading, Source, opened, read_text
+from lmm.files.text import Reading, Source, opened, read_text, with_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,23 +122,44 @@ def _read_lines_of_json(source: Source, reading: Reading) -> pd.DataFrame:
 def _read_excel(source: Source, reading: Reading) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.read_excel(
-        opened(source), keep_default_na=False, na_values=["", *reading.missing]
-    ).infer_objects()
+    # As objects: pandas would make numbers of text cells, and 1 of the identifier 01.
+    cells = pd.read_excel(
+        opened(source), dtype=object, keep_default_na=False, na_values=["", *reading.missing]
+    )
+    return with_numbers(cells.infer_objects())
 
 
 def _read_stata(source: Source, reading: Reading) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.read_stata(opened(source))
+    table = pd.read_stata(opened(source), order_categoricals=False)
+    codes = pd.read_stata(opened(source), convert_categoricals=False)
+    for name in table.select_dtypes("category"):
+        if not all(isinstance(label, str) for label in table[name].cat.categories):
+            table[name] = codes[name]  # labels of a few values, such as 99: refused
+    return table
 
 
 def _read_spss(source: Source, reading: Reading) -> pd.DataFrame:
-    import pandas as pd
-
     if isinstance(source, bytes):
         raise DataError("SPSS files are read by name only")
-    return pd.read_spss(source)
+    try:
+        from pyreadstat import read_sav
+    except ImportError as error:
+        raise DataError("SPSS files need pyreadstat: pip install 'lmm[files]'") from error
+    table, about = read_sav(str(source))
+    for name, labels in about.variable_value_labels.items():
+        if table[name].dropna().isin(labels).all():
+            table[name] = _labelled(table[name], labels)
+    return table
+
+
+def _labelled(codes: pd.Series[Any], labels: dict[Any, str]) -> pd.Series[Any]:
+    """Codes as their labels, in the order of the codes; one label of two codes is one level."""
+    import pandas as pd
+
+    levels = dict.fromkeys(labels[code] for code in sorted(labels))
+    return codes.map(labels).astype(pd.CategoricalDtype(list(levels)))
 
 
 _READERS: dict[str, Callable[[Source, Reading], pd.DataFrame]] = {

@@ -158,9 +158,19 @@ def _parsed(source: Source, separator: str, decimal: str, reading: Reading) -> p
     padded = _padded(source, separator, reading, whole)
     for name, fields in padded.items():
         table[name] = fields
+    return with_numbers(table, decimal)
+
+
+def with_numbers(table: pd.DataFrame, decimal: str = ".") -> pd.DataFrame:
+    """The table with numbers for columns of text all of whose fields are some.
+
+    Columns with leading zeros stay text, and so do numbers that would lose digits.
+    """
     for name in table:
-        if name not in padded and _is_text(table[name]) and not _strange(table[name], decimal):
-            table[name] = _converted(table[name], decimal)
+        column = table[name]
+        if not _is_text(column) or column.str.match(_ZEROS).any() or _strange(column, decimal):
+            continue
+        table[name] = _converted(column, decimal)
     return table
 
 
