@@ -70,7 +70,7 @@ class JointCovariance:
     def _whitened_coupling(self) -> tuple[Matrix, ...]:
         """M of each group in whitened coordinates, (l, k, p)."""
         problem = self.fit.problem
-        cross = tuple(group.sums(problem.X.T) for group in problem.groups)
+        cross = tuple(C[:-1] for C in problem.products.couplings)
         return tuple(M.transpose(2, 1, 0) @ problem.T for M in self.fit.point.solve(cross))
 
     @cached_property

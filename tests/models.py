@@ -22,7 +22,7 @@ from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 def _nested(problem: Problem) -> PLS | None:
     """A chain of nested factors with a tail for the others, which may be all but one."""
-    return NestedPLS.build(problem, *chain(problem.groups)) if len(problem.groups) > 1 else None
+    return NestedPLS.build(problem, *chain(problem)) if len(problem.groups) > 1 else None
 
 
 # Each makes its solver, or None where it does not apply.

@@ -16,13 +16,14 @@ over rows and pairs of levels without a solver,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lmm._lapack import eigh
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
-from lmm.pls.kernels import sum_by
 from lmm.pls.problem import Problem
 
 __all__ = ["is_suspicious", "undetermined", "undetermined_at"]
@@ -85,43 +86,52 @@ def _null(information: Matrix, size: Vector) -> NDArray[np.bool_]:
     return np.asarray(absorbed | (null > SHARE))
 
 
-def _levels(problem: Problem) -> list[tuple[IntVector, int, Matrix, Matrix]]:
-    """Codes, number of levels, columns Z (n, k) and C (k, p, l) of (2) of each term."""
-    parts = []
-    for term, Z in zip(problem.matrices.terms, problem.term_columns, strict=True):
-        shape = term.size, problem.p, term.n_levels
-        products = (Z[:, :, None] * problem.X[:, None, :]).reshape(problem.n, shape[0] * shape[1])
-        C = sum_by(products.T, term.codes, term.n_levels).reshape(shape)
-        parts.append((term.codes, term.n_levels, Z, C))
-    return parts
+@dataclass(frozen=True, eq=False)
+class _Term:
+    """A term's part of its group's columns, and C of (2) for them, (k, p, l)."""
+
+    group: int
+    part: slice
+    C: Matrix
+
+
+def _terms(problem: Problem) -> list[_Term]:
+    couplings = problem.products.couplings
+    found = {
+        i: _Term(g, part, couplings[g][:-1, part].transpose(1, 0, 2))
+        for g, group in enumerate(problem.groups)
+        for i, part in group.members
+    }
+    return [found[i] for i in range(len(found))]
 
 
 def _first(problem: Problem, reml: bool) -> Vector:
     """The derivatives t (K,) of (1), entries of the terms row by row."""
     blocks = []
-    for _, _, Z, C in _levels(problem):
-        F = Z.T @ Z
-        blocks.append((F - np.einsum("apl,bpl->ab", C, C) if reml else F).ravel())
+    for term in _terms(problem):
+        F = problem.products.grams[term.group].sum(axis=2)[term.part, term.part]
+        blocks.append((F - np.einsum("apl,bpl->ab", term.C, term.C) if reml else F).ravel())
     return np.concatenate(blocks)
 
 
 def _traces(problem: Problem, reml: bool) -> Matrix:
     """T (K, K) of (1), entries of the terms row by row."""
-    parts = _levels(problem)
+    terms = _terms(problem)
+    pairs = {(p.g, p.h): p for p in problem.products.all_pairs()}
+    pairs |= {(h, g): p.turned for (g, h), p in pairs.items() if g != h}
     rows = []
-    for codes, _, Z, C in parts:
+    for one in terms:
         row = []
-        for other_codes, n_others, other_Z, other_C in parts:
-            pairs, which = np.unique(codes * np.int64(n_others) + other_codes, return_inverse=True)
-            products = (Z[:, :, None] * other_Z[:, None, :]).reshape(problem.n, -1).T
-            A = sum_by(products, which.ravel(), len(pairs)).reshape(Z.shape[1], -1, len(pairs))
+        for two in terms:
+            both = pairs[one.group, two.group]
+            A = both.A[one.part, two.part]
             T = np.einsum("stm,rum->rstu", A, A)
             if reml:
-                here, there = C[:, :, pairs // n_others], other_C[:, :, pairs % n_others]
+                here, there = one.C[:, :, both.i], two.C[:, :, both.j]
                 T = T - 2.0 * np.einsum("stm,rpm,upm->rstu", A, here, there, optimize=True)
-                own = np.einsum("rpl,sql->rspq", C, C, optimize=True)
-                across = np.einsum("tpl,uql->tupq", other_C, other_C, optimize=True)
+                own = np.einsum("rpl,sql->rspq", one.C, one.C, optimize=True)
+                across = np.einsum("tpl,uql->tupq", two.C, two.C, optimize=True)
                 T = T + np.einsum("rspq,tuqp->rstu", own, across, optimize=True)
-            row.append(T.reshape(Z.shape[1] ** 2, -1))
+            row.append(T.reshape(A.shape[0] ** 2, -1))
         rows.append(np.hstack(row))
     return np.vstack(rows)

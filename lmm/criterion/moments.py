@@ -18,9 +18,9 @@ import numpy as np
 
 from lmm._lapack import solve_positive
 from lmm._types import Matrix, Vector
-from lmm.pls.grouped import gram
-from lmm.pls.kernels import invert, sum_products
-from lmm.pls.problem import Group, Problem
+from lmm.pls.groups import Group
+from lmm.pls.kernels import invert
+from lmm.pls.problem import Problem
 
 __all__ = ["moment_start"]
 
@@ -30,7 +30,11 @@ RESIDUAL = 0.1
 
 def moment_start(problem: Problem) -> Vector:
     """Whitened coordinates (m,) of the moment estimates."""
-    estimates = [_moments(problem, group) for group in problem.groups]
+    products = problem.products
+    estimates = [
+        _moments(problem, group, A, C[-1])
+        for group, A, C in zip(problem.groups, products.grams, products.couplings, strict=True)
+    ]
     residual = _residual_variance(problem, estimates)
     x = np.empty(len(problem.matrices.lower))
     for group, (psi, _) in zip(problem.groups, estimates, strict=True):
@@ -41,15 +45,13 @@ def moment_start(problem: Problem) -> Vector:
     return x
 
 
-def _moments(problem: Problem, group: Group) -> tuple[Matrix, float]:
-    """Psi of (1), (k, k), and the variance within levels."""
-    y, k = problem.y, group.size
-    A = gram(group)
-    c = sum_products(group.Z, y, group.codes, group.n_levels)
+def _moments(problem: Problem, group: Group, A: Matrix, c: Matrix) -> tuple[Matrix, float]:
+    """Psi of (1), (k, k), and the variance within levels, from A (k, k, l) and c (k, l)."""
+    k = group.size
     # c_i lies in the range of A_i, so a ridge far below its size makes singular blocks harmless.
     ridge = 1e-9 * float(np.einsum("aam->", A)) / A.shape[2]
     inverse, _ = invert(A + ridge * np.eye(k)[:, :, None])
-    total = float(y @ y)
+    total = problem.squares
     between = float(np.vdot(c, np.einsum("abm,bm->am", inverse, c)))
     within = max(total - between, 1e-3 * total) / max(problem.n - group.q, 1)
     right = c @ c.T - within * A.sum(axis=2)
@@ -94,9 +96,9 @@ def _residual_variance(problem: Problem, estimates: list[tuple[Matrix, float]]) 
     """Variance within levels of a single factor; with several, what all of them leave."""
     if len(estimates) == 1:
         return estimates[0][1]
-    total = float(problem.y @ problem.y) / problem.n
+    total = problem.squares / problem.n
     explained = sum(
-        float(np.vdot(group.Z.T @ group.Z, psi))
-        for group, (psi, _) in zip(problem.groups, estimates, strict=True)
+        float(np.vdot(A.sum(axis=2), psi))
+        for A, (psi, _) in zip(problem.products.grams, estimates, strict=True)
     )
     return max(total - explained / problem.n, RESIDUAL * total)

@@ -297,12 +297,7 @@ class ProfiledCriterion(Brief):
 
     def rounding(self, pwrss: float) -> float:
         """Relative rounding error of a standardized pwrss: it is what is left of y'y."""
-        return EPSILON * self._squares / pwrss
-
-    @cached_property
-    def _squares(self) -> float:
-        """Sum of squares of the standardized response."""
-        return float(self.problem.y @ self.problem.y)
+        return EPSILON * self.problem.squares / pwrss
 
     def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
         """Parameters (m,) that can change together without changing the criterion.
@@ -326,7 +321,7 @@ class ProfiledCriterion(Brief):
         columns = zip(self.matrices.terms, self.problem.term_columns, solution.effects, strict=True)
         for term, Z, effect in columns:
             residual = residual - np.einsum("ij,ij->i", Z, effect[term.codes])
-        return float(residual @ residual) <= VANISHED * self._squares
+        return float(residual @ residual) <= VANISHED * self.problem.squares
 
     def sums(self, derivatives: Derivatives, trace: Matrix) -> Entries:
         """Derivatives by the entries of Gamma that theta fills, with a trace (K, K)."""

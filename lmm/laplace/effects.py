@@ -24,9 +24,9 @@ from lmm.errors import NumericalError
 from lmm.laplace.rows import grams, row_forms
 from lmm.laplace.split import LARGEST, Split
 from lmm.pls import PLS, Derivatives, Factors, PLSPoint, Problem
+from lmm.pls.groups import Group
 from lmm.pls.inverse import flat, row_quadratic
 from lmm.pls.kernels import invert
-from lmm.pls.problem import Group
 
 __all__ = ["Effects", "Elimination"]
 

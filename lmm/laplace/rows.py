@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmm._types import Matrix, Vector
-from lmm.pls.problem import Group
+from lmm.pls.groups import Group
 
 __all__ = ["grams", "row_forms"]
 

@@ -17,7 +17,7 @@ from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.family import Conditional, Family
 from lmm.laplace.rows import grams
-from lmm.pls.problem import Group
+from lmm.pls.groups import Group
 
 if TYPE_CHECKING:
     from lmm.laplace.model import Model

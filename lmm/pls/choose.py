@@ -8,7 +8,8 @@ from typing import Literal
 from lmm.errors import nearest
 from lmm.pls.base import PLS, Solver
 from lmm.pls.grouped import GroupedPLS
-from lmm.pls.problem import Group, Problem
+from lmm.pls.groups import Group
+from lmm.pls.problem import Problem
 
 __all__ = ["SOLVERS", "Auto", "Block", "Dense", "Sparse", "named"]
 
@@ -60,7 +61,7 @@ class Block:
         matrices = problem.matrices
         if matrices.q <= FEW:
             return SmallPLS.build(problem)
-        nested, others = chain(problem.groups)
+        nested, others = chain(problem)
         if not others or _pays(nested, others, problem.tail_size):
             return NestedPLS.build(problem, nested, others)
         if len(matrices.lower) > MANY_PARAMETERS and matrices.q <= FEW_FOR_MANY:
@@ -200,7 +201,7 @@ def _sparse_or_none(problem: Problem) -> PLS | None:
     from lmm.pls.nested import chain
     from lmm.pls.sparse.solver import SparsePLS, has_cholmod
 
-    nested, others = chain(problem.groups)
+    nested, others = chain(problem)
     if not others or _pays(nested, others, tail):
         return None
     solver = SparsePLS.build(problem, "cholmod" if has_cholmod() else "scipy")

@@ -32,16 +32,15 @@ from lmm.errors import NumericalError
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
 from lmm.pls.border import Bordered
 from lmm.pls.grouped import (
-    couplings,
     directions,
-    gram,
     identity_minus,
     penalized_inverse,
     per_term,
 )
+from lmm.pls.groups import Group
 from lmm.pls.inverse import CHUNK, by_level, dense_blocks, flat
-from lmm.pls.kernels import sum_products
-from lmm.pls.problem import Cells, Group, Problem
+from lmm.pls.problem import Problem
+from lmm.pls.products import Pairs
 from lmm.pls.tail import Tail
 
 __all__ = ["CrossedPLS"]
@@ -108,12 +107,14 @@ class CrossedPoint(Bordered):
     @limited
     def solution(self) -> PLSSolution:
         """Coefficients."""
-        beta, right = self.border.beta, self.half @ self.border.residual
+        right = self.half @ self.border.residual
         spherical, _ = lapack.dtrtrs(self.root, right, lower=1, trans=1)
         b_tail = self.pls.scale_rows(self.lams, spherical.reshape(-1, 1)).ravel()
-        problem, leading = self.pls.problem, self.pls.leading
-        residual = problem.y - problem.X @ beta - _tail_columns(self.pls.others) @ b_tail
-        sums = sum_products(leading.Z, residual, leading.codes, leading.n_levels)
+        leading = self.pls.leading
+        sums = np.einsum("t,tbm->bm", self.border.residual, self.pls.C)
+        for links in self.pls.links:
+            reached = links.matrix(links.values) @ b_tail[links.columns]
+            sums = sums - reached.reshape(sums.shape)
         by_group = [(leading, np.einsum("abm,bm->ma", self.H, sums))]
         for group, part in zip(self.pls.others, self.pls.tail_groups.parts, strict=True):
             by_group.append((group, b_tail[part].reshape(group.n_levels, group.size)))
@@ -319,27 +320,25 @@ class CrossedPLS(Brief):
         """Accumulate the cross-products of a problem."""
         first, *rest = sorted(range(len(problem.groups)), key=lambda g: -problem.groups[g].q)
         leading, others = problem.groups[first], tuple(problem.groups[g] for g in rest)
-        cells = [problem.cells(first, g) for g in rest]
-        Z = _tail_columns(others)
-        Xy = np.column_stack([problem.X, problem.y])
+        products = problem.products
+        tail, border = products.dense(rest, Tail(others).places)
         return cls(
             problem,
             leading,
             others,
-            gram(leading),
-            couplings(problem, leading),
-            tuple(_links(leading, others, cells)),
-            (Z.T @ Z).toarray(order="F"),
-            Z.T @ Xy,
+            products.grams[first],
+            products.couplings[first],
+            tuple(_links(leading, others, [products.pairs(first, g) for g in rest])),
+            tail,
+            border,
         )
 
     def with_response(self, y: Vector) -> CrossedPLS:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
-        own = sum_products(self.leading.Z, problem.y, self.leading.codes, self.leading.n_levels)
-        C = np.concatenate([self.C[:-1], own[None]])
-        column = _tail_columns(self.others).T @ problem.y
-        border = np.column_stack([self.border[:, :-1], column])
+        C = np.concatenate([self.C[:-1], self.leading.sums([problem.y])])
+        column = np.concatenate([flat(group.sums([problem.y])) for group in self.others])
+        border = np.hstack([self.border[:, :-1], column])
         return CrossedPLS(
             problem, self.leading, self.others, self.A, C, self.links, self.tail, border
         )
@@ -497,26 +496,13 @@ def _inverse(root: Matrix) -> Matrix:
     return inverse
 
 
-def _tail_columns(groups: list[Group] | tuple[Group, ...]) -> sparse.csr_array:
-    """Sparse columns (n, q_T) of several groups, level by level, columns within."""
-    blocks = []
-    for group in groups:
-        n, k = group.Z.shape
-        columns = group.codes[:, None].astype(np.int64) * k + np.arange(k)
-        indptr = np.arange(0, n * k + 1, k)
-        blocks.append(
-            sparse.csr_array((group.Z.ravel(), columns.ravel(), indptr), shape=(n, group.q))
-        )
-    return sparse.csr_array(sparse.hstack(blocks, format="csr"))
-
-
-def _links(leading: Group, others: tuple[Group, ...], cells: Sequence[Cells]) -> Iterator[Links]:
+def _links(leading: Group, others: tuple[Group, ...], each: Sequence[Pairs]) -> Iterator[Links]:
     """Couplings of the leading factor with the tail, summed over the rows of each level pair."""
     start = 0
     # Pairs are ordered by leading level: the pattern in compressed rows.
-    for group, pairs in zip(others, cells, strict=True):
+    for group, pairs in zip(others, each, strict=True):
         level, other = pairs.i, pairs.j
-        values = pairs.products(leading, group).transpose(0, 2, 1)
+        values = pairs.A.transpose(0, 2, 1)
         per_piece = max(PIECE // group.size, 1)
         for first in range(0, group.n_levels, per_piece):
             stop = min(first + per_piece, group.n_levels)

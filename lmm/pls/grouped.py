@@ -30,8 +30,10 @@ from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
 from lmm.pls.border import Bordered
-from lmm.pls.kernels import invert, sum_products
-from lmm.pls.problem import Group, Problem
+from lmm.pls.groups import Group
+from lmm.pls.kernels import invert
+from lmm.pls.problem import Problem
+from lmm.pls.products import RowProducts
 
 __all__ = ["GroupedPLS"]
 
@@ -130,9 +132,8 @@ class GroupedPoint(Bordered):
 
     def solution(self) -> PLSSolution:
         """Coefficients."""
-        problem, group = self.pls.problem, self.pls.problem.groups[0]
-        residual = problem.y - problem.X @ self.border.beta
-        right = sum_products(group.Z, residual, group.codes, group.n_levels)
+        (C,) = self.pls.problem.products.couplings
+        right = np.einsum("t,tbm->bm", self.border.residual, C)
         # Not Gamma Z'V^-1 (y - X beta): a large Gamma would multiply the rounding errors of it.
         b = np.einsum("abm,bm->ma", self._D, right)
         effects = tuple(b[:, part] for part in self.pls.members)
@@ -184,8 +185,7 @@ class GroupedPLS(Brief):
     @classmethod
     def build(cls, problem: Problem) -> GroupedPLS:
         """Accumulate the cross-products of a problem."""
-        group = problem.groups[0]
-        A, C = gram(group), couplings(problem, group)
+        (A,), (C,) = problem.products.grams, problem.products.couplings
         chunks = tuple(_chunks(A, C, collapse=not problem.is_reweighted))
         within = problem.base - sum(_quadratic(levels, levels.S) for levels in chunks)
         return cls(problem, chunks, within)
@@ -220,16 +220,17 @@ class GroupedPLS(Brief):
         return GroupedPoint.of(self, lam, keep=len(self.chunks) == 1)
 
     def left(self, lam: Matrix) -> Matrix:
-        """W (t, t), with all the digits that count at this factor (k, k)."""
-        return self._residuals_within if np.abs(lam).max() > LARGE else self.within
+        """W (t, t), with all the digits that count at this factor (k, k) where there are rows."""
+        large = np.abs(lam).max() > LARGE and isinstance(self.problem.products, RowProducts)
+        return self._residuals_within if large else self.within
 
     @cached_property
     def _residuals_within(self) -> Matrix:
         """W (t, t) from the residuals of [X y], regressed on Z level by level: O(n), once."""
-        problem, group = self.problem, self.problem.groups[0]
-        R = root(gram(group))
-        coefficients = backward(R, forward(R, couplings(problem, group)))
-        left = np.array([*problem.X.T, problem.y])
+        rows, group = self.problem.rows, self.problem.groups[0]
+        R = root(rows.grams[0])
+        coefficients = backward(R, forward(R, rows.couplings[0]))
+        left = np.array([*rows.X.T, rows.y])
         # Entry by entry: temporaries as large as Z would dominate the memory of a fit.
         for column, effects in zip(left, coefficients, strict=True):
             for Z, effect in zip(group.Z.T, effects, strict=True):
@@ -241,24 +242,6 @@ class GroupedPLS(Brief):
         """Columns of each term."""
         by_term = dict(self.problem.groups[0].members)
         return tuple(by_term[i] for i in range(len(by_term)))
-
-
-def gram(group: Group) -> Matrix:
-    """Z_i'Z_i per level, (k, k, l)."""
-    k = group.size
-    A = np.empty((k, k, group.n_levels))
-    for a in range(k):
-        row = sum_products(group.Z[:, : a + 1], group.Z[:, a], group.codes, group.n_levels)
-        A[a, : a + 1] = A[: a + 1, a] = row
-    return A
-
-
-def couplings(problem: Problem, group: Group) -> Matrix:
-    """[X y]'Z_i per level, (t, k, l)."""
-    columns = [*problem.X.T, problem.y]
-    return np.array(
-        [sum_products(group.Z, column, group.codes, group.n_levels) for column in columns]
-    )
 
 
 def _chunks(A: Matrix, C: Matrix, collapse: bool) -> Iterator[Levels]:

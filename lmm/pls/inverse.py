@@ -13,7 +13,8 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, PLSPoint
-from lmm.pls.problem import Group, Problem
+from lmm.pls.groups import Group
+from lmm.pls.problem import Problem
 
 __all__ = [
     "by_level",

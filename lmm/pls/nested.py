@@ -29,39 +29,29 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Blocks, Factors
 from lmm.pls.chain import NestedPoint
-from lmm.pls.grouped import (
-    couplings,
-    gram,
-    penalized_inverse,
-)
+from lmm.pls.grouped import penalized_inverse
+from lmm.pls.groups import Group
 from lmm.pls.inverse import flat
-from lmm.pls.kernels import sum_by, sum_products
-from lmm.pls.problem import Group, Problem
-from lmm.pls.small import cross_products
+from lmm.pls.kernels import sum_by
+from lmm.pls.problem import Problem
 from lmm.pls.tail import Tail
 
 __all__ = ["NestedPLS", "chain"]
 
 
-def chain(groups: tuple[Group, ...]) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+def chain(problem: Problem) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
     """Groups of which each is nested in the next, finest first, and the others.
 
     The chain starts with the group of the most levels, and takes what fits.
     """
-    first, *rest = sorted(groups, key=lambda group: -group.n_levels)
-    nested: list[Group] = [first]
-    others: list[Group] = []
-    for group in rest:
-        fits = _parents(nested[-1], group) is not None
-        (nested if fits else others).append(group)
-    return tuple(nested), tuple(others)
-
-
-def _parents(fine: Group, coarse: Group) -> IntVector | None:
-    """Level of `coarse` that each level of `fine` belongs to, or None where it has several."""
-    parents = np.zeros(fine.n_levels, dtype=np.intp)
-    parents[fine.codes] = coarse.codes
-    return parents if np.array_equal(parents[fine.codes], coarse.codes) else None
+    groups = problem.groups
+    first, *rest = sorted(range(len(groups)), key=lambda g: -groups[g].n_levels)
+    nested: list[int] = [first]
+    others: list[int] = []
+    for g in rest:
+        fits = problem.products.parents(nested[-1], g) is not None
+        (nested if fits else others).append(g)
+    return tuple(groups[g] for g in nested), tuple(groups[g] for g in others)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,8 +91,9 @@ class NestedPLS(Brief):
         cls, problem: Problem, groups: tuple[Group, ...], tail: tuple[Group, ...] = ()
     ) -> NestedPLS:
         """Accumulate the cross-products, given a chain of groups, finest first, and the others."""
+        places = [problem.groups.index(group) for group in groups]
         found = [
-            [_parents(group, other) for other in groups[c + 1 :]] for c, group in enumerate(groups)
+            [problem.products.parents(g, h) for h in places[c + 1 :]] for c, g in enumerate(places)
         ]
         ancestors = [tuple(parents for parents in row if parents is not None) for row in found]
         return cls.accumulate(problem, groups, tuple(ancestors), Tail(tail))
@@ -116,32 +107,27 @@ class NestedPLS(Brief):
         tail: Tail,
     ) -> NestedPLS:
         """Accumulate the cross-products, given the ancestors of each level."""
-        A, D = [], []
+        products, D = problem.products, []
         behind = [problem.groups.index(group) for group in tail.groups]
-        Z_T, Z_TXy = cross_products(problem, behind, tail.places)
+        Z_T, Z_TXy = products.dense(behind, tail.places)
         base = np.block([[Z_T, Z_TXy], [Z_TXy.T, problem.base]])
-        for c, group in enumerate(groups):
-            later = groups[c + 1 :]
-            A.append(gram(group))
-            rows = [
-                sum_products(group.Z, column, group.codes, group.n_levels)[None]
-                for other in later
-                for column in other.Z.T
-            ]
-            rows += [_coupled(problem, problem.groups.index(group), g) for g in behind]
-            D.append(np.concatenate([*rows, couplings(problem, group)]))
-        return cls(problem, groups, ancestors, tuple(A), tuple(D), tail, base)
+        chained = [problem.groups.index(group) for group in groups]
+        for c, g in enumerate(chained):
+            rows = [products.nested(g, h) for h in chained[c + 1 :]]
+            rows += [_coupled(problem, g, h) for h in behind]
+            D.append(np.concatenate([*rows, products.couplings[g]]))
+        A = tuple(products.grams[g] for g in chained)
+        return cls(problem, groups, ancestors, A, tuple(D), tail, base)
 
     def with_response(self, y: Vector) -> NestedPLS:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
         D = []
         for group, border in zip(self.groups, self.D, strict=True):
-            own = sum_products(group.Z, problem.y, group.codes, group.n_levels)
-            D.append(np.concatenate([border[:-1], own[None]]))
+            D.append(np.concatenate([border[:-1], group.sums([problem.y])]))
         base = self.base.copy()
         base[-1, -1] = problem.base[-1, -1]
-        sums = [flat(group.sums(problem.y[None])).ravel() for group in self.tail.groups]
+        sums = [flat(group.sums([problem.y])).ravel() for group in self.tail.groups]
         column = np.concatenate([*sums, problem.base[:-1, -1]])
         base[-1, :-1] = base[:-1, -1] = column
         return dataclasses.replace(self, problem=problem, D=tuple(D), base=base)
@@ -243,7 +229,7 @@ class NestedPLS(Brief):
 
 def _coupled(problem: Problem, g: int, h: int) -> Matrix:
     """Z_h'Z_i per level i of group g, (q_h, k_g, l_g)."""
-    left, right, cells = problem.groups[g], problem.groups[h], problem.cells(g, h)
+    left, right, pairs = problem.groups[g], problem.groups[h], problem.products.pairs(g, h)
     border = np.zeros((right.n_levels, right.size, left.size, left.n_levels))
-    border[cells.j, :, :, cells.i] = cells.products(left, right).transpose(2, 1, 0)
+    border[pairs.j, :, :, pairs.i] = pairs.A.transpose(2, 1, 0)
     return border.reshape(right.q, left.size, left.n_levels)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,108 +28,22 @@ from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.matrices import Design, ModelMatrices, ReTerm
 from lmm.design.response import Response
-from lmm.errors import NumericalError
-from lmm.pls.kernels import sum_products
+from lmm.errors import DataError, NumericalError
+from lmm.pls.groups import Cells, Group
+from lmm.pls.products import Products, RowProducts
 
-__all__ = ["Cells", "Group", "Layout", "Problem", "standardize"]
+__all__ = ["Layout", "Problem", "standardize"]
 
 # A column of Z that adds less than this fraction of its norm to the columns before it is not
 # whitened against them: dividing by what is left would only blow up rounding errors.
 DEPENDENT = 1e-10
 # A fixed-effects column of which no more than this is left beside those before it has no digits.
 INDISTINGUISHABLE = 1e-13
+NO_ROWS = (
+    "The model was fitted to sums over rows that were read batch by batch, and keeps no rows: "
+    "give them again, with m.augment_batches(source), or fit the model to data in memory."
+)
 EPSILON = float(np.finfo(float).eps)
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Terms of one grouping factor, side by side.
-
-    Attributes
-    ----------
-    name : str
-        Grouping factor.
-    codes : (n,) int array
-        Level of each row.
-    n_levels : int
-        Number of levels l.
-    Z : (n, k) array
-        Whitened columns of all its terms, weighted in a `Problem`.
-    members : tuple of (int, slice)
-        Index of each term and its columns in Z.
-    """
-
-    name: str
-    codes: IntVector
-    n_levels: int
-    Z: Matrix
-    members: tuple[tuple[int, slice], ...]
-
-    @property
-    def size(self) -> int:
-        """Number of columns k."""
-        return int(self.Z.shape[1])
-
-    @property
-    def q(self) -> int:
-        """Number of random effects."""
-        return self.n_levels * self.size
-
-    def factor(self, factors: tuple[Matrix, ...]) -> Matrix:
-        """Factor (k, k) of the group: those of its terms along the diagonal."""
-        lam = np.zeros((self.size, self.size))
-        for i, part in self.members:
-            lam[part, part] = factors[i]
-        return lam
-
-    def sums(self, rows: Matrix) -> Matrix:
-        """Z'rows by level, (r, k, l), for rows (r, n)."""
-        sums = np.empty((len(rows), self.size, self.n_levels))
-        for row, total in zip(rows, sums, strict=True):
-            total[:] = sum_products(self.Z, row, self.codes, self.n_levels)
-        return sums
-
-    def spread(self, effects: Matrix) -> Matrix:
-        """Z times effects by row, (r, n), for effects (r, k, l)."""
-        rows = np.zeros((len(effects), len(self.codes)))
-        for a, column in enumerate(self.Z.T):
-            rows += column * effects[:, a, self.codes]
-        return rows
-
-    def weighted(self, root: Vector) -> Group:
-        """With rows times the roots (n,) of weights."""
-        return dataclasses.replace(self, Z=self.Z * root[:, None])
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Pairs of levels of two groups that occur together in some row.
-
-    Attributes
-    ----------
-    i, j : (m,) int arrays
-        Levels of the two groups, ordered by the first.
-    rows : (n,) int array
-        Pair of each row.
-    """
-
-    i: IntVector
-    j: IntVector
-    rows: IntVector
-
-    @classmethod
-    def of(cls, left: Group, right: Group) -> Cells:
-        """Find the pairs."""
-        codes = left.codes.astype(np.int64) * right.n_levels + right.codes
-        distinct, rows = np.unique(codes, return_inverse=True)
-        i, j = np.divmod(distinct, right.n_levels)
-        return cls(i, j, rows.ravel())
-
-    def products(self, left: Group, right: Group) -> Matrix:
-        """Cross-products Z_i'Z_j of each pair, (k_left, k_right, m)."""
-        m = len(self.i)
-        columns = [sum_products(left.Z, column, self.rows, m) for column in right.Z.T]
-        return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,20 +78,9 @@ class Layout(Brief):
         )
 
     @cached_property
-    def cells(self) -> Mapping[tuple[int, int], Cells]:
-        """Pairs of levels of any two groups (g, h), found when they are first asked for."""
-        return _CellTable(self.groups)
-
-
-class _CellTable(dict[tuple[int, int], Cells]):
-    """`Cells` of two groups by their numbers."""
-
-    def __init__(self, groups: tuple[Group, ...]):
-        self.groups = groups
-
-    def __missing__(self, key: tuple[int, int]) -> Cells:
-        self[key] = found = Cells.of(*(self.groups[g] for g in key))
-        return found
+    def cells(self) -> dict[tuple[int, int], Cells]:
+        """Pairs of levels of two groups (g, h) that any problem of the layout has asked for."""
+        return {}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -190,12 +93,10 @@ class Problem(Brief):
         Where it comes from.
     layout : Layout
         What does not depend on weights and response.
-    y : (n,) array
-        Standardized response: weighted least-squares residual over `scale`.
-    X : (n, p) array
-        Weighted columns X*; orthonormal in the weights that the layout was made with.
-    groups : tuple of Group
-        Random effects, merged by grouping factor, in order of first appearance; weighted.
+    products : Products
+        Cross-products of its rows: the weighted columns X*, orthonormal in the weights that the
+        layout was made with; the standardized response, a weighted least-squares residual over
+        `scale`; the weighted random effects by grouping factor, in order of first appearance.
     base : (p + 1, p + 1) array
         [X y]'[X y].
     beta0 : (p,) array
@@ -208,19 +109,43 @@ class Problem(Brief):
 
     matrices: ModelMatrices
     layout: Layout
-    y: Vector
-    X: Matrix
-    groups: tuple[Group, ...]
+    products: Products
     base: Matrix
     beta0: Vector
     scale: float
     is_reweighted: bool = False
 
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Random effects, merged by grouping factor."""
+        return self.products.groups
+
+    @property
+    def rows(self) -> RowProducts:
+        """The products, with the rows that they are of.
+
+        Raises
+        ------
+        DataError
+            The rows were read batch by batch, and are gone.
+        """
+        if isinstance(self.products, RowProducts):
+            return self.products
+        raise DataError(NO_ROWS)
+
+    @property
+    def X(self) -> Matrix:
+        """Weighted columns X*, (n, p)."""
+        return self.rows.X
+
+    @property
+    def y(self) -> Vector:
+        """Standardized response, (n,)."""
+        return self.rows.y
+
     def cells(self, g: int, h: int) -> Cells:
-        """Pairs of levels of two groups; the layout keeps them for problems that share it."""
-        if self.is_reweighted:
-            return self.layout.cells[g, h]
-        return Cells.of(self.groups[g], self.groups[h])
+        """Pairs of levels of two groups, and that of each row."""
+        return self.rows.cells(g, h)
 
     @property
     def T(self) -> Matrix:
@@ -235,12 +160,17 @@ class Problem(Brief):
     @property
     def n(self) -> int:
         """Number of observations."""
-        return len(self.y)
+        return self.matrices.n
 
     @property
     def p(self) -> int:
         """Number of fixed effects."""
-        return int(self.X.shape[1])
+        return len(self.base) - 1
+
+    @property
+    def squares(self) -> float:
+        """Sum of squares of the standardized response."""
+        return float(self.base[-1, -1])
 
     @property
     def tail_size(self) -> int:
@@ -278,14 +208,6 @@ class Problem(Brief):
             blocks.append(block.reshape(self.n, term.q))
         return np.hstack(blocks)
 
-    def Z_times(self, x: Vector) -> Vector:
-        """Z'x (q,) for x (n,), in the layout of `dense_Z`."""
-        sums = [
-            sum_products(Z, x, term.codes, term.n_levels).T.ravel()
-            for term, Z in zip(self.matrices.terms, self.term_columns, strict=True)
-        ]
-        return np.concatenate(sums)
-
     def beta(self, standardized: Vector) -> Vector:
         """Fixed effects (p,) of the data, from those of the orthonormal X."""
         return np.asarray(self.beta0 + self.scale * _lapack.solve_upper(self.T, standardized))
@@ -317,9 +239,13 @@ class Problem(Brief):
             return self.reweighted(self.matrices.weights, y)
         matrices = self.matrices.with_response(y)
         y, beta0, scale = _standardize_response(matrices.response, self.X, self.T)
-        base = _base(len(self.T), y)
         return dataclasses.replace(
-            self, matrices=matrices, y=y, base=base, beta0=beta0, scale=scale
+            self,
+            matrices=matrices,
+            products=self.rows.with_response(y),
+            base=_base(len(self.T), y),
+            beta0=beta0,
+            scale=scale,
         )
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> Problem:
@@ -341,9 +267,10 @@ class Problem(Brief):
         response = Response(old.y if y is None else y, weights, old.offset)
         matrices = ModelMatrices(layout.design, response)
         if y is None:
-            none = np.empty((len(weights), 0))
-            alone = np.zeros(len(weights)), none, groups, np.zeros((1, 1)), np.empty(0), 1.0
-            return Problem(matrices, layout, *alone, is_reweighted=True)
+            alone = RowProducts(
+                np.empty((len(weights), 0)), np.zeros(len(weights)), groups, layout.cells
+            )
+            return Problem(matrices, layout, alone, np.zeros((1, 1)), np.empty(0), 1.0, True)
         X = layout.X * root[:, None]
         target = response.standardized(y)
         projected = _least_squares(X, target)
@@ -351,8 +278,8 @@ class Problem(Brief):
         scale = math.sqrt(residual @ residual / max(len(y) - X.shape[1], 1)) or 1.0
         both = np.column_stack([X, residual / scale])
         beta0 = _lapack.solve_upper(self.T, projected)
-        base = both.T @ both
-        return Problem(matrices, layout, both[:, -1], X, groups, base, beta0, scale, True)
+        products = RowProducts(X, both[:, -1], groups, layout.cells)
+        return Problem(matrices, layout, products, both.T @ both, beta0, scale, True)
 
 
 def standardize(matrices: ModelMatrices) -> Problem:
@@ -369,7 +296,8 @@ def standardize(matrices: ModelMatrices) -> Problem:
         whitening.append(R)
     layout = Layout(matrices.design, T, tuple(whitening))
     groups = _merge(matrices.terms, whitened)
-    return Problem(matrices, layout, y, Q, groups, _base(len(T), y), beta0, scale)
+    base = _base(len(T), y)
+    return Problem(matrices, layout, RowProducts(Q, y, groups), base, beta0, scale)
 
 
 def _base(p: int, y: Vector) -> Matrix:

@@ -6,7 +6,6 @@ that an evaluation costs a handful of q x q matrix operations and nothing depend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,33 +17,10 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
 from lmm.pls.border import Bordered
-from lmm.pls.grouped import couplings, gram
 from lmm.pls.inverse import dense_blocks, dense_diagonal, dense_product
 from lmm.pls.problem import Problem
 
-__all__ = ["SmallPLS", "cross_products"]
-
-# Entries of a dense Z up to which its products cost less than sums by pairs of levels.
-FEW_ENTRIES = 50_000
-
-
-def cross_products(
-    problem: Problem, chosen: Sequence[int], places: Sequence[IntVector]
-) -> tuple[Matrix, Matrix]:
-    """Dense Z'Z (q, q) and Z'[X y] (q, t) of some groups, at places (l, k) given for each."""
-    q = sum(own.size for own in places)
-    A, B = np.zeros((q, q)), np.empty((q, problem.p + 1))
-    for n, (g, own) in enumerate(zip(chosen, places, strict=True)):
-        group = problem.groups[g]
-        A[own[:, :, None], own[:, None, :]] = gram(group).transpose(2, 0, 1)
-        B[own] = couplings(problem, group).transpose(2, 1, 0)
-        for h, other in zip(chosen[:n], places[:n], strict=True):
-            cells = problem.cells(g, h)
-            products = cells.products(group, problem.groups[h]).transpose(2, 0, 1)
-            rows, columns = own[cells.i][:, :, None], other[cells.j][:, None, :]
-            A[rows, columns] = products
-            A[columns, rows] = products
-    return A, B
+__all__ = ["SmallPLS"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,18 +114,15 @@ class SmallPLS(Brief):
     @classmethod
     def build(cls, problem: Problem) -> SmallPLS:
         """Accumulate the cross-products of a problem."""
-        q = problem.matrices.q
-        if problem.n * q <= FEW_ENTRIES:
-            Z = problem.dense_Z()
-            Xy = np.column_stack([problem.X, problem.y])
-            return cls(problem, Z.T @ Z, Z.T @ Xy, problem.base)
-        A, B = cross_products(problem, range(len(problem.groups)), problem.places)
+        A, B = problem.products.dense(range(len(problem.groups)), problem.places)
         return cls(problem, A, B, problem.base)
 
     def with_response(self, y: Vector) -> SmallPLS:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
-        B = np.column_stack([self.B[:, :-1], problem.Z_times(problem.y)])
+        B = self.B.copy()
+        for own, group in zip(problem.places, problem.groups, strict=True):
+            B[own, -1] = group.sums([problem.y])[0].T
         return SmallPLS(problem, self.A, B, problem.base)
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> SmallPLS:

@@ -11,8 +11,8 @@ from scipy.linalg import block_diag
 
 from lmm._types import IntVector, Matrix
 from lmm.pls.grouped import directions
+from lmm.pls.groups import Group
 from lmm.pls.inverse import by_level, flat
-from lmm.pls.problem import Group
 
 __all__ = ["Tail"]
 

@@ -130,21 +130,31 @@ class Couplings:
     fit: Fit
 
     @cached_property
-    def _columns(self) -> tuple[sparse.csr_array, ...]:
-        """Z of each group, (n, l k) sparse."""
-        columns = []
-        for group in self.fit.criterion.problem.groups:
-            n, k = group.Z.shape
-            places = (group.codes[:, None] * k + np.arange(k)).ravel()
-            starts = np.arange(0, n * k + 1, k)
-            columns.append(sparse.csr_array((group.Z.ravel(), places, starts), shape=(n, group.q)))
-        return tuple(columns)
+    def _products(self) -> dict[tuple[int, int], sparse.csr_array]:
+        """Z_g'Z_h of any two groups, (l_g k_g, l_h k_h) sparse."""
+        problem, found = self.fit.problem, {}
+        for pairs in problem.products.all_pairs():
+            left, right = problem.groups[pairs.g], problem.groups[pairs.h]
+            rows = pairs.i * left.size + np.arange(left.size)[:, None, None]
+            columns = pairs.j * right.size + np.arange(right.size)[:, None]
+            where = [np.broadcast_to(each, pairs.A.shape).ravel() for each in (rows, columns)]
+            entries = sparse.coo_array((pairs.A.ravel(), where), shape=(left.q, right.q))
+            found[pairs.g, pairs.h] = sparse.csr_array(entries)
+            found[pairs.h, pairs.g] = sparse.csr_array(entries.T)
+        return found
+
+    def _reached(self, g: int, effects: Matrix) -> tuple[Matrix, ...]:
+        """``Z_h'Z_g`` times effects (l, k, r) of group g, per group h (l, k, r)."""
+        return tuple(
+            (self._products[h, g] @ _flat(effects)).reshape(group.n_levels, group.size, -1)
+            for h, group in enumerate(self.fit.problem.groups)
+        )
 
     @cached_property
     def _directions(self) -> tuple[_Direction, ...]:
         starts = {
             i: (g, part.start)
-            for g, group in enumerate(self.fit.criterion.problem.groups)
+            for g, group in enumerate(self.fit.problem.groups)
             for i, part in group.members
         }
         return tuple(
@@ -155,35 +165,30 @@ class Couplings:
             )
         )
 
-    def _by_level(self, rows: Matrix) -> tuple[Matrix, ...]:
-        """Z' times rows (n, r), per group (l, k, r)."""
-        groups = self.fit.criterion.problem.groups
-        return tuple(
-            (Z.T @ rows).reshape(group.n_levels, group.size, rows.shape[1])
-            for Z, group in zip(self._columns, groups, strict=True)
-        )
-
     @cached_property
     def _roots(self) -> tuple[Matrix, ...]:
         """C of each group, (k, k)."""
         roots = total_roots(self.fit)
-        return tuple(group.factor(roots) for group in self.fit.criterion.problem.groups)
+        return tuple(group.factor(roots) for group in self.fit.problem.groups)
 
-    def _coupled(self, rows: Matrix) -> tuple[Matrix, ...]:
-        """``C'Z'V^-1`` times rows (n, r) by (4), per group (l, k, r)."""
-        right = tuple(sums.transpose(2, 1, 0) for sums in self._by_level(rows))
+    def _coupled(self, sums: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
+        """``C'Z'V^-1 x`` by (4) for r columns x, from ``Z'x``; per group (l, k, r)."""
+        right = tuple(each.transpose(2, 1, 0) for each in sums)
+        left = list(sums)
         effects = tuple(b.transpose(2, 1, 0) for b in self.fit.point.solve(right))
-        left = rows
-        for Z, b in zip(self._columns, effects, strict=True):
-            left = left - Z @ _flat(b)
-        parts = zip(self._roots, effects, self._by_level(left), strict=True)
+        for g, b in enumerate(effects):
+            left = [rest - part for rest, part in zip(left, self._reached(g, b), strict=True)]
+        parts = zip(self._roots, effects, left, strict=True)
         return tuple(np.linalg.solve(C, b + rest) for C, b, rest in parts)
 
     @cached_property
     def D(self) -> tuple[Matrix, ...]:
         """``C'Z'V^-1 Xt`` per group, (l, k, p)."""
-        problem = self.fit.criterion.problem
-        return self._coupled(problem.X @ (problem.T @ self.fit.fixed_root))
+        problem = self.fit.problem
+        basis = problem.T @ self.fit.fixed_root
+        return self._coupled(
+            tuple(C[:-1].transpose(2, 1, 0) @ basis for C in problem.products.couplings)
+        )
 
     def _turned(self, direction: _Direction) -> Matrix:
         """``S_r D`` in its group, (l, k, p)."""
@@ -205,7 +210,7 @@ class Couplings:
         Q = np.empty((m, m, p, p))
         for s, direction in enumerate(self._directions):
             turned = self._roots[direction.group] @ self._turned(direction)
-            coupled = self._coupled(self._columns[direction.group] @ _flat(turned))
+            coupled = self._coupled(self._reached(direction.group, turned))
             for r, other in enumerate(self._directions):
                 Q[r, s] = _inner(self._turned(other), coupled[other.group])
         return Q

@@ -291,14 +291,10 @@ def exact_restricted_lrt(
 
 def _projected_eigenvalues(fit: Fit) -> Vector:
     """Positive eigenvalues of Z'P_0 Z in whitened units."""
-    from lmm.pls.kernels import sum_by
-
-    problem = fit.criterion.problem
-    (group,) = problem.groups
-    z = group.Z[:, 0]
-    counts = np.bincount(group.codes, weights=z**2, minlength=group.n_levels)
-    cross = sum_by((problem.X * z[:, None]).T, group.codes, group.n_levels)
-    gram = np.diag(counts) - cross.T @ cross
+    products = fit.criterion.problem.products
+    (A,), (C,) = products.grams, products.couplings
+    cross = C[:-1, 0]
+    gram = np.diag(A[0, 0]) - cross.T @ cross
     mu = np.linalg.eigvalsh(gram)[::-1]
     return np.asarray(mu[mu > 1e-10 * mu[0]])
 

@@ -35,10 +35,12 @@ from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
 from lmm.pls.border import Bordered
-from lmm.pls.grouped import couplings, directions, gram, per_term
+from lmm.pls.grouped import directions, per_term
+from lmm.pls.groups import Group
 from lmm.pls.inverse import by_level, by_solving, flat
 from lmm.pls.kernels import sum_by
-from lmm.pls.problem import Group, Problem
+from lmm.pls.problem import Problem
+from lmm.pls.products import Pairs
 from lmm.pls.sparse.selected import SelectedInverse
 from lmm.pls.sparse.symbolic import column_counts, flops, permuted
 
@@ -48,27 +50,6 @@ __all__ = ["SparsePLS", "has_cholmod"]
 FLOOR = 1e-8
 # From this s on, diagonal blocks of (4) are (I - Omega^-1) / s^2; below, U'A Lambda Omega^-1 / s.
 REGULAR = 1e-2
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Cross-products of the level pairs of two groups that occur together.
-
-    Attributes
-    ----------
-    g, h : int
-        Groups.
-    i, j : (m,) int arrays
-        Levels of g and of h.
-    A : (k_g, k_h, m) array
-        Z_i'Z_j.
-    """
-
-    g: int
-    h: int
-    i: IntVector
-    j: IntVector
-    A: Matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -379,27 +360,24 @@ class SparsePLS(Brief):
         backend : str
             ``"cholmod"`` or ``"scipy"``.
         """
-        pairs = _level_pairs(problem)
+        pairs = tuple(problem.products.all_pairs())
         rows, columns = _entries(problem, pairs)
-        B = np.concatenate([_flat(couplings(problem, group)) for group in problem.groups])
+        B = np.concatenate([flat(C) for C in problem.products.couplings])
         system = _System(rows, columns, _order(_symmetric(rows, columns, len(B)), backend))
         return cls(problem, pairs, B, system)
 
     def with_response(self, y: Vector) -> SparsePLS:
         """The same design with another response (n,); the analysis is shared."""
         problem = self.problem.with_response(y)
-        own = [
-            sum_by(group.Z.T * problem.y, group.codes, group.n_levels).T.ravel()
-            for group in problem.groups
-        ]
-        B = np.column_stack([self.B[:, :-1], np.concatenate(own)])
+        own = np.concatenate([flat(group.sums([problem.y])) for group in problem.groups])
+        B = np.hstack([self.B[:, :-1], own])
         return SparsePLS(problem, self.pairs, B, self.system)
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> SparsePLS:
         """The same layout with other weights (n,) and response (n,); the analysis is shared."""
         problem = self.problem.reweighted(weights, y)
-        B = np.concatenate([_flat(couplings(problem, group)) for group in problem.groups])
-        return SparsePLS(problem, _level_pairs(problem), B, self.system)
+        B = np.concatenate([flat(C) for C in problem.products.couplings])
+        return SparsePLS(problem, tuple(problem.products.all_pairs()), B, self.system)
 
     @property
     def name(self) -> str:
@@ -502,18 +480,6 @@ def _order(pattern: sparse.csc_array, backend: str) -> Ordering:
     return min(found, key=lambda ordering: ordering.flops)
 
 
-def _level_pairs(problem: Problem) -> tuple[Pairs, ...]:
-    """Cross-products Z'Z by level pairs."""
-    pairs = []
-    for g, left in enumerate(problem.groups):
-        levels = np.arange(left.n_levels)
-        pairs.append(Pairs(g, g, levels, levels, gram(left)))
-        for h, right in enumerate(problem.groups[:g]):
-            cells = problem.cells(g, h)
-            pairs.append(Pairs(g, h, cells.i, cells.j, cells.products(left, right)))
-    return tuple(pairs)
-
-
 def _offsets(groups: tuple[Group, ...]) -> list[int]:
     return list(accumulate((group.q for group in groups), initial=0))
 
@@ -547,9 +513,3 @@ def _symmetric(rows: IntVector, columns: IntVector, q: int) -> sparse.csc_array:
     pattern = sparse.coo_array((values, coordinates), shape=(q, q)).tocsc()
     pattern.sort_indices()
     return pattern
-
-
-def _flat(blocks: Matrix) -> Matrix:
-    """(t, k, l) as (l k, t)."""
-    t = len(blocks)
-    return blocks.transpose(2, 1, 0).reshape(-1, t)

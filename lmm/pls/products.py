@@ -1,0 +1,239 @@
+"""Cross-products of a problem's rows: all that criteria and solvers read of them.
+
+`RowProducts` sums them over the rows in memory; `KnownProducts` holds those of rows that were read
+batch by batch (`lmm.pls.sums`) and are gone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.pls.groups import Cells, Group
+from lmm.pls.kernels import sum_products
+
+__all__ = ["KnownProducts", "Pairs", "Products", "RowProducts"]
+
+# Entries of a dense Z up to which its products cost less than sums by pairs of levels.
+FEW_ENTRIES = 50_000
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Cross-products of the levels of two groups that occur together in some row.
+
+    Attributes
+    ----------
+    g, h : int
+        Groups.
+    i, j : (m,) int arrays
+        Levels of the two groups, ordered by the first.
+    A : (k_g, k_h, m) array
+        Z_i'Z_j.
+    """
+
+    g: int
+    h: int
+    i: IntVector
+    j: IntVector
+    A: Matrix
+
+    @property
+    def turned(self) -> Pairs:
+        """The same pairs, ordered by the second group's levels."""
+        order = np.lexsort((self.i, self.j))
+        i, j, A = self.j[order], self.i[order], self.A.transpose(1, 0, 2)[:, :, order]
+        return Pairs(self.h, self.g, i, j, A)
+
+
+class Products(ABC):
+    """Cross-products of standardized rows, t = p + 1.
+
+    Attributes
+    ----------
+    groups : tuple of Group
+        Random effects, merged by grouping factor.
+    """
+
+    groups: tuple[Group, ...]
+
+    @property
+    @abstractmethod
+    def grams(self) -> tuple[Matrix, ...]:
+        """Z_i'Z_i per level, (k, k, l) per group."""
+
+    @property
+    @abstractmethod
+    def couplings(self) -> tuple[Matrix, ...]:
+        """[X y]'Z_i per level, (t, k, l) per group."""
+
+    @abstractmethod
+    def pairs(self, g: int, h: int) -> Pairs:
+        """Pairs of levels of two groups, with what they have in common."""
+
+    @abstractmethod
+    def parents(self, g: int, h: int) -> IntVector | None:
+        """Level of h that each level of g belongs to, (l_g,); None where one has several."""
+
+    def nested(self, g: int, h: int) -> Matrix:
+        """Z_h'Z_i per level i of g, (k_h, k_g, l_g), where g is nested in h."""
+        return np.ascontiguousarray(self.pairs(g, h).A.transpose(1, 0, 2))
+
+    def dense(self, chosen: Sequence[int], places: Sequence[IntVector]) -> tuple[Matrix, Matrix]:
+        """Dense Z'Z (q, q) and Z'[X y] (q, t) of some groups, at places (l, k) given for each."""
+        q = sum(own.size for own in places)
+        t = len(self.couplings[0])
+        A, B = np.zeros((q, q)), np.empty((q, t))
+        for n, (g, own) in enumerate(zip(chosen, places, strict=True)):
+            A[own[:, :, None], own[:, None, :]] = self.grams[g].transpose(2, 0, 1)
+            B[own] = self.couplings[g].transpose(2, 1, 0)
+            for h, other in zip(chosen[:n], places[:n], strict=True):
+                pairs = self.pairs(g, h)
+                products = pairs.A.transpose(2, 0, 1)
+                rows, columns = own[pairs.i][:, :, None], other[pairs.j][:, None, :]
+                A[rows, columns] = products
+                A[columns, rows] = products
+        return A, B
+
+    def all_pairs(self) -> Iterator[Pairs]:
+        """Each group with itself, level by level, and with those before it."""
+        for g, group in enumerate(self.groups):
+            levels = np.arange(group.n_levels)
+            yield Pairs(g, g, levels, levels, self.grams[g])
+            yield from (self.pairs(g, h) for h in range(g))
+
+
+@dataclass(frozen=True, eq=False)
+class RowProducts(Products):
+    """Cross-products of rows in memory, summed when they are first asked for.
+
+    Attributes
+    ----------
+    X : (n, p) array
+        Weighted columns X*.
+    y : (n,) array
+        Standardized response.
+    groups : tuple of Group
+        Weighted random effects.
+    kept : dict, optional
+        Pairs of levels that stay, for problems that share them; they are as large as the data.
+    """
+
+    X: Matrix
+    y: Vector
+    groups: tuple[Group, ...]
+    kept: dict[tuple[int, int], Cells] | None = None
+
+    def cells(self, g: int, h: int) -> Cells:
+        """Pairs of levels of two groups, and that of each row."""
+        if self.kept is None:
+            return Cells.of(self.groups[g], self.groups[h])
+        if (g, h) not in self.kept:
+            self.kept[g, h] = Cells.of(self.groups[g], self.groups[h])
+        return self.kept[g, h]
+
+    @cached_property
+    def grams(self) -> tuple[Matrix, ...]:
+        """Z_i'Z_i per level."""
+        return tuple(map(_gram, self.groups))
+
+    @cached_property
+    def couplings(self) -> tuple[Matrix, ...]:
+        """[X y]'Z_i per level."""
+        rows = [*self.X.T, self.y]
+        return tuple(group.sums(rows) for group in self.groups)
+
+    def pairs(self, g: int, h: int) -> Pairs:
+        """Pairs of levels."""
+        cells = self.cells(g, h)
+        return Pairs(g, h, cells.i, cells.j, cells.products(self.groups[g], self.groups[h]))
+
+    def parents(self, g: int, h: int) -> IntVector | None:
+        """Level that each level belongs to."""
+        fine, coarse = self.groups[g], self.groups[h]
+        parents = np.zeros(fine.n_levels, dtype=np.intp)
+        parents[fine.codes] = coarse.codes
+        return parents if np.array_equal(parents[fine.codes], coarse.codes) else None
+
+    def nested(self, g: int, h: int) -> Matrix:
+        """Z_h'Z_i per level i of g."""
+        return self.groups[g].sums(self.groups[h].Z.T)
+
+    def dense(self, chosen: Sequence[int], places: Sequence[IntVector]) -> tuple[Matrix, Matrix]:
+        """Dense Z'Z and Z'[X y] of some groups."""
+        q, n = sum(own.size for own in places), len(self.y)
+        if n * q > FEW_ENTRIES:
+            return super().dense(chosen, places)
+        Z = np.zeros((n, q))
+        rows = np.arange(n)[:, None]
+        for g, own in zip(chosen, places, strict=True):
+            Z[rows, own[self.groups[g].codes]] = self.groups[g].Z
+        return Z.T @ Z, Z.T @ np.column_stack([self.X, self.y])
+
+    def with_response(self, y: Vector) -> RowProducts:
+        """Those of the same columns with another response (n,)."""
+        changed = replace(self, y=y)
+        known = vars(self)
+        if "grams" in known:
+            vars(changed)["grams"] = self.grams
+        if "couplings" in known:
+            each = zip(self.couplings, self.groups, strict=True)
+            own = (np.concatenate([C[:-1], group.sums([y])]) for C, group in each)
+            vars(changed)["couplings"] = tuple(own)
+        return changed
+
+
+@dataclass(frozen=True, eq=False)
+class KnownProducts(Products):
+    """Cross-products of rows that are gone.
+
+    Attributes
+    ----------
+    groups : tuple of Group
+        Random effects, without rows.
+    A : tuple of (k, k, l) arrays
+        `grams`.
+    C : tuple of (t, k, l) arrays
+        `couplings`.
+    known : mapping of (int, int) to Pairs
+        Pairs of groups g < h.
+    """
+
+    groups: tuple[Group, ...]
+    A: tuple[Matrix, ...]
+    C: tuple[Matrix, ...]
+    known: Mapping[tuple[int, int], Pairs]
+
+    @property
+    def grams(self) -> tuple[Matrix, ...]:
+        """Z_i'Z_i per level."""
+        return self.A
+
+    @property
+    def couplings(self) -> tuple[Matrix, ...]:
+        """[X y]'Z_i per level."""
+        return self.C
+
+    def pairs(self, g: int, h: int) -> Pairs:
+        """Pairs of levels."""
+        return self.known[g, h] if g < h else self.known[h, g].turned
+
+    def parents(self, g: int, h: int) -> IntVector | None:
+        """Level that each level belongs to."""
+        pairs = self.pairs(g, h)
+        return pairs.j if len(pairs.i) == self.groups[g].n_levels else None
+
+
+def _gram(group: Group) -> Matrix:
+    """Z_i'Z_i per level, (k, k, l)."""
+    k = group.size
+    A = np.empty((k, k, group.n_levels))
+    for a in range(k):
+        row = sum_products(group.Z[:, : a + 1], group.Z[:, a], group.codes, group.n_levels)
+        A[a, : a + 1] = A[: a + 1, a] = row
+    return A
