@@ -190,7 +190,7 @@ def test_crossed_factors_make_no_clusters():
     [
         ({"vcov": "CR5"}, "kind must be one of CR0, CR1, CR2, CR3, CR4, not 'CR5'"),
         ({"cluster": "G"}, "no grouping factor or column 'G'. .*Known: g, y, x"),
-        ({"cluster": [1, 2]}, r"labels, one per row used, not shape \(2,\)"),
+        ({"cluster": [1, 2]}, r"cluster must hold 68 values, one per row used, not shape \(2,\)"),
         ({"cluster": "one"}, "'one' makes a single cluster"),
         ({"cluster": "gaps"}, "gaps is missing in 8 of 68 rows"),
         ({"cluster": "x"}, "levels of 'g' are spread over several clusters of 'x'"),

@@ -7,12 +7,18 @@ one, at a random point of the jump where some are equal (Dunn & Smyth, 1996, J. 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lmm._types import Frozen, IntVector, Matrix, Vector
+from lmm.design.beside import Beside
+from lmm.design.columns import as_factor, drop_unused_levels, numbers_of
+from lmm.design.table import Table
+from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.predict import predict
@@ -28,6 +34,10 @@ __all__ = ["SimulatedResiduals", "simulated_residuals"]
 class SimulatedResiduals(TableLike, Frozen):
     """Simulated quantile residuals; prints their tests. Made by ``m.simulated_residuals()``.
 
+    A test is its statistic and its p-value. Rows that share a random effect are dependent; tests
+    that take rows as independent are more exact with the random effects held (``re_form=None``) or
+    after `grouped`.
+
     Attributes
     ----------
     values : (n,) array
@@ -40,6 +50,12 @@ class SimulatedResiduals(TableLike, Frozen):
         Its mean, given the random effects that were held.
     simulated : (n, nsim) array
         Simulated responses.
+    labels : Index
+        Labels of the rows, or the groups of `grouped` ones.
+    beside : Beside or None
+        Where columns of the data are looked for; not of `grouped` residuals.
+    seed : int
+        Of the random numbers that break ties in `grouped`.
     """
 
     values: Vector
@@ -47,6 +63,29 @@ class SimulatedResiduals(TableLike, Frozen):
     y: Vector
     predicted: Vector
     simulated: Matrix
+    labels: pd.Index
+    beside: Beside | None
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        y: Vector,
+        predicted: Vector,
+        simulated: Matrix,
+        labels: pd.Index,
+        beside: Beside | None,
+        seed: int,
+    ) -> SimulatedResiduals:
+        """Residuals of responses (n,) among simulated ones (n, nsim)."""
+        nsim = simulated.shape[1]
+        below = np.mean(simulated < y[:, None], axis=1)
+        upto = np.mean(simulated <= y[:, None], axis=1)
+        u = np.random.default_rng(seed).uniform(size=len(y))
+        places = nsim * below + np.floor(u * (nsim * (upto - below) + 1.0))
+        ranks = np.rint(places).astype(np.intp)
+        values = below + (upto - below) * u
+        return cls(values, ranks, y, predicted, simulated, labels, beside, seed)
 
     @property
     def nsim(self) -> int:
@@ -66,14 +105,13 @@ class SimulatedResiduals(TableLike, Frozen):
         return float(test.statistic), float(test.pvalue)
 
     def dispersion(self) -> tuple[float, float]:
-        """Variance around the predicted means over its mean in simulations, and a p-value.
+        """Variance around the predicted means over its mean in simulations, and a p-value."""
+        return _among(*self.dispersions())
 
-        The p-value is twice the smaller share of the simulations that are as small or as large.
-        """
-        observed = float(np.var(self.y - self.predicted))
+    def dispersions(self) -> tuple[float, Vector]:
+        """Variances around the predicted means: the observed one, and the simulated (nsim,)."""
         simulated = np.var(self.simulated - self.predicted[:, None], axis=0)
-        tails = np.mean(simulated <= observed), np.mean(simulated >= observed)
-        return observed / float(simulated.mean()), min(1.0, 2.0 * float(min(tails)))
+        return float(np.var(self.y - self.predicted)), simulated
 
     def outlier_test(self) -> tuple[float, float]:
         """Share of outliers, and the binomial test that it is ``2 / (nsim + 1)``."""
@@ -82,6 +120,94 @@ class SimulatedResiduals(TableLike, Frozen):
         count = int(self.outliers.sum())
         test = binomtest(count, len(self.y), 2.0 / (self.nsim + 1))
         return count / len(self.y), float(test.pvalue)
+
+    def zero_inflation(self) -> tuple[float, float]:
+        """Number of zeros over its mean in simulations, and a p-value.
+
+        Raises
+        ------
+        DataError
+            There are no zeros, neither observed nor simulated.
+        """
+        if not (self.y == 0.0).any() and not (self.simulated == 0.0).any():
+            raise DataError("no response is zero, neither an observed nor a simulated one.")
+        return self.statistic_test(lambda y: float(np.count_nonzero(y == 0.0)))
+
+    def statistic_test(self, statistic: Callable[[Vector], float]) -> tuple[float, float]:
+        """Any statistic of the responses over its mean in simulations, and a p-value.
+
+        The p-value is twice the smaller share of the simulations that are as small or as large.
+
+        Parameters
+        ----------
+        statistic : callable
+            From responses (n,) to a number, such as ``np.max``.
+        """
+        simulated = np.array([float(statistic(draw)) for draw in self.simulated.T])
+        return _among(float(statistic(self.y)), simulated)
+
+    def temporal_autocorrelation(
+        self, time: str | Sequence[Any] | None = None
+    ) -> tuple[float, float]:
+        """Durbin and Watson's statistic of the residuals in the order of time, and a p-value.
+
+        It is 2 without autocorrelation, and smaller where neighbours are alike. The two-sided
+        p-value is exact for normal residuals.
+
+        Parameters
+        ----------
+        time : str or (n,) sequence, optional
+            A column of the data, or the time of each row; the order of the rows (or of the groups)
+            by default.
+
+        Raises
+        ------
+        DataError
+            A time stands twice: ``grouped(time)`` makes one residual of all rows of a time.
+        """
+        times = np.arange(len(self.y)) if time is None else self._times(time)
+        if len(np.unique(times)) < len(times):
+            raise DataError(
+                "several rows have the same time, so that their order is not known: test "
+                "grouped(time), the residuals of the sums at each time."
+            )
+        if len(times) < 3:
+            raise DataError(f"{len(times)} times are too few to test their autocorrelation.")
+        return durbin_watson(self.values[np.argsort(times, kind="stable")])
+
+    def _times(self, time: str | Sequence[Any]) -> Vector:
+        return numbers_of(self._beside("time").column(time, "time"), "time")
+
+    def _beside(self, what: str) -> Beside:
+        if self.beside is None:
+            raise DataError(f"the residuals are grouped already: no {what} stands beside them.")
+        return self.beside
+
+    def grouped(self, groups: str | Sequence[Any]) -> SimulatedResiduals:
+        """Residuals of the sums of responses in groups of rows, DHARMa's ``recalculateResiduals``.
+
+        Parameters
+        ----------
+        groups : str or (n,) sequence
+            A column of the data, or the group of each row.
+
+        Raises
+        ------
+        DataError
+            A row has no group, or there is no such column.
+        """
+        factor = drop_unused_levels(as_factor(self._beside("group").column(groups, "groups")))
+        if (factor.codes < 0).any():
+            raise DataError(f"{int((factor.codes < 0).sum())} rows have no group.")
+        sums = np.zeros((len(factor.levels), self.nsim + 2))
+        columns = [self.y[:, None], self.predicted[:, None], self.simulated]
+        np.add.at(sums, factor.codes, np.hstack(columns))
+        labels = pd.Index(factor.levels)
+        return SimulatedResiduals.of(sums[:, 0], sums[:, 1], sums[:, 2:], labels, None, self.seed)
+
+    def to_series(self) -> pd.Series[float]:
+        """The residuals by row or group."""
+        return pd.Series(self.values, index=self.labels)
 
     def to_frame(self) -> pd.DataFrame:
         """The tests: rows ``uniformity dispersion outliers``, columns ``statistic p.value``."""
@@ -98,11 +224,53 @@ class SimulatedResiduals(TableLike, Frozen):
         return Document((head, frame_cells(self.to_frame(), digits)))
 
 
+def _among(observed: float, simulated: Vector) -> tuple[float, float]:
+    """A statistic over its mean in simulations, and twice the smaller tail."""
+    tails = np.mean(simulated <= observed), np.mean(simulated >= observed)
+    with np.errstate(divide="ignore"):
+        ratio = np.divide(observed, simulated.mean())
+    return float(ratio), min(1.0, 2.0 * float(min(tails)))
+
+
+def durbin_watson(values: Vector) -> tuple[float, float]:
+    """Durbin and Watson's statistic of a sequence around its mean, and its two-sided p-value.
+
+    For independent normal values the statistic is ``sum_j l_j z_j^2 / sum_j z_j^2`` with
+    ``l_j = 2 - 2 cos(pi j / n)``, j < n (Durbin & Watson, 1950, Biometrika 37, 409-428). The
+    probability of a smaller one is that of a negative quadratic form, by Imhof's integral (1961,
+    Biometrika 48, 419-426, equation 3.2).
+
+    Parameters
+    ----------
+    values : (n,) array
+        The sequence, at least three values.
+
+    Examples
+    --------
+    >>> statistic, p_value = durbin_watson(np.array([1.0, 2.0, 3.0, 5.0, 4.0, 6.0]))
+    >>> round(statistic, 3), round(p_value, 4)
+    (0.629, 0.0308)
+    """
+    from scipy.integrate import quad
+
+    centred = values - values.mean()
+    statistic = float(np.sum(np.diff(centred) ** 2) / np.sum(centred**2))
+    form = 2.0 - 2.0 * np.cos(np.pi * np.arange(1, len(values)) / len(values)) - statistic
+
+    def integrand(u: float) -> float:
+        angle = 0.5 * np.sum(np.arctan(u * form))
+        return float(np.sin(angle) / u * np.exp(-0.25 * np.sum(np.log1p((u * form) ** 2))))
+
+    below = 0.5 - quad(integrand, 0.0, np.inf, limit=500)[0] / np.pi
+    return statistic, float(np.clip(2.0 * min(below, 1.0 - below), 0.0, 1.0))
+
+
 def simulated_residuals(
     fit: Fit,
     nsim: int = 250,
     seed: int | np.random.Generator | None = None,
     re_form: str | Formula | None = "~0",
+    table: Table | None = None,
 ) -> SimulatedResiduals:
     """Simulate quantile residuals of a fit.
 
@@ -116,6 +284,8 @@ def simulated_residuals(
         Where the random numbers come from.
     re_form : str, Formula or None
         Random effects that are held at their conditional modes; the others are drawn anew.
+    table : Table, optional
+        The data, for columns that stand beside the residuals.
     """
     rng = np.random.default_rng(seed)
     frame = fit.matrices.frame
@@ -123,12 +293,12 @@ def simulated_residuals(
     simulated = np.asarray(frame.rows_of(drawn, "y"))
     linear = predict(fit, None, re_form).to_series().to_numpy()
     predicted = fit.family.inverse(np.asarray(frame.rows_of(linear[:, None], "y"))[:, 0])
-    y = fit.matrices.y
-    below = np.mean(simulated < y[:, None], axis=1)
-    upto = np.mean(simulated <= y[:, None], axis=1)
-    u = rng.uniform(size=len(y))
-    values = below + (upto - below) * u
-    places = nsim * below + np.floor(u * (nsim * (upto - below) + 1.0))
-    return SimulatedResiduals(
-        values, np.rint(places).astype(np.intp), y, np.asarray(predicted), simulated
+    labels = pd.Index(frame.rows) if frame.index is None else frame.index[frame.rows]
+    return SimulatedResiduals.of(
+        fit.matrices.y,
+        np.asarray(predicted),
+        simulated,
+        labels,
+        Beside(frame, table),
+        int(rng.integers(2**32)),
     )

@@ -133,8 +133,9 @@ class Diagnostics(Tests):
         Returns
         -------
         SimulatedResiduals
-            With ``values uniformity() dispersion() outlier_test()``; `lmm.plots.simulated` draws
-            them.
+            With ``values uniformity() dispersion() outlier_test() zero_inflation()
+            temporal_autocorrelation(time) statistic_test(f) grouped(groups)``;
+            `lmm.plots.check_simulated` draws them.
 
         Examples
         --------
@@ -146,7 +147,7 @@ class Diagnostics(Tests):
         """
         from lmm.diagnostics import simulated_residuals
 
-        return simulated_residuals(self.fit, nsim, seed, re_form)
+        return simulated_residuals(self.fit, nsim, seed, re_form, self.call.table)
 
     def check_convergence(
         self, gradient_tol: float = 2e-3, singular_tol: float = 1e-4, hessian_tol: float = 1e-6

@@ -1,7 +1,7 @@
 """Plots of a fitted model (matplotlib, the ``plot`` extra).
 
 Every function draws on one Axes, which it makes unless it is given, and returns it; `check_model`
-returns a figure of several.
+and `check_simulated` return a figure of several.
 """
 
 from importlib import import_module
@@ -15,9 +15,11 @@ from lmm.plots.lines import fitted_lines
 from lmm.plots.random_effects import caterpillar, qq_random_effects, shrinkage
 from lmm.plots.residuals import (
     binned_residuals,
+    check_simulated,
     qq_residuals,
     residuals_vs_fitted,
     simulated,
+    simulated_vs_predicted,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ __all__ = [
     "binned_residuals",
     "caterpillar",
     "check_model",
+    "check_simulated",
     "coefficients",
     "correlation",
     "effect",
@@ -45,4 +48,5 @@ __all__ = [
     "residuals_vs_fitted",
     "shrinkage",
     "simulated",
+    "simulated_vs_predicted",
 ]

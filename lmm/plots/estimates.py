@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm._types import Vector
-from lmm.plots.canvas import FAINT, INK, axes, label_columns, label_rows
+from lmm.plots.canvas import ACCENT, FAINT, INK, axes, label_columns, label_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,7 @@ def estimates(
     upper: Vector,
     label: str,
     ax: Axes | None = None,
+    arrows: tuple[Vector, Vector] | None = None,
 ) -> Axes:
     """Estimates as points with intervals, the first at the top.
 
@@ -36,11 +37,18 @@ def estimates(
         What they are.
     ax : Axes, optional
         Where to draw.
+    arrows : pair of (r,) arrays, optional
+        Ends of arrows from the estimates to the left and to the right; NaN for none.
     """
     ax = axes(ax, len(names))
     y = np.arange(len(names))[::-1]
     ax.hlines(y, lower, upper, color=FAINT, lw=4.0)
     ax.plot(values, y, "o", ms=5.0, color=INK)
+    for ends in arrows or ():
+        for value, end, at in zip(values, ends, y, strict=True):
+            if np.isfinite(end):
+                arrow = {"arrowstyle": "->", "color": ACCENT, "lw": 1.5, "shrinkA": 0, "shrinkB": 0}
+                ax.annotate("", xy=(end, at), xytext=(value, at), arrowprops=arrow)
     label_rows(ax, names[::-1])
     ax.set(xlabel=label, ylim=(-0.7, len(names) - 0.3))
     return ax

@@ -6,14 +6,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmm._types import Vector
 from lmm.diagnostics import SimulatedResiduals, residuals
 from lmm.fitted import Fitted
-from lmm.plots.canvas import ACCENT, INK, axes, qq
+from lmm.plots.canvas import ACCENT, FAINT, INK, axes, qq, spread, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["binned_residuals", "qq_residuals", "residuals_vs_fitted", "simulated"]
+__all__ = [
+    "binned_residuals",
+    "check_simulated",
+    "qq_residuals",
+    "residuals_vs_fitted",
+    "simulated",
+    "simulated_vs_predicted",
+]
 
 
 def residuals_vs_fitted(m: Fitted, ax: Axes | None = None) -> Axes:
@@ -96,6 +105,94 @@ def simulated(residuals: SimulatedResiduals, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="Uniform quantiles", ylabel="Simulated quantile residuals")
     ax.set_title(title, fontsize="small")
     return ax
+
+
+def simulated_vs_predicted(residuals: SimulatedResiduals, ax: Axes | None = None) -> Axes:
+    """Simulated quantile residuals against the ranks of predicted means, with running quartiles.
+
+    The three lines are level, at 0.25, 0.5 and 0.75, if the model holds.
+
+    Parameters
+    ----------
+    residuals : SimulatedResiduals
+        Result of ``m.simulated_residuals()``.
+    ax : Axes, optional
+        Where to draw.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> ax = lmm.plots.simulated_vs_predicted(m.simulated_residuals(seed=1))
+    >>> ax.get_xlabel()
+    'Ranks of predicted means, from 0 to 1'
+    """
+    from scipy.stats import rankdata
+
+    ax = axes(ax)
+    values, n = residuals.values, len(residuals.values)
+    x = (rankdata(residuals.predicted) - 0.5) / n
+    colours = np.where(residuals.outliers, ACCENT, INK)
+    shown = spread(n)
+    ax.scatter(x[shown], values[shown], s=10, c=colours[shown], lw=0, alpha=0.6)
+    parts = np.array_split(np.argsort(x, kind="stable"), min(15, max(2, n // 20)))
+    quartiles = np.array([np.quantile(values[part], [0.25, 0.5, 0.75]) for part in parts])
+    for level, line in zip((0.25, 0.5, 0.75), quartiles.T, strict=True):
+        ax.axhline(level, color=FAINT, lw=1.0, ls="--")
+        ax.plot([x[part].mean() for part in parts], line, color=ACCENT, lw=1.5)
+    ax.set(xlabel="Ranks of predicted means, from 0 to 1", ylabel="Simulated quantile residuals")
+    return ax
+
+
+def check_simulated(residuals: SimulatedResiduals) -> Figure:
+    """Four pictures of simulated quantile residuals and their tests.
+
+    Against uniform quantiles; against predicted means; the variance among that of simulated
+    responses; and the number of zeros among theirs, or where there are none, the largest response.
+
+    Parameters
+    ----------
+    residuals : SimulatedResiduals
+        Result of ``m.simulated_residuals()``.
+
+    Returns
+    -------
+    Figure
+        A notebook shows it once.
+
+    Examples
+    --------
+    >>> import lmm, lmm.plots
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> figure = lmm.plots.check_simulated(m.simulated_residuals(seed=1))
+    >>> [ax.get_title() for ax in figure.axes][2:]
+    ['Dispersion, p = 0.816', 'Largest response, p = 0.296']
+    """
+    figure, grid = subplots(2, 2, figsize=(10.0, 8.0))
+    quantiles, means, dispersion, last = grid.flat
+    simulated(residuals, ax=quantiles)
+    simulated_vs_predicted(residuals, ax=means)
+    observed, drawn = residuals.dispersions()
+    label = f"Dispersion, p = {residuals.dispersion()[1]:.3g}"
+    _among_simulated(dispersion, observed, drawn, "Variance around predicted means", label)
+    zeros = bool((residuals.y == 0.0).any() or (residuals.simulated == 0.0).any())
+    name, statistic = ("Zeros", _zeros) if zeros else ("Largest response", np.max)
+    label = f"{name}, p = {residuals.statistic_test(statistic)[1]:.3g}"
+    drawn = np.array([statistic(draw) for draw in residuals.simulated.T], dtype=float)
+    _among_simulated(last, float(statistic(residuals.y)), drawn, name, label)
+    return figure
+
+
+def _zeros(y: Vector) -> float:
+    return float(np.count_nonzero(y == 0.0))
+
+
+def _among_simulated(ax: Axes, observed: float, simulated: Vector, name: str, title: str) -> None:
+    """Histogram of a simulated statistic, with the observed one."""
+    ax.hist(simulated, bins=min(30, 5 + len(simulated) // 10), color=FAINT)
+    ax.axvline(observed, color=ACCENT, lw=2.0, label="observed")
+    ax.set(xlabel=name, ylabel="Simulations", title=title)
+    ax.legend(frameon=False)
 
 
 def binned_residuals(m: Fitted, bins: int | None = None, ax: Axes | None = None) -> Axes:

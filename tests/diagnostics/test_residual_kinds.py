@@ -1,11 +1,13 @@
 """Residuals that know the random effects' covariance, and those by simulation."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
 import lmm
 from fits import fitted
+from lmm.diagnostics.simulated import durbin_watson
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,90 @@ def test_rows_left_out_stay_out():
 def test_number_of_simulations():
     with pytest.raises(ValueError, match="nsim must be a whole number"):
         fitted("slopes").simulated_residuals(nsim=0)
+
+
+def counts(zeros=0.0, seed=7):
+    """A Poisson model of 400 rows, with so large a share of zeros beside its own."""
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(40), 10)
+    y = rng.poisson(np.exp(1.0 + 0.4 * rng.standard_normal(40)[g]))
+    y = np.where(rng.uniform(size=400) < zeros, 0, y)
+    d = {"y": y, "g": g.astype(str), "t": np.tile(np.arange(10), 40)}
+    return lmm.glmer("y ~ 1 + (1 | g)", d, family="poisson")
+
+
+def test_zero_inflation():
+    ratio, p_value = counts().simulated_residuals(seed=1).zero_inflation()
+    assert 0.5 < ratio < 1.6
+    assert p_value > 0.05
+    ratio, p_value = counts(zeros=0.3).simulated_residuals(seed=1).zero_inflation()
+    assert ratio > 1.5
+    assert p_value == 0.0
+
+
+def test_a_model_without_zeros_has_no_test_of_them():
+    with pytest.raises(lmm.DataError, match="no response is zero"):
+        fitted("slopes").simulated_residuals(nsim=10, seed=1).zero_inflation()
+
+
+def test_durbin_watson_of_three_values_in_closed_form():
+    # l = 1, 3: P(d < s) is that of (z2/z1)^2 < (s - 1) / (3 - s), Cauchy squared
+    statistic, p_value = durbin_watson(np.array([0.0, 1.0, 3.0]))
+    assert statistic == pytest.approx(15.0 / 14.0)
+    below = 2.0 / np.pi * np.arctan(np.sqrt((statistic - 1.0) / (3.0 - statistic)))
+    assert p_value == pytest.approx(2.0 * min(below, 1.0 - below), abs=1e-12)
+
+
+def test_durbin_watson_of_many_values_is_nearly_normal():
+    from scipy.stats import norm
+
+    n = 5000
+    values = np.random.default_rng(1).standard_normal(n)
+    statistic, p_value = durbin_watson(values)
+    # von Neumann (1941): mean 2, variance 4 (n - 2) / (n^2 - 1)
+    z = (statistic - 2.0) / np.sqrt(4.0 * (n - 2.0) / (n**2 - 1.0))
+    assert p_value == pytest.approx(2.0 * norm.sf(abs(z)), rel=2e-3)
+
+
+def test_temporal_autocorrelation_is_seen_over_time():
+    rng = np.random.default_rng(3)
+    season = np.cumsum(rng.standard_normal(60))
+    t = np.tile(rng.permutation(60), 5)
+    d = {"y": season[t] + rng.standard_normal(300), "t": t, "g": np.repeat(list("abcde"), 60)}
+    m = lmm.lmer("y ~ 1 + (1 | g)", d, control=lmm.LmerControl(check_conv_singular="ignore"))
+    residuals = m.simulated_residuals(seed=1)
+    with pytest.raises(lmm.DataError, match="several rows have the same time"):
+        residuals.temporal_autocorrelation("t")
+    grouped = residuals.grouped("t")
+    statistic, p_value = grouped.temporal_autocorrelation()
+    assert statistic < 1.0
+    assert p_value < 1e-6
+    assert list(grouped.labels) == [str(i) for i in range(60)]
+    by_hand = pd.Series(d["y"]).groupby(t).sum()
+    assert_allclose(grouped.y, by_hand)
+    again = residuals.grouped(t)
+    assert_allclose(again.values, grouped.values)
+
+
+def test_times_may_be_a_column_or_a_vector():
+    rows = lmm.load_dataset("sleepstudy").iloc[:60].assign(order=np.arange(60)[::-1])
+    m = lmm.lmer("Reaction ~ Days + (1 | Subject)", rows)
+    residuals = m.simulated_residuals(seed=1, re_form=None)
+    expected = residuals.temporal_autocorrelation()
+    assert_allclose(residuals.temporal_autocorrelation("order"), expected)
+    assert_allclose(residuals.temporal_autocorrelation(rows["order"].sample(frac=1.0)), expected)
+    with pytest.raises(lmm.DataError, match="no column 'Order'"):
+        residuals.temporal_autocorrelation("Order")
+    with pytest.raises(lmm.DataError, match="time must hold 60 values"):
+        residuals.temporal_autocorrelation([1.0, 2.0])
+    with pytest.raises(lmm.DataError, match="grouped already"):
+        residuals.grouped("Days").grouped("Days")
+
+
+def test_any_statistic():
+    residuals = fitted("slopes").simulated_residuals(seed=1)
+    ratio, p_value = residuals.statistic_test(np.max)
+    largest = residuals.simulated.max(axis=0)
+    assert ratio == pytest.approx(residuals.y.max() / largest.mean())
+    above, below = (largest >= residuals.y.max()).mean(), (largest <= residuals.y.max()).mean()
+    assert p_value == pytest.approx(2.0 * min(above, below))

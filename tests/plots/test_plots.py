@@ -9,6 +9,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import rankdata
 
 import lmm
 import lmm.plots
@@ -272,3 +274,25 @@ def test_a_notebook_shows_a_figure_once(m, monkeypatch):
     with pytest.raises(NotImplementedError):
         figure._ipython_display_()
     assert not plt.fignum_exists(figure.number)
+
+
+def test_simulated_residuals_in_four_pictures(m):
+    residuals = m.simulated_residuals(seed=1)
+    figure = lmm.plots.check_simulated(residuals)
+    quantiles, means, dispersion, last = figure.axes
+    assert "uniformity p = " in quantiles.get_title()
+    points = means.collections[0].get_offsets()
+    assert_allclose(points[:, 1], residuals.values)
+    assert_allclose(points[:, 0], (rankdata(residuals.predicted) - 0.5) / 180)
+    counted = sum(bar.get_height() for bar in dispersion.patches)
+    assert counted == residuals.nsim
+    assert f"p = {residuals.dispersion()[1]:.3g}" in dispersion.get_title()
+    assert last.get_title().startswith("Largest response")
+
+
+def test_zeros_are_drawn_where_there_are_any():
+    m = lmm.glmer(
+        "cbind(incidence, size - incidence) ~ period + (1 | herd)", lmm.load_dataset("cbpp")
+    )
+    last = lmm.plots.check_simulated(m.simulated_residuals(seed=1)).axes[3]
+    assert last.get_title().startswith("Zeros")

@@ -33,14 +33,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.linalg import cholesky, solve_triangular
 
 from lmm._types import Frozen, IntVector, Matrix, Vector
-from lmm.design.columns import RawColumn, as_factor, drop_unused_levels, read_column, take
-from lmm.design.frame import Frame
+from lmm.design.beside import Beside
+from lmm.design.columns import RawColumn, as_factor, drop_unused_levels
 from lmm.design.matrices import ModelMatrices
-from lmm.design.table import Table, series_of
+from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, TTests, orthogonal_rows
@@ -150,7 +149,10 @@ class ClusterRobust(Frozen):
 
 
 def cluster_robust(
-    fit: Fit, kind: str = "CR2", cluster: str | Sequence[Any] | None = None, data: Any = None
+    fit: Fit,
+    kind: str = "CR2",
+    cluster: str | Sequence[Any] | None = None,
+    data: Table | None = None,
 ) -> ClusterRobust:
     """Cluster-robust covariance of a fit's fixed effects.
 
@@ -166,7 +168,7 @@ def cluster_robust(
         A grouping factor, a column of the data, or the label of each row's cluster; a Series is put
         in the order of the data's labels. By default the grouping factor in which all others are
         nested.
-    data : table, optional
+    data : Table, optional
         Where columns are looked for.
 
     Raises
@@ -253,7 +255,7 @@ def _rows_of(codes: IntVector) -> Iterator[IntVector]:
 
 
 def _clusters(
-    matrices: ModelMatrices, cluster: str | Sequence[Any] | None, data: Any
+    matrices: ModelMatrices, cluster: str | Sequence[Any] | None, data: Table | None
 ) -> tuple[str, IntVector]:
     """Name and code of each row's cluster."""
     groups = {term.group: term.codes for term in matrices.terms}
@@ -262,10 +264,9 @@ def _clusters(
         codes = groups[name]
     elif isinstance(cluster, str) and cluster in groups:
         name, codes = cluster, groups[cluster]
-    elif isinstance(cluster, str):
-        name, codes = cluster, _column(matrices, cluster, data)
     else:
-        name, codes = "cluster", _labels(matrices.frame, cluster)
+        name = cluster if isinstance(cluster, str) else "cluster"
+        codes = _coded(name, _labels(matrices, cluster, data))
     for group, inner in groups.items():
         if not _is_nested(inner, codes):
             raise DataError(
@@ -291,27 +292,15 @@ def _outermost(groups: dict[str, IntVector]) -> str:
     )
 
 
-def _column(matrices: ModelMatrices, name: str, data: Any) -> IntVector:
-    """Cluster (n,) of each row used, from a column of the data."""
-    table = None if data is None else Table.of(data)
-    if table is None or name not in table.names:
+def _labels(matrices: ModelMatrices, cluster: str | Sequence[Any], data: Table | None) -> RawColumn:
+    """Label (n,) of each row's cluster."""
+    if isinstance(cluster, str) and (data is None or cluster not in data.names):
         known = dict.fromkeys([term.group for term in matrices.terms])
-        known.update(dict.fromkeys(() if table is None else table.names))
-        raise DataError(f"there is no grouping factor or column {name!r}.{nearest(name, known)}")
-    return _coded(name, take(table.column(name), matrices.frame.rows))
-
-
-def _labels(frame: Frame, cluster: Sequence[Any]) -> IntVector:
-    """Cluster (n,) of each row used, from labels of the rows used or of all rows."""
-    given: Any = cluster
-    if not isinstance(given, pd.Series):
-        given = series_of(given, "cluster").array
-        if len(given) != frame.n:
-            raise DataError(
-                f"cluster must hold {frame.n} labels, one per row used, not shape {given.shape}"
-            )
-    labels = series_of(frame.rows_of(given, "cluster"), "cluster")
-    return _coded("cluster", read_column(labels, "cluster"))
+        known.update(dict.fromkeys(() if data is None else data.names))
+        raise DataError(
+            f"there is no grouping factor or column {cluster!r}.{nearest(cluster, known)}"
+        )
+    return Beside(matrices.frame, data).column(cluster, "cluster")
 
 
 def _coded(name: str, column: RawColumn) -> IntVector:

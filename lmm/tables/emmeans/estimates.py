@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntMatrix, Matrix, Vector
-from lmm.errors import DataError, checked_level
+from lmm.errors import DataError, LmmWarning, checked_level, warn
 from lmm.inference.marginal import IDENTITY, Coefficients, Place, contrasts_of, scale_named
+from lmm.tables.emmeans.arrows import comparison_arrows
 from lmm.tables.emmeans.comparisons import (
     CompactLetters,
     EffectSizes,
@@ -299,13 +300,32 @@ class Estimates(EstimatesTable):
             self, self.pairs(adjust=adjust), 1.0 - checked_level(level), reverse
         )
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(
+        self, ax: Axes | None = None, *, comparisons: bool = False, adjust: str | None = None
+    ) -> Axes:
         """Estimates with their confidence intervals, row by row.
 
         Parameters
         ----------
         ax : Axes, optional
             Where to draw.
+        comparisons : bool
+            Whether to draw comparison arrows: those of two means overlap where their difference is
+            not significant.
+        adjust : str, optional
+            Adjustment of the comparisons: Tukey's by default.
+
+        Warns
+        -----
+        LmmWarning
+            No arrows show the significance of all differences; the message names which.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ temp + recipe + (1 | replicate)", lmm.load_dataset("cake"))
+        >>> lmm.emmeans(m, "recipe").plot(comparisons=True).get_xlabel()
+        'emmean'
         """
         from lmm.plots.estimates import estimates
 
@@ -313,7 +333,24 @@ class Estimates(EstimatesTable):
         rows = frame[list(self.labels.columns)].itertuples(index=False, name=None)
         names = [" ".join(map(str, row)) for row in rows]
         lower, upper = (frame.iloc[:, j].to_numpy() for j in (-2, -1))
-        return estimates(names, frame[self.column].to_numpy(), lower, upper, self.column, ax)
+        arrows = self._arrows(adjust) if comparisons else None
+        return estimates(
+            names, frame[self.column].to_numpy(), lower, upper, self.column, ax, arrows
+        )
+
+    def _arrows(self, adjust: str | None) -> tuple[Vector, Vector]:
+        """Ends of comparison arrows, (r,) each, on the scale that is shown."""
+        means = replace(self, shown=replace(self.shown, on_response=False))
+        arrows = comparison_arrows(means, means.pairs(adjust=adjust))
+        if arrows.wrong:
+            warn(
+                LmmWarning(
+                    "no arrows show the significance of all differences; those drawn are wrong "
+                    f"about {', '.join(arrows.wrong)}: see pairs()."
+                )
+            )
+        back = self.back or IDENTITY
+        return back.inverse(arrows.left), back.inverse(arrows.right)
 
 
 def _unused(name: str, taken: Sequence[str]) -> str:
