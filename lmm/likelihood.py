@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lmm._types import Matrix, Vector
 
@@ -32,6 +32,7 @@ __all__ = [
     "chained",
     "correlations",
     "criterion",
+    "critical_value",
     "information",
     "is_singular",
     "padded",
@@ -192,6 +193,17 @@ def satterthwaite(variance: Vector, gradient: Matrix, covariance: Matrix) -> Vec
     """
     spread = np.einsum("...rt,...tu,...ru->...r", gradient, covariance, gradient, optimize=True)
     return np.asarray(2.0 * variance**2 / spread)
+
+
+def critical_value(level: float, df: ArrayLike = np.inf) -> Any:
+    """What a t variable, normal for infinite df, stays below in size with probability `level`.
+
+    A number for a number; an array of the shape of `df` for an array.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    tail, df = 0.5 + 0.5 * level, np.asarray(df, dtype=np.float64)
+    return np.where(np.isinf(df), ndtri(tail), stdtrit(df, tail))[()]
 
 
 def is_singular(factors: Sequence[Matrix], tol: float) -> NDArray[np.bool_]:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
 
 from lmm._types import Frozen, Matrix, Vector
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
@@ -18,6 +17,7 @@ from lmm.family import Link
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.joint import Effects, JointCovariance
+from lmm.likelihood import critical_value
 
 __all__ = ["Levels", "Prediction", "predict", "prediction_parts"]
 
@@ -174,7 +174,7 @@ def predict(
         if fit.family.is_gaussian_identity:
             margin = _margin(fit, query, interval, level)
         else:
-            margin = ndtri(0.5 + 0.5 * level) * results[1]
+            margin = critical_value(level) * results[1]
         results += [results[0] - margin, results[0] + margin]
     if allow_new_levels == "missing":
         results = [np.where(query.unknown(), np.nan, result) for result in results]
@@ -270,7 +270,7 @@ def _margin(fit: Fit, query: _Query, interval: str, level: float) -> Vector:
         error += ((up[0] - down[0]) / (2.0 * STEP)) ** 2
         noise += ((up[1] - down[1]) / (2.0 * STEP)) ** 2
     df = 2.0 * total**2 / noise
-    return np.asarray(stdtrit(df, 0.5 + 0.5 * level) * np.sqrt(total + 2.0 * error))
+    return np.asarray(critical_value(level, df) * np.sqrt(total + 2.0 * error))
 
 
 def _uncertain_directions(fit: Fit) -> Matrix:

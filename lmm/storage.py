@@ -107,10 +107,9 @@ def write(path: str | Path, fit: Fit, request: Request) -> None:
         _check_again(name, fit)
         os.chmod(name, _mode(target))
         os.replace(name, target)
-    except BaseException:
-        with suppress(OSError):
+    finally:
+        with suppress(OSError):  # it is gone, unless something went wrong
             os.unlink(name)
-        raise
 
 
 def _mode(target: Path) -> int:
@@ -217,7 +216,9 @@ def read(path: str | Path) -> Stored:
             return _read(file, str(path))
         except DataError:
             raise
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # what is damaged can make any part of the reading raise anything
             raise DataError(f"{str(path)!r} is damaged: {type(error).__name__}: {error}") from error
 
 

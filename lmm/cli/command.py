@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), NOT_CONVERGED)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    except Exception as error:
+    except Exception as error:  # a command ends with a message and a status, not with a traceback
         return _fail(_reason(error), BAD_INPUT)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lmm._types import IntVector, Matrix, Vector
 
-__all__ = ["Covariance", "Reported", "shared"]
+__all__ = ["Covariance", "Reported", "diagonal", "lower_triangle", "shared"]
 
 Array = TypeVar("Array", bound=np.ndarray)
 
@@ -31,6 +31,18 @@ def shared(array: Array) -> Array:
     """The array, read-only: all models of a structure hold the same one."""
     array.flags.writeable = False
     return array
+
+
+def lower_triangle(size: int) -> tuple[IntVector, IntVector]:
+    """Rows and columns of a lower triangle, column by column."""
+    columns, rows = np.triu_indices(size)
+    return shared(rows), shared(columns)
+
+
+def diagonal(size: int) -> tuple[IntVector, IntVector]:
+    """Rows and columns of a diagonal."""
+    index = shared(np.arange(size))
+    return index, index
 
 
 class Reported(NamedTuple):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lmm._lapack import eigh, lower_triangular
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance.base import CLEAR, Covariance, Reported, shared
+from lmm.covariance.base import CLEAR, Covariance, Reported, diagonal, lower_triangle, shared
 from lmm.covariance.filled import VANISHING
 
 __all__ = [
@@ -108,8 +108,7 @@ class Correlated(Covariance):
     @cached_property
     def entries(self) -> tuple[IntVector, IntVector]:
         """Rows and columns of the lower triangle, column by column."""
-        columns, rows = np.triu_indices(self.size)
-        return shared(rows), shared(columns)
+        return lower_triangle(self.size)
 
     @property
     def pattern(self) -> tuple[IntVector, IntVector]:
@@ -278,8 +277,7 @@ class ScaledIdentity(Correlated):
     @cached_property
     def entries(self) -> tuple[IntVector, IntVector]:
         """The diagonal."""
-        index = shared(np.arange(self.size))
-        return index, index
+        return diagonal(self.size)
 
     @property
     def rho_bounds(self) -> tuple[Vector, Vector]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lmm._lapack import eigh, lower_triangular, qr_factor, solve_upper
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance.base import CLEAR, Covariance, Reported, shared
+from lmm.covariance.base import CLEAR, Covariance, Reported, diagonal, lower_triangle, shared
 
 __all__ = ["Diagonal", "Filled", "Unstructured"]
 
@@ -165,8 +165,7 @@ class Unstructured(Filled):
     @cached_property
     def positions(self) -> tuple[IntVector, IntVector]:
         """Rows and columns of the lower triangle, column by column."""
-        columns, rows = np.triu_indices(self.size)
-        return shared(rows), shared(columns)
+        return lower_triangle(self.size)
 
     def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
         """Theta of gamma, its eigenvalues kept clear of zero."""
@@ -214,8 +213,7 @@ class Diagonal(Filled):
     @cached_property
     def positions(self) -> tuple[IntVector, IntVector]:
         """Rows and columns of the diagonal."""
-        index = shared(np.arange(self.size))
-        return index, index
+        return diagonal(self.size)
 
     def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
         """Theta of gamma's diagonal, kept clear of zero."""

@@ -11,7 +11,7 @@ import pandas as pd
 from lmm._types import Vector
 from lmm.errors import DataError, nearest
 
-__all__ = ["by_name", "in_order", "rows_by_name"]
+__all__ = ["by_name", "in_order", "is_number", "rows_by_name"]
 
 
 def in_order(
@@ -132,3 +132,12 @@ def rows_by_name(L: Any, names: Sequence[str], what: str) -> Any:
         rows = [by_name(L.iloc[i], names, what, otherwise=0.0) for i in range(len(L))]
         return np.array(rows).reshape(len(rows), len(names))
     return L
+
+
+def is_number(text: str) -> bool:
+    """Whether a label is that of a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from lmm._types import Vector
 from lmm.covariance import STRUCTURES, Covariance
 from lmm.design.columns import Column, Factor
 from lmm.design.fixed import Layout
+from lmm.design.labels import is_number
 from lmm.errors import DataError, FormulaError
 from lmm.formula import RandomTerm
 
@@ -79,7 +80,7 @@ def _times(term: RandomTerm, factor: Factor) -> tuple[float, ...]:
     try:
         return tuple(float(level) for level in factor.levels)
     except ValueError:
-        wrong = next(level for level in factor.levels if not _is_number(level))
+        wrong = next(level for level in factor.levels if not is_number(level))
         raise FormulaError(
             f"{term.structure}({term}) takes times from the levels of the factor, but "
             f"{wrong!r} is no number: use ar1() for levels of equal distance."
@@ -94,14 +95,6 @@ def times_of(factor: Factor, name: str) -> Vector:
     DataError
         A level is no number.
     """
-    if wrong := [level for level in factor.levels if not _is_number(level)]:
+    if wrong := [level for level in factor.levels if not is_number(level)]:
         raise DataError(f"{wrong[0]!r} of {name} is no number: the model takes times from it")
     return factor.by_level(np.array([float(level) for level in factor.levels]), np.nan)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

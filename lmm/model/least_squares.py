@@ -17,6 +17,7 @@ from lmm.design.frame import RowArgument
 from lmm.design.table import Table
 from lmm.errors import DataError, checked_level
 from lmm.formula import Formula
+from lmm.likelihood import critical_value
 from lmm.report.cells import named, wide_vector
 from lmm.report.document import Document
 from lmm.report.format import format_numbers
@@ -205,10 +206,8 @@ class LinearModel(Frozen, Printed):
 
     def confint(self, level: float = 0.95) -> PrintedTable:
         """Intervals of the t distribution with the residual degrees of freedom."""
-        from scipy.stats import t
-
         level = checked_level(level)
-        half = t.ppf(0.5 + 0.5 * level, self.df_resid) * np.sqrt(np.diag(self.vcov()))
+        half = critical_value(level, self.df_resid) * np.sqrt(np.diag(self.vcov()))
         limits = np.column_stack([self.beta - half, self.beta + half])
         return confidence_table(limits, self.matrices.fixed.names, level)
 

@@ -10,7 +10,7 @@ from lmm.criterion import Criterion
 from lmm.optimize.newton import Report
 from lmm.optimize.point import Point
 
-__all__ = ["Optimizer", "Path", "positive"]
+__all__ = ["Limited", "Optimizer", "Path"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +43,20 @@ class Optimizer(Protocol):
         """Minimize from `start` (d,); call ``report(i, value, x)`` after each evaluation."""
 
 
-def positive(name: str, value: float) -> None:
-    """Check an option.
+@dataclass(frozen=True)
+class Limited:
+    """Options that all optimizers have.
 
     Raises
     ------
     ValueError
-        It is not positive.
+        One is not positive.
     """
-    if not value > 0:
-        raise ValueError(f"{name} must be positive, not {value!r}.")
+
+    max_evaluations: int
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        for name in ("max_evaluations", "tolerance"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}.")

@@ -8,7 +8,7 @@ from lmm._types import Vector
 from lmm.criterion import Criterion
 from lmm.errors import NumericalError
 from lmm.optimize.newton import STALLED, Report, Walk, escapes, leave_saddle, settle
-from lmm.optimize.optimizers import Path, positive
+from lmm.optimize.optimizers import Limited, Path
 from lmm.optimize.point import Point
 
 __all__ = ["FisherScoring"]
@@ -20,7 +20,7 @@ FINE = 1e-5
 
 
 @dataclass(frozen=True)
-class FisherScoring:
+class FisherScoring(Limited):
     """Fisher scoring while far from the optimum, Newton steps when near.
 
     Far away the expected information is the better model of the criterion, near it the Hessian,
@@ -54,10 +54,6 @@ class FisherScoring:
     tolerance: float = 1e-8
 
     name = "Fisher scoring"
-
-    def __post_init__(self) -> None:
-        positive("max_evaluations", self.max_evaluations)
-        positive("tolerance", self.tolerance)
 
     def run(self, criterion: Criterion, start: Vector, report: Report) -> Path:
         """Minimize from `start`; see `Optimizer`."""

@@ -12,14 +12,14 @@ from lmm._types import Vector
 from lmm.criterion import Criterion
 from lmm.errors import NumericalError
 from lmm.optimize.newton import Report
-from lmm.optimize.optimizers import Path, positive
+from lmm.optimize.optimizers import Limited, Path
 from lmm.optimize.point import Point
 
 __all__ = ["COBYQA", "LBFGSB", "NelderMead"]
 
 
 @dataclass(frozen=True)
-class LBFGSB:
+class LBFGSB(Limited):
     """SciPy's L-BFGS-B with the exact gradient.
 
     Parameters
@@ -44,10 +44,6 @@ class LBFGSB:
 
     name = "L-BFGS-B"
 
-    def __post_init__(self) -> None:
-        positive("max_evaluations", self.max_evaluations)
-        positive("tolerance", self.tolerance)
-
     def run(self, criterion: Criterion, start: Vector, report: Report) -> Path:
         """Minimize from `start`; see `Optimizer`."""
         options = {
@@ -65,7 +61,7 @@ class LBFGSB:
 
 
 @dataclass(frozen=True)
-class COBYQA:
+class COBYQA(Limited):
     """SciPy's COBYQA: bounded search by quadratic models, without derivatives.
 
     Parameters
@@ -90,10 +86,6 @@ class COBYQA:
 
     name = "COBYQA"
 
-    def __post_init__(self) -> None:
-        positive("max_evaluations", self.max_evaluations)
-        positive("tolerance", self.tolerance)
-
     def run(self, criterion: Criterion, start: Vector, report: Report) -> Path:
         """Minimize from `start`; see `Optimizer`."""
         options = {"maxfev": self.max_evaluations, "final_tr_radius": self.tolerance}
@@ -101,7 +93,7 @@ class COBYQA:
 
 
 @dataclass(frozen=True)
-class NelderMead:
+class NelderMead(Limited):
     """SciPy's bounded Nelder-Mead simplex, without derivatives.
 
     Parameters
@@ -125,10 +117,6 @@ class NelderMead:
     tolerance: float = 1e-8
 
     name = "Nelder-Mead"
-
-    def __post_init__(self) -> None:
-        positive("max_evaluations", self.max_evaluations)
-        positive("tolerance", self.tolerance)
 
     def run(self, criterion: Criterion, start: Vector, report: Report) -> Path:
         """Minimize from `start`; see `Optimizer`."""

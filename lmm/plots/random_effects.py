@@ -10,6 +10,7 @@ import pandas as pd
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import DataError, checked_level, nearest
 from lmm.fitted import Fitted
+from lmm.likelihood import critical_value
 from lmm.plots.canvas import ACCENT, FAINT, INK, axes, group_of, label_rows, qq, spread
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def caterpillar(
     y = np.arange(len(chosen))
     ax.axvline(0.0, color=ACCENT, lw=1.2)
     values = chosen["condval"].to_numpy()
-    errors = _half_width(level) * chosen["condsd"].to_numpy()
+    errors = critical_value(checked_level(level)) * chosen["condsd"].to_numpy()
     ax.errorbar(values, y, xerr=errors, fmt="o", ms=3.5, color=INK, ecolor=FAINT, elinewidth=1.2)
     label_rows(ax, chosen["grp"].to_list())
     ax.set(xlabel=effect, ylabel=_some(group, len(chosen), n_levels), ylim=(-1, len(chosen)))
@@ -100,7 +101,7 @@ def qq_random_effects(
     """
     group = group_of(m, group)
     chosen, effect = _effects(m, group, effect)
-    errors = _half_width(level) * chosen["condsd"].to_numpy()
+    errors = critical_value(checked_level(level)) * chosen["condsd"].to_numpy()
     ax = qq(axes(ax), chosen["condval"].to_numpy(), errors)
     ax.set_ylabel(f"{effect} | {group}")
     return ax
@@ -195,12 +196,6 @@ def _check_known(names: list[str], known: list[str], group: str) -> None:
     for name in names:
         if name not in known:
             raise DataError(f"{group} has no random effect {name!r}.{nearest(name, known)}")
-
-
-def _half_width(level: float) -> float:
-    from scipy.stats import norm
-
-    return float(norm.ppf(0.5 + checked_level(level) / 2.0))
 
 
 def _coefficients(m: Fitted, group: str, shown: IntVector) -> tuple[pd.DataFrame, pd.DataFrame]:

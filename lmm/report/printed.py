@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from lmm.report.tables import anova_blocks, frame_cells
 
 __all__ = [
     "AnovaTable",
+    "Framed",
     "Printed",
     "PrintedTable",
     "PrintedTables",
@@ -25,16 +27,16 @@ __all__ = [
 ]
 
 
-class Printed:
+class Printed(ABC):
     """A result that prints as R does; a class says in `document` what that is.
 
     The four ``to_`` methods take the options that `document` of the class has, such as ``digits``.
     ``repr`` and Jupyter show the beginning of long tables, ``print`` all.
     """
 
+    @abstractmethod
     def document(self, *args: Any, **options: Any) -> Document:
         """Lines and tables of the print."""
-        raise NotImplementedError
 
     def to_text(self, **options: Any) -> str:
         """Plain text, as R prints it; options as for `document`."""
@@ -69,9 +71,9 @@ class TableLike(Printed):
     else a DataFrame has (``loc``, ``index``, ``round``); `to_frame` gives the table itself.
     """
 
+    @abstractmethod
     def to_frame(self) -> pd.DataFrame:
         """The table as a DataFrame of the caller's own."""
-        raise NotImplementedError
 
     def __getitem__(self, key: Any) -> Any:
         return self.to_frame()[key]
@@ -95,7 +97,18 @@ class TableLike(Printed):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PrintedTable(TableLike):
+class Framed(TableLike):
+    """A result whose one table is its attribute `frame`."""
+
+    frame: pd.DataFrame
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table as a DataFrame of the caller's own."""
+        return self.frame.copy()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PrintedTable(Framed):
     """A data frame or matrix of results, such as confidence intervals.
 
     Attributes
@@ -124,13 +137,8 @@ class PrintedTable(TableLike):
     | .sigma | 22.90 | 28.86 |
     """
 
-    frame: pd.DataFrame
     heading: tuple[str, ...] = ()
     footing: tuple[str, ...] = ()
-
-    def to_frame(self) -> pd.DataFrame:
-        """The numbers as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def document(self, *, digits: int = 7) -> Document:
         """The table, with so many significant digits in every column."""

@@ -12,6 +12,7 @@ from lmm.design.table import Table
 from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
 from lmm.fitted import Reported
+from lmm.likelihood import critical_value
 from lmm.report import RandomEffects, VarCorr
 
 __all__ = ["EFFECTS", "augment", "exponentiated", "glance", "tidy"]
@@ -102,10 +103,8 @@ def _limits(
     model: Reported, effect: str, rows: pd.DataFrame, level: float, method: str
 ) -> dict[str, Vector]:
     if effect == "ran_vals" or (effect == "fixed" and method == "wald" and "df" in rows):
-        from scipy.stats import t
-
         df = rows["df"].to_numpy() if effect == "fixed" else np.inf
-        half = t.ppf(0.5 + 0.5 * checked_level(level), df) * rows["std.error"].to_numpy()
+        half = critical_value(checked_level(level), df) * rows["std.error"].to_numpy()
         values = rows["estimate"].to_numpy()
         return {"conf.low": values - half, "conf.high": values + half}
     which = "beta_" if effect == "fixed" else "theta_"

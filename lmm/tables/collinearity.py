@@ -11,9 +11,10 @@ from lmm._types import Vector
 from lmm.errors import DataError
 from lmm.fit import Fit, check_models
 from lmm.fitted import Fitted
+from lmm.likelihood import critical_value
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
-from lmm.report.printed import TableLike
+from lmm.report.printed import Framed
 
 __all__ = ["Collinearity", "check_collinearity"]
 
@@ -22,7 +23,7 @@ GRADES = (("Low", 1.0, 5.0), ("Moderate", 5.0, 10.0), ("High", 10.0, np.inf))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Collinearity(TableLike):
+class Collinearity(Framed):
     """Variance inflation factors by term.
 
     Attributes
@@ -30,12 +31,6 @@ class Collinearity(TableLike):
     frame : DataFrame
         ``VIF VIF_CI_low VIF_CI_high SE_factor Tolerance Df GVIF^(1/(2*Df))`` by term.
     """
-
-    frame: pd.DataFrame
-
-    def to_frame(self) -> pd.DataFrame:
-        """The factors as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def document(self) -> Document:
         """The terms by grade: below 5, below 10, and above."""
@@ -129,12 +124,12 @@ def _row(fit: Fit, assign: np.ndarray, j: int) -> list[float]:
 
 def _limits(vif: float, n: int, p: int) -> Vector:
     """Interval of a factor, by that of R^2 of the term on the others on the logit scale."""
-    from scipy.special import expit, logit, ndtri
+    from scipy.special import expit, logit
 
     share = 1.0 - 1.0 / vif
     if share <= 0.0:
         return np.array([1.0, np.inf])
     error = (1.0 - share**2) * abs(n - p - 1) / np.sqrt((n**2 - 1.0) * (n + 3.0))
-    half = ndtri(0.5 + 0.5 * LEVEL) * error / (share * (1.0 - share))
+    half = critical_value(LEVEL) * error / (share * (1.0 - share))
     with np.errstate(divide="ignore"):
         return np.asarray(1.0 / (1.0 - expit(logit(share) + np.array([-half, half]))))

@@ -27,7 +27,15 @@ from lmm.inference.variance.lrt import (
 )
 from lmm.report.printed import AnovaTable
 
-__all__ = ["Comparable", "anova", "checked_scope", "drop1", "sequential_anova", "settled"]
+__all__ = [
+    "Comparable",
+    "anova",
+    "checked_scope",
+    "drop1",
+    "model_names",
+    "sequential_anova",
+    "settled",
+]
 
 
 ModelT = TypeVar("ModelT", bound="Comparable")
@@ -152,9 +160,7 @@ def anova(
     if len(models) < 2:
         check_models(*models)
         raise ValueError("anova compares two models or more: use m.anova() for the terms of one.")
-    names = [f"m{i + 1}" for i in range(len(models))] if names is None else list(names)
-    if len(names) != len(models):
-        raise ValueError(f"There are {len(models)} models, but {len(names)} names.")
+    names = model_names(names, len(models))
     check_samples([_Line.of(model).sample for model in models])
     mixed = [model for model in models if isinstance(getattr(model, "fit", None), Fit)]
     if not mixed:
@@ -183,6 +189,20 @@ def anova(
     if boundary:
         table["Pr(>Chibar)"] = _boundary_p_values(lines, table["Chisq"])
     return AnovaTable(table, tuple(heading))
+
+
+def model_names(names: Sequence[str] | None, n: int) -> list[str]:
+    """Names of n models as given, or ``m1``, ``m2``, ...
+
+    Raises
+    ------
+    ValueError
+        There are not as many names as models.
+    """
+    names = [f"m{i + 1}" for i in range(n)] if names is None else list(names)
+    if len(names) != n:
+        raise ValueError(f"There are {n} models, but {len(names)} names.")
+    return names
 
 
 def settled(models: Sequence[ModelT]) -> list[ModelT]:

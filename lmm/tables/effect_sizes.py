@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,8 @@ from lmm.likelihood import correlations
 from lmm.report.cells import Cells, Column, bars, listed
 from lmm.report.document import Document
 from lmm.report.format import format_number
-from lmm.report.printed import TableLike
-from lmm.tables.comparison import Comparable
+from lmm.report.printed import Framed, TableLike
+from lmm.tables.comparison import Comparable, model_names
 
 __all__ = [
     "ICC",
@@ -45,12 +46,55 @@ class Resampled(Fitted, Protocol):
         """Replicates of a statistic."""
 
 
+SharesT = TypeVar("SharesT", bound="Shares")
+
 CRITERIA = ("AIC", "AICc", "BIC")
 """Indices that models of one response are weighed by."""
 
 
-@dataclass(frozen=True, repr=False)
-class ICC(TableLike):
+@dataclass(frozen=True, eq=False, repr=False)
+class Shares(TableLike):
+    """Shares of the variance: how they print, and as a table.
+
+    Attributes
+    ----------
+    limits : DataFrame or None
+        Bootstrap intervals of the shares, where they were asked for.
+    """
+
+    limits: pd.DataFrame | None = field(default=None, kw_only=True)
+
+    title: ClassVar[str]
+    #: Attributes by the names they are printed under.
+    shown: ClassVar[dict[str, str]]
+
+    @classmethod
+    @abstractmethod
+    def of(cls, parts: VarianceParts) -> Self:
+        """The shares in a decomposed variance."""
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The shares by the names they are printed under."""
+        return {name: getattr(self, attribute) for name, attribute in self.shown.items()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row, a column per share; rows of limits below."""
+        frame = pd.DataFrame([self.values])
+        return frame if self.limits is None else pd.concat([frame, self.limits.T])
+
+    def document(self) -> Document:
+        """The shares below each other, as insight prints them."""
+        texts = [f"{value:.3f}" for value in self.values.values()]
+        if self.limits is not None:
+            pairs = [f" [{low:.3f}, {high:.3f}]" for low, high in self.limits.to_numpy().tolist()]
+            texts = [text + pair for text, pair in zip(texts, pairs, strict=True)]
+        columns = (Column("", tuple(self.shown), "label"), Column("", tuple(texts)))
+        return Document((f"# {self.title}", "", Cells(columns, layout=listed)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ICC(Shares):
     """Intraclass correlation coefficients.
 
     Attributes
@@ -65,23 +109,17 @@ class ICC(TableLike):
 
     adjusted: float
     unadjusted: float
-    limits: pd.DataFrame | None = None
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row, columns ``Adjusted ICC`` and ``Unadjusted ICC``; rows of limits below."""
-        return _with_limits(self._values, self.limits)
+    title = "Intraclass Correlation Coefficient"
+    shown: ClassVar = {"Adjusted ICC": "adjusted", "Unadjusted ICC": "unadjusted"}
 
-    @property
-    def _values(self) -> dict[str, float]:
-        return {"Adjusted ICC": self.adjusted, "Unadjusted ICC": self.unadjusted}
-
-    def document(self) -> Document:
-        """The two, named."""
-        listed = _listed(self._values, self.limits)
-        return Document(("# Intraclass Correlation Coefficient", "", listed))
+    @classmethod
+    def of(cls, parts: VarianceParts) -> ICC:
+        """The two shares of the random effects."""
+        return cls(parts.icc_adjusted, parts.icc_unadjusted)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GroupICC(TableLike):
     """Intraclass correlation coefficient of each grouping factor.
 
@@ -103,8 +141,8 @@ class GroupICC(TableLike):
         return _document("ICC by Group", _labelled("Group", self.by_group), icc)
 
 
-@dataclass(frozen=True, repr=False)
-class R2(TableLike):
+@dataclass(frozen=True, eq=False, repr=False)
+class R2(Shares):
     """Nakagawa's coefficients of determination.
 
     Attributes
@@ -119,19 +157,14 @@ class R2(TableLike):
 
     conditional: float
     marginal: float
-    limits: pd.DataFrame | None = None
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row, columns ``Conditional R2`` and ``Marginal R2``; rows of limits below."""
-        return _with_limits(self._values, self.limits)
+    title = "R2 for Mixed Models"
+    shown: ClassVar = {"Conditional R2": "conditional", "Marginal R2": "marginal"}
 
-    @property
-    def _values(self) -> dict[str, float]:
-        return {"Conditional R2": self.conditional, "Marginal R2": self.marginal}
-
-    def document(self) -> Document:
-        """The two, named."""
-        return Document(("# R2 for Mixed Models", "", _listed(self._values, self.limits)))
+    @classmethod
+    def of(cls, parts: VarianceParts) -> R2:
+        """What all effects explain, and the fixed ones."""
+        return cls(parts.r2_conditional, parts.r2_marginal)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,7 +212,7 @@ class VarianceDecomposition(TableLike):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Performance(TableLike):
+class Performance(Framed):
     """Indices of a model's performance.
 
     Attributes
@@ -187,12 +220,6 @@ class Performance(TableLike):
     frame : DataFrame (1, 8)
         ``AIC AICc BIC R2 (cond.) R2 (marg.) ICC RMSE Sigma``.
     """
-
-    frame: pd.DataFrame
-
-    def to_frame(self) -> pd.DataFrame:
-        """The indices as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def document(self) -> Document:
         """The indices in a row."""
@@ -203,7 +230,7 @@ class Performance(TableLike):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison(TableLike):
+class Comparison(Framed):
     """Indices of several models' performance. Made by `lmm.compare_performance`.
 
     Attributes
@@ -211,12 +238,6 @@ class Comparison(TableLike):
     frame : DataFrame
         As of `Performance`, a row per model; weights ``AIC_wt AICc_wt BIC_wt`` beside the criteria.
     """
-
-    frame: pd.DataFrame
-
-    def to_frame(self) -> pd.DataFrame:
-        """The indices as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def document(self) -> Document:
         """A row per model, weights in parentheses."""
@@ -239,31 +260,20 @@ def _labelled(name: str, texts: Iterable[str]) -> Column:
     return Column(name, tuple(texts), "label", left=True)
 
 
-def _listed(values: dict[str, float], limits: pd.DataFrame | None) -> Cells:
-    """Named numbers below each other, as insight prints them."""
-    texts = [f"{value:.3f}" for value in values.values()]
-    if limits is not None:
-        pairs = [f" [{low:.3f}, {high:.3f}]" for low, high in limits.to_numpy().tolist()]
-        texts = [text + pair for text, pair in zip(texts, pairs, strict=True)]
-    return Cells((Column("", tuple(values), "label"), Column("", tuple(texts))), layout=listed)
-
-
-def _with_limits(values: dict[str, float], limits: pd.DataFrame | None) -> pd.DataFrame:
-    frame = pd.DataFrame([values])
-    return frame if limits is None else pd.concat([frame, limits.T])
-
-
-def _bootstrapped(
-    m: Resampled,
-    statistic: Callable[[Any], pd.Series[float]],
-    nsim: int,
-    seed: int | None,
-    level: float,
-) -> pd.DataFrame | None:
-    """Percentile intervals of a statistic by parametric bootstrap, if any are asked for."""
+def _shares(
+    kind: type[SharesT], m: Resampled, nsim: int, seed: int | None, level: float
+) -> SharesT:
+    """Shares of a model's variance, with percentile intervals by parametric bootstrap."""
+    check_models(m)
+    shares = kind.of(variance_parts(m.fit))
     if not nsim:
-        return None
-    return m.bootstrap(nsim, seed, statistic=statistic).confint(level).to_frame()
+        return shares
+
+    def replicate(model: Fitted) -> dict[str, float]:
+        return kind.of(variance_parts(model.fit)).values
+
+    replicates = m.bootstrap(nsim, seed, statistic=replicate)
+    return replace(shares, limits=replicates.confint(level).to_frame())
 
 
 def icc(
@@ -304,19 +314,12 @@ def icc(
         Adjusted ICC: 0.722
       Unadjusted ICC: 0.521
     """
+    if not by_group:
+        return _shares(ICC, m, nsim, seed, level)
+    if nsim:
+        raise ValueError("intervals are those of the whole ICC: leave by_group or nsim out.")
     check_models(m)
-    parts = variance_parts(m.fit)
-    if by_group:
-        if nsim:
-            raise ValueError("intervals are those of the whole ICC: leave by_group or nsim out.")
-        return GroupICC(parts.icc_by_group)
-
-    def replicate(model: Fitted) -> pd.Series[float]:
-        own = variance_parts(model.fit)
-        return pd.Series({"Adjusted ICC": own.icc_adjusted, "Unadjusted ICC": own.icc_unadjusted})
-
-    limits = _bootstrapped(m, replicate, nsim, seed, level)
-    return ICC(parts.icc_adjusted, parts.icc_unadjusted, limits)
+    return GroupICC(variance_parts(m.fit).icc_by_group)
 
 
 def r2_nakagawa(m: Resampled, *, nsim: int = 0, seed: int | None = None, level: float = 0.95) -> R2:
@@ -339,15 +342,7 @@ def r2_nakagawa(m: Resampled, *, nsim: int = 0, seed: int | None = None, level: 
       Conditional R2: 0.799
          Marginal R2: 0.279
     """
-    check_models(m)
-    parts = variance_parts(m.fit)
-
-    def replicate(model: Fitted) -> pd.Series[float]:
-        own = variance_parts(model.fit)
-        return pd.Series({"Conditional R2": own.r2_conditional, "Marginal R2": own.r2_marginal})
-
-    limits = _bootstrapped(m, replicate, nsim, seed, level)
-    return R2(parts.r2_conditional, parts.r2_marginal, limits)
+    return _shares(R2, m, nsim, seed, level)
 
 
 def get_variance(m: Fitted) -> VarianceDecomposition:
@@ -458,9 +453,7 @@ def compare_performance(*models: Comparable, names: Sequence[str] | None = None)
     check_models(*models)
     if len(models) < 2:
         raise ValueError("compare_performance takes two models or more.")
-    names = [f"m{i + 1}" for i in range(len(models))] if names is None else list(names)
-    if len(names) != len(models):
-        raise ValueError(f"There are {len(models)} models, but {len(names)} names.")
+    names = model_names(names, len(models))
     check_comparable([model.fit for model in models])
     rows = []
     for model in models:

@@ -12,7 +12,7 @@ from lmm.generalized import GeneralizedFit
 from lmm.likelihood import variance_of_estimates
 from lmm.report.cells import Cells, Column, listed
 from lmm.report.document import Document
-from lmm.report.printed import TableLike
+from lmm.report.printed import Framed, TableLike
 
 __all__ = [
     "LaplaceCheck",
@@ -130,7 +130,7 @@ class ZeroInflation(TableLike):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LaplaceCheck(TableLike):
+class LaplaceCheck(Framed):
     """Estimates by Laplace's approximation beside those by adaptive quadrature.
 
     Attributes
@@ -141,7 +141,6 @@ class LaplaceCheck(TableLike):
         Points of the quadrature.
     """
 
-    frame: pd.DataFrame
     nagq: int
 
     @property
@@ -151,10 +150,6 @@ class LaplaceCheck(TableLike):
 
     def __bool__(self) -> bool:
         return self.is_close
-
-    def to_frame(self) -> pd.DataFrame:
-        """The estimates as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def document(self, *, digits: int = 5) -> Document:
         """The estimates, and whether they are close."""

@@ -16,6 +16,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, FormulaError, checked_level, nearest
 from lmm.formula import Formula, update_formula
 from lmm.language import Binary, deparse, parse_tilde
+from lmm.likelihood import critical_value
 from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTables, confidence_table
 from lmm.report.tables import frame_cells, labels
@@ -203,13 +204,10 @@ class LmList(Printed, Frozen):
             Whether to use the pooled standard deviation and its degrees of freedom; by default
             each level's own, as lme4 does.
         """
-        from scipy.stats import t
-
         sigmas = np.full(len(self.levels), self.sigma) if pooled else self.sigmas.to_numpy()
         df = np.full(len(self.levels), float(self.df_resid)) if pooled else self.df
-        half = (t.ppf(0.5 + 0.5 * checked_level(level), df) * sigmas)[:, None] * np.sqrt(
-            self.unscaled
-        )
+        quantile = critical_value(checked_level(level), df)
+        half = (quantile * sigmas)[:, None] * np.sqrt(self.unscaled)
         lower, upper = self.estimates - half, self.estimates + half
         limits = np.stack([lower, upper], axis=-1)
         rows = labels(pd.Index(self.levels))

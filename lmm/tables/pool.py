@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmm._types import Matrix, Vector
 from lmm.errors import DataError, checked_level, nearest
+from lmm.likelihood import critical_value
 from lmm.report.document import Document
 from lmm.report.printed import PrintedTable, TableLike, confidence_table
 from lmm.report.tables import frame_cells
@@ -123,10 +124,8 @@ class Pooled(TableLike):
 
     def confint(self, level: float = 0.95) -> PrintedTable:
         """Intervals of the t distribution."""
-        from scipy.stats import t
-
         parts, centre = self.variances(), self.fixef().to_numpy()
-        half = t.ppf(0.5 + 0.5 * checked_level(level), parts["df"]) * np.sqrt(parts["t"].to_numpy())
+        half = critical_value(checked_level(level), parts["df"]) * np.sqrt(parts["t"].to_numpy())
         return confidence_table(np.column_stack([centre - half, centre + half]), self.names, level)
 
     def document(self, *, digits: int = 6) -> Document:

@@ -19,7 +19,7 @@ from lmm.inference.fixed.robust import cluster_robust
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import format_numbers, significance_stars
-from lmm.report.printed import PrintedTable, TableLike, confidence_table
+from lmm.report.printed import Framed, PrintedTable, confidence_table
 from lmm.report.tables import labels
 from lmm.tables.fixed_tests import stated
 
@@ -29,7 +29,7 @@ DIGITS = 3
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RobustTests(TableLike):
+class RobustTests(Framed):
     """t tests of the fixed effects with cluster-robust standard errors.
 
     Attributes
@@ -42,13 +42,8 @@ class RobustTests(TableLike):
         Name of the clusters.
     """
 
-    frame: pd.DataFrame
     kind: str
     cluster: str
-
-    def to_frame(self) -> pd.DataFrame:
-        """The tests as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def confint(self, level: float = 0.95) -> PrintedTable:
         """Intervals of the t distribution with the tests' degrees of freedom.

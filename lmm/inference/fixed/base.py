@@ -14,6 +14,7 @@ import numpy as np
 from lmm._types import Frozen, Matrix, Vector
 from lmm.errors import DataError, checked_level
 from lmm.fit import Fit
+from lmm.likelihood import critical_value
 
 __all__ = ["DdfMethod", "FTest", "TTests", "orthogonal_rows", "t_tests"]
 
@@ -86,9 +87,7 @@ class TTests(Frozen):
 
     def limits(self, level: float = 0.95) -> tuple[Vector, Vector]:
         """Lower and upper confidence limits of the estimates."""
-        from scipy.stats import t
-
-        half = t.ppf(0.5 + 0.5 * checked_level(level), self.df) * self.std_error
+        half = critical_value(checked_level(level), self.df) * self.std_error
         return self.estimate - half, self.estimate + half
 
 

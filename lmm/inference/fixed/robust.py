@@ -85,12 +85,15 @@ class ClusterRobust(Frozen):
         """Number of clusters m."""
         return len(self.spreads)
 
+    def _loading(self, L: Matrix) -> Matrix:
+        """Loadings (r, m, p) of rows of L (r, p), in units of the model."""
+        root = self.fit.sigma * self.fit.fixed_root
+        return np.asarray(np.einsum("mpq,rq->rmp", self.loadings, L) @ root)
+
     def df(self, L: Matrix) -> Vector:
         """Degrees of freedom (2) of the t test of each row of L (r, p)."""
         spread = np.einsum("rp,mpq,rq->rm", L, self.spreads, L)
-        loading = np.einsum("mpq,rq->rmp", self.loadings, L) @ (
-            self.fit.sigma * self.fit.fixed_root
-        )
+        loading = self._loading(L)
         shared = np.einsum("rmp,rmp->rm", loading, loading)
         inner = np.einsum("rmp,rmq->rpq", loading, loading)
         trace = (spread - shared).sum(axis=1)
@@ -123,9 +126,7 @@ class ClusterRobust(Frozen):
         A pair of rows s, t has ``P_st = diag(d_st) - U_s U_t'`` over clusters, d the spreads and U
         the loadings in units of the model; Var(D_st) = tr(P_ss P_tt) + tr(P_st P_st).
         """
-        loading = np.einsum("mpq,rq->rmp", self.loadings, L) @ (
-            self.fit.sigma * self.fit.fixed_root
-        )
+        loading = self._loading(L)
         spread = np.einsum("rp,mpq,sq->rsm", L, self.spreads, L, optimize=True)
         shared = np.einsum("rmp,smp->rsm", loading, loading)
         mean = (spread - shared).sum(axis=2)

@@ -30,6 +30,7 @@ from lmm.fit import Fit
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import Target, VarianceTarget, fixed_target
 from lmm.inference.variance.parameters import maximum_likelihood, parameters_of
+from lmm.likelihood import critical_value
 
 if TYPE_CHECKING:
     from scipy.interpolate import CubicHermiteSpline
@@ -104,9 +105,7 @@ class ProfileCurve(Frozen):
     @cached_property
     def spline(self) -> CubicHermiteSpline:
         """The signed root zeta as a function of t."""
-        from scipy.interpolate import CubicHermiteSpline
-
-        return CubicHermiteSpline(self.t, self.zeta, self.slope, extrapolate=False)
+        return _spline(self.t, self.zeta, self.slope)
 
     def limits(self, level: float) -> tuple[float, float]:
         """Confidence interval: where zeta first reaches plus or minus the normal quantile.
@@ -124,9 +123,7 @@ class ProfileCurve(Frozen):
         ValueError
             The profile was not followed that far.
         """
-        from scipy.special import ndtri
-
-        quantile = float(ndtri(0.5 + 0.5 * checked_level(level)))
+        quantile = critical_value(checked_level(level))
         lower, upper = (self._crossing(sign * quantile) for sign in (-1.0, 1.0))
         return float(self.value(lower)), float(self.value(upper))
 
@@ -216,14 +213,14 @@ def profile_curves(
     NumericalError
         The likelihood could not be maximized at a point of the grid.
     """
-    from scipy.special import chdtri, ndtri
+    from scipy.special import chdtri
 
     names = profile_names(fit, scale)
     which = names if which is None else tuple(which)
     for name in which:
         if name not in names:
             raise ValueError(f"The model has no parameter {name!r}.{nearest(name, names)}")
-    quantile = float(ndtri(0.5 + 0.5 * checked_level(level)))
+    quantile = critical_value(checked_level(level))
     cutoff = max(float(np.sqrt(chdtri(len(names), 1.0 - JOINT_LEVEL))), 1.02 * quantile)
     with blas_threads(fit.criterion.dense_size):
         targets = _targets(fit, scale)
@@ -306,9 +303,13 @@ class _Grid:
 
     @property
     def spline(self) -> CubicHermiteSpline:
-        from scipy.interpolate import CubicHermiteSpline
+        return _spline(self.t, self.zeta, self.slope)
 
-        return CubicHermiteSpline(self.t, self.zeta, self.slope, extrapolate=False)
+
+def _spline(t: Vector, zeta: Vector, slope: Vector) -> CubicHermiteSpline:
+    from scipy.interpolate import CubicHermiteSpline
+
+    return CubicHermiteSpline(t, zeta, slope, extrapolate=False)
 
 
 def _with_crossings(target: Target, grid: _Grid, quantile: float) -> list[Point]:

@@ -8,6 +8,7 @@ whose response is ``y - x_j t``; in a generalized model it is a coordinate too.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,7 +20,7 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Correlated, Diagonal, Unstructured
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.variance.laplace import LaplaceLikelihood, likelihood_of
-from lmm.inference.variance.parameters import Likelihood, VarianceParameter
+from lmm.inference.variance.parameters import Likelihood, Taylor, VarianceParameter
 from lmm.laplace import LaplaceCriterion
 
 __all__ = [
@@ -102,6 +103,68 @@ class Target(Protocol):
         """Covariances, sigma and beta at (t, w)."""
 
 
+# Coordinates of the likelihood --------------------------------------------------------------------
+
+
+class Coordinate(ABC):
+    """A parameter that is a coordinate z_j of the likelihood, or becomes one."""
+
+    likelihood: Likelihood
+    estimate: Vector
+
+    @property
+    @abstractmethod
+    def place(self) -> int:
+        """Where z holds t."""
+
+    @property
+    def box(self) -> tuple[Vector, Vector]:
+        """Bounds of w, (d,) each: none but those of structures' parameters."""
+        floor, ceiling = self.likelihood.box
+        return np.delete(floor, self.place), np.delete(ceiling, self.place)
+
+    @property
+    def start(self) -> tuple[float, Vector]:
+        """The estimates of t and w."""
+        return float(self.estimate[self.place]), np.delete(self.estimate, self.place)
+
+    def _entries(self, t: float, w: Vector) -> Vector:
+        """The likelihood's coordinates at (t, w)."""
+        return np.insert(w, self.place, t)
+
+    def _derivatives(self, t: float, z: Vector, here: Taylor) -> tuple[Vector, Matrix]:
+        """Gradient and Hessian in z with t in its place."""
+        return here.gradient, here.hessian
+
+    def at(self, t: float) -> Callable[[Vector], Section]:
+        """The likelihood at fixed t, as a function of w."""
+        return partial(self._section, t)
+
+    def _section(self, t: float, w: Vector) -> Section:
+        z = self._entries(t, w)
+        here = self.likelihood.evaluate(z)
+        gradient, hessian = self._derivatives(t, z, here)
+        j, rest = self.place, np.delete(np.arange(len(z)), self.place)
+        return Section(
+            here.value,
+            gradient[rest],
+            hessian[np.ix_(rest, rest)],
+            float(gradient[j]),
+            hessian[rest, j],
+            float(hessian[j, j]),
+            here.exact,
+        )
+
+    def slope(self, t: float, w: Vector) -> float:
+        """Derivative in t at a settled point."""
+        return self._section(t, w).slope
+
+    def parameters(self, t: float, w: Vector) -> tuple[tuple[Matrix, ...], float, Vector]:
+        """Covariances, sigma or theta, and beta at (t, w)."""
+        z = self._entries(t, w)
+        return self.likelihood.covariances(z), self.likelihood.size(z), self.likelihood.beta(z)
+
+
 # Variance parameters -----------------------------------------------------------------------------
 
 
@@ -111,7 +174,7 @@ NOTHING = 11.5
 
 
 @dataclass(frozen=True, eq=False)
-class VarianceTarget:
+class VarianceTarget(Coordinate):
     """A standard deviation, a correlation, a covariance or sigma.
 
     Parameters
@@ -252,31 +315,14 @@ class VarianceTarget:
             z[two] = t / z[one]
         return z
 
-    def at(self, t: float) -> Callable[[Vector], Section]:
-        """The likelihood at fixed t, as a function of w."""
-        return partial(self._section, t)
-
     @property
     def exactly(self) -> Self | None:
         """The same with exact Hessians."""
         return replace(self, likelihood=replace(self.likelihood, always_exact=True))
 
-    def _section(self, t: float, w: Vector) -> Section:
-        z = self._entries(t, w)
-        here = self.likelihood.evaluate(z)
+    def _derivatives(self, t: float, z: Vector, here: Taylor) -> tuple[Vector, Matrix]:
         J, bend = self._chain(t, z, here.gradient)
-        gradient = J @ here.gradient
-        hessian = J @ here.hessian @ J.T + bend
-        rest = np.delete(np.arange(len(z)), self.place)
-        return Section(
-            here.value,
-            gradient[rest],
-            hessian[np.ix_(rest, rest)],
-            float(gradient[self.place]),
-            hessian[rest, self.place],
-            float(hessian[self.place, self.place]),
-            here.exact,
-        )
+        return J @ here.gradient, J @ here.hessian @ J.T + bend
 
     def _chain(self, t: float, z: Vector, gradient: Vector) -> tuple[Matrix, Matrix]:
         """Derivative of the entries in (w, t), and the second ones contracted with a gradient."""
@@ -298,15 +344,6 @@ class VarianceTarget:
             bend[one, one] = 2.0 * gradient[two] * t / L**3
             bend[one, two] = bend[two, one] = -gradient[two] / L**2
         return J, bend
-
-    def slope(self, t: float, w: Vector) -> float:
-        """Derivative in t at a settled point."""
-        return self._section(t, w).slope
-
-    def parameters(self, t: float, w: Vector) -> tuple[tuple[Matrix, ...], float, Vector]:
-        """Covariances, sigma and beta at (t, w)."""
-        z = self._entries(t, w)
-        return self.likelihood.covariances(z), self.likelihood.size(z), self.likelihood.beta(z)
 
 
 def ordered(
@@ -416,7 +453,7 @@ class FixedEffectTarget:
 
 
 @dataclass(frozen=True, eq=False)
-class CoordinateTarget:
+class CoordinateTarget(Coordinate):
     """A fixed effect that is a coordinate of the likelihood, as in generalized models.
 
     Parameters
@@ -446,45 +483,7 @@ class CoordinateTarget:
         """A first step: about its standard error without random effects."""
         return float(1.0 / np.linalg.norm(self.likelihood.basis[:, 0]))
 
-    @property
-    def box(self) -> tuple[Vector, Vector]:
-        """Bounds of w, (d - 1,) each: those of structures."""
-        floor, ceiling = self.likelihood.box
-        return np.delete(floor, self.place), np.delete(ceiling, self.place)
-
-    @property
-    def start(self) -> tuple[float, Vector]:
-        """The estimates of t and w."""
-        return float(self.estimate[self.place]), np.delete(self.estimate, self.place)
-
     exactly = None
-
-    def at(self, t: float) -> Callable[[Vector], Section]:
-        """The likelihood at fixed t, as a function of w."""
-        return partial(self._section, t)
-
-    def _section(self, t: float, w: Vector) -> Section:
-        j = self.place
-        here = self.likelihood.evaluate(np.insert(w, j, t))
-        rest = np.delete(np.arange(len(w) + 1), j)
-        return Section(
-            here.value,
-            here.gradient[rest],
-            here.hessian[np.ix_(rest, rest)],
-            float(here.gradient[j]),
-            here.hessian[rest, j],
-            float(here.hessian[j, j]),
-            here.exact,
-        )
-
-    def slope(self, t: float, w: Vector) -> float:
-        """Derivative in t at a settled point."""
-        return self._section(t, w).slope
-
-    def parameters(self, t: float, w: Vector) -> tuple[tuple[Matrix, ...], float, Vector]:
-        """Covariances, sigma or theta, and beta at (t, w)."""
-        z = np.insert(w, self.place, t)
-        return self.likelihood.covariances(z), self.likelihood.size(z), self.likelihood.beta(z)
 
 
 def fixed_target(

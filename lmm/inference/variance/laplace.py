@@ -16,7 +16,7 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.inference.variance.parameters import Likelihood, LocalModel
+from lmm.inference.variance.parameters import Likelihood, Taylor
 from lmm.laplace import LaplaceCriterion
 from lmm.laplace.expansion import LaplaceEvaluation
 
@@ -85,15 +85,15 @@ class LaplaceLikelihood(Likelihood):
         xi = float(z[-1]) / self._power if model.has_xi else 0.0
         return model.joined(L, self.basis @ z[self._fixed], xi)
 
-    def evaluate(self, z: Vector) -> LocalModel:
+    def evaluate(self, z: Vector) -> Taylor:
         """Value, gradient and Hessian at z (d,)."""
         return self._local(z, self.criterion.evaluate(self.x(z)))
 
-    def exactly(self, z: Vector) -> LocalModel:
+    def exactly(self, z: Vector) -> Taylor:
         """Value, gradient and Hessian at z (d,), exact with every solver and rule."""
         return self._local(z, self.criterion.exactly(self.x(z)))
 
-    def _local(self, z: Vector, here: LaplaceEvaluation) -> LocalModel:
+    def _local(self, z: Vector, here: LaplaceEvaluation) -> Taylor:
         model, e = self.criterion.model, self.criterion.model.e
         J = np.zeros((model.width, model.d))
         J[:e, : model.m] = self._lift @ self._parameters.jacobian(z[: model.m])
@@ -104,7 +104,7 @@ class LaplaceLikelihood(Likelihood):
         pull = self._lift.T @ here.score[:e]
         hessian[: model.m, : model.m] += self._parameters.bend(z[: model.m], pull)
         hessian = 0.5 * (hessian + hessian.T)
-        return LocalModel(here.value, J.T @ here.score, hessian, here.exact)
+        return Taylor(here.value, J.T @ here.score, hessian, here.exact)
 
     def toward(self, index: int) -> LaplaceLikelihood:
         """With fixed effect number `index` as the first coordinate of the coefficients.

@@ -28,7 +28,7 @@ from lmm.pls import PLSTerms
 
 __all__ = [
     "Likelihood",
-    "LocalModel",
+    "Taylor",
     "VarianceParameter",
     "find_parameter",
     "maximum_likelihood",
@@ -218,7 +218,7 @@ def sdcor(
 
 
 @dataclass(frozen=True, slots=True)
-class LocalModel:
+class Taylor:
     """A function's value with its first two derivatives at a point.
 
     Attributes
@@ -323,7 +323,7 @@ class Likelihood:
         solution = self.criterion.pls.at(self.whitened(z)).solution()
         return problem.beta(solution.beta)
 
-    def evaluate(self, z: Vector) -> LocalModel:
+    def evaluate(self, z: Vector) -> Taylor:
         """Value (1), gradient and Hessian at z (m + 1,)."""
         if self.always_exact:
             return self.exactly(z)
@@ -336,17 +336,17 @@ class Likelihood:
             z, derivatives.terms, self.criterion.sums(derivatives, trace), known is not None
         )
 
-    def exactly(self, z: Vector) -> LocalModel:
+    def exactly(self, z: Vector) -> Taylor:
         """Value (1), gradient and Hessian at z (m + 1,), exact with every solver."""
         return self._at(z, *self.criterion.entries(self.whitened(z)), True)
 
-    def _at(self, z: Vector, terms: PLSTerms, entries: Entries, exact: bool) -> LocalModel:
+    def _at(self, z: Vector, terms: PLSTerms, entries: Entries, exact: bool) -> Taylor:
         criterion, nu, sigma = self.criterion, self.criterion.degrees_of_freedom, np.exp(z[-1])
         c = terms.pwrss * (criterion.problem.scale / sigma) ** 2
         J, bend = self._chain(z, entries.score(c))
         gradient, hessian = with_log_sigma(entries, J, bend, c, nu)
         value = criterion.from_terms(terms, sigma)
-        return LocalModel(value, gradient, 0.5 * (hessian + hessian.T), exact)
+        return Taylor(value, gradient, 0.5 * (hessian + hessian.T), exact)
 
     def _chain(self, z: Vector, score: Vector) -> tuple[Matrix, Matrix]:
         """Derivative of Gamma's entries in z, (m, m + 1), and the second ones along a score.

@@ -11,7 +11,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.fit import Fit
 from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.parameters import VarianceParameter, parameters_of
-from lmm.likelihood import correlations
+from lmm.likelihood import correlations, critical_value
 
 __all__ = ["fixed_wald_limits", "wald_limits"]
 
@@ -35,8 +35,6 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
         Lower and upper limits in the order of `parameters_of`; NaN on the boundary, where
         the likelihood has no quadratic approximation.
     """
-    from scipy.special import ndtri
-
     likelihood = likelihood_of(fit.criterion)
     z = likelihood.coordinates(fit.optimum.theta, fit.sigma)
     parameters = parameters_of(fit)
@@ -53,16 +51,14 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
     else:
         J = _log_and_z_jacobian(parameters, fit.matrices, z)
         covariance = 2.0 * J @ np.linalg.solve(likelihood.exactly(z).hessian, J.T)
-        half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(covariance))
+        half = critical_value(level) * np.sqrt(np.diag(covariance))
     limits = centre[:, None] + half[:, None] * np.array([-1.0, 1.0])
     return np.asarray(np.where(is_cor[:, None], np.tanh(limits), np.exp(limits)))
 
 
 def fixed_wald_limits(fit: Fit, level: float) -> Matrix:
     """Wald intervals of the fixed effects from normal quantiles, as R's confint, (p, 2)."""
-    from scipy.special import ndtri
-
-    half = ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(fit.vcov))
+    half = critical_value(level) * np.sqrt(np.diag(fit.vcov))
     return np.asarray(fit.beta[:, None] + half[:, None] * np.array([-1.0, 1.0]))
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 
 from lmm._types import Matrix, Vector
 from lmm.errors import DataError, checked_level
+from lmm.likelihood import critical_value
 from lmm.report.document import Block, Document
 from lmm.report.estimates import estimates_blocks
-from lmm.report.printed import Printed, TableLike
+from lmm.report.printed import Framed, Printed
 from lmm.report.tables import frame_cells
 from lmm.tables.emmeans.labels import groups, label_text, row_names
 from lmm.tables.emmeans.table import EstimatesTable
@@ -22,7 +23,7 @@ __all__ = ["CompactLetters", "EffectSizes", "PairwiseMatrices", "effect_sizes"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EffectSizes(TableLike):
+class EffectSizes(Framed):
     """Contrasts divided by a standard deviation, with confidence intervals.
 
     Attributes
@@ -37,14 +38,9 @@ class EffectSizes(TableLike):
         Coverage of the intervals.
     """
 
-    frame: pd.DataFrame
     by: tuple[str, ...]
     sigma: float
     level: float
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def document(self) -> Document:
         """The table by group, and what it stands on."""
@@ -92,14 +88,12 @@ def effect_sizes(
     sigma used for effect sizes: 5
     Confidence level used: 0.95
     """
-    from scipy.stats import t
-
     if not (0.0 < sigma < np.inf and edf > 0.0):
         raise DataError(f"sigma and edf must be positive, not {sigma!r} and {edf!r}")
     tests = contrasts.estimator.t_tests(contrasts.L, contrasts.offset)
     size = tests.estimate / sigma
     error = np.sqrt((tests.std_error / sigma) ** 2 + size**2 / (2.0 * edf))
-    half = t.ppf(0.5 + 0.5 * checked_level(level), tests.df) * error
+    half = critical_value(checked_level(level), tests.df) * error
     frame = contrasts.labels.assign(**{"effect.size": size, "SE": error, "df": tests.df})
     frame["lower.CL"], frame["upper.CL"] = size - half, size + half
     return EffectSizes(frame, contrasts.by, float(sigma), level)
@@ -185,7 +179,7 @@ class PairwiseMatrices(Printed):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CompactLetters(TableLike):
+class CompactLetters(Framed):
     """Means in rising order, with signs: two have one in common if they do not differ.
 
     Means without a significant difference are not shown to be equal; `PairwiseMatrices` and
@@ -203,7 +197,6 @@ class CompactLetters(TableLike):
         How the p-values of the differences are adjusted.
     """
 
-    frame: pd.DataFrame
     means: EstimatesTable
     alpha: float
     adjustment: str
@@ -223,10 +216,6 @@ class CompactLetters(TableLike):
             parts.append(part)
         frame = pd.concat(parts, ignore_index=True)
         return cls(frame, means, alpha, pairs.shown.adjustment)
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def document(self) -> Document:
         """The means by group, and how they were compared."""

@@ -11,7 +11,7 @@ import pandas as pd
 from lmm.inference.fixed.base import FTest
 from lmm.report.document import Document
 from lmm.report.estimates import estimates_blocks
-from lmm.report.printed import TableLike
+from lmm.report.printed import Framed
 
 __all__ = ["JointTest", "JointTests"]
 
@@ -22,7 +22,7 @@ JointTest: TypeAlias = tuple[dict[str, Any], FTest | None, bool]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class JointTests(TableLike):
+class JointTests(Framed):
     """F tests, one row each, printed as R's emmeans does.
 
     Attributes
@@ -34,7 +34,6 @@ class JointTests(TableLike):
         Predictors whose combinations are shown apart.
     """
 
-    frame: pd.DataFrame
     by: tuple[str, ...]
 
     @classmethod
@@ -56,10 +55,6 @@ class JointTests(TableLike):
             rows, columns=[*dict.fromkeys(k for row in rows for k in row)] or COLUMNS
         )
         return cls(frame if (frame["note"] != "").any() else frame.drop(columns="note"), by)
-
-    def to_frame(self) -> pd.DataFrame:
-        """The tests as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def document(self) -> Document:
         """The tests by group."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntMatrix, IntVector
+from lmm.design.labels import is_number
 from lmm.errors import DataError, nearest
 
 __all__ = ["checked_labels", "codes_of", "groups", "label_text", "row_names"]
@@ -38,15 +39,7 @@ def row_names(labels: pd.DataFrame, by: Sequence[str]) -> list[str]:
 
 def _level_names(name: str, levels: pd.Series[Any]) -> list[str]:
     texts = [label_text(level) for level in levels]
-    return [f"{name}{text}" for text in texts] if all(map(_is_number, texts)) else texts
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return [f"{name}{text}" for text in texts] if all(map(is_number, texts)) else texts
 
 
 def label_text(level: Any) -> str:
