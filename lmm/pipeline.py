@@ -247,8 +247,6 @@ def glmer(
         Such as ``"cbind(incidence, size - incidence) ~ period + (1 | herd)"``. A binomial response
         is ``cbind(successes, failures)``, a proportion with its numbers of trials as `weights`,
         0/1, truth values, or a factor or text of two levels, of which the first is failure.
-    data : DataFrame, table or mapping of arrays
-        pandas, polars or pyarrow table, or a dict of arrays.
     family : str or Family, default "binomial"
         ``"binomial"``, ``"poisson"``, ``"Gamma"``, ``"gaussian"``, ``"inverse.gaussian"`` or
         ``"negative.binomial"``, or an object with a link such as ``lmm.Binomial("probit")``;
@@ -264,7 +262,7 @@ def glmer(
     weights : str or (n,) array, optional
         Numbers of trials of proportions; otherwise prior weights, which multiply the
         log-likelihood of a row.
-    offset, subset, na_action, contrasts, start, solver, optimizer, control, verbose
+    data, offset, subset, na_action, contrasts, start, solver, optimizer, control, verbose
         As for `lmer`. `start` is theta, or theta, coefficients and shape.
 
     Returns
@@ -294,35 +292,20 @@ def glmer(
     >>> m.fixef().round(3).to_dict()
     {'(Intercept)': -1.399, 'period2': -0.992, 'period3': -1.129, 'period4': -1.58}
     """
+    options = {
+        "weights": weights,
+        "offset": offset,
+        "subset": subset,
+        "na_action": na_action,
+        "contrasts": contrasts,
+        "solver": solver,
+        "optimizer": optimizer,
+        "control": control,
+    }
     if family_named(family).is_gaussian_identity:
-        return _linear(
-            formula,
-            data,
-            weights=weights,
-            offset=offset,
-            subset=subset,
-            na_action=na_action,
-            contrasts=contrasts,
-            start=start,
-            solver=solver,
-            optimizer=optimizer,
-            control=control,
-            verbose=verbose,
-        )
+        return _linear(formula, data, start=start, verbose=verbose, **options)
     request = GeneralizedRequest.of(
-        formula,
-        data,
-        family=family,
-        nagq=nagq,
-        information=information,
-        weights=weights,
-        offset=offset,
-        subset=subset,
-        na_action=na_action,
-        contrasts=contrasts,
-        solver=solver,
-        optimizer=optimizer,
-        control=control,
+        formula, data, family=family, nagq=nagq, information=information, **options
     )
     criterion = request.criterion()
     return GeneralizedMixedModel.estimate(

@@ -216,9 +216,7 @@ def read(path: str | Path) -> Stored:
             return _read(file, str(path))
         except DataError:
             raise
-        except (
-            Exception
-        ) as error:  # what is damaged can make any part of the reading raise anything
+        except Exception as error:  # damage makes any part of the reading raise anything
             raise DataError(f"{str(path)!r} is damaged: {type(error).__name__}: {error}") from error
 
 
