@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lmm import likelihood
 from lmm._brief import Brief
 from lmm._lapack import singular_values
 from lmm._threads import blas_threads, one_blas_thread
@@ -25,9 +24,9 @@ from lmm.errors import (
 )
 from lmm.family import Family, Gaussian
 from lmm.formula import Formula
-from lmm.likelihood import Entries
+from lmm.likelihood import Entries, is_singular
 from lmm.optimize import Optimum, Status
-from lmm.pls import PLSPoint, PLSTerms, Problem
+from lmm.pls import PLSPoint, PLSTerms, Problem, stacked
 
 __all__ = ["Fit", "check_linear", "check_models", "singular_text", "verdict"]
 
@@ -285,20 +284,29 @@ class Fit(Frozen, Brief):
         return {name: value for name, value in vars(self).items() if name != "point"}
 
     @cached_property
-    def entries(self) -> Entries:
-        """Derivatives of log determinants and pwrss in the whitened covariances, all exact."""
+    def _exactly(self) -> tuple[Vector, Entries]:
+        """Slopes (K,) of the criterion in the whitened covariances, and `entries`."""
+        units = self.matrices.parameters.units(self.optimum.x)
         with blas_threads(self.criterion.pls.dense_size):
-            return self.criterion.entries(self.whitened_factors)[1]
+            derivatives, entries = self.criterion.exactly(self.whitened_factors, units)
+        return stacked(derivatives.slopes(self.criterion.degrees_of_freedom)), entries
+
+    @property
+    def entries(self) -> Entries:
+        """Derivatives of log determinants and pwrss along the units at x, all exact."""
+        return self._exactly[1]
+
+    @property
+    def slopes(self) -> Vector:
+        """Derivatives (K,) of the criterion by the entries of the whitened covariances."""
+        return self._exactly[0]
 
     @frozen_property
     def hessian(self) -> Matrix:
         """Exact Hessian (m, m) of the criterion in the whitened coordinates x."""
         parameters, nu = self.matrices.parameters, self.criterion.degrees_of_freedom
-        score, x = self.entries.score(nu), self.optimum.x
-        _, hessian = likelihood.chained(
-            score, self.entries.profiled(nu), parameters.jacobian(x), parameters.bend(x, score)
-        )
-        return hessian
+        x, J = self.optimum.x, parameters.jacobian(self.optimum.x)
+        return J.T @ self.entries.profiled(nu) @ J + parameters.bend(x, self.slopes)
 
     @frozen_property
     def vcov(self) -> Matrix:
@@ -449,7 +457,7 @@ def singular_text(fit: Fit, tol: float) -> str:
         fit.problem.whitening,
         strict=True,
     )
-    found = [_degenerate(*parts, tol) for parts in terms if likelihood.is_singular(parts[2:3], tol)]
+    found = [_degenerate(*parts, tol) for parts in terms if is_singular(parts[2:3], tol)]
     return (
         f"boundary (singular) fit: {'; '.join(found)}.\n"
         "Simpler random effects fit as well: m.re_pca() shows in how many dimensions they vary."

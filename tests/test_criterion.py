@@ -93,7 +93,7 @@ def test_derivatives_in_the_covariance(model):
 
     gamma = np.concatenate(
         [
-            (factor @ factor.T)[term.covariance.entries]
+            (factor @ factor.T)[term.covariance.pattern]
             for term, factor in zip(terms, criterion.factors(x), strict=True)
         ]
     )

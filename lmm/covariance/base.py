@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -80,11 +79,6 @@ class Covariance(ABC):
 
     @property
     @abstractmethod
-    def entries(self) -> tuple[IntVector, IntVector]:
-        """Rows and columns of the entries of the symmetric Gamma that vary, (e,) each."""
-
-    @property
-    @abstractmethod
     def start(self) -> Vector:
         """Parameters (m,) of the identity."""
 
@@ -112,21 +106,45 @@ class Covariance(ABC):
     def factor(self, par: Vector) -> Matrix:
         """Lower-triangular root lambda (..., k, k) of Gamma, for parameters (..., m)."""
 
+    @property
     @abstractmethod
-    def jacobian(self, par: Vector) -> Matrix:
-        """Derivative (e, m) of the entries of Gamma in the parameters."""
+    def n_units(self) -> int:
+        """Number e of `units`."""
 
     @abstractmethod
-    def bend(self, par: Vector, score: Vector) -> Matrix:
-        """What Gamma's curvature adds to a Hessian: sum over e of score_e d2 Gamma_e, (m, m).
+    def units(self, par: Vector) -> Matrix:
+        """Symmetric matrices U (e, k, k), of which steps of Gamma from `par` are combinations.
+
+        Criteria are differentiated along these alone.
+        """
+
+    @abstractmethod
+    def jacobian(self, par: Vector) -> Matrix:
+        """Derivative (e, m) of Gamma in the parameters, as combinations of `units`."""
+
+    @abstractmethod
+    def combination(self, par: Vector) -> Vector:
+        """Gamma itself as a combination (e,) of `units`."""
+
+    @abstractmethod
+    def bend(self, par: Vector, slopes: Matrix) -> Matrix:
+        """What Gamma's curvature adds to a Hessian: sum over ij of G_ij d2 Gamma_ij, (m, m).
 
         Parameters
         ----------
         par : (m,) array
             Parameters.
-        score : (e,) array
-            Derivatives of a function by the entries of Gamma.
+        slopes : (k, k) array
+            Derivatives G of a function by the entries of Gamma, symmetric.
         """
+
+    @abstractmethod
+    def lift(self, R: Matrix) -> Matrix:
+        """R U R' of all units as combinations (e, e), in columns, of the units at `whitened`."""
+
+    def informative(self, par: Vector) -> Vector:
+        """Parameters (m,) with the same units where derivatives are as independent as anywhere."""
+        return par
 
     @abstractmethod
     def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
@@ -191,12 +209,3 @@ class Covariance(ABC):
     def n_par(self) -> int:
         """Number m of parameters."""
         return len(self.start)
-
-    @cached_property
-    def symmetric_units(self) -> Matrix:
-        """Symmetric matrices (e, k, k), each with 1 where an entry of Gamma stands."""
-        rows, columns = self.entries
-        each = np.arange(len(rows))
-        units = np.zeros((len(rows), self.size, self.size))
-        units[each, rows, columns] = units[each, columns, rows] = 1.0
-        return shared(units)

@@ -5,7 +5,14 @@ and then those of the correlation. Derivatives follow from those of C:
 
     dGamma/ds_a = E_a C D + D C E_a,    dGamma/drho_b = D (dC/drho_b) D                          (1)
 
-with E_a the derivative of D, the identity if all columns share one standard deviation.
+with E_a the derivative of D, the identity if all columns share one standard deviation s. Criteria
+are differentiated along few symmetric matrices, which do not vanish with s: for one s
+
+    C,    dC/drho_b                                                                            (2)
+
+and for own ones, with ``E_a C D + D C E_a = 2 s_a E_a + O_a``,
+
+    E_a,    O_a,    D (dC/drho_b) D                                                            (3)
 """
 
 from __future__ import annotations
@@ -50,13 +57,22 @@ class Correlation:
         C.
     slopes : (r, k, k) array
         First derivatives.
-    bends : (r, r, k, k) array
-        Second derivatives.
+    where : (k, k) int array
+        Which entry of `bends` stands where: many entries of C are the same.
+    bends : (c, r, r) array
+        Second derivatives of the c different entries.
     """
 
     value: Matrix
     slopes: Matrix
+    where: IntVector
     bends: Matrix
+
+    def bend(self, weights: Matrix) -> Matrix:
+        """Second derivatives, summed over entries with weights (k, k), (r, r)."""
+        c, r, _ = self.bends.shape
+        sums = np.bincount(self.where.ravel(), weights.ravel(), minlength=c)
+        return (sums @ self.bends.reshape(c, r * r)).reshape(r, r)
 
     @cached_property
     def root(self) -> Matrix:
@@ -106,14 +122,9 @@ class Correlated(Covariance):
         return 1 if self.hom else self.size
 
     @cached_property
-    def entries(self) -> tuple[IntVector, IntVector]:
-        """Rows and columns of the lower triangle, column by column."""
-        return lower_triangle(self.size)
-
-    @property
     def pattern(self) -> tuple[IntVector, IntVector]:
         """The lower triangle, column by column."""
-        return self.entries
+        return lower_triangle(self.size)
 
     @cached_property
     def start(self) -> Vector:
@@ -158,32 +169,61 @@ class Correlated(Covariance):
         sd, rho = self.split(par)
         return np.asarray(sd[:, None] * _at(self, rho).root)
 
-    @cached_property
-    def _sd_units(self) -> Matrix:
-        """Diagonals (n_sd, k) of the derivatives of D in the standard deviations."""
-        return np.ones((1, self.size)) if self.hom else np.eye(self.size)
+    @property
+    def n_units(self) -> int:
+        """As many as (2) or (3) has."""
+        return self.n_sd * (1 if self.hom else 2) + len(self.rho_bounds[0])
+
+    def units(self, par: Vector) -> Matrix:
+        """The matrices (2), or (3) where columns have their own standard deviations."""
+        sd, rho = self.split(par)
+        C = _at(self, rho)
+        if self.hom:
+            return np.concatenate([C.value[None], C.slopes])
+        each = np.arange(self.size)
+        squares, others = np.zeros((2, self.size, self.size, self.size))
+        squares[each, each, each] = 1.0
+        others[each, each] = others[each, :, each] = C.value * sd
+        others[each, each, each] = 0.0
+        return np.concatenate([squares, others, sd[:, None] * C.slopes * sd])
 
     def jacobian(self, par: Vector) -> Matrix:
-        """Derivative (e, m) of Gamma's lower triangle, eqn. 1."""
-        sd, rho = self.split(par)
-        C, E = _at(self, rho), self._sd_units
-        half = E[:, :, None] * C.value * sd
-        slopes = np.concatenate([half + half.swapaxes(1, 2), sd[:, None] * C.slopes * sd])
-        return np.asarray(slopes[:, *self.entries].T)
+        """Derivative (e, m) in the parameters, eqn. 1, in terms of (2) or (3)."""
+        n, r = self.n_sd, len(par) - self.n_sd
+        if self.hom:
+            return np.diag(np.append(2.0 * par[0], np.full(r, par[0] ** 2)))
+        J = np.zeros((2 * n + r, n + r))
+        J[:n, :n] = np.diag(2.0 * par[:n])
+        J[n:] = np.eye(n + r)
+        return J
 
-    def bend(self, par: Vector, score: Vector) -> Matrix:
-        """Second derivatives of Gamma's lower triangle, summed with weights: see `Covariance`."""
+    def combination(self, par: Vector) -> Vector:
+        """Gamma in terms of (2) or (3): half of ``sum_a s_a dGamma/ds_a``, (e,)."""
+        J = self.jacobian(par)
+        return np.asarray(0.5 * J[:, : self.n_sd] @ par[: self.n_sd])
+
+    def lift(self, R: Matrix) -> Matrix:
+        """See `Covariance`, for a diagonal R."""
+        scale, r = np.diag(R)[: self.n_sd], len(self.rho_bounds[0])
+        if self.hom:
+            return np.asarray(scale[0] ** 2 * np.eye(1 + r))
+        return np.diag(np.concatenate([scale**2, scale, np.ones(r)]))
+
+    def informative(self, par: Vector) -> Vector:
+        """A standard deviation that all share does not matter to (2)."""
+        return np.append(1.0, par[1:]) if self.hom else par
+
+    def bend(self, par: Vector, slopes: Matrix) -> Matrix:
+        """Second derivatives of Gamma, summed with slopes: see `Covariance`."""
         sd, rho = self.split(par)
-        C, E = _at(self, rho), self._sd_units
-        G = np.zeros((self.size, self.size))
-        G[self.entries] = score
-        G = G + G.T  # tr(G H) for a symmetric H is twice the sum over the lower triangle
-        n, m = self.n_sd, len(par)
+        C, n, m = _at(self, rho), self.n_sd, len(par)
         H = np.empty((m, m))
-        H[:n, :n] = E @ (G * C.value) @ E.T
-        H[:n, n:] = E @ np.einsum("ij,bij,j->ib", G, C.slopes, sd)
+        own = 2.0 * slopes * C.value
+        mixed = 2.0 * (slopes * C.slopes) @ sd
+        H[:n, :n] = own.sum() if self.hom else own
+        H[:n, n:] = mixed.sum(axis=1) if self.hom else mixed.T
         H[n:, :n] = H[:n, n:].T
-        H[n:, n:] = 0.5 * np.einsum("ij,abij,i,j->ab", G, C.bends, sd, sd)
+        H[n:, n:] = C.bend(sd[:, None] * slopes * sd)
         return H
 
     def nearest(self, gamma: Matrix, clear: float = CLEAR) -> Vector:
@@ -275,7 +315,7 @@ class ScaledIdentity(Correlated):
     is_shared = False
 
     @cached_property
-    def entries(self) -> tuple[IntVector, IntVector]:
+    def pattern(self) -> tuple[IntVector, IntVector]:
         """The diagonal."""
         return diagonal(self.size)
 
@@ -287,7 +327,8 @@ class ScaledIdentity(Correlated):
     def correlation(self, rho: Vector) -> Correlation:
         """The identity."""
         k = self.size
-        return Correlation(np.eye(k), np.empty((0, k, k)), np.empty((0, 0, k, k)))
+        nowhere = np.zeros((k, k), dtype=np.int64)
+        return Correlation(np.eye(k), np.empty((0, k, k)), nowhere, np.empty((1, 0, 0)))
 
     def nearest_rho(self, correlation: Matrix) -> Vector:
         """There is no parameter."""
@@ -325,7 +366,8 @@ class CompoundSymmetry(Correlated):
         """Rho off the diagonal."""
         k = self.size
         off = 1.0 - np.eye(k)
-        return Correlation(np.eye(k) + rho[0] * off, off[None], np.zeros((1, 1, k, k)))
+        nowhere = np.zeros((k, k), dtype=np.int64)
+        return Correlation(np.eye(k) + rho[0] * off, off[None], nowhere, np.zeros((1, 1, 1)))
 
     def nearest_rho(self, correlation: Matrix) -> Vector:
         """Mean of the correlations."""
@@ -357,7 +399,8 @@ class _Decaying(Correlated):
         steep = base if base < 0.0 else max(base, 1e-3)
         first = lags * base ** np.maximum(lags - 1.0, 0.0)
         second = lags * (lags - 1.0) * np.power(steep, np.where(lags < 1.0, 0.0, lags - 2.0))
-        return Correlation(base**lags, first[None], second[None, None])
+        each = np.arange(lags.size).reshape(lags.shape)
+        return Correlation(base**lags, first[None], each, second.reshape(-1, 1, 1))
 
     def nearest_rho(self, correlation: Matrix) -> Vector:
         """Mean correlation of the columns closest to each other."""
@@ -508,9 +551,7 @@ class Toeplitz(Correlated):
         slopes = np.array([jet.slope for jet in by_lag])
         bends = np.array([jet.bend for jet in by_lag])
         lags = self.lags
-        return Correlation(
-            values[lags], np.moveaxis(slopes[lags], 2, 0), np.moveaxis(bends[lags], (2, 3), (0, 1))
-        )
+        return Correlation(values[lags], np.moveaxis(slopes[lags], 2, 0), lags, bends)
 
     def nearest_rho(self, correlation: Matrix) -> Vector:
         """Partial autocorrelations of the mean correlation of each lag."""

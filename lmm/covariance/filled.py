@@ -31,10 +31,36 @@ class Filled(Covariance):
     def positions(self) -> tuple[IntVector, IntVector]:
         """Rows and columns of the entries of lambda that theta fills, in theta's order."""
 
+    @cached_property
+    def symmetric_units(self) -> Matrix:
+        """Symmetric matrices (m, k, k), each with 1 where an entry of Gamma stands."""
+        rows, columns = self.positions
+        each = np.arange(len(rows))
+        units = np.zeros((len(rows), self.size, self.size))
+        units[each, rows, columns] = units[each, columns, rows] = 1.0
+        return shared(units)
+
     @property
-    def entries(self) -> tuple[IntVector, IntVector]:
+    def n_units(self) -> int:
         """Gamma varies where lambda does."""
-        return self.positions
+        return len(self.on_diagonal)
+
+    def units(self, par: Vector) -> Matrix:
+        """The same everywhere: the entries of Gamma that vary."""
+        return self.symmetric_units
+
+    def combination(self, par: Vector) -> Vector:
+        """The entries of Gamma that vary, (m,)."""
+        factor = self.factor(par)
+        return np.asarray((factor @ factor.T)[self.positions])
+
+    def lift(self, R: Matrix) -> Matrix:
+        """Derivative (m, m) of the entries of R Gamma R' by those of Gamma."""
+        return np.asarray((R @ self.symmetric_units @ R.T)[:, *self.positions].T)
+
+    def informative(self, par: Vector) -> Vector:
+        """Units do not depend on the parameters."""
+        return self.generic
 
     @cached_property
     def on_diagonal(self) -> NDArray[np.bool_]:
@@ -96,23 +122,20 @@ class Filled(Covariance):
         return np.asarray(padded[..., first] + padded[..., second])
 
     @cached_property
-    def _same_column(self) -> tuple[IntVector, Vector]:
+    def _same_column(self) -> IntVector:
         """Index in theta of Gamma's entry (r, s), for lambda's (r, c) and (s, c), (m, m).
 
-        It is m where there is none. With how often each entry of theta stands in 2 Gamma, (m,):
-        twice on the diagonal.
+        It is m where there is none.
         """
         rows, columns = self.positions
         m = len(rows)
         index = np.full((self.size, self.size), m)
         index[rows, columns] = index[columns, rows] = np.arange(m)
-        where = np.where(columns[:, None] == columns, index[rows[:, None], rows], m)
-        return shared(where), shared(np.where(self.on_diagonal, 2.0, 1.0))
+        return shared(np.where(columns[:, None] == columns, index[rows[:, None], rows], m))
 
-    def bend(self, par: Vector, score: Vector) -> Matrix:
+    def bend(self, par: Vector, slopes: Matrix) -> Matrix:
         """Second derivatives of Gamma, which is quadratic in lambda: see `Covariance`."""
-        where, twice = self._same_column
-        return np.asarray(_with_zero(twice * score)[..., where])
+        return np.asarray(_with_zero(2.0 * slopes[..., *self.positions])[..., self._same_column])
 
     def cleared(self, par: Vector, tolerance: float) -> Vector:
         """Columns of lambda shorter than `tolerance` are zero."""

@@ -12,6 +12,7 @@ from scipy.linalg import block_diag
 
 from lmm._types import Matrix, Vector
 from lmm.covariance.base import Covariance, shared
+from lmm.covariance.filled import Filled
 
 __all__ = ["Parameters", "parameters_of"]
 
@@ -34,9 +35,9 @@ class Parameters:
         return _slices([covariance.n_par for covariance in self.covariances])
 
     @cached_property
-    def entry_slices(self) -> tuple[slice, ...]:
-        """Which of the stacked entries of Gamma belong to each term."""
-        return _slices([len(covariance.entries[0]) for covariance in self.covariances])
+    def unit_slices(self) -> tuple[slice, ...]:
+        """Which of the units of all terms belong to each term."""
+        return _slices([covariance.n_units for covariance in self.covariances])
 
     @cached_property
     def start(self) -> Vector:
@@ -59,28 +60,40 @@ class Parameters:
         return shared(_joined([covariance.upper for covariance in self.covariances]))
 
     @property
-    def n_entries(self) -> int:
-        """Number of entries of all Gamma that vary."""
-        return self.entry_slices[-1].stop if self.covariances else 0
+    def n_units(self) -> int:
+        """Number e of units of all terms."""
+        return self.unit_slices[-1].stop if self.covariances else 0
+
+    def units(self, par: Vector) -> Matrix:
+        """Units of all terms at parameters (m,), in the K entries of all Gamma, (e, K)."""
+        if all(isinstance(covariance, Filled) for covariance in self.covariances):
+            return self._constant_units
+        return self._units(par)
 
     @cached_property
-    def symmetric_units(self) -> Matrix:
-        """Derivative (e, K) of the stacked Gamma, K entries, by those that vary."""
-        blocks = [c.symmetric_units.reshape(-1, c.size**2) for c in self.covariances]
-        return shared(np.asarray(block_diag(*blocks)))
+    def _constant_units(self) -> Matrix:
+        return shared(self._units(self.start))
+
+    def _units(self, par: Vector) -> Matrix:
+        blocks = [c.units(own).reshape(-1, c.size**2) for c, own in self._parts(par)]
+        return blocks[0] if len(blocks) == 1 else np.asarray(block_diag(*blocks))
 
     def factors(self, par: Vector) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k, k) per term, for parameters (m,)."""
         return tuple(covariance.factor(own) for covariance, own in self._parts(par))
 
-    def gamma(self, par: Vector) -> Vector:
-        """The entries of all Gamma that vary, (e,)."""
-        return _joined(
-            [
-                (factor @ factor.T)[covariance.entries]
-                for covariance, factor in zip(self.covariances, self.factors(par), strict=True)
-            ]
-        )
+    def combination(self, par: Vector) -> Vector:
+        """All Gamma as a combination (e,) of their units."""
+        return _joined([c.combination(own) for c, own in self._parts(par)])
+
+    def informative(self, par: Vector) -> Vector:
+        """Parameters (m,) with the same units where derivatives are most independent."""
+        return _joined([c.informative(own) for c, own in self._parts(par)])
+
+    def lift(self, roots: Sequence[Matrix]) -> Matrix:
+        """``R U R'`` of all units as combinations (e, e) of the units at `whitened`."""
+        parts = zip(self.covariances, roots, strict=True)
+        return np.asarray(block_diag(*(c.lift(R) for c, R in parts)))
 
     def theta(self, par: Vector) -> Vector:
         """lme4's theta."""
@@ -114,33 +127,32 @@ class Parameters:
             yield covariance, par[part]
 
     def jacobian(self, par: Vector) -> Matrix:
-        """Derivative (..., e, m) of the entries of all Gamma by the parameters (..., m)."""
+        """Derivative (..., e, m) of all Gamma by the parameters (..., m), in terms of `units`."""
         if len(self.covariances) == 1:
             return self.covariances[0].jacobian(par)
-        J = np.zeros((*par.shape[:-1], self.entry_slices[-1].stop, par.shape[-1]))
+        J = np.zeros((*par.shape[:-1], self.n_units, par.shape[-1]))
         for covariance, rows, part in zip(
-            self.covariances, self.entry_slices, self.slices, strict=True
+            self.covariances, self.unit_slices, self.slices, strict=True
         ):
             J[..., rows, part] = covariance.jacobian(par[..., part])
         return J
 
-    def bend(self, par: Vector, score: Vector) -> Matrix:
+    def bend(self, par: Vector, slopes: Vector) -> Matrix:
         """What the curvature of Gamma adds to a Hessian, (..., m, m).
 
         Parameters
         ----------
         par : (..., m) array
             Parameters.
-        score : (..., e) array
-            Derivatives by the entries of the symmetric Gamma that vary.
+        slopes : (..., K) array
+            Derivatives by the entries of all Gamma.
         """
-        if len(self.covariances) == 1:
-            return self.covariances[0].bend(par, score)
-        H = np.zeros((*par.shape, par.shape[-1]))
-        for covariance, rows, part in zip(
-            self.covariances, self.entry_slices, self.slices, strict=True
-        ):
-            H[..., part, part] = covariance.bend(par[..., part], score[..., rows])
+        H, start = np.zeros((*par.shape, par.shape[-1])), 0
+        for covariance, part in zip(self.covariances, self.slices, strict=True):
+            k = covariance.size
+            own = slopes[..., start : start + k * k].reshape(*slopes.shape[:-1], k, k)
+            H[..., part, part] = covariance.bend(par[..., part], own)
+            start += k * k
         return H
 
 

@@ -1,7 +1,7 @@
 """What is minimized: criteria of covariances, and of plain coordinates beside them."""
 
 from lmm.criterion.base import Criterion, Evaluation, Move, PlainCriterion, Resumable
-from lmm.criterion.profiled import ProfiledCriterion, stacked
+from lmm.criterion.profiled import ProfiledCriterion
 
 __all__ = [
     "Criterion",
@@ -10,5 +10,4 @@ __all__ = [
     "PlainCriterion",
     "ProfiledCriterion",
     "Resumable",
-    "stacked",
 ]

@@ -2,7 +2,7 @@
 
 The coordinates x (d,) are first the m parameters of the whitened covariances that `Parameters`
 knows, then d - m plain ones (fixed effects and shapes, where they are not profiled out). For
-covariances a criterion gives its derivatives by the entries of ``Gamma = lambda lambda'``
+covariances a criterion gives its derivatives along the units of ``Gamma = lambda lambda'``
 (`Evaluation`); an optimizer moves them in coordinates of its own (`lmm.optimize.charts`), and plain
 coordinates as they are.
 """
@@ -33,12 +33,12 @@ class Evaluation:
     value : float
         The criterion.
     gradient, hessian : (d,) and (d, d) arrays
-        Derivatives with respect to x: the entries of lambda* that theta fills, then the plain
+        Derivatives with respect to x: parameters of covariances, then the plain coordinates.
+    score, curvature, information : (w,), (w, w) and (w, w) arrays
+        Gradient, Hessian and expected Hessian with respect to the relative covariances
+        ``Gamma* = lambda* lambda*'``, along their e units (`Parameters.units`), then the plain
         coordinates.
-    score, curvature, information : (d,), (d, d) and (d, d) arrays
-        Gradient, Hessian and expected Hessian with respect to the same entries of the relative
-        covariance ``Gamma* = lambda* lambda*'``, then the plain coordinates.
-    log_variance : (d,) array
+    log_variance : (w,) array
         Derivative of ``-log(sigma^2)`` by the same, where sigma is profiled out; else zero.
     slopes : tuple of (k_i, k_i) arrays
         Derivative of the criterion in each term's Gamma*.
@@ -91,8 +91,8 @@ class Evaluation:
 
         Parameters
         ----------
-        change : (d,) array
-            Change of the entries of Gamma* and of the plain coordinates, to first order.
+        change : (w,) array
+            Change of Gamma*, in its units, and of the plain coordinates, to first order.
         """
         return 1.0
 
@@ -118,8 +118,8 @@ class Move:
     ----------
     origin : Evaluation
         The point before.
-    change : (d,) array
-        Change of the entries of Gamma* and of the plain coordinates, to first order.
+    change : (w,) array
+        Change of Gamma*, in its units, and of the plain coordinates, to first order.
     promise : float
         Decrease of the criterion that the quadratic model predicts.
     """
@@ -170,10 +170,10 @@ class Criterion(Protocol):
     def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
         """The criterion with its derivatives at x (d,), where a search came to by `move`."""
 
-    def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
+    def undetermined(self, x: Vector, here: Evaluation) -> NDArray[np.bool_]:
         """Coordinates (d,) that can change together without changing the criterion anywhere.
 
-        An evaluation anywhere may tell that there are none.
+        The evaluation at an x (d,), whichever, may tell that there are none.
         """
 
     def fits_exactly(self, x: Vector) -> bool:
@@ -293,7 +293,7 @@ class PlainCriterion:
         value, gradient, hessian = self.function(x)
         return Evaluation.plain(float(value), np.asarray(gradient), np.asarray(hessian))
 
-    def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
+    def undetermined(self, x: Vector, here: Evaluation) -> NDArray[np.bool_]:
         """Coordinates in which the function has no curvature: no step can be told."""
         return np.asarray(~here.hessian.any(axis=0))
 

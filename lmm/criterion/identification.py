@@ -38,9 +38,8 @@ SHARE = 0.1
 NEARLY = 1e-6
 
 
-def is_suspicious(parameters: Parameters, information: Matrix) -> bool:
-    """Whether the information about entries of Gamma (e, e), at whatever Gamma, looks singular."""
-    J = parameters.jacobian(parameters.generic)
+def is_suspicious(J: Matrix, information: Matrix) -> bool:
+    """Whether the information (e, e) at whatever Gamma looks singular, in derivatives J (e, m)."""
     information = J.T @ information @ J
     diagonal = information.diagonal()
     if not np.all(diagonal > NULL * max(1.0, float(diagonal.max(initial=0.0)))):
@@ -61,7 +60,7 @@ def undetermined(problem: Problem, reml: bool) -> NDArray[np.bool_]:
         Whether fixed effects are taken out first.
     """
     parameters = problem.matrices.parameters
-    J = parameters.jacobian(parameters.generic).T @ parameters.symmetric_units
+    J = parameters.jacobian(parameters.generic).T @ parameters.units(parameters.generic)
     full = J @ _traces(problem, False) @ J.T
     trace = J @ _traces(problem, True) @ J.T if reml else full
     nu = problem.n - (problem.p if reml else 0)
@@ -71,7 +70,7 @@ def undetermined(problem: Problem, reml: bool) -> NDArray[np.bool_]:
 
 
 def undetermined_at(parameters: Parameters, information: Matrix) -> NDArray[np.bool_]:
-    """The same (m,) from the information about entries (e, e) at any Gamma; without residuals."""
+    """The same (m,) from the information (e, e) at generic parameters; without residuals."""
     J = parameters.jacobian(parameters.generic)
     information = J.T @ information @ J
     return _null(information, np.full(len(information), information.diagonal().max(initial=0.0)))

@@ -18,6 +18,7 @@ import numpy as np
 
 from lmm._lapack import solve_positive
 from lmm._types import Matrix, Vector
+from lmm.covariance import Covariance, Filled, ScaledIdentity, diagonal, unstructured
 from lmm.pls.groups import Group
 from lmm.pls.kernels import invert
 from lmm.pls.problem import Problem
@@ -66,14 +67,22 @@ def _units(problem: Problem, group: Group) -> Matrix:
     """Symmetric matrices (e, k, k), each with 1 where an entry of the group's terms varies."""
     covariances = [problem.matrices.terms[i].covariance for i, _ in group.members]
     if len(covariances) == 1:
-        return covariances[0].symmetric_units
+        return _entries(covariances[0])
     units = []
     for covariance, (_, part) in zip(covariances, group.members, strict=True):
-        own = covariance.symmetric_units
+        own = _entries(covariance)
         block = np.zeros((len(own), group.size, group.size))
         block[:, part, part] = own
         units.append(block)
     return np.concatenate(units)
+
+
+def _entries(covariance: Covariance) -> Matrix:
+    """Symmetric matrices (e, k, k), each with 1 where an entry of a full or diagonal Psi stands."""
+    if isinstance(covariance, Filled):
+        return covariance.symmetric_units
+    whole = diagonal if isinstance(covariance, ScaledIdentity) else unstructured
+    return whole(covariance.size).symmetric_units
 
 
 def _solved(products: Matrix, right: Matrix, units: Matrix) -> Matrix:

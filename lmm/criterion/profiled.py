@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from lmm import likelihood
 from lmm._brief import Brief
-from lmm._lapack import lower_triangular
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.criterion.base import Evaluation, Move, checked_start
+from lmm.criterion.differences import differenced_trace
 from lmm.criterion.identification import is_suspicious, undetermined
 from lmm.criterion.moments import moment_start
 from lmm.design.matrices import ModelMatrices
@@ -32,15 +32,17 @@ from lmm.pls import (
     PLS,
     Derivatives,
     Factors,
+    Forms,
     PLSPoint,
     PLSTerms,
     Problem,
     Solver,
     named,
+    stacked,
     standardize,
 )
 
-__all__ = ["ProfiledCriterion", "stacked"]
+__all__ = ["ProfiledCriterion"]
 
 # Further starts, in units of the noise of a level's own mean.
 FURTHER = (300.0, 10.0)
@@ -213,12 +215,11 @@ class ProfiledCriterion(Brief):
         """
         theta = self.checked(theta)
         derivatives = self.pls.at(self.whitened(theta)).derivatives(self.reml)
-        parameters = self.matrices.parameters
+        parameters, nu = self.matrices.parameters, self.degrees_of_freedom
         slopes = tuple(
-            R.T @ G @ R
-            for R, G in zip(self.problem.whitening, self._slopes(derivatives), strict=True)
+            R.T @ G @ R for R, G in zip(self.problem.whitening, derivatives.slopes(nu), strict=True)
         )
-        score = parameters.symmetric_units @ stacked(slopes)
+        score = parameters.units(theta) @ stacked(slopes)
         return self.from_terms(derivatives.terms), score @ parameters.jacobian(theta)
 
     def checked(self, theta: Vector) -> Vector:
@@ -274,24 +275,23 @@ class ProfiledCriterion(Brief):
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
         derivatives = self.pls.at(self.factors(x)).derivatives(self.reml)
         parameters, nu = self.matrices.parameters, self.degrees_of_freedom
-        known, S = derivatives.trace, parameters.symmetric_units
-        # Without the exact trace, the average information: nu * average has the same expectation.
-        entries = self.sums(derivatives, nu * derivatives.average if known is None else known)
+        units, slopes = parameters.units(x), derivatives.slopes(nu)
+        forms = derivatives.along(units)
+        entries = self.sums(derivatives, forms, units)
         score, curvature = entries.score(nu), entries.profiled(nu)
         gradient, hessian = likelihood.chained(
-            score, curvature, parameters.jacobian(x), parameters.bend(x, score)
+            score, curvature, parameters.jacobian(x), parameters.bend(x, stacked(slopes))
         )
-        scoring = entries.trace if known is derivatives.scoring else S @ derivatives.scoring @ S.T
         return Evaluation(
             self.from_terms(derivatives.terms),
             gradient,
             hessian,
             score,
             curvature,
-            likelihood.information(scoring, entries.logdet, nu),
+            likelihood.information(forms.scoring, entries.logdet, nu),
             entries.logdet / nu,
-            self._slopes(derivatives),
-            known is not None,
+            slopes,
+            forms.trace is not None,
             nu * self.rounding(derivatives.terms.pwrss),
         )
 
@@ -299,14 +299,15 @@ class ProfiledCriterion(Brief):
         """Relative rounding error of a standardized pwrss: it is what is left of y'y."""
         return EPSILON * self.problem.squares / pwrss
 
-    def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
+    def undetermined(self, x: Vector, here: Evaluation) -> NDArray[np.bool_]:
         """Parameters (m,) that can change together without changing the criterion.
 
         Summed over all rows only where an evaluation looks suspicious, or may hide it.
         """
         levels = [term.n_levels for term in self.matrices.terms]
         hidden = not here.exact and len(set(levels)) < len(levels)
-        if hidden or is_suspicious(self.parameters, here.information):
+        J = self.parameters.jacobian(self.parameters.informative(x))
+        if hidden or is_suspicious(J, here.information):
             return undetermined(self.problem, self.reml)
         return np.zeros(len(self.lower), dtype=np.bool_)
 
@@ -323,31 +324,24 @@ class ProfiledCriterion(Brief):
             residual = residual - np.einsum("ij,ij->i", Z, effect[term.codes])
         return float(residual @ residual) <= VANISHED * self.problem.squares
 
-    def sums(self, derivatives: Derivatives, trace: Matrix) -> Entries:
-        """Derivatives by the entries of Gamma that theta fills, with a trace (K, K)."""
-        S = self.matrices.parameters.symmetric_units
-        return Entries(
-            S @ stacked(derivatives.logdet),
-            S @ stacked(derivatives.quadratic),
-            S @ derivatives.average @ S.T,
-            S @ trace @ S.T,
-        )
+    def sums(self, derivatives: Derivatives, forms: Forms, units: Matrix) -> Entries:
+        """Derivatives along units (e, K) of Gamma.
 
-    def entries(self, factors: Factors) -> tuple[PLSTerms, Entries]:
-        """The three numbers and their derivatives at whitened factors, exact with any solver."""
+        Without the exact trace, the average information: nu * average has the same expectation.
+        """
+        trace = self.degrees_of_freedom * forms.average if forms.trace is None else forms.trace
+        logdet, quadratic = stacked(derivatives.logdet), stacked(derivatives.quadratic)
+        return Entries(units @ logdet, units @ quadratic, forms.average, trace)
+
+    def exactly(self, factors: Factors, units: Matrix) -> tuple[Derivatives, Entries]:
+        """Derivatives at whitened factors, and along units (e, K) exact ones with any solver."""
         derivatives = self.pls.at(factors).derivatives(self.reml)
-        if derivatives.trace is not None:
-            return derivatives.terms, self.sums(derivatives, derivatives.trace)
-        entries = self.sums(derivatives, derivatives.scoring)
-        trace = _differenced_trace(self, factors, entries.logdet)
-        return derivatives.terms, replace(entries, trace=trace)
-
-    def _slopes(self, derivatives: Derivatives) -> tuple[Matrix, ...]:
-        nu = self.degrees_of_freedom
-        return tuple(
-            logdet - nu * quadratic
-            for logdet, quadratic in zip(derivatives.logdet, derivatives.quadratic, strict=True)
-        )
+        forms = derivatives.along(units)
+        entries = self.sums(derivatives, forms, units)
+        if forms.trace is None:
+            trace = differenced_trace(self.pls, self.reml, factors, units, entries.logdet)
+            entries = replace(entries, trace=trace)
+        return derivatives, entries
 
     # Other criteria on the same problem ----------------------------------------------------------
 
@@ -367,46 +361,3 @@ class ProfiledCriterion(Brief):
 
 # Columns of a dense matrix from which an elimination is worth keeping for a moment.
 DEAR = 200
-# Step in an entry of Gamma* + FLOOR for the derivative of the gradient, relative to its scale.
-STEP = 5e-4
-FLOOR = 1e-2
-
-
-def _differenced_trace(criterion: ProfiledCriterion, factors: Factors, logdet: Vector) -> Matrix:
-    """``tr(F E F E')`` (m, m) by second-order differences of the exact `logdet`, ``tr(F E)``.
-
-    Gamma* is moved by multiples of positive semidefinite matrices only, so that the steps exist
-    on the boundary too; the off-diagonal directions follow from them by linearity.
-    """
-    S = criterion.matrices.parameters.symmetric_units
-    moves, slopes = [], []
-    for i, direction in _semidefinite_directions(criterion):
-        # What is left of the variance along a direction, given all others, sets the scale.
-        gamma = factors[i] @ factors[i].T + FLOOR * np.eye(len(direction))
-        step = STEP / float(direction @ np.linalg.solve(gamma, direction))
-        ahead = []
-        for distance in (step, 2.0 * step):
-            moved = np.column_stack([factors[i], np.sqrt(distance) * direction])
-            there = (*factors[:i], lower_triangular(moved), *factors[i + 1 :])
-            ahead.append(S @ stacked(criterion.pls.at(there).derivatives(criterion.reml).logdet))
-        slopes.append((4.0 * ahead[0] - ahead[1] - 3.0 * logdet) / (2.0 * step))
-        blocks = [np.zeros_like(factor) for factor in factors]
-        blocks[i] = np.outer(direction, direction)
-        moves.append(stacked(tuple(blocks)))
-    # moves = mixing @ S in the space of symmetric matrices
-    mixing = np.array(moves) @ np.linalg.pinv(S)
-    trace = -np.linalg.solve(mixing, np.array(slopes))
-    return np.asarray(0.5 * (trace + trace.T))
-
-
-def _semidefinite_directions(criterion: ProfiledCriterion) -> Iterator[tuple[int, Vector]]:
-    """Term and vector d for each entry of theta: d d' is E_ii, or has E_ij + E_ji in it."""
-    for i, term in enumerate(criterion.matrices.terms):
-        identity = np.eye(term.size)
-        for row, column in zip(*term.covariance.entries, strict=True):
-            yield i, identity[row] if row == column else identity[row] + identity[column]
-
-
-def stacked(blocks: tuple[Matrix, ...]) -> Vector:
-    """Entries of matrices row by row, one after the other."""
-    return blocks[0].ravel() if len(blocks) == 1 else np.concatenate([b.ravel() for b in blocks])

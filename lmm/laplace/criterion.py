@@ -24,7 +24,7 @@ from lmm.laplace.model import Model, Place
 from lmm.laplace.quadrature import Quadrature, check_rule
 from lmm.laplace.start import moment_start
 from lmm.likelihood import variance_of_estimates
-from lmm.pls import Solver, named
+from lmm.pls import Solver, named, stacked
 
 __all__ = ["LaplaceCriterion"]
 
@@ -174,28 +174,33 @@ class LaplaceCriterion:
         J = np.zeros((model.width, d))
         J[:e, :m] = model.parameters.jacobian(x[:m])
         J[e:, m:] = np.eye(d - m)
-        changes = []
+        changes, units = [], model.parameters.units(x[:m])
         for step in STEP * np.eye(d):
-            sides = (self._beside(here, x, J, sign * step).score for sign in (1.0, -1.0))
+            sides = (self._beside(here, x, J, sign * step).along(units) for sign in (1.0, -1.0))
             changes.append(next(sides) - next(sides))
         # directions that x does not reach keep their approximation
         change = np.array(changes).T / (2.0 * STEP) - here.curvature @ J
         curvature = here.curvature + np.linalg.lstsq(J.T, change.T, rcond=1e-10)[0].T
         curvature = 0.5 * (curvature + curvature.T)
         hessian = J.T @ curvature @ J
-        hessian[:m, :m] += model.parameters.bend(x[:m], here.score[:e])
+        hessian[:m, :m] += model.parameters.bend(x[:m], stacked(here.slopes))
         return replace(here, curvature=curvature, hessian=hessian, exact=True)
 
     def _beside(self, here: LaplaceEvaluation, x: Vector, J: Matrix, step: Vector) -> Expansion:
         place = self.model.place(x + step)
         return self._expansion(place, self._mode(place, Move(here, J @ step, np.inf)), 1)
 
-    def undetermined(self, here: Evaluation) -> NDArray[np.bool_]:
-        """Coordinates (d,) that can change together without changing the criterion anywhere."""
-        parameters = self.parameters
-        e = parameters.n_entries
+    def undetermined(self, x: Vector, here: Evaluation) -> NDArray[np.bool_]:
+        """Coordinates (d,) that can change together without changing the criterion anywhere.
+
+        Where units depend on the parameters, information at generic ones tells.
+        """
+        parameters, model = self.parameters, self.model
+        m, e = model.m, model.e
+        if not np.array_equal(parameters.informative(x[:m]), parameters.generic):
+            here = self.evaluate(np.append(parameters.generic, x[m:]))
         mask = np.zeros(len(self.names), dtype=np.bool_)
-        mask[: len(parameters.lower)] = undetermined_at(parameters, here.information[:e, :e])
+        mask[:m] = undetermined_at(parameters, here.information[:e, :e])
         return mask
 
     def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:

@@ -120,10 +120,10 @@ class Effects:
         parts = self.by_group(effects)
         return tuple(parts[g][:, part] for g, part in self.place)
 
-    def units(self) -> Iterator[tuple[Matrix, ...]]:
-        """Symmetric units of every entry of Gamma that theta fills: one (k, k) per group each."""
-        for (g, part), term in zip(self.place, self.problem.matrices.terms, strict=True):
-            for unit in term.covariance.symmetric_units:
+    def units(self, by_term: Sequence[Matrix]) -> Iterator[tuple[Matrix, ...]]:
+        """Units (e_i, k_i, k_i) of each term, one by one: one (k, k) per group each."""
+        for (g, part), units in zip(self.place, by_term, strict=True):
+            for unit in units:
                 blocks: list[Matrix] = [np.zeros((group.size,) * 2) for group in self.groups]
                 blocks[g][part, part] = unit
                 yield tuple(blocks)

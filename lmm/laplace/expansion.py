@@ -32,6 +32,7 @@ from lmm.laplace.curvature import is_exact, moving_weights, swept_forms
 from lmm.laplace.effects import Elimination
 from lmm.laplace.mode import Mode
 from lmm.laplace.model import Model, Place
+from lmm.pls import stacked
 
 __all__ = ["Expansion", "LaplaceEvaluation"]
 
@@ -67,7 +68,7 @@ class LaplaceEvaluation(Evaluation):
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """Criterion (1) at a mode, and its derivatives by (entries of Gamma, beta, xi).
+    """Criterion (1) at a mode, and its derivatives by (Gamma along its units, beta, xi).
 
     Attributes
     ----------
@@ -121,6 +122,16 @@ class Expansion:
         """The criterion."""
         return self.mode.penalized + self.D.logdet
 
+    @cached_property
+    def units(self) -> tuple[tuple[Matrix, ...], ...]:
+        """Directions of Gamma, one (k, k) per group each."""
+        return self.model.units(self.place.x)
+
+    @property
+    def flat_units(self) -> Matrix:
+        """The same in the entries of all terms' Gamma, (e, K)."""
+        return self.model.parameters.units(self.place.x[: self.model.m])
+
     # First derivatives ---------------------------------------------------------------------------
 
     def response(self, force: Matrix) -> Matrix:
@@ -173,6 +184,10 @@ class Expansion:
         """Derivatives of the criterion, (d,)."""
         return self.laplace_score
 
+    def along(self, units: Matrix) -> Vector:
+        """Derivatives along other units (e, K) of Gamma, and by the plain coordinates."""
+        return np.append(units @ stacked(self.slopes), self.score[len(units) :])
+
     @cached_property
     def laplace_slopes(self) -> tuple[Matrix, ...]:
         """Derivative (5) in each term's Gamma, (k_i, k_i)."""
@@ -189,8 +204,8 @@ class Expansion:
     def laplace_score(self) -> Vector:
         """Derivatives (5) and (6), (d,)."""
         model = self.model
-        flat = np.concatenate([G.ravel() for G in self.laplace_slopes])
-        gamma = model.parameters.symmetric_units @ flat
+        flat = stacked(self.laplace_slopes)
+        gamma = self.flat_units @ flat
         beta = model.outer.T @ (self.t - 2.0 * self.rows.score)
         if not model.has_xi:
             return np.concatenate([gamma, beta])
@@ -216,7 +231,7 @@ class Expansion:
         """Directions in which the linear predictor moves at fixed random effects, (n, m + p)."""
         model, v = self.model, self.mode.v
         effects = model.effects
-        moved = np.column_stack([effects.times_blocks(unit, v) for unit in model.units])
+        moved = np.column_stack([effects.times_blocks(unit, v) for unit in self.units])
         return np.hstack([effects.Z @ moved, model.outer])
 
     @cached_property
@@ -239,7 +254,7 @@ class Expansion:
         """Derivatives of the random effects at the mode by the coordinates x, (q, d)."""
         model, m, e = self.model, self.model.m, self.model.e
         moved = -self.D_o.solve(model.effects.Zt @ self.force)
-        for k, unit in enumerate(model.units):
+        for k, unit in enumerate(self.units):
             moved[:, k] += model.effects.times_blocks(unit, self.mode.v)
         J = model.parameters.jacobian(self.place.x[:m])
         return np.hstack([moved[:, :e] @ J, moved[:, e:]])
@@ -268,8 +283,8 @@ class Expansion:
 
     @cached_property
     def _trace(self) -> Matrix:
-        """``tr(F E_k F E_l)`` over the entries of Gamma, (m, m)."""
-        S = self.model.parameters.symmetric_units
+        """``tr(F E_k F E_l)`` over the units of Gamma, (e, e)."""
+        S = self.flat_units
         trace = self.D.trace if self.order > 1 else None
         return np.asarray(S @ (self.D.scoring if trace is None else trace) @ S.T)
 
@@ -302,7 +317,7 @@ class Expansion:
     def _mode_terms(self) -> Matrix:
         """``w'(E_k v_l + E_l v_k)``, (d, d)."""
         H = np.zeros((self.model.width,) * 2)
-        for k, unit in enumerate(self.model.units):
+        for k, unit in enumerate(self.units):
             H[k] = self.model.effects.times_blocks(unit, self.w) @ self.v
         return H + H.T
 
@@ -327,7 +342,7 @@ class Expansion:
         if self.model.has_xi:
             moved[:, -1] += self.by_xi[0]
         H = np.zeros((self.model.width,) * 2)
-        H[: self.model.e] = swept_forms(self.D, self.model.units) @ moved
+        H[: self.model.e] = swept_forms(self.D, self.units) @ moved
         return np.asarray(H + H.T - moving_weights(self.D, moved))
 
     def evaluation(self) -> LaplaceEvaluation:
@@ -338,7 +353,7 @@ class Expansion:
         J[:e, :m] = model.parameters.jacobian(x)
         J[e:, m:] = np.eye(model.d - m)
         hessian = J.T @ self.hessian @ J
-        hessian[:m, :m] += model.parameters.bend(x, self.score[:e])
+        hessian[:m, :m] += model.parameters.bend(x, stacked(self.slopes))
         return LaplaceEvaluation(
             self.value,
             self.score @ J,

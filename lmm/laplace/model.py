@@ -8,7 +8,6 @@ prior weights: no result depends on units and origins of covariates.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -140,8 +139,8 @@ class Model:
 
     @property
     def e(self) -> int:
-        """Number of entries of the covariances that vary."""
-        return self.parameters.n_entries
+        """Number of units of the covariances."""
+        return self.parameters.n_units
 
     @property
     def has_xi(self) -> bool:
@@ -163,10 +162,10 @@ class Model:
         """Known part of the linear predictor, (n,)."""
         return self.matrices.offset
 
-    @cached_property
-    def units(self) -> tuple[tuple[Matrix, ...], ...]:
-        """Symmetric unit of every entry of Gamma, one (k, k) per group each."""
-        return tuple(self.effects.units())
+    def units(self, x: Vector) -> tuple[tuple[Matrix, ...], ...]:
+        """The units of all Gamma at coordinates x (d,), one (k, k) per group each."""
+        own = zip(self.parameters.covariances, self.parameters.slices, strict=True)
+        return tuple(self.effects.units([c.units(x[part]) for c, part in own]))
 
     def place(self, x: Vector) -> Place:
         """The parts of coordinates x (d,)."""

@@ -187,7 +187,7 @@ class Quadrature(Expansion):
     def slopes(self) -> tuple[Matrix, ...]:
         """See `Expansion`."""
         laplace = self.laplace_slopes
-        S = self.model.parameters.symmetric_units
+        S = self.flat_units
         change = (self.score - self.laplace_score)[: self.model.e]
         flat = np.linalg.lstsq(S, change, rcond=None)[0]
         ends = np.cumsum([G.size for G in laplace])

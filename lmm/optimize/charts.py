@@ -56,7 +56,7 @@ class Chart(Protocol):
 
     @property
     def jacobian(self) -> Matrix:
-        """Derivative (e_i, c) of the entries of Gamma that vary, by the coordinates."""
+        """Derivative (e_i, c) of Gamma by the coordinates, as combinations of its units."""
 
     @property
     def bend(self) -> Matrix:
@@ -185,9 +185,8 @@ class Bounded:
 
     def __init__(self, covariance: Correlated, x: Vector, G: Matrix):
         self.covariance, self.x = covariance, x
-        score = _score_of_entries(covariance, G)
-        J, H = covariance.jacobian(x), covariance.bend(x, score)
-        slopes = score @ J
+        units, J, H = covariance.units(x), covariance.jacobian(x), covariance.bend(x, G)
+        slopes = np.einsum("eij,ij->e", units, G) @ J
         is_sd = np.arange(len(x)) < covariance.n_sd
         self.is_zero = is_sd & (x == 0.0)
         # Across a hump no higher than rounding: a slope that counts keeps it at zero.
@@ -196,22 +195,16 @@ class Bounded:
         inward = ((x > covariance.lower) | (slopes < 0.0)) & (
             (x < covariance.upper) | (slopes > 0.0)
         )
-        says = np.einsum("ij,ij->j", J, J) > 0.0
+        says = np.einsum("eij,eij->e", units, units) @ (J * J) > 0.0
         self.free = (inward & says) | self.squared
         scale = np.where(is_sd & ~self.is_zero, x, 1.0)
         J = J * scale
-        if self.squared.any():
-            # d Gamma / d(sd^2) at 0 is half the second derivative in the standard deviation.
-            J = np.where(self.squared, self._squares(), J)
+        # Squares of standard deviations move Gamma along the first units.
+        J = np.where(self.squared, np.eye(*J.shape), J)
         H = np.where(self.squared | self.squared[:, None], 0.0, H * scale * scale[:, None])
         self.jacobian = J[:, self.free]
         self.bend = H[np.ix_(self.free, self.free)]
         self.scale = scale
-
-    def _squares(self) -> Matrix:
-        """Second derivatives of the entries in each parameter, halved, (e, m)."""
-        units = np.eye(len(self.covariance.entries[0]))
-        return np.array([0.5 * np.diag(self.covariance.bend(self.x, unit)) for unit in units])
 
     def score(self, step: Vector) -> tuple[Vector, Vector]:
         """See `Chart`."""
@@ -229,12 +222,6 @@ class Bounded:
         moved = np.clip(moved, self.covariance.lower, self.covariance.upper)
         taken = np.where(landed, -0.5, (moved - self.x) / self.scale)
         return moved + np.sqrt(squares), np.where(self.squared, squares, taken)[self.free]
-
-
-def _score_of_entries(covariance: Covariance, G: Matrix) -> Vector:
-    """Derivative by the entries of Gamma that vary, (e,): twice G off the diagonal."""
-    rows, columns = covariance.entries
-    return np.where(rows == columns, 1.0, 2.0) * G[rows, columns]
 
 
 def _descending(null: Matrix, G: Matrix) -> Matrix:
@@ -288,8 +275,8 @@ class LocalModel:
         Coordinates of each term and of what is no covariance, c in all.
     parts : tuple of slice
         Which coordinates belong to each chart.
-    jacobian : (d, c) array
-        Derivative of the entries of Gamma, and of the plain coordinates, by the local ones.
+    jacobian : (w, c) array
+        Derivative of Gamma, in its units, and of the plain coordinates, by the local ones.
     gradient, hessian, information : (c,), (c, c) and (c, c) arrays
         Derivatives of the criterion, and the expected Hessian.
     bend : (c,) array
@@ -436,6 +423,6 @@ def _charts(
     ]
     m = len(parameters.lower)
     if m == len(x):
-        return tuple(charts), parameters.entry_slices
+        return tuple(charts), parameters.unit_slices
     charts.append(Plain(x[m:], here.gradient[m:], criterion.lower[m:], criterion.upper[m:]))
-    return tuple(charts), (*parameters.entry_slices, slice(parameters.n_entries, len(here.score)))
+    return tuple(charts), (*parameters.unit_slices, slice(parameters.n_units, len(here.score)))

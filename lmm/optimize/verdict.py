@@ -128,7 +128,7 @@ def _status(path: Path) -> tuple[Status, NDArray[np.bool_]]:
         return Status[found[0]], found[1] != 0.0
     if stationary and point.is_regular:
         return Status.CONVERGED, none
-    undetermined = point.criterion.undetermined(point.here)
+    undetermined = point.criterion.undetermined(point.x, point.here)
     if undetermined.any():
         return Status.NOT_IDENTIFIED, undetermined
     if stationary:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from lmm.pls.base import PLS, Derivatives, Factors, PLSPoint, PLSSolution, PLSTerms, Solver
+from lmm.pls.base import (
+    PLS,
+    Derivatives,
+    Factors,
+    Forms,
+    PLSPoint,
+    PLSSolution,
+    PLSTerms,
+    Solver,
+    stacked,
+)
 from lmm.pls.choose import SOLVERS, Auto, Block, Dense, Sparse, named
 from lmm.pls.grouped import GroupedPLS
 from lmm.pls.problem import Problem, standardize
@@ -43,6 +53,7 @@ __all__ = [
     "DensePLS",
     "Derivatives",
     "Factors",
+    "Forms",
     "GroupedPLS",
     "NestedPLS",
     "PLSPoint",
@@ -54,5 +65,6 @@ __all__ = [
     "Sparse",
     "SparsePLS",
     "named",
+    "stacked",
     "standardize",
 ]

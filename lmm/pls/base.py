@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from lmm._types import IntVector, Matrix, Vector
 
 if TYPE_CHECKING:
@@ -30,10 +32,12 @@ __all__ = [
     "Blocks",
     "Derivatives",
     "Factors",
+    "Forms",
     "PLSPoint",
     "PLSSolution",
     "PLSTerms",
     "Solver",
+    "stacked",
 ]
 
 Factors = tuple[Matrix, ...]
@@ -58,6 +62,15 @@ class PLSTerms:
     logdet_L: float
     logdet_RX: float
     pwrss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """Second derivatives along e directions: those of `Derivatives`, (e, e) each."""
+
+    average: Matrix
+    scoring: Matrix
+    trace: Matrix | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,19 @@ class Derivatives:
     average: Matrix
     scoring: Matrix
     trace: Matrix | None
+
+    def slopes(self, c: float) -> tuple[Matrix, ...]:
+        """Derivative of ``logdet + c log pwrss`` in each Gamma, (k_i, k_i)."""
+        pairs = zip(self.logdet, self.quadratic, strict=True)
+        return tuple(logdet - c * quadratic for logdet, quadratic in pairs)
+
+    def along(self, units: Matrix) -> Forms:
+        """Second derivatives along combinations (e, K) of the directions."""
+        scoring = units @ self.scoring @ units.T
+        if self.trace is self.scoring:
+            return Forms(units @ self.average @ units.T, scoring, scoring)
+        trace = None if self.trace is None else units @ self.trace @ units.T
+        return Forms(units @ self.average @ units.T, scoring, trace)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,3 +215,8 @@ class Solver(Protocol):
 
     def bind(self, problem: Problem) -> PLS:
         """Make ready to solve a problem."""
+
+
+def stacked(blocks: tuple[Matrix, ...]) -> Vector:
+    """Entries of matrices row by row, one after the other."""
+    return blocks[0].ravel() if len(blocks) == 1 else np.concatenate([b.ravel() for b in blocks])

@@ -49,16 +49,31 @@ def gamma(structure, par):
 @pytest.mark.parametrize("structure", STRUCTURES, ids=repr)
 def test_derivatives_of_gamma(structure):
     par, h = inside(structure), 1e-6
-    score = np.random.default_rng(1).standard_normal(len(structure.entries[0]))
+    slopes = np.random.default_rng(1).standard_normal((structure.size, structure.size))
+    slopes = slopes + slopes.T
 
     def central(f):
         steps = h * np.eye(len(par))
         return np.array([(f(par + step) - f(par - step)) / (2 * h) for step in steps])
 
-    slopes = central(lambda par: gamma(structure, par)[structure.entries])
-    np.testing.assert_allclose(structure.jacobian(par), slopes.T, atol=1e-8)
-    bends = central(lambda par: score @ structure.jacobian(par))
-    np.testing.assert_allclose(structure.bend(par, score), bends, atol=1e-7)
+    def first(par):
+        return np.einsum("eij,em->mij", structure.units(par), structure.jacobian(par))
+
+    np.testing.assert_allclose(first(par), central(lambda par: gamma(structure, par)), atol=1e-8)
+    bends = central(lambda par: np.einsum("mij,ij->m", first(par), slopes))
+    np.testing.assert_allclose(structure.bend(par, slopes), bends, atol=1e-7)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=repr)
+def test_units_combine_to_gamma_and_follow_changes_of_units(structure):
+    par = inside(structure)
+    combined = np.einsum("e,eij->ij", structure.combination(par), structure.units(par))
+    np.testing.assert_allclose(combined, gamma(structure, par), atol=1e-14)
+    Z = np.random.default_rng(2).standard_normal((60, structure.size)) * 10.0
+    R = structure.whitening(Z, 10)
+    there = structure.units(structure.whitened(par, R))
+    moved = np.einsum("ba,bij->aij", structure.lift(R), there)
+    np.testing.assert_allclose(moved, R @ structure.units(par) @ R.T, atol=1e-11)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=repr)

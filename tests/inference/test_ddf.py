@@ -162,7 +162,7 @@ def entries_of_mu(m):
     """Derivatives (m + 1, m + 1) of x and log sigma in the method's own coordinates."""
     blocks = []
     for term, C in zip(m.fit.matrices.terms, total_roots(m.fit), strict=True):
-        rows, columns = term.covariance.entries
+        rows, columns = term.covariance.pattern
         moved = np.zeros((len(rows), term.size, term.size))
         moved[np.arange(len(rows)), :, columns] = C.T[rows]
         blocks.append(moved[:, rows, columns].T)
@@ -240,7 +240,7 @@ def structures(m):
     for term in m.fit.matrices.terms:
         columns = Z[:, start : start + term.q]
         start += term.q
-        for i, j in zip(*term.covariance.entries, strict=True):
+        for i, j in zip(*term.covariance.pattern, strict=True):
             S = np.zeros((term.size, term.size))
             S[i, j] = S[j, i] = 1.0
             yield columns @ np.kron(np.eye(term.n_levels), S) @ columns.T
@@ -248,13 +248,15 @@ def structures(m):
 
 def test_differences_of_the_gradient_give_the_exact_trace(monkeypatch, model):
     criterion, factors = model.fit.criterion, model.fit.whitened_factors
-    _, exact = criterion.entries(factors)
+    parameters = criterion.parameters
+    units = parameters.units(parameters.start)
+    _, exact = criterion.exactly(factors, units)
     point = type(criterion.pls.at(factors))
     derivatives = point.derivatives
     monkeypatch.setattr(
         point, "derivatives", lambda self, reml: replace(derivatives(self, reml), trace=None)
     )
-    _, differenced = criterion.entries(factors)
+    _, differenced = criterion.exactly(factors, units)
     scale = np.sqrt(np.diag(exact.trace))
     error = (differenced.trace - exact.trace) / np.outer(scale, scale)
     assert np.abs(error).max() < 1e-4

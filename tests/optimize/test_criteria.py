@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lmm import Evaluation, PlainCriterion, ProfiledCriterion, minimize
-from lmm.criterion import Move, stacked
+from lmm.criterion import Move
 from lmm.optimize import Status
+from lmm.pls import stacked
 from models import matrices
 
 
@@ -120,7 +121,7 @@ class WithSigma:
     def value(self, x):
         return self.evaluate(x).value
 
-    def undetermined(self, here):
+    def undetermined(self, x, here):
         return np.zeros(len(here.gradient), dtype=bool)
 
     def endless(self, x, here):
@@ -136,7 +137,7 @@ class WithSigma:
         at = criterion.pls.at(criterion.factors(x[:-1])).derivatives(criterion.reml)
         c = at.terms.pwrss * criterion.problem.scale**2 * np.exp(-2.0 * x[-1])
         parameters = self.parameters
-        S, J = parameters.symmetric_units, parameters.jacobian(x[:-1])
+        S, J = parameters.units(x[:-1]), parameters.jacobian(x[:-1])
         t, q = S @ stacked(at.logdet), S @ stacked(at.quadratic)
         score = np.append(t - c * q, 2.0 * (nu - c))
         trace = S @ at.trace @ S.T
@@ -145,10 +146,10 @@ class WithSigma:
         inner = np.eye(len(x))
         inner[:-1, :-1] = J
         hessian = inner.T @ curvature @ inner
-        hessian[:-1, :-1] += parameters.bend(x[:-1], score[:-1])
+        slopes = at.slopes(c)
+        hessian[:-1, :-1] += parameters.bend(x[:-1], stacked(slopes))
         profiled = criterion.from_terms(at.terms)
         value = profiled + c - nu - nu * np.log(c / nu)
-        slopes = tuple(a - c * b for a, b in zip(at.logdet, at.quadratic, strict=True))
         zero = np.zeros(len(x))
         return Evaluation(
             value, score @ inner, hessian, score, curvature, information, zero, slopes, True, 0.0

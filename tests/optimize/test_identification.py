@@ -110,7 +110,7 @@ def test_the_information_at_zero_is_that_of_the_dense_solver(formula, reml):
     built = lmm.build_matrices(formula, SCHOOLS, control=CONTROL)
     criterion = ProfiledCriterion(built, reml, "dense")
     zero = criterion.pls.at(criterion.factors(0.0 * criterion.start)).derivatives(reml)
-    S = built.parameters.symmetric_units
+    S = built.parameters.units(built.parameters.start)
     difference = S @ (_traces(criterion.problem, reml) - zero.trace) @ S.T
     np.testing.assert_allclose(difference, 0.0, atol=1e-10)
     first = np.concatenate([block.ravel() for block in zero.logdet])

@@ -67,7 +67,8 @@ def assert_same_size(model, scoring, trace, large):
 
     It is more where a chain of factors is handled as if crossed, and steps are shorter.
     """
-    S = matrices(model).parameters.symmetric_units
+    parameters = matrices(model).parameters
+    S = parameters.units(parameters.start)
     ratios = eigh(S @ scoring @ S.T, S @ trace @ S.T, eigvals_only=True)
     assert ratios[0] > 0.3
     assert large or ratios[-1] < 10.0
@@ -97,8 +98,10 @@ def test_second_derivatives_are_exact_whatever_the_solver(model, name):
     """Solvers without the exact trace leave it to differences of the exact gradient."""
     for point in points(model):
         factors = factors_at(model, point)
-        _, entries = criterion(model, name).entries(factors)
-        _, expected = criterion(model, "dense").entries(factors)
+        parameters = matrices(model).parameters
+        units = parameters.units(parameters.start)
+        _, entries = criterion(model, name).exactly(factors, units)
+        _, expected = criterion(model, "dense").exactly(factors, units)
         scale = np.sqrt(np.diag(expected.trace))
         error = (entries.trace - expected.trace) / np.outer(scale, scale)
         assert np.abs(error).max() < DIFFERENCED

@@ -66,7 +66,7 @@ class Satterthwaite:
     def of(cls, fit: Fit) -> Satterthwaite:
         """Prepare the method."""
         nu, entries = fit.criterion.degrees_of_freedom, in_level_units(fit)
-        J, bend = level_chart(fit, entries.score(nu))
+        J, bend = level_chart(fit)
         _, H = likelihood.with_log_sigma(entries, *likelihood.padded(J, bend), nu, nu)
         U = fit.fixed_root
         in_mu = np.einsum("rt,rpq->tpq", J, Couplings(fit).first)

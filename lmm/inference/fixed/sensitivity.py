@@ -1,15 +1,15 @@
 """How the covariance of the fixed effects answers to the variance parameters.
 
-The coordinates g (m,) are entries of symmetric matrices M_i, those that theta fills, with
+The coordinates g (e,) move symmetric matrices M_i along units S_r (`level_units`), with
 ``Gamma*_i = C_i M_i C_i'`` for the whitened relative covariances Gamma* and fixed roots C_i,
 
     C_i C_i' = Gamma*_i + 1                                                                   (1)
 
 at the estimates: the random effects of a level together with the noise of its own mean. In these
 units all coordinates count about alike, whatever the number of rows and the size and shape of
-Gamma*. V = I + sum_r g_r G_r is linear in them, with ``G_r = Z C S_r C'Z'`` and S_r symmetric, one
-or two ones per level. Everything is written in the basis U with ``sigma^2 U U' = vcov(beta)``,
-where the fixed effects' columns ``Xt = W^(1/2) X U`` have ``Xt'V^-1 Xt = I``. With
+Gamma*. V = I + sum_r g_r G_r is linear in them, with ``G_r = Z C S_r C'Z'``. Everything is written
+in the basis U with ``sigma^2 U U' = vcov(beta)``, where the fixed effects' columns
+``Xt = W^(1/2) X U`` have ``Xt'V^-1 Xt = I``. With
 ``D = C'Z'V^-1 Xt``,
 
     P_r  = Xt'V^-1 G_r V^-1 Xt         = D'S_r D                                              (2)
@@ -34,7 +34,7 @@ from scipy import sparse
 from scipy.linalg import block_diag
 
 from lmm._lapack import lower_triangular
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix
 from lmm.covariance import Covariance, Filled
 from lmm.fit import Fit
 from lmm.likelihood import Entries
@@ -52,69 +52,83 @@ def total_roots(fit: Fit) -> Factors:
 
 
 def in_level_units(fit: Fit) -> Entries:
-    """Derivatives of the criterion by the entries of M that vary, (e,)."""
-    roots, units = total_roots(fit), fit.matrices.parameters.symmetric_units
-    # Row by row, C S C' is (C kron C) times S; it is a sum of the same symmetric units.
-    moved = units @ block_diag(*(np.kron(C, C) for C in roots)).T
-    return fit.entries.along(moved @ np.linalg.pinv(units))
+    """Derivatives of the criterion along `level_units`, (e,)."""
+    parts = zip(fit.matrices.terms, total_roots(fit), strict=True)
+    turned = [_turned(term.covariance, C) for term, C in parts]
+    return fit.entries.along(np.asarray(block_diag(*turned)))
 
 
-def level_chart(fit: Fit, score: Vector) -> tuple[Matrix, Matrix]:
-    """Derivative (e, m) of the entries of M in coordinates, and the second ones along a score (e,).
+def _turned(covariance: Covariance, C: Matrix) -> Matrix:
+    """Units of M as combinations (e, e), in rows, of those of Gamma*."""
+    if isinstance(covariance, Filled):
+        return covariance.lift(C).T
+    return np.eye(covariance.n_units)
+
+
+def level_units(fit: Fit) -> tuple[Matrix, ...]:
+    """Symmetric S (e_i, k_i, k_i) per term along which M moves.
+
+    The entries of M that vary, for a structure that stays what it is in M; for any other what the
+    units of Gamma* are in M.
+    """
+    units = []
+    parts = zip(fit.matrices.terms, total_roots(fit), fit.matrices.theta_slices, strict=True)
+    for term, C, part in parts:
+        own = term.covariance.units(fit.optimum.x[part])
+        if not isinstance(term.covariance, Filled):
+            inverse = np.linalg.inv(C)
+            own = inverse @ own @ inverse.T
+        units.append(own)
+    return tuple(units)
+
+
+def level_chart(fit: Fit) -> tuple[Matrix, Matrix]:
+    """Derivative (e, m) of M in coordinates, and the second ones along the criterion's slopes.
 
     The coordinates are those of ``mu = C^-1 lambda*``, with ``M = mu mu'``, for a structure that
     stays what it is in M; for any other its whitened parameters.
     """
-    J, bend = [], []
-    rows = zip(fit.matrices.parameters.entry_slices, fit.matrices.theta_slices, strict=True)
-    parts = zip(fit.matrices.terms, total_roots(fit), fit.whitened_factors, rows, strict=True)
-    for term, C, factor, (entries, own) in parts:
-        covariance = term.covariance
+    J, bend, start = [], [], 0
+    parts = zip(
+        fit.matrices.terms,
+        total_roots(fit),
+        fit.whitened_factors,
+        fit.matrices.theta_slices,
+        strict=True,
+    )
+    for term, C, factor, part in parts:
+        covariance, k = term.covariance, term.size
+        slopes = fit.slopes[start : start + k * k].reshape(k, k)
+        start += k * k
+        par = fit.optimum.x[part]
         if isinstance(covariance, Filled):
-            mu = covariance.par(np.linalg.solve(C, factor))
-            J.append(covariance.jacobian(mu))
-            bend.append(covariance.bend(mu, score[entries]))
-        else:
-            x, lift = fit.optimum.x[own], _lift(covariance, np.linalg.inv(C))
-            J.append(lift @ covariance.jacobian(x))
-            bend.append(covariance.bend(x, score[entries] @ lift))
+            par, slopes = covariance.par(np.linalg.solve(C, factor)), C.T @ slopes @ C
+        J.append(covariance.jacobian(par))
+        bend.append(covariance.bend(par, slopes))
     return np.asarray(block_diag(*J)), np.asarray(block_diag(*bend))
 
 
 def tangents(fit: Fit) -> Matrix:
-    """Directions (d, e) in the entries of M along which V moves, to first order.
+    """Directions (d, e) along which V moves, to first order, as combinations of `level_units`.
 
-    Every entry by itself where all of them are free; the derivatives by the parameters elsewhere.
+    Every entry of M by itself where all of them are free; elsewhere derivatives by parameters.
     """
-    J, _ = level_chart(fit, np.zeros(fit.matrices.parameters.n_entries))
-    parts = zip(
-        fit.matrices.terms,
-        fit.matrices.parameters.entry_slices,
-        fit.matrices.theta_slices,
-        strict=True,
-    )
+    parts = zip(fit.matrices.terms, fit.matrices.theta_slices, strict=True)
     blocks = [
-        np.eye(rows.stop - rows.start)
+        np.eye(term.covariance.n_units)
         if isinstance(term.covariance, Filled)
-        else J[rows, columns].T
-        for term, rows, columns in parts
+        else term.covariance.jacobian(fit.optimum.x[part]).T
+        for term, part in parts
     ]
     return np.asarray(block_diag(*blocks))
 
 
-def _lift(covariance: Covariance, R: Matrix) -> Matrix:
-    """Derivative (e, e) of the entries of ``R Gamma R'`` by those of Gamma."""
-    moved = R @ covariance.symmetric_units @ R.T
-    return np.asarray(moved[:, *covariance.entries].T)
-
-
 @dataclass(frozen=True)
 class _Direction:
-    """Entry (row, column) of M of a group's columns."""
+    """A symmetric S (k, k) over a group's columns."""
 
     group: int
-    row: int
-    column: int
+    S: Matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,18 +166,20 @@ class Couplings:
 
     @cached_property
     def _directions(self) -> tuple[_Direction, ...]:
-        starts = {
-            i: (g, part.start)
+        places = {
+            i: (g, part)
             for g, group in enumerate(self.fit.problem.groups)
             for i, part in group.members
         }
-        return tuple(
-            _Direction(starts[i][0], starts[i][1] + row, starts[i][1] + column)
-            for i, term in enumerate(self.fit.matrices.terms)
-            for row, column in zip(
-                *(part.tolist() for part in term.covariance.entries), strict=True
-            )
-        )
+        directions = []
+        for i, units in enumerate(level_units(self.fit)):
+            g, part = places[i]
+            size = self.fit.criterion.problem.groups[g].size
+            for unit in units:
+                S = np.zeros((size, size))
+                S[part, part] = unit
+                directions.append(_Direction(g, S))
+        return tuple(directions)
 
     @cached_property
     def _roots(self) -> tuple[Matrix, ...]:
@@ -192,11 +208,7 @@ class Couplings:
 
     def _turned(self, direction: _Direction) -> Matrix:
         """``S_r D`` in its group, (l, k, p)."""
-        D = self.D[direction.group]
-        turned = np.zeros_like(D)
-        turned[:, direction.row] = D[:, direction.column]
-        turned[:, direction.column] = D[:, direction.row]
-        return turned
+        return np.asarray(direction.S @ self.D[direction.group])
 
     @cached_property
     def first(self) -> Matrix:

@@ -159,18 +159,21 @@ class Lockstep:
         for stratum, W, N in zip(self.strata, data.W, pieces, strict=True):
             entries.add(stratum, W, N, half, reml)
         first, quadratic, average, trace = entries.total(reml)
-        S = self.criterion.matrices.parameters.symmetric_units
+        parameters = self.criterion.matrices.parameters
+        S = parameters.units(parameters.start)
         free = Entries(first @ S.T, quadratic @ S.T, S @ average @ S.T, S @ trace @ S.T)
         return Sums(logdet, diagonal[:, -1] ** 2, half, first, quadratic, free, entries.coupled)
 
     def _local(self, x: Matrix, data: Responses) -> Local:
         """Criterion with derivatives in x (r, m)."""
         at, nu = self._sums(self._factors(x), data), self.criterion.degrees_of_freedom
-        parameters, score = self.criterion.matrices.parameters, at.entries.score(nu)
+        parameters, slopes = self.criterion.matrices.parameters, at.first - nu * at.quadratic
         gradient, hessian = likelihood.chained(
-            score, at.entries.profiled(nu), parameters.jacobian(x), parameters.bend(x, score)
+            at.entries.score(nu),
+            at.entries.profiled(nu),
+            parameters.jacobian(x),
+            parameters.bend(x, slopes),
         )
-        slopes = at.first - nu * at.quadratic
         return Local(self._criterion(at, data), gradient, symmetric(hessian), slopes)
 
     def _criterion(self, at: Sums, data: Responses) -> Vector:
@@ -186,7 +189,7 @@ class Lockstep:
         factors = []
         for term, part in zip(matrices.terms, matrices.theta_slices, strict=True):
             factor = np.zeros((len(x), term.size, term.size))
-            factor[:, *term.covariance.entries] = x[:, part]
+            factor[:, *term.covariance.pattern] = x[:, part]
             factors.append(factor)
         return tuple(factors)
 
@@ -286,7 +289,7 @@ class Lockstep:
         matrices = self.criterion.matrices
         parts = zip(matrices.terms, matrices.theta_slices, self._factors(x), strict=True)
         for term, part, factor in parts:
-            _, columns = term.covariance.entries
+            _, columns = term.covariance.pattern
             signs = np.where(np.diagonal(factor, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
             lengths = np.sqrt(np.einsum("rij,rij->rj", factor, factor))
             signs[lengths < SNAP] = 0.0
@@ -327,7 +330,7 @@ class Lockstep:
                 upper: Matrix = np.asarray(np.linalg.qr(raw.transpose(0, 2, 1), mode="r"))
                 raw = upper.transpose(0, 2, 1)
                 raw = raw * np.where(np.diagonal(raw, axis1=1, axis2=2) < 0.0, -1.0, 1.0)[:, None]
-            parts.append(raw[:, *term.covariance.entries])
+            parts.append(raw[:, *term.covariance.pattern])
         return np.concatenate(parts, axis=1)
 
     def _satterthwaite(self, x: Matrix, at: Sums, loadings: Matrix) -> Matrix:
@@ -340,9 +343,9 @@ class Lockstep:
         """
         nu = self.criterion.degrees_of_freedom
         parameters = self.criterion.matrices.parameters
-        J, bend = parameters.jacobian(x), parameters.bend(x, at.entries.score(nu))
+        J, bend = parameters.jacobian(x), parameters.bend(x, at.first - nu * at.quadratic)
         _, H = likelihood.with_log_sigma(at.entries, *likelihood.padded(J, bend), nu, nu)
-        P = np.einsum("ik,rkst->rist", parameters.symmetric_units, at.couplings)
+        P = np.einsum("ik,rkst->rist", parameters.units(parameters.start), at.couplings)
         slope = np.einsum("rim,rist,rsj,rtj->rjm", J, P, loadings, loadings, optimize=True)
         variance = np.einsum("rsj,rsj->rj", loadings, loadings)
         g = np.concatenate([slope, 2.0 * variance[:, :, None]], axis=2)

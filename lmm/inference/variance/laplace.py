@@ -19,6 +19,7 @@ from lmm.criterion import ProfiledCriterion
 from lmm.inference.variance.parameters import Likelihood, Taylor
 from lmm.laplace import LaplaceCriterion
 from lmm.laplace.expansion import LaplaceEvaluation
+from lmm.pls import stacked
 
 __all__ = ["LaplaceLikelihood", "likelihood_of"]
 
@@ -96,13 +97,14 @@ class LaplaceLikelihood(Likelihood):
     def _local(self, z: Vector, here: LaplaceEvaluation) -> Taylor:
         model, e = self.criterion.model, self.criterion.model.e
         J = np.zeros((model.width, model.d))
-        J[:e, : model.m] = self._lift @ self._parameters.jacobian(z[: model.m])
+        lift = self._parameters.lift(self._roots)
+        J[:e, : model.m] = lift @ self._parameters.jacobian(z[: model.m])
         J[e : e + model.p, self._fixed] = self.basis
         if model.has_xi:
             J[-1, -1] = 1.0 / self._power
         hessian = J.T @ here.curvature @ J
-        pull = self._lift.T @ here.score[:e]
-        hessian[: model.m, : model.m] += self._parameters.bend(z[: model.m], pull)
+        pulled = tuple(R.T @ G @ R for R, G in zip(self._roots, here.slopes, strict=True))
+        hessian[: model.m, : model.m] += self._parameters.bend(z[: model.m], stacked(pulled))
         hessian = 0.5 * (hessian + hessian.T)
         return Taylor(here.value, J.T @ here.score, hessian, here.exact)
 

@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Correlated, Parameters
@@ -24,7 +23,7 @@ from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.likelihood import Entries, correlations, with_log_sigma
 from lmm.optimize import minimize
-from lmm.pls import PLSTerms
+from lmm.pls import Derivatives, stacked
 
 __all__ = [
     "Likelihood",
@@ -327,50 +326,48 @@ class Likelihood:
         """Value (1), gradient and Hessian at z (m + 1,)."""
         if self.always_exact:
             return self.exactly(z)
-        derivatives = self.criterion.pls.at(self.whitened(z)).derivatives(self.criterion.reml)
-        known = derivatives.trace
-        nu = self.criterion.degrees_of_freedom
-        # Where the exact trace is dear, the average information takes its place.
-        trace = nu * derivatives.average if known is None else known
-        return self._at(
-            z, derivatives.terms, self.criterion.sums(derivatives, trace), known is not None
-        )
+        criterion, units = self.criterion, self._units(z)
+        derivatives = criterion.pls.at(self.whitened(z)).derivatives(criterion.reml)
+        forms = derivatives.along(units)
+        exact = forms.trace is not None
+        return self._at(z, derivatives, criterion.sums(derivatives, forms, units), exact)
 
     def exactly(self, z: Vector) -> Taylor:
         """Value (1), gradient and Hessian at z (m + 1,), exact with every solver."""
-        return self._at(z, *self.criterion.entries(self.whitened(z)), True)
+        derivatives, entries = self.criterion.exactly(self.whitened(z), self._units(z))
+        return self._at(z, derivatives, entries, True)
 
-    def _at(self, z: Vector, terms: PLSTerms, entries: Entries, exact: bool) -> Taylor:
+    def _at(self, z: Vector, derivatives: Derivatives, entries: Entries, exact: bool) -> Taylor:
         criterion, nu, sigma = self.criterion, self.criterion.degrees_of_freedom, np.exp(z[-1])
-        c = terms.pwrss * (criterion.problem.scale / sigma) ** 2
-        J, bend = self._chain(z, entries.score(c))
+        c = derivatives.terms.pwrss * (criterion.problem.scale / sigma) ** 2
+        J, bend = self._chain(z, entries.score(c), derivatives.slopes(c))
         gradient, hessian = with_log_sigma(entries, J, bend, c, nu)
-        value = criterion.from_terms(terms, sigma)
+        value = criterion.from_terms(derivatives.terms, sigma)
         return Taylor(value, gradient, 0.5 * (hessian + hessian.T), exact)
 
-    def _chain(self, z: Vector, score: Vector) -> tuple[Matrix, Matrix]:
-        """Derivative of Gamma's entries in z, (m, m + 1), and the second ones along a score.
+    def _turned(self, z: Vector) -> tuple[Matrix, ...]:
+        """Matrices R (k_i, k_i) that make relative covariances ``R L L'R'`` of absolute ones."""
+        return tuple(np.exp(-z[-1]) * R for R in self._roots)
+
+    def _units(self, z: Vector) -> Matrix:
+        """Units of the whitened covariances, (e, K)."""
+        parameters = self._parameters
+        return parameters.units(parameters.whitened(z[:-1], self._turned(z)))
+
+    def _chain(self, z: Vector, score: Vector, slopes: tuple[Matrix, ...]) -> tuple[Matrix, Matrix]:
+        """Derivative of Gamma in z, in its units, (e, m + 1), and the second ones along a score.
 
         ``Gamma = R L L' R' exp(-2 s)``: ``dGamma/ds = -2 Gamma``, ``d2Gamma/ds2 = 4 Gamma`` and
         ``d2Gamma/ds dL = -2 dGamma/dL``.
         """
-        parameters, L = self._parameters, z[:-1]
-        lift = np.exp(-2.0 * z[-1]) * self._lift
-        J = lift @ np.column_stack([parameters.jacobian(L), -2.0 * parameters.gamma(L)])
+        parameters, L, turned = self._parameters, z[:-1], self._turned(z)
+        own = np.column_stack([parameters.jacobian(L), -2.0 * parameters.combination(L)])
+        J = parameters.lift(turned) @ own
+        pulled = tuple(R.T @ G @ R for R, G in zip(turned, slopes, strict=True))
         bend = np.zeros((len(z), len(z)))
-        bend[:-1, :-1] = parameters.bend(L, lift.T @ score)
+        bend[:-1, :-1] = parameters.bend(L, stacked(pulled))
         bend[-1] = bend[:, -1] = -2.0 * (J.T @ score)
         return J, bend
-
-    @cached_property
-    def _lift(self) -> Matrix:
-        """Derivative of the entries of ``R C R'`` in those of C, (m, m)."""
-        blocks = []
-        for term, R in zip(self.criterion.matrices.terms, self._roots, strict=True):
-            rows, columns = term.covariance.entries
-            moved = R @ term.covariance.symmetric_units @ R.T
-            blocks.append(moved[:, rows, columns].T)
-        return np.asarray(block_diag(*blocks))
 
 
 def maximum_likelihood(fit: Fit) -> tuple[ProfiledCriterion, Vector, float]:

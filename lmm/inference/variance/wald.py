@@ -75,9 +75,8 @@ def _log_and_z_jacobian(
             continue
         part = matrices.theta_slices[parameter.term]
         covariance = matrices.terms[parameter.term].covariance
-        rows, columns = covariance.entries
-        slopes = np.zeros((covariance.size, covariance.size, part.stop - part.start))
-        slopes[rows, columns] = slopes[columns, rows] = covariance.jacobian(theta[part])
+        units, by_par = covariance.units(theta[part]), covariance.jacobian(theta[part])
+        slopes = np.einsum("eij,em->ijm", units, by_par)
         C = factors[parameter.term] @ factors[parameter.term].T
         i, j = parameter.row, parameter.column
         one, two = 0.5 * slopes[i, i] / C[i, i], 0.5 * slopes[j, j] / C[j, j]
