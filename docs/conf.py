@@ -1,8 +1,12 @@
 """Sphinx configuration: Markdown pages and notebooks, executed at every build."""
 
 import os
+import re
 import sys
 from pathlib import Path
+
+from docutils import nodes
+from latex2mathml.converter import convert
 
 import lmm
 
@@ -37,6 +41,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = f"lmm {release}"
 html_show_sourcelink = False
@@ -67,7 +72,35 @@ def with_texts(app, error):
     (folder / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def mathml(tex, display):
+    """A formula as MathML, with what MathML or its writer has no word for put in other words."""
+    words = {"{aligned}": "{align*}", "{gathered}": "{matrix}", r"\mathtt": r"\text", r"\_": "_"}
+    for one, other in words.items():
+        tex = tex.replace(one, other)
+    return convert(tex, display=display)
+
+
+def inline_math(writer, node):
+    """Write a formula as MathML, which browsers draw without fetching anything."""
+    writer.body.append(mathml(node.astext(), "inline"))
+    raise nodes.SkipNode
+
+
+def display_math(writer, node):
+    """Write a displayed formula, with its number if it has one."""
+    tex, number = node.astext(), node["number"]
+    if tag := re.search(r"\\tag\{(\w+)\}", tex):
+        tex, number = tex.replace(tag[0], ""), tag[1]
+    writer.body.append(writer.starttag(node, "div", CLASS="math"))
+    writer.body.append(mathml(tex, "block"))
+    if number:
+        writer.body.append(f'<span class="eqno">({number})</span>')
+    writer.body.append("</div>")
+    raise nodes.SkipNode
+
+
 def setup(app):
     """Register what this file adds to Sphinx."""
+    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     app.connect("source-read", with_changes)
     app.connect("build-finished", with_texts)
