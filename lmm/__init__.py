@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from lmm.tables.model_table import table
     from lmm.tables.pool import pool
     from lmm.tables.robust import coef_test, vcov_cr, wald_test_cr
+    from lmm.tables.standardized import standardize_parameters
 else:
     # What few scripts need is loaded when it is first used.
     _LATER = {
@@ -99,6 +100,7 @@ else:
         "refit_many": "lmm.inference.resample.many",
         "sat_modcomp": "lmm.tables.modcomp",
         "simulate_formula": "lmm.simulate",
+        "standardize_parameters": "lmm.tables.standardized",
         "table": "lmm.tables.model_table",
         "vcov_cr": "lmm.tables.robust",
         "wald_test_cr": "lmm.tables.robust",
@@ -247,6 +249,7 @@ __all__ = [
     "sat_modcomp",
     "show_versions",
     "simulate_formula",
+    "standardize_parameters",
     "table",
     "vcov_cr",
     "wald_test_cr",
