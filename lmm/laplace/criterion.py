@@ -108,12 +108,12 @@ class LaplaceCriterion:
     @property
     def description(self) -> str:
         """How it is computed, one line."""
-        return self.model.effects.pls.description
+        return self.model.effects.description
 
     @property
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
-        return self.model.effects.pls.dense_size
+        return self.model.effects.dense_size
 
     def to_x(self, theta: Vector) -> Vector:
         """Coordinates x of parameters theta (d,) on the users' scale."""

@@ -1,38 +1,24 @@
-"""Random effects as the Laplace approximation sees them: Z, and D for any weights of the rows.
-
-With weights W, ``A = Z'WZ`` and ``D = Lambda (Lambda'A Lambda + I)^-1 Lambda'`` everything that
-PIRLS and the derivatives of the criterion ask of a solver is: products with D, its quadratic forms
-in the rows of Z, ``log|Lambda'A Lambda + I|``, and sums over levels of ``F = A - A D A``. A
-singular Lambda is no special case. Vectors of random effects (q,) are arranged by grouping factor,
-level by level, columns within.
-"""
+"""Random effects of a generalized model: products with their columns, and what eliminates them."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import sparse
-from scipy.linalg import block_diag
 
-from lmm import _lapack
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.laplace.rows import grams, row_forms
-from lmm.laplace.split import LARGEST, Split
-from lmm.pls import PLS, Derivatives, Factors, PLSPoint, Problem
+from lmm.laplace.elimination import ByLevel, Elimination, Solved
+from lmm.laplace.meetings import Meetings
+from lmm.laplace.split import DENSE, LARGEST, Split
+from lmm.pls import PLS, Factors, Problem, Solver
+from lmm.pls.choose import Auto
 from lmm.pls.groups import Group
-from lmm.pls.inverse import flat, row_quadratic
-from lmm.pls.kernels import invert
+from lmm.pls.kernels import sum_products
 
-__all__ = ["Effects", "Elimination"]
-
-# Up to this many random effects a dense matrix of D is formed: of all but the largest factor.
-WHOLE = 3000
-TINY = 1e-250
+__all__ = ["Effects"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +27,19 @@ class Effects:
 
     Attributes
     ----------
-    pls : PLS
-        Least squares on the same rows.
+    problem : Problem
+        The standardized problem of the random effects alone; its layout holds the columns.
+    solver : Solver
+        What eliminates them, if that was asked for, or where there is no closed form.
     """
 
-    pls: PLS
+    problem: Problem
+    solver: Solver
 
-    @property
-    def problem(self) -> Problem:
-        """The standardized problem; its layout holds the columns."""
-        return self.pls.problem
+    @cached_property
+    def pls(self) -> PLS:
+        """Least squares on the same rows."""
+        return self.solver.bind(self.problem)
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -67,27 +56,24 @@ class Effects:
         """Where each group starts among the random effects."""
         return np.cumsum([0, *(group.q for group in self.groups)])
 
-    @cached_property
-    def columns(self) -> tuple[IntVector, Matrix]:
-        """Random effects that each row has a part in, and how large a part: (n, s) each."""
-        where = [
-            start + group.codes[:, None] * group.size + np.arange(group.size)
-            for start, group in zip(self.starts, self.groups, strict=False)
+    def sums(self, rows: np.ndarray) -> np.ndarray:
+        """``Z'rows``, (q,) or (q, r), for rows (n,) or (n, r)."""
+        if rows.ndim > 1:
+            return np.column_stack([self.sums(row) for row in rows.T])
+        parts = [
+            sum_products(group.Z, rows, group.codes, group.n_levels).T.ravel()
+            for group in self.groups
         ]
-        return np.hstack(where), np.hstack([group.Z for group in self.groups])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    @cached_property
-    def Z(self) -> sparse.csr_array:
-        """All columns, (n, q) sparse."""
-        where, values = self.columns
-        n, s = where.shape
-        rows = np.arange(0, n * s + 1, s)
-        return sparse.csr_array((values.ravel(), where.ravel(), rows), shape=(n, self.q))
-
-    @cached_property
-    def Zt(self) -> sparse.csr_array:
-        """The transpose of Z, (q, n) sparse."""
-        return sparse.csr_array(self.Z.T)
+    def spread(self, effects: np.ndarray) -> np.ndarray:
+        """``Z effects``, (n,) or (n, r), for effects (q,) or (q, r)."""
+        total = 0.0
+        for group, own in zip(self.groups, self.by_group(effects), strict=True):
+            for column, part in zip(group.Z.T, own.swapaxes(0, 1), strict=True):
+                rows = part[group.codes]
+                total = total + (rows * column if rows.ndim == 1 else rows * column[:, None])
+        return np.asarray(total)
 
     def by_group(self, effects: np.ndarray) -> tuple[np.ndarray, ...]:
         """Random effects (q, ...) as (l, k, ...) per group."""
@@ -136,16 +122,52 @@ class Effects:
         NumericalError
             Weights are negative, and ``Lambda'A Lambda + I`` is not positive definite.
         """
-        if weights.min() >= 0.0:
-            return Solved(self, weights, factors, self.pls.reweighted(weights))
-        if len(self.groups) == 1:
-            return ByLevel(self, weights, factors)
-        if self.q > WHOLE:
+        closed = self.closed(weights, factors)
+        negative = weights.min() < 0.0
+        if closed is not None and (negative or isinstance(self.solver, Auto)):
+            return closed
+        if negative:
             raise NumericalError(
                 "The observed information of single rows is negative, and the random effects are "
                 f"too many ({self.q}) to form their information as a whole."
             )
-        return Whole(self, weights, factors)
+        return Solved(self, weights, factors, closed)
+
+    def closed(self, weights: Vector, factors: Factors) -> Elimination | None:
+        """D in closed form, if that is not too large."""
+        if len(self.groups) == 1:
+            return ByLevel(self, weights, factors)
+        return Split(self, weights, factors) if self.is_splittable else None
+
+    @property
+    def is_splittable(self) -> bool:
+        """Whether all groups but the largest make a dense tail."""
+        front = max(group.q for group in self.groups)
+        behind = self.q - front
+        return behind <= DENSE and behind * front <= LARGEST
+
+    @property
+    def description(self) -> str:
+        """What eliminates them and why."""
+        if not isinstance(self.solver, Auto) or not (len(self.groups) == 1 or self.is_splittable):
+            return self.pls.description
+        group = self.groups[self.lead]
+        if len(self.groups) == 1:
+            return (
+                f"block: one grouping factor, {group.n_levels} levels of {group.name} eliminated "
+                "in closed form"
+            )
+        others = ", ".join(other.name for other in self.meetings.behind)
+        return (
+            f"block: {group.n_levels} levels of {group.name} eliminated, dense tail of "
+            f"{self.q - group.q} columns for {others}"
+        )
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        is_closed = isinstance(self.solver, Auto) and (len(self.groups) == 1 or self.is_splittable)
+        return self.q - self.groups[self.lead].q if is_closed else self.pls.dense_size
 
     @cached_property
     def lead(self) -> int:
@@ -153,307 +175,27 @@ class Effects:
         return int(np.argmax([group.q for group in self.groups]))
 
     @cached_property
-    def tail(self) -> IntVector:
+    def in_front(self) -> slice:
+        """Random effects of the lead."""
+        start, stop = self.starts[self.lead : self.lead + 2]
+        return slice(int(start), int(stop))
+
+    @cached_property
+    def behind(self) -> IntVector:
         """Random effects of the other groups, (q2,)."""
-        start, stop = self.starts[self.lead : self.lead + 2]
-        everything = np.arange(self.q)
-        return np.asarray(everything[(everything < start) | (everything >= stop)])
+        return np.delete(np.arange(self.q), self.in_front)
 
     @cached_property
-    def cells(self) -> tuple[IntVector, IntVector]:
-        """Random effects of the lead, and places in the tail, that meet in a row."""
-        start, stop = self.starts[self.lead : self.lead + 2]
-        size = abs(self.Zt)
-        meeting = sparse.csr_array(size[start:stop] @ size[self.tail].T).tocoo()
-        return meeting.row, meeting.col
+    def meetings(self) -> Meetings:
+        """Which levels of the lead and of the other groups occur together."""
+        return Meetings.of(self.problem, self.lead)
 
-    def gram(self, weights: Vector) -> sparse.csr_array:
-        """Z'WZ of all factors, (q, q) sparse."""
-        return sparse.csr_array(self.Zt @ sparse.csr_array(self.Z.multiply(weights[:, None])))
-
-
-@dataclass(frozen=True, eq=False)
-class Elimination(ABC):
-    """D at given weights and covariance factors.
-
-    Attributes
-    ----------
-    effects : Effects
-        The columns.
-    weights : (n,) array
-        Weights of the rows.
-    factors : tuple of (k_i, k_i) arrays
-        Whitened factors of the terms.
-    """
-
-    effects: Effects
-    weights: Vector
-    factors: Factors
-
-    @property
-    @abstractmethod
-    def logdet(self) -> float:
-        """``log|Lambda'A Lambda + I|``."""
-
-    @abstractmethod
-    def solve(self, right: Matrix) -> Matrix:
-        """``D right`` for (q,) or (q, r)."""
-
-    @property
-    @abstractmethod
-    def sums(self) -> tuple[Matrix, ...]:
-        """Sums over levels of the diagonal blocks of F, (k_i, k_i) per term."""
-
-    @property
-    @abstractmethod
-    def scoring(self) -> Matrix:
-        """``tr(F E_a F E_b)`` over all entries of the terms' Gammas, (K, K)."""
-
-    @property
-    @abstractmethod
-    def trace(self) -> Matrix | None:
-        """`scoring` with nothing left out, if it can be had."""
-
-    @property
-    @abstractmethod
-    def leverages(self) -> Vector:
-        """``z'D z`` by row, (n,)."""
-
-    @cached_property
-    def split(self) -> Split | None:
-        """D of several factors by parts, if these are not too large."""
-        sizes = [group.q for group in self.effects.groups]
-        tail = sum(sizes) - max(sizes)
-        fits = tail <= WHOLE and tail * max(sizes) <= LARGEST
-        return Split(self) if len(sizes) > 1 and fits else None
-
-    @property
-    @abstractmethod
-    def by_level(self) -> Matrix:
-        """Blocks of D of a single factor, (l, k, k)."""
-
-    @property
-    def is_single(self) -> bool:
-        """Whether there is one grouping factor."""
-        return len(self.effects.groups) == 1
-
-
-@dataclass(frozen=True, eq=False)
-class Solved(Elimination):
-    """D by a solver of penalized least squares: weights are not negative.
-
-    Attributes
-    ----------
-    pls : PLS
-        Least squares with the weighted rows.
-    """
-
-    pls: PLS
-
-    @cached_property
-    def _point(self) -> PLSPoint:
-        return self.pls.at(self.factors)
-
-    @property
-    def logdet(self) -> float:
-        """See `Elimination`."""
-        return self._point.logdet
-
-    def solve(self, right: Matrix) -> Matrix:
-        """See `Elimination`."""
-        columns = right[:, None] if right.ndim == 1 else right
-        given = tuple(part.transpose(2, 1, 0) for part in self.effects.by_group(columns))
-        solved = [flat(part) for part in self._point.solve(given)]
-        return np.concatenate(solved).reshape(right.shape)
-
-    @cached_property
-    def _derivatives(self) -> Derivatives:
-        # any response will do: of one that weighs the same in all rows nothing vanishes
-        y = 1.0 / np.sqrt(np.maximum(self.weights, TINY)) + self.effects.problem.matrices.offset
-        return self.effects.pls.reweighted(self.weights, y).at(self.factors).derivatives(False)
-
-    @property
-    def sums(self) -> tuple[Matrix, ...]:
-        """See `Elimination`."""
-        return self._derivatives.logdet
-
-    @property
-    def scoring(self) -> Matrix:
-        """See `Elimination`: couplings between levels may be left out."""
-        return self._derivatives.scoring
-
-    @cached_property
-    def trace(self) -> Matrix | None:
-        """See `Elimination`."""
-        if self._derivatives.trace is not None or self.split is None:
-            return self._derivatives.trace
-        return self.split.trace
-
-    @property
-    def by_level(self) -> Matrix:
-        """See `Elimination`."""
-        return self._point.diagonal[0].transpose(2, 0, 1)
-
-    @cached_property
-    def leverages(self) -> Vector:
-        """See `Elimination`."""
-        if self.is_single:
-            return row_forms(self.effects.groups[0], self.by_level)
-        if self.split is not None:
-            return self.split.leverages
-        return row_quadratic(self._point, self.effects.groups)
-
-
-@dataclass(frozen=True, eq=False)
-class ByLevel(Elimination):
-    """D of one grouping factor, level by level: weights may be negative."""
-
-    @cached_property
-    def _D(self) -> tuple[Matrix, float]:
-        """Blocks (k, k, l), and the log determinant."""
-        lam = self.effects.groups[0].factor(self.factors)
-        half = np.einsum("ba,bcm->acm", lam, self._A)
-        omega = np.einsum("abm,bc->acm", half, lam)
-        for a in range(len(lam)):
-            omega[a, a] += 1.0
-        inverse, logdets = invert(omega)
-        return np.einsum("ab,bcm,dc->adm", lam, inverse, lam, optimize=True), float(logdets.sum())
-
-    @cached_property
-    def _A(self) -> Matrix:
-        return grams(self.effects.groups[0], self.weights)
-
-    @property
-    def logdet(self) -> float:
-        """See `Elimination`."""
-        return self._D[1]
-
-    def solve(self, right: Matrix) -> Matrix:
-        """See `Elimination`."""
-        (own,) = self.effects.by_group(right)
-        return np.asarray(np.einsum("abl,lb...->la...", self._D[0], own)).reshape(right.shape)
-
-    @cached_property
-    def _F(self) -> Matrix:
-        A, D = self._A, self._D[0]
-        swept = np.einsum("abm,bcm,cdm->adm", A, D, A, optimize=True)
-        return np.asarray(A - swept)
-
-    @property
-    def sums(self) -> tuple[Matrix, ...]:
-        """See `Elimination`."""
-        total = self._F.sum(axis=2)
-        return tuple(total[part, part] for _, part in self.effects.place)
-
-    @property
-    def scoring(self) -> Matrix:
-        """See `Elimination`."""
-        k = len(self._F)
-        flat = self._F.reshape(k * k, -1)
-        full = (flat @ flat.T).reshape(k, k, k, k).transpose(3, 0, 1, 2).reshape(k * k, k * k)
-        index = np.arange(k * k).reshape(k, k)
-        chosen = np.concatenate([index[part, part].ravel() for _, part in self.effects.place])
-        return np.asarray(full[np.ix_(chosen, chosen)])
-
-    @property
-    def trace(self) -> Matrix:
-        """See `Elimination`."""
-        return self.scoring
-
-    @cached_property
-    def by_level(self) -> Matrix:
-        """See `Elimination`."""
-        return np.ascontiguousarray(self._D[0].transpose(2, 0, 1))
-
-    @cached_property
-    def leverages(self) -> Vector:
-        """See `Elimination`."""
-        return row_forms(self.effects.groups[0], self.by_level)
-
-
-@dataclass(frozen=True, eq=False)
-class Whole(Elimination):
-    """D of several factors as one matrix: weights may be negative."""
-
-    @cached_property
-    def _A(self) -> Matrix:
-        return np.asarray(self.effects.gram(self.weights).toarray())
-
-    @cached_property
-    def _Lambda(self) -> Matrix:
-        blocks = [
-            np.kron(np.eye(group.n_levels), group.factor(self.factors))
-            for group in self.effects.groups
-        ]
-        return np.asarray(block_diag(*blocks))
-
-    @cached_property
-    def _L(self) -> Matrix:
-        omega = self._Lambda.T @ self._A @ self._Lambda
-        omega.flat[:: len(omega) + 1] += 1.0
-        try:
-            return _lapack.cholesky(omega)
-        except np.linalg.LinAlgError as error:
-            raise NumericalError("Lambda'Z'WZ Lambda + I is not positive definite.") from error
-
-    @cached_property
-    def _D(self) -> Matrix:
-        half = _lapack.solve_lower(self._L, self._Lambda.T)
-        return np.asarray(half.T @ half)
-
-    @property
-    def logdet(self) -> float:
-        """See `Elimination`."""
-        return 2.0 * float(np.log(self._L.diagonal()).sum())
-
-    def solve(self, right: Matrix) -> Matrix:
-        """See `Elimination`."""
-        return np.asarray(self._D @ right)
-
-    @cached_property
-    def _F(self) -> Matrix:
-        return np.asarray(self._A - self._A @ self._D @ self._A)
-
-    @property
-    def sums(self) -> tuple[Matrix, ...]:
-        """See `Elimination`."""
-        return tuple(
-            np.array([[self._F[a, b].sum() for b in columns] for a in columns])
-            for columns in positions(self.effects)
-        )
-
-    @cached_property
-    def scoring(self) -> Matrix:
-        """See `Elimination`."""
-        return traces(self.effects, self._F)
-
-    @property
-    def trace(self) -> Matrix:
-        """See `Elimination`."""
-        return self.scoring
-
-    @property
-    def by_level(self) -> Matrix:
-        """Not asked for: there are several factors."""
-        raise NotImplementedError
-
-    @property
-    def leverages(self) -> Vector:
-        """See `Elimination`."""
-        assert self.split is not None
-        return self.split.leverages
-
-
-def positions(effects: Effects) -> list[list[IntVector]]:
-    """Random effects of every column of each term."""
-    return [list(own.T) for own in effects.by_term(np.arange(effects.q))]
-
-
-def traces(effects: Effects, F: Matrix) -> Matrix:
-    """``tr(F E_a F E_b)`` (K, K) for a symmetric F (q, q)."""
-    pairs = [(a, b) for columns in positions(effects) for a in columns for b in columns]
-    found = np.empty((len(pairs),) * 2)
-    for i, (a, b) in enumerate(pairs):
-        for j, (c, d) in enumerate(pairs[: i + 1]):
-            found[i, j] = found[j, i] = np.vdot(F[b[:, None], c], F[a[:, None], d])
-    return found
+    def of_terms(self, full: Matrix) -> Matrix:
+        """Rows and columns for entries of the terms' Gammas of a matrix over the groups'."""
+        starts = np.cumsum([0, *(group.size**2 for group in self.groups)])
+        chosen = []
+        for g, part in self.place:
+            size = self.groups[g].size
+            chosen.append(starts[g] + np.arange(size**2).reshape(size, size)[part, part].ravel())
+        index = np.concatenate(chosen)
+        return np.asarray(full[np.ix_(index, index)])

@@ -28,8 +28,7 @@ from lmm._types import Matrix, Vector
 from lmm.criterion.base import Evaluation
 from lmm.family import Rows, ShapeRows
 from lmm.family.jets import Jet
-from lmm.laplace.curvature import is_exact, moving_weights, swept_forms
-from lmm.laplace.effects import Elimination
+from lmm.laplace.elimination import Elimination
 from lmm.laplace.mode import Mode
 from lmm.laplace.model import Model, Place
 from lmm.pls import stacked
@@ -140,7 +139,7 @@ class Expansion:
         ``Z D_o Z'`` times the force, and what coefficients that are part of the mode add.
         """
         effects = self.model.effects
-        moved = effects.Z @ self.D_o.solve(effects.Zt @ force)
+        moved = effects.spread(self.D_o.solve(effects.sums(force)))
         if not self.model.inner.size:
             return np.asarray(moved)
         swept, information = self._inner
@@ -151,7 +150,7 @@ class Expansion:
         """Columns of the mode less what random effects explain, and their information."""
         effects, X = self.model.effects, self.model.inner
         WX = self.observed[0][:, None] * X
-        swept = X - effects.Z @ self.D_o.solve(effects.Zt @ WX)
+        swept = X - effects.spread(self.D_o.solve(effects.sums(WX)))
         return swept, WX.T @ swept
 
     @property
@@ -172,7 +171,7 @@ class Expansion:
     @cached_property
     def w(self) -> Vector:
         """W of (5), (q,)."""
-        return np.asarray(self.model.effects.Zt @ self.t)
+        return self.model.effects.sums(self.t)
 
     @property
     def slopes(self) -> tuple[Matrix, ...]:
@@ -232,7 +231,7 @@ class Expansion:
         model, v = self.model, self.mode.v
         effects = model.effects
         moved = np.column_stack([effects.times_blocks(unit, v) for unit in self.units])
-        return np.hstack([effects.Z @ moved, model.outer])
+        return np.hstack([effects.spread(moved), model.outer])
 
     @cached_property
     def eta(self) -> Matrix:
@@ -253,7 +252,7 @@ class Expansion:
     def effects_along(self) -> Matrix:
         """Derivatives of the random effects at the mode by the coordinates x, (q, d)."""
         model, m, e = self.model, self.model.m, self.model.e
-        moved = -self.D_o.solve(model.effects.Zt @ self.force)
+        moved = -self.D_o.solve(model.effects.sums(self.force))
         for k, unit in enumerate(self.units):
             moved[:, k] += model.effects.times_blocks(unit, self.mode.v)
         J = model.parameters.jacobian(self.place.x[:m])
@@ -265,7 +264,7 @@ class Expansion:
         moved = -self.observed[0][:, None] * self.eta
         if self.model.has_xi:
             moved[:, -1] += self.shape.score1
-        return np.asarray(self.model.effects.Zt @ moved)
+        return self.model.effects.sums(moved)
 
     # Second derivatives --------------------------------------------------------------------------
 
@@ -303,7 +302,7 @@ class Expansion:
     @property
     def is_exact(self) -> bool:
         """Whether `hessian` leaves nothing out."""
-        return self.order > 1 and is_exact(self.D, self.model.width)
+        return self.order > 1 and self.D.is_exact(self.model.width)
 
     @cached_property
     def hessian(self) -> Matrix:
@@ -342,8 +341,8 @@ class Expansion:
         if self.model.has_xi:
             moved[:, -1] += self.by_xi[0]
         H = np.zeros((self.model.width,) * 2)
-        H[: self.model.e] = swept_forms(self.D, self.units) @ moved
-        return np.asarray(H + H.T - moving_weights(self.D, moved))
+        H[: self.model.e] = self.D.swept_forms(self.units) @ moved
+        return np.asarray(H + H.T - self.D.moving_weights(moved))
 
     def evaluation(self) -> LaplaceEvaluation:
         """Everything in the coordinates of a search."""

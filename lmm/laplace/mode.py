@@ -14,7 +14,8 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.family import Conditional, Rows
-from lmm.laplace.effects import Effects, Elimination
+from lmm.laplace.effects import Effects
+from lmm.laplace.elimination import Elimination
 from lmm.pls import Factors
 
 __all__ = ["Mode", "Target", "conditional_mode", "joint_coefficients"]
@@ -181,11 +182,10 @@ def _step(target: Target, state: _State) -> tuple[tuple[Vector, ...], float, boo
     right = r + W * state.moving
     beta = _coefficients(effects, D, X, right)
     fixed = X @ beta
-    b = D.solve(effects.Zt @ (right - W * fixed))
-    moving = fixed + effects.Z @ b
-    v = effects.Zt @ (r + W * (state.moving - moving))
-    decrement = float((effects.Zt @ r - state.v) @ (b - state.b))
-    decrement += float((X.T @ r) @ (beta - state.beta))
+    b = D.solve(effects.sums(right - W * fixed))
+    moving = fixed + effects.spread(b)
+    v = effects.sums(r + W * (state.moving - moving))
+    decrement = float(r @ (moving - state.moving) - state.v @ (b - state.b))
     return (v, b, beta, moving), decrement, newton
 
 
@@ -194,7 +194,7 @@ def _coefficients(effects: Effects, D: Elimination, X: Matrix, right: Vector) ->
     if not X.size:
         return np.empty(0)
     WX = D.weights[:, None] * X
-    swept = X - effects.Z @ D.solve(effects.Zt @ WX)
+    swept = X - effects.spread(D.solve(effects.sums(WX)))
     return np.linalg.solve(WX.T @ swept, swept.T @ right)
 
 
@@ -202,7 +202,7 @@ def _start(target: Target, v: Vector | None, beta: Vector) -> _State:
     effects, zero = target.effects, np.zeros(target.effects.q)
     for guess in (zero,) if v is None else (v, zero):
         b = effects.times_gamma(target.factors, guess)
-        state = target.state(guess, b, beta, target.X @ beta + effects.Z @ b)
+        state = target.state(guess, b, beta, target.X @ beta + effects.spread(b))
         if np.isfinite(state.F):
             return state
     raise NumericalError(

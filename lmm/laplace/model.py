@@ -8,6 +8,7 @@ prior weights: no result depends on units and origins of covariates.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from lmm.design.response import Response
 from lmm.family import Conditional, Family
 from lmm.laplace.effects import Effects
 from lmm.laplace.start import Marginal, marginal_fit
-from lmm.pls import PLS, Factors, Solver, standardize
+from lmm.pls import PLS, Factors, Problem, Solver, standardize
 
 __all__ = ["Model", "Place"]
 
@@ -63,7 +64,7 @@ class Model:
         The family with responses and weights.
     marginal : Marginal
         The fit without random effects, in which the coordinates are whitened.
-    pls : PLS
+    problem : Problem
         Least squares on the same rows, fixed effects included.
     effects : Effects
         Random effects, whitened.
@@ -75,7 +76,7 @@ class Model:
     family: Family
     bound: Conditional
     marginal: Marginal
-    pls: PLS
+    problem: Problem
     effects: Effects
     joint: bool = False
 
@@ -91,21 +92,26 @@ class Model:
         """Whiten the columns of a model."""
         marginal = marginal_fit(matrices, family, bound)
         working = Response(marginal.working, marginal.weights, matrices.offset)
-        pls = solver.bind(standardize(ModelMatrices(matrices.design, working)))
+        problem = standardize(ModelMatrices(matrices.design, working))
         # random effects alone: their equations hold where the information of X has vanished too
         bare = replace(matrices.design, X=matrices.X[:, :0])
-        alone = solver.bind(standardize(ModelMatrices(bare, working)))
-        return cls(matrices, family, bound, marginal, pls, Effects(alone), joint)
+        effects = Effects(standardize(ModelMatrices(bare, working)), solver)
+        return cls(matrices, family, bound, marginal, problem, effects, joint)
+
+    @cached_property
+    def pls(self) -> PLS:
+        """Least squares on the same rows, fixed effects included."""
+        return self.effects.solver.bind(self.problem)
 
     @property
     def X(self) -> Matrix:
         """Columns X*, (n, p)."""
-        return self.pls.problem.layout.X
+        return self.problem.layout.X
 
     @property
     def T(self) -> Matrix:
         """Upper triangular (p, p): X = X* T."""
-        return self.pls.problem.T
+        return self.problem.T
 
     @property
     def outer(self) -> Matrix:

@@ -134,7 +134,7 @@ class Quadrature(Expansion):
         model, xi = self.model, self.place.xi
         effects, group, bound = model.effects, model.effects.groups[0], model.bound
         grid, weights = rule(self.nagq, group.size)
-        fixed = self.mode.eta - effects.Z @ self.mode.b
+        fixed = self.mode.eta - effects.spread(self.mode.b)
 
         def summed(rows: Vector) -> Vector:
             sums: Vector = np.bincount(group.codes, rows, group.n_levels).astype(float)
@@ -144,11 +144,11 @@ class Quadrature(Expansion):
         for z, weight in zip(grid, weights, strict=True):
             u = self._u + z @ self._L_inverse
             b = u @ self._lam.T
-            eta = fixed + effects.Z @ b.ravel()
+            eta = fixed + effects.spread(b.ravel())
             r = bound.score_rows(eta, xi)
             penalty = np.einsum("la,la->l", u, u) - z @ z
             logs.append(summed(bound.loglik_rows(eta, xi)) - 0.5 * penalty + np.log(weight))
-            (Zr,) = effects.by_group(effects.Zt @ r)
+            (Zr,) = effects.by_group(effects.sums(r))
             s = u - Zr @ self._lam
             rX = np.array([summed(r * column) for column in model.outer.T])
             shape = summed(bound.shape_slopes(eta, xi)) if model.has_xi else np.zeros(len(u))

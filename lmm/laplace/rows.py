@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lmm._types import Matrix, Vector
-from lmm.pls.groups import Group
+from lmm.pls.groups import Cells, Group
 
-__all__ = ["grams", "row_forms"]
+__all__ = ["grams", "pair_forms", "row_forms"]
 
 
 def grams(group: Group, weights: Vector) -> Matrix:
@@ -21,10 +21,19 @@ def grams(group: Group, weights: Vector) -> Matrix:
 
 
 def row_forms(group: Group, blocks: Matrix) -> Vector:
-    """``z_i'B z_i`` by row for blocks B (l, k, k) of the rows' levels, (n,)."""
-    total = np.zeros(len(group.codes))
-    for a in range(group.size):
-        for b in range(a + 1):
-            entry = blocks[:, a, b] + (blocks[:, b, a] if a != b else 0.0)
-            total += entry[group.codes] * group.Z[:, a] * group.Z[:, b]
+    """``z_i'B z_i`` by row for blocks B (k, k, l) of the rows' levels, (n,)."""
+    total: Vector = np.zeros(len(group.codes))
+    for a, left in enumerate(group.Z.T):
+        for b, right in enumerate(group.Z.T[: a + 1]):
+            entry = blocks[a, b] + blocks[b, a] if a != b else blocks[a, a]
+            total += entry[group.codes] * left * right
+    return total
+
+
+def pair_forms(group: Group, other: Group, blocks: Matrix, pairs: Cells) -> Vector:
+    """``z_i'B y_i`` by row for blocks B (k, k_h, m) of the rows' pairs of levels, (n,)."""
+    total: Vector = np.zeros(len(group.codes))
+    for a, left in enumerate(group.Z.T):
+        for b, right in enumerate(other.Z.T):
+            total += blocks[a, b, pairs.rows] * left * right
     return total

@@ -1,12 +1,13 @@
-"""Second derivatives for several grouping factors: the largest in front, the others a dense tail.
+"""Several grouping factors: the largest is eliminated in front, the others are a dense tail.
 
 With ``H`` the D of the leading factor alone (1), block by block, ``C = Z_1'WZ_2``, ``B = H C`` and
 Y = D_22,
 
     D = [[H, 0], [0, 0]] + J Y J',     J = [-B; I]                                              (1)
 
-so that nothing of size q x q is formed but the tail's own block, and what the Hessian asks for are
-products of the tail's size (docs/theory/laplace.md).
+C and B are sparse: levels that meet in no row have nothing in them (`lmm.laplace.meetings`). What
+is dense is of the tail's size, and products of that size dominate the time: one for the inverse Y
+that gradients need, and for the Hessian one per direction (docs/theory/laplace.md).
 """
 
 from __future__ import annotations
@@ -14,279 +15,344 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import numpy as np
-from scipy import sparse
+from scipy.linalg import lapack
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.laplace.rows import row_forms
+from lmm.errors import NumericalError
+from lmm.laplace.elimination import Elimination, block_traces, product_traces
+from lmm.laplace.meetings import Meetings, Parts
+from lmm.pls.grouped import identity_minus, penalized_inverse
+from lmm.pls.groups import Group
+from lmm.pls.inverse import dense_blocks
 
-if TYPE_CHECKING:
-    from lmm.laplace.effects import Effects, Elimination
+__all__ = ["Split"]
 
-__all__ = ["LARGEST", "Split"]
+Part = TypeVar("Part")
 
 # Numbers in the largest array, beside the directions.
 LARGEST = 30_000_000
-# Share of the cells of lead and tail below which those that are empty are left out.
-SPARSE = 0.1
+# Up to this many random effects make a dense tail.
+DENSE = 3000
+# Relative size of the smallest singular value of lambda below which its inverse is not used.
+REGULAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """Cross-products of weighted rows: lead (l, k, k), lead by tail (l, k, q2), tail (q2, q2)."""
-
-    A: Matrix
-    C: Matrix
-    T: Matrix
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """D of several factors as in (1).
-
-    Attributes
-    ----------
-    D : Elimination
-        The equations.
-    """
-
-    D: Elimination
+class Split(Elimination):
+    """D of several factors as in (1): weights may be negative."""
 
     @property
-    def effects(self) -> Effects:
-        """The random effects."""
-        return self.D.effects
-
-    @property
-    def lead(self) -> int:
-        """The group in front."""
-        return self.effects.lead
-
-    @property
-    def tail(self) -> IntVector:
-        """Random effects of the tail, (q2,)."""
-        return self.effects.tail
-
-    @cached_property
-    def starts(self) -> dict[int, int]:
-        """Where each group of the tail starts in it."""
-        groups = self.effects.groups
-        behind = [g for g in range(len(groups)) if g != self.lead]
-        starts = np.cumsum([0, *(groups[g].q for g in behind)])
-        return dict(zip(behind, map(int, starts), strict=False))
-
-    def columns(self, g: int) -> IntVector:
-        """Places in the tail of each column of a group, (k, l)."""
-        group = self.effects.groups[g]
-        return self.starts[g] + np.arange(group.q).reshape(group.n_levels, group.size).T
-
-    def parts(self, weights: Vector) -> Parts:
-        """Cross-products for weights (n,), which may be negative."""
-        group, start = self.effects.groups[self.lead], self.effects.starts[self.lead]
-        k, gram = group.size, self.effects.gram(weights)
-        rows = gram[start : start + group.q]
-        blocks = rows[:, start : start + group.q].tocoo()
-        A = np.zeros((group.n_levels, k, k))
-        A[blocks.row // k, blocks.row % k, blocks.col % k] = blocks.data
-        C = rows[:, self.tail].toarray().reshape(group.n_levels, k, -1)
-        return Parts(A, C, gram[self.tail][:, self.tail].toarray())
+    def meetings(self) -> Meetings:
+        """The lead, the tail's groups, and which of their levels meet."""
+        return self.effects.meetings
 
     @cached_property
     def own(self) -> Parts:
         """Cross-products for the weights of D."""
-        return self.parts(self.D.weights)
+        return self.meetings.products(self.weights)
 
     @cached_property
+    def _lead(self) -> tuple[Matrix, float]:
+        """D of the lead alone, (k, k, l), and its log determinant."""
+        H, logdets = penalized_inverse(self.own.A, self.meetings.lead.factor(self.factors))
+        return H, float(logdets.sum())
+
+    @property
     def H(self) -> Matrix:
-        """D of the lead alone, (l, k, k)."""
-        lam = self.effects.groups[self.lead].factor(self.D.factors)
-        omega = lam.T @ self.own.A @ lam + np.eye(len(lam))
-        return np.asarray(lam @ np.linalg.inv(omega) @ lam.T)
+        """D of the lead alone, (k, k, l)."""
+        return self._lead[0]
 
     @cached_property
     def B(self) -> Matrix:
-        """``H C``, (l, k, q2)."""
-        return np.asarray(self.H @ self.own.C)
+        """Couplings ``H C``, (k, e)."""
+        return self.meetings.times(self.H, self.own.C)
+
+    @cached_property
+    def _B_matrices(self) -> list[Any]:
+        return self.meetings.matrices(self.B)
+
+    @cached_property
+    def schur(self) -> Matrix:
+        """What the lead leaves of the tail's cross-products, (q2, q2)."""
+        return self.own.T - self.meetings.crossed((self.own.C, self.B))
+
+    @cached_property
+    def _lams(self) -> list[Matrix]:
+        return [group.factor(self.factors) for group in self.meetings.behind]
+
+    @cached_property
+    def _root(self) -> Matrix:
+        """Lower Cholesky factor of ``Lambda_2' S Lambda_2 + I``, (q2, q2)."""
+        turned = [lam.T for lam in self._lams]
+        omega = self._both_sides(turned, self.schur)
+        omega.flat[:: len(omega) + 1] += 1.0
+        # In row order omega is its own transpose: LAPACK factors it in place.
+        root, info = lapack.dpotrf(omega.T, lower=1, clean=1, overwrite_a=1)
+        if info or not np.isfinite(root[-1, -1]):
+            raise NumericalError("Lambda'Z'WZ Lambda + I is not positive definite.")
+        return np.asarray(root)
+
+    @property
+    def logdet(self) -> float:
+        """See `Elimination`."""
+        return self._lead[1] + 2.0 * float(np.log(self._root.diagonal()).sum())
+
+    def solve(self, right: Matrix) -> Matrix:
+        """See `Elimination`."""
+        columns = right[:, None] if right.ndim == 1 else right
+        front, behind = self.effects.in_front, self.effects.behind
+        k, _, n_levels = self.H.shape
+        lead = columns[front].reshape(n_levels, k, -1)
+        swept = columns[behind]
+        for a, B in enumerate(self._B_matrices):
+            swept -= B.T @ lead[:, a]
+        half = self._scaled([lam.T for lam in self._lams], swept)
+        solved, _ = lapack.dpotrs(self._root, half, lower=1)
+        found = np.empty_like(columns)
+        found[behind] = tail = self._scaled(self._lams, solved)
+        own = np.einsum("abl,lbr->lar", self.H, lead)
+        for a, B in enumerate(self._B_matrices):
+            own[:, a] -= B @ tail
+        found[front] = own.reshape(n_levels * k, -1)
+        return found.reshape(right.shape)
+
+    def _scaled(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
+        """One matrix (k, k) per group of the tail times rows M (q2, r) of each of its levels."""
+        parts = []
+        for block, start, group in zip(
+            blocks, self.meetings.starts, self.meetings.behind, strict=False
+        ):
+            rows = M[start : start + group.q]
+            if group.size == 1:
+                parts.append(block[0, 0] * rows)
+            else:
+                turned = block @ rows.reshape(group.n_levels, group.size, -1)
+                parts.append(turned.reshape(rows.shape))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _both_sides(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
+        """The same for a symmetric M (q2, q2), on both sides."""
+        return self._scaled(blocks, self._scaled(blocks, M).T)
+
+    # The inverse ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _omega_inverse(self) -> Matrix:
+        lower, _ = lapack.dpotri(self._root, lower=1)
+        inverse: Matrix = lower + lower.T
+        inverse.flat[:: len(inverse) + 1] *= 0.5
+        return inverse
 
     @cached_property
     def Y(self) -> Matrix:
         """D of the tail, (q2, q2)."""
-        unit = np.zeros((self.effects.q, len(self.tail)))
-        unit[self.tail, np.arange(len(self.tail))] = 1.0
-        return self.D.solve(unit)[self.tail]
+        return self._both_sides(self._lams, self._omega_inverse)
 
     @cached_property
     def leverages(self) -> Vector:
-        """``z'D z`` by row, (n,)."""
-        U = self.B @ self.Y
-        return self.forms(self.H + blockwise(U, self.B), -U, self.Y)
+        """See `Elimination`."""
+        return self._forms_behind(self.H, self.Y)
 
-    def forms(self, X11: Matrix, X12: Matrix, X22: Matrix) -> Vector:
-        """``z'X z`` by row for X in the parts of (1), (n,)."""
-        groups = self.effects.groups
-        first = groups[self.lead]
-        total = row_forms(first, X11)
-        for g in self.starts:
-            group, columns = groups[g], self.columns(g)
-            for a, left in enumerate(first.Z.T):
-                for b, right in enumerate(group.Z.T):
-                    total += 2.0 * left * right * X12[first.codes, a, columns[b, group.codes]]
-            total += row_forms(group, X22[columns.T[:, :, None], columns.T[:, None, :]])
-            for h in self.starts:
-                if h < g:
-                    total += 2.0 * self._between(g, h, X22)
-        return total
-
-    def _between(self, g: int, h: int, X22: Matrix) -> Vector:
-        left, right = self.effects.groups[g], self.effects.groups[h]
-        rows, columns = self.columns(g), self.columns(h)
-        total = np.zeros(len(left.codes))
-        for a, first in enumerate(left.Z.T):
-            for b, second in enumerate(right.Z.T):
-                total += first * second * X22[rows[a, left.codes], columns[b, right.codes]]
-        return total
+    def _forms_behind(self, own: Matrix, P: Matrix) -> Vector:
+        """``z'(own + J P J')z`` by row (n,), for blocks (k, k, l) in front and P (q2, q2)."""
+        meetings = self.meetings
+        BP = meetings.carried(self.B, P)
+        return meetings.forms(own + meetings.outer(BP, self.B), -BP, P)
 
     # F = A - A D A -------------------------------------------------------------------------------
 
     @cached_property
     def N(self) -> Matrix:
-        """``I - A H``, (l, k, k)."""
-        return np.asarray(np.eye(self.H.shape[1]) - self.own.A @ self.H)
+        """``I - A H``, (k, k, l)."""
+        return identity_minus(self.own.A, self.H)
 
     @cached_property
-    def NC(self) -> Matrix:
-        """``N C``, (l, k, q2)."""
-        return np.asarray(self.N @ self.own.C)
+    def _NC(self) -> Matrix:
+        return self.meetings.times(self.N, self.own.C)
 
     @cached_property
-    def NCY(self) -> Matrix:
-        """``N C Y``, (l, k, q2)."""
-        return np.asarray(self.NC @ self.Y)
+    def _NCY(self) -> Matrix:
+        return self.meetings.carried(self._NC, self.Y)
 
     @cached_property
-    def schur(self) -> Matrix:
-        """What the lead leaves of the tail's cross-products, (q2, q2)."""
-        return np.asarray(self.own.T - flat(self.own.C).T @ flat(self.B))
+    def _inverse_lams(self) -> list[Matrix] | None:
+        """Inverses of the tail's lambdas, unless one is nearly singular."""
+        values = [np.linalg.svd(lam, compute_uv=False) for lam in self._lams]
+        if any(s[-1] <= REGULAR * max(s[0], 1.0) for s in values):
+            return None
+        return [np.linalg.inv(lam) for lam in self._lams]
 
     @cached_property
-    def trace(self) -> Matrix:
-        """``tr(F E_a F E_b)`` over all entries of the terms' Gammas, (K, K)."""
-        pairs = [
-            (g, part.start + a, part.start + b)
-            for g, part in self.effects.place
-            for a in range(part.stop - part.start)
-            for b in range(part.stop - part.start)
-        ]
-        found = np.empty((len(pairs),) * 2)
-        for i, first in enumerate(pairs):
-            for j, second in enumerate(pairs[: i + 1]):
-                found[i, j] = found[j, i] = self._trace(first, second)
+    def _rest(self) -> Matrix:
+        """``I - Y S``, (q2, q2): that is ``Y Gamma^-1`` where Gamma has an inverse."""
+        roots = self._inverse_lams
+        if roots is not None:
+            return self._scaled([root.T @ root for root in roots], self.Y.T).T
+        rest = -self.Y @ self.schur
+        rest.flat[:: len(rest) + 1] += 1.0
+        return rest
+
+    @cached_property
+    def _F22(self) -> Matrix:
+        """``S - S Y S``: that is ``Lambda^-T (I - Omega^-1) Lambda^-1``."""
+        roots = self._inverse_lams
+        if roots is None:
+            return np.asarray(self.schur @ self._rest)
+        inner = -self._omega_inverse
+        inner.flat[:: len(inner) + 1] += 1.0
+        return self._both_sides([root.T for root in roots], inner)
+
+    @cached_property
+    def _F11(self) -> tuple[Matrix, Matrix]:
+        """Diagonal blocks in front, (k, k, l), and what of them is between levels."""
+        low = self.meetings.outer(self._NCY, self._NC)
+        return np.einsum("abl,bcl->acl", self.N, self.own.A) - low, low
+
+    @property
+    def sums(self) -> tuple[Matrix, ...]:
+        """See `Elimination`."""
+        places = self.meetings.places
+        behind = [dense_blocks(self._F22, own, own).sum(axis=2) for own in places]
+        by_group = self._in_order(self._F11[0].sum(axis=2), behind)
+        return tuple(by_group[g][part, part] for g, part in self.effects.place)
+
+    def _in_order(self, lead: Part, behind: Sequence[Part]) -> list[Part]:
+        """What belongs to the lead and the tail's groups in the order of the groups."""
+        found = list(behind)
+        found.insert(self.effects.lead, lead)
         return found
 
     @cached_property
-    def _F(self) -> tuple[Matrix, Matrix, Matrix]:
-        """Diagonal blocks of N Y N' in the lead, and F_12 and F_22."""
-        low = blockwise(self.NCY, self.NC)
-        TY = self.schur @ self.Y
-        return low, self.NC - self.NCY @ self.schur, self.schur - TY @ self.schur
+    def scoring(self) -> Matrix:
+        """See `Elimination`: what couples levels of the lead is left out."""
+        lead = block_traces(self._F11[0])
+        sides = [np.zeros((len(lead), group.size**2)) for group in self.meetings.behind]
+        return self._of_terms(lead, sides, self._tail_traces)
+
+    @cached_property
+    def trace(self) -> Matrix:
+        """See `Elimination`."""
+        own, low = self._F11
+        k = len(own)
+        GY = self._GY.reshape(k * k, -1)
+        turned = self._GY.transpose(0, 1, 3, 2).reshape(k * k, -1)
+        lead = block_traces(own) - block_traces(low) + GY @ turned.T
+        sides = [self._side_traces(places) for places in self.meetings.places]
+        return self._of_terms(lead, sides, self._tail_traces)
+
+    def _side_traces(self, places: IntVector) -> Matrix:
+        """``tr(F E F'E')`` over entries of the lead's Gamma and one of the tail's, (k^2, k_h^2)."""
+        k, size = self.meetings.lead.size, places.shape[1]
+        found = np.empty((k, k, size, size))
+        for c, left in enumerate(places.T):
+            for d, right in enumerate(places.T):
+                own = self._rest[:, left]
+                for a in range(k):
+                    for b in range(k):
+                        found[a, b, c, d] = np.vdot(own, self._GR[b][a][:, right])
+        return found.reshape(k * k, size * size)
+
+    @cached_property
+    def _GR(self) -> Sequence[Sequence[Matrix]]:
+        """``(sum over levels of NC_a' NC_b) (I - Y S)``, (q2, q2) each."""
+        roots = self._inverse_lams
+        if roots is None:
+            return [[G @ self._rest for G in row] for row in self._G]
+        inverses = [root.T @ root for root in roots]
+        return [[self._scaled(inverses, GY.T).T for GY in row] for row in self._GY]
+
+    @cached_property
+    def _tail_traces(self) -> list[list[Matrix]]:
+        meetings = self.meetings
+        each = list(zip(meetings.starts, meetings.behind, strict=False))
+        return [
+            [pair_traces(self._F22[s : s + g.q, t : t + h.q], g, h) for t, h in each]
+            for s, g in each
+        ]
+
+    def _of_terms(
+        self, lead: Matrix, sides: Sequence[Matrix], behind: Sequence[Sequence[Matrix]]
+    ) -> Matrix:
+        """Traces over entries of the terms' Gammas from those over the groups', by parts."""
+        front = self._in_order(lead, sides)
+        rows = [self._in_order(side.T, row) for side, row in zip(sides, behind, strict=True)]
+        return self.effects.of_terms(np.block(self._in_order(front, rows)))
+
+    @cached_property
+    def _G(self) -> list[list[Matrix]]:
+        """Sum over levels of ``NC_a' NC_b``, (q2, q2) each."""
+        columns = self._NC[:, None]
+        return [[self.meetings.crossed((a, b)) for b in columns] for a in columns]
 
     @cached_property
     def _GY(self) -> Matrix:
-        """``(sum over levels of NC_a' NC_b) Y``, (k, k, q2, q2)."""
-        NC = self.NC.transpose(1, 0, 2)
-        return np.array([[a.T @ b @ self.Y for b in NC] for a in NC])
-
-    def _trace(self, first: tuple[int, int, int], second: tuple[int, int, int]) -> float:
-        (g, a, b), (h, c, d) = first, second
-        low, F12, F22 = self._F
-        if g == h == self.lead:
-            own = self.N @ self.own.A - low
-            value = own[:, b, c] @ own[:, d, a] - low[:, b, c] @ low[:, d, a]
-            return float(value + np.vdot(self._GY[a, b], self._GY[c, d].T))
-        if self.lead in (g, h):
-            if h == self.lead:
-                g, a, b, h, c, d = h, c, d, g, a, b
-            columns = self.columns(h)
-            return float(np.vdot(F12[:, b, columns[c]], F12[:, a, columns[d]]))
-        rows, columns = self.columns(g), self.columns(h)
-        left = F22[rows[b][:, None], columns[c]]
-        return float(np.vdot(left, F22[rows[a][:, None], columns[d]]))
+        """The same times Y, (k, k, q2, q2)."""
+        return np.array([[G @ self.Y for G in row] for row in self._G])
 
     # Moving weights ------------------------------------------------------------------------------
 
+    def is_exact(self, directions: int) -> bool:
+        """See `Elimination`: where arrays for that many directions are not too large."""
+        front, behind = self.meetings.shape
+        return directions * behind * max(behind, front) <= LARGEST
+
     def moving_weights(self, moved: Matrix) -> Matrix:
-        """``tr(D S_i D S_j)``, (d, d), with ``S_j = Z'diag(moved_j)Z`` for weights (n, d)."""
-        HS, YP, left, right = [], [], [], []
-        sparsely = self.is_sparse
+        """See `Elimination`."""
+        meetings, rows, products = self.meetings, [], []
         for weights in moved.T:
-            S = self.parts(np.ascontiguousarray(weights))
-            HS.append(self.H @ S.A)
-            P, first, second = self._sparsely(S) if sparsely else self._densely(S)
-            YP.append(self.Y @ P)
-            left.append(first)
-            right.append(second)
-        cross = np.array(left) @ np.array(right).T
-        return cross + cross.T + _traces(np.array(HS)) + _traces(np.array(YP))
+            S = meetings.products(np.ascontiguousarray(weights))
+            R = S.C - meetings.times(S.A, self.B)  # couplings of the lead's rows of S J
+            P = S.T - meetings.crossed((S.C, self.B), (self.B, R))
+            rows.append(R)
+            products.append((np.einsum("abl,bcl->acl", self.H, S.A), self.Y @ P))
+        d = len(rows)
+        HR = np.array([meetings.times(self.H, R) for R in rows]).reshape(d, -1)
+        RY = meetings.carried(np.concatenate(rows), self.Y).reshape(d, -1)
+        cross = HR @ RY.T
+        own, tail = zip(*products, strict=True)
+        return cross + cross.T + product_traces(own) + product_traces(tail)
 
-    def _densely(self, S: Parts) -> tuple[Matrix, Vector, Vector]:
-        """``J'S J``, and the lead rows R of ``S J`` as H R and R Y, flat."""
-        rows = S.C - S.A @ self.B
-        P = S.T - flat(S.C).T @ flat(self.B) - flat(self.B).T @ flat(rows)
-        return P, (self.H @ rows).ravel(), (rows @ self.Y).ravel()
+    def swept_forms(self, units: Sequence[Sequence[Matrix]]) -> Matrix:
+        """See `Elimination`."""
+        return np.array([self._swept(unit) for unit in units])
 
-    def _sparsely(self, S: Parts) -> tuple[Matrix, Vector, Vector]:
-        """As `_densely`, on the cells that occur alone."""
-        i, j = self.effects.cells
-        B = self._sparse_B
-        rows = sparse.csr_array(flat(S.C - S.A @ self.B))
-        P = S.T - (flat(S.C).T @ B) - (B.T @ rows).toarray()
-        moved = flat(self.H @ rows.toarray().reshape(self.B.shape))
-        return P, moved[i, j], (rows @ self.Y)[i, j]
-
-    @cached_property
-    def _sparse_B(self) -> sparse.csr_array:
-        return sparse.csr_array(flat(self.B))
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether few pairs of levels of lead and tail occur together."""
-        i, _ = self.effects.cells
-        return len(i) < SPARSE * flat(self.B).size
-
-    def swept_forms(self, unit: Sequence[Matrix]) -> Vector:
+    def _swept(self, unit: Sequence[Matrix]) -> Vector:
         """``z'(I - DA) E (I - AD) z`` by row for a unit E of one group's Gamma, (n,)."""
-        g = next(i for i, block in enumerate(unit) if block.any())
-        E = unit[g]
-        if g == self.lead:
-            moved = E @ self.NCY
-            P = flat(self.NCY).T @ flat(moved)
-            Q = np.swapaxes(self.N, 1, 2) @ moved
-            BP = self.B @ P
-            side = blockwise(Q, self.B)
-            own = np.swapaxes(self.N, 1, 2) @ E @ self.N + blockwise(BP, self.B)
-            return self.forms(own + side + np.swapaxes(side, 1, 2), -Q - BP, P)
-        columns = self.columns(g)
-        part = -(self.schur @ self.Y)[columns]
-        part[np.arange(len(columns))[:, None], np.arange(columns.shape[1]), columns] += 1.0
-        P = flat(part).T @ flat(np.einsum("ab,blq->alq", E, part))
-        BP = self.B @ P
-        return self.forms(blockwise(BP, self.B), -BP, P)
+        g = next((i for i, block in enumerate(unit) if block.any()), self.effects.lead)
+        if g == self.effects.lead:
+            return self._swept_in_front(unit[g])
+        h = g if g < self.effects.lead else g - 1
+        return self._forms_behind(np.zeros_like(self.H), self._swept_behind(h, unit[g]))
+
+    def _swept_in_front(self, E: Matrix) -> Vector:
+        meetings, turned = self.meetings, self.N.transpose(1, 0, 2)
+        P = self.Y @ np.einsum("ab,abij->ij", E, self._GY)
+        EN = np.einsum("ab,bcl->acl", E, self.N)
+        Q = meetings.times(np.einsum("abl,bc->acl", turned, E), self._NCY)
+        BP = meetings.carried(self.B, P)
+        side = meetings.outer(Q, self.B)
+        own = np.einsum("abl,bcl->acl", turned, EN) + meetings.outer(BP, self.B)
+        return meetings.forms(own + side + side.transpose(1, 0, 2), -Q - BP, P)
+
+    def _swept_behind(self, h: int, E: Matrix) -> Matrix:
+        """``(I - Y S) E (I - S Y)`` for a unit of the h-th group of the tail, (q2, q2)."""
+        places, total = self.meetings.places[h], np.zeros_like(self.Y)
+        columns = [np.ascontiguousarray(self._rest[:, own]) for own in places.T]
+        for a, left in enumerate(columns):
+            for b, right in enumerate(columns[: a + 1]):
+                if E[a, b] == 0.0:
+                    continue
+                part = E[a, b] * (left @ right.T)
+                total += part if a == b else part + part.T
+        return total
 
 
-def flat(blocks: Matrix) -> Matrix:
-    """Blocks (l, k, q2) as rows, (l k, q2)."""
-    return blocks.reshape(-1, blocks.shape[-1])
-
-
-def blockwise(left: Matrix, right: Matrix) -> Matrix:
-    """Diagonal blocks of ``left right'``, (l, k, k), for (l, k, q2) each."""
-    return np.asarray(left @ np.swapaxes(right, 1, 2))
-
-
-def _traces(products: Matrix) -> Matrix:
-    """``tr(M_i M_j)``, (d, d), summed over blocks, for products (d, ..., k, k)."""
-    d = len(products)
-    turned = np.swapaxes(products, -1, -2).reshape(d, -1)
-    return np.asarray(products.reshape(d, -1) @ turned.T)
+def pair_traces(F: Matrix, g: Group, h: Group) -> Matrix:
+    """``tr(F E F'E')`` (k_g^2, k_h^2) over entries of two groups' Gammas, for F (q_g, q_h)."""
+    levels = F.reshape(g.n_levels, g.size, h.n_levels, h.size)
+    pairs = levels.transpose(1, 3, 0, 2).reshape(g.size * h.size, -1)
+    square = (pairs @ pairs.T).reshape(g.size, h.size, g.size, h.size)
+    return np.asarray(np.einsum("bcad->abcd", square)).reshape(g.size**2, h.size**2)

@@ -1,0 +1,250 @@
+"""D = Lambda (Lambda'Z'WZ Lambda + I)^-1 Lambda' and what the criterion asks of it.
+
+With ``A = Z'WZ``: products with D, ``F = A - A D A``, and how determinants change as weights move
+(docs/theory/laplace.md, eqns. 5 and 8).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmm._types import Matrix, Vector
+from lmm.laplace.rows import grams, row_forms
+from lmm.pls.base import Derivatives, Factors, PLSPoint
+from lmm.pls.grouped import identity_minus, penalized_inverse
+from lmm.pls.inverse import flat, row_quadratic
+
+if TYPE_CHECKING:
+    from lmm.laplace.effects import Effects
+
+__all__ = ["ByLevel", "Elimination", "Solved", "block_traces", "product_traces"]
+
+TINY = 1e-250
+
+
+@dataclass(frozen=True, eq=False)
+class Elimination(ABC):
+    """D at given weights and covariance factors.
+
+    Attributes
+    ----------
+    effects : Effects
+        The columns.
+    weights : (n,) array
+        Weights of the rows.
+    factors : tuple of (k_i, k_i) arrays
+        Whitened factors of the terms.
+    """
+
+    effects: Effects
+    weights: Vector
+    factors: Factors
+
+    @property
+    @abstractmethod
+    def logdet(self) -> float:
+        """``log|Lambda'A Lambda + I|``."""
+
+    @abstractmethod
+    def solve(self, right: Matrix) -> Matrix:
+        """``D right`` for (q,) or (q, r)."""
+
+    @property
+    @abstractmethod
+    def sums(self) -> tuple[Matrix, ...]:
+        """Sums over levels of the diagonal blocks of F, (k_i, k_i) per term."""
+
+    @property
+    @abstractmethod
+    def scoring(self) -> Matrix:
+        """``tr(F E_a F E_b)`` over all entries of the terms' Gammas, (K, K), roughly."""
+
+    @property
+    @abstractmethod
+    def trace(self) -> Matrix | None:
+        """`scoring` with nothing left out, if it can be had."""
+
+    @property
+    @abstractmethod
+    def leverages(self) -> Vector:
+        """``z'D z`` by row, (n,)."""
+
+    @abstractmethod
+    def is_exact(self, directions: int) -> bool:
+        """Whether the two that follow can be had in closed form, for some directions."""
+
+    @abstractmethod
+    def moving_weights(self, moved: Matrix) -> Matrix:
+        """``tr(D S_i D S_j)``, (d, d), with ``S_j = Z'diag(moved_j)Z`` for weights (n, d)."""
+
+    @abstractmethod
+    def swept_forms(self, units: Sequence[Sequence[Matrix]]) -> Matrix:
+        """``z'(I - DA) E (I - AD) z`` by row for every unit E of Gamma, (m, n)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ByLevel(Elimination):
+    """D of one grouping factor, level by level: weights may be negative."""
+
+    @cached_property
+    def _A(self) -> Matrix:
+        return grams(self.effects.groups[0], self.weights)
+
+    @cached_property
+    def _inverse(self) -> tuple[Matrix, float]:
+        """Blocks of D (k, k, l), and the log determinant."""
+        D, logdets = penalized_inverse(self._A, self.effects.groups[0].factor(self.factors))
+        return D, float(logdets.sum())
+
+    @property
+    def _D(self) -> Matrix:
+        return self._inverse[0]
+
+    @property
+    def logdet(self) -> float:
+        """See `Elimination`."""
+        return self._inverse[1]
+
+    def solve(self, right: Matrix) -> Matrix:
+        """See `Elimination`."""
+        if len(self._D) == 1:
+            return np.asarray((self._D[0, 0] * right.T).T)
+        (own,) = self.effects.by_group(right)
+        return np.asarray(np.einsum("abl,lb...->la...", self._D, own)).reshape(right.shape)
+
+    @cached_property
+    def _N(self) -> Matrix:
+        """``I - A D``, (k, k, l)."""
+        return identity_minus(self._A, self._D)
+
+    @cached_property
+    def _F(self) -> Matrix:
+        return np.asarray(np.einsum("abl,bcl->acl", self._N, self._A))
+
+    @property
+    def sums(self) -> tuple[Matrix, ...]:
+        """See `Elimination`."""
+        total = self._F.sum(axis=2)
+        return tuple(total[part, part] for _, part in self.effects.place)
+
+    @cached_property
+    def scoring(self) -> Matrix:
+        """See `Elimination`."""
+        return self.effects.of_terms(block_traces(self._F))
+
+    @property
+    def trace(self) -> Matrix:
+        """See `Elimination`."""
+        return self.scoring
+
+    @cached_property
+    def leverages(self) -> Vector:
+        """See `Elimination`."""
+        return row_forms(self.effects.groups[0], self._D)
+
+    def is_exact(self, directions: int) -> bool:
+        """See `Elimination`: always."""
+        return True
+
+    def moving_weights(self, moved: Matrix) -> Matrix:
+        """See `Elimination`: a sum over levels."""
+        group = self.effects.groups[0]
+        S = [grams(group, weights) for weights in moved.T]
+        return product_traces([np.einsum("abl,bcl->acl", self._D, own) for own in S])
+
+    def swept_forms(self, units: Sequence[Sequence[Matrix]]) -> Matrix:
+        """See `Elimination`."""
+        N, group = self._N, self.effects.groups[0]
+        turned = [np.einsum("bal,bc,cdl->adl", N, E, N, optimize=True) for (E,) in units]
+        return np.array([row_forms(group, blocks) for blocks in turned])
+
+
+@dataclass(frozen=True, eq=False)
+class Solved(Elimination):
+    """D by a solver of penalized least squares: weights are not negative.
+
+    Attributes
+    ----------
+    closed : Elimination or None
+        The same in closed form, if that is not too large: everything but products with D.
+    """
+
+    closed: Elimination | None
+
+    @cached_property
+    def _point(self) -> PLSPoint:
+        return self.effects.pls.reweighted(self.weights).at(self.factors)
+
+    @property
+    def logdet(self) -> float:
+        """See `Elimination`."""
+        return self._point.logdet
+
+    def solve(self, right: Matrix) -> Matrix:
+        """See `Elimination`."""
+        columns = right[:, None] if right.ndim == 1 else right
+        given = tuple(part.transpose(2, 1, 0) for part in self.effects.by_group(columns))
+        solved = [flat(part) for part in self._point.solve(given)]
+        return np.concatenate(solved).reshape(right.shape)
+
+    @cached_property
+    def _derivatives(self) -> Derivatives:
+        # any response will do: of one that weighs the same in all rows nothing vanishes
+        y = 1.0 / np.sqrt(np.maximum(self.weights, TINY)) + self.effects.problem.matrices.offset
+        return self.effects.pls.reweighted(self.weights, y).at(self.factors).derivatives(False)
+
+    @property
+    def sums(self) -> tuple[Matrix, ...]:
+        """See `Elimination`."""
+        return self.closed.sums if self.closed else self._derivatives.logdet
+
+    @property
+    def scoring(self) -> Matrix:
+        """See `Elimination`: couplings between levels may be left out."""
+        return self.closed.scoring if self.closed else self._derivatives.scoring
+
+    @property
+    def trace(self) -> Matrix | None:
+        """See `Elimination`."""
+        return self.closed.trace if self.closed else self._derivatives.trace
+
+    @cached_property
+    def leverages(self) -> Vector:
+        """See `Elimination`."""
+        if self.closed:
+            return self.closed.leverages
+        return row_quadratic(self._point, self.effects.groups)
+
+    def is_exact(self, directions: int) -> bool:
+        """See `Elimination`."""
+        return self.closed is not None and self.closed.is_exact(directions)
+
+    def moving_weights(self, moved: Matrix) -> Matrix:
+        """See `Elimination`."""
+        assert self.closed is not None
+        return self.closed.moving_weights(moved)
+
+    def swept_forms(self, units: Sequence[Sequence[Matrix]]) -> Matrix:
+        """See `Elimination`."""
+        assert self.closed is not None
+        return self.closed.swept_forms(units)
+
+
+def block_traces(F: Matrix) -> Matrix:
+    """``tr(F E_a F E_b)`` over the entries of a group's Gamma, for blocks F (k, k, l)."""
+    k = len(F)
+    rows = F.reshape(k * k, -1)
+    return (rows @ rows.T).reshape(k, k, k, k).transpose(3, 0, 1, 2).reshape(k * k, k * k)
+
+
+def product_traces(products: Sequence[Matrix]) -> Matrix:
+    """``tr(M_i M_j)``, (d, d), for square M or blocks (k, k, l) of them."""
+    rows = np.array([M.ravel() for M in products])
+    turned = np.array([M.swapaxes(0, 1).ravel() for M in products])
+    return np.asarray(rows @ turned.T)

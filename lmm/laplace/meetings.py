@@ -1,0 +1,278 @@
+"""Which random effects of a grouping factor meet those of others in some row.
+
+Cross-products of the two vanish elsewhere, mostly nearly everywhere. They are held as "couplings",
+(k, e): for the k columns of the factor in front and every pair of one of its levels and a column of
+the others that meet. Where few meet, products of such matrices with dense ones are wanted on these
+pairs alone: sums over pairs of couplings of one level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from lmm._types import IntVector, Matrix, Vector
+from lmm.laplace.rows import grams, pair_forms, row_forms
+from lmm.pls.groups import Cells, Group
+from lmm.pls.inverse import dense_blocks
+from lmm.pls.kernels import sum_by, sum_products
+from lmm.pls.problem import Problem
+
+__all__ = ["Meetings", "Parts"]
+
+# Share of pairs that meet below which those that do not are left out of products.
+SPARSE = 0.1
+# Pairs of couplings that are held at once.
+CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Cross-products of weighted rows: lead (k, k, l), couplings (k, e), tail (q2, q2)."""
+
+    A: Matrix
+    C: Matrix
+    T: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Pairs of couplings of one level of the lead.
+
+    Attributes
+    ----------
+    here : slice
+        The first couplings, f of them.
+    count, starts : (f,) int arrays
+        How many pairs each has, and where they start.
+    other : (c,) int array
+        Second coupling of each pair.
+    place : (c,) int array
+        Where its two columns meet in a matrix (q2, q2).
+    """
+
+    here: slice
+    count: IntVector
+    starts: IntVector
+    other: IntVector
+    place: IntVector
+
+
+@dataclass(frozen=True, eq=False)
+class Meetings:
+    """Pairs of levels of a group in front and of groups behind it that occur together.
+
+    Attributes
+    ----------
+    lead : Group
+        The group in front, of l levels and k columns.
+    behind : tuple of Group
+        The others, q2 random effects in all.
+    pairs : tuple of Cells
+        Levels of the lead and of each group behind.
+    within : tuple of tuple of Cells
+        Levels of each group behind and of every one before it.
+    """
+
+    lead: Group
+    behind: tuple[Group, ...]
+    pairs: tuple[Cells, ...]
+    within: tuple[tuple[Cells, ...], ...]
+
+    @classmethod
+    def of(cls, problem: Problem, lead: int) -> Meetings:
+        """Those of a group with all others, rows not weighted."""
+        groups = problem.layout.groups
+        behind = [g for g in range(len(groups)) if g != lead]
+        return cls(
+            groups[lead],
+            tuple(groups[g] for g in behind),
+            tuple(problem.cells(lead, g) for g in behind),
+            tuple(tuple(problem.cells(g, h) for h in behind[:i]) for i, g in enumerate(behind)),
+        )
+
+    @cached_property
+    def starts(self) -> IntVector:
+        """Where each group behind starts among their random effects, and where the last ends."""
+        return np.cumsum([0, *(group.q for group in self.behind)])
+
+    @cached_property
+    def places(self) -> tuple[IntVector, ...]:
+        """Random effects of each level of the groups behind, (l_h, k_h) each."""
+        return tuple(
+            start + np.arange(group.q).reshape(group.n_levels, group.size)
+            for start, group in zip(self.starts, self.behind, strict=False)
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Random effects in front and behind."""
+        return self.lead.q, int(self.starts[-1])
+
+    # Couplings -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _ordered(self) -> tuple[IntVector, IntVector, IntVector]:
+        """Level and column of every coupling (e,), ordered by level, and the order itself."""
+        levels, columns = [], []
+        for pairs, places in zip(self.pairs, self.places, strict=True):
+            levels.append(np.repeat(pairs.i, places.shape[1]))
+            columns.append(places[pairs.j].ravel())
+        level = np.concatenate(levels)
+        order = np.argsort(level, kind="stable")
+        return level[order], np.concatenate(columns)[order], order
+
+    @property
+    def level(self) -> IntVector:
+        """Level of the lead of every coupling, (e,), ascending."""
+        return self._ordered[0]
+
+    @property
+    def column(self) -> IntVector:
+        """Random effect behind of every coupling, (e,)."""
+        return self._ordered[1]
+
+    @cached_property
+    def _numbers(self) -> tuple[IntVector, ...]:
+        """Coupling of every pair of levels and column of a group behind, (m, k_h) each."""
+        order = self._ordered[2]
+        number = np.empty_like(order)
+        number[order] = np.arange(len(order))
+        sizes = [len(p.i) * group.size for p, group in zip(self.pairs, self.behind, strict=True)]
+        parts = np.split(number, np.cumsum(sizes)[:-1])
+        return tuple(
+            part.reshape(-1, group.size) for part, group in zip(parts, self.behind, strict=True)
+        )
+
+    def products(self, weights: Vector) -> Parts:
+        """Cross-products of rows with weights (n,), which may be negative."""
+        lead, found = self.lead, []
+        for group, pairs in zip(self.behind, self.pairs, strict=True):
+            own = [
+                sum_products(lead.Z, weights * column, pairs.rows, len(pairs.i))
+                for column in group.Z.T
+            ]
+            found.append(np.stack(own, axis=2).reshape(lead.size, -1))
+        C = found[0] if len(found) == 1 else np.hstack(found)[:, self._ordered[2]]
+        return Parts(grams(lead, weights), C, self._products_behind(weights))
+
+    def _products_behind(self, weights: Vector) -> Matrix:
+        full = np.zeros((self.shape[1],) * 2)
+        for group, places, others in zip(self.behind, self.places, self.within, strict=True):
+            blocks = grams(group, weights).transpose(2, 0, 1)
+            full[places[:, :, None], places[:, None, :]] = blocks
+            for pairs, other, columns in zip(others, self.behind, self.places, strict=False):
+                there = columns[pairs.j]
+                for a, column in enumerate(group.Z.T):
+                    here = places[pairs.i, a, None]
+                    sums = sum_products(other.Z, weights * column, pairs.rows, len(pairs.i)).T
+                    full[here, there] = full[there, here] = sums
+        return full
+
+    def times(self, blocks: Matrix, couplings: Matrix) -> Matrix:
+        """Blocks (k, k, l) of the lead's levels times couplings (k, e)."""
+        if len(blocks) == 1:
+            return np.asarray(blocks[0, 0, self.level] * couplings)
+        return np.asarray(np.einsum("abe,be->ae", blocks[:, :, self.level], couplings))
+
+    def outer(self, left: Matrix, right: Matrix) -> Matrix:
+        """Diagonal blocks of ``left right'`` by level of the lead, (k, k, l), for (k, e) each."""
+        return sum_by(left[:, None] * right, self.level, self.lead.n_levels)
+
+    @cached_property
+    def is_sparse(self) -> bool:
+        """Whether few levels meet."""
+        return len(self.level) < SPARSE * self.lead.n_levels * self.shape[1]
+
+    @cached_property
+    def _bounds(self) -> IntVector:
+        """Where the couplings of each level start, (l + 1,)."""
+        return np.searchsorted(self.level, np.arange(self.lead.n_levels + 1))
+
+    def matrices(self, couplings: Matrix) -> list[Any]:
+        """Couplings (k, e) as k matrices (l, q2), sparse where few levels meet."""
+        if not self.is_sparse:
+            return list(self._filled(couplings).swapaxes(0, 1))
+        shape = (self.lead.n_levels, self.shape[1])
+        parts = self.column, self._bounds
+        return [sparse.csr_array((own, *parts), shape=shape) for own in couplings]
+
+    def _filled(self, couplings: Matrix) -> Matrix:
+        """Couplings (k, e) as dense rows, (l, k, q2)."""
+        full = np.zeros((self.lead.n_levels, len(couplings), self.shape[1]))
+        full[self.level, :, self.column] = couplings.T
+        return full
+
+    def crossed(self, *factors: tuple[Matrix, Matrix]) -> Matrix:
+        """Sum of ``left'right``, (q2, q2), over pairs of couplings (k, e)."""
+        products = [
+            one.T @ other
+            for two in factors
+            for one, other in zip(*map(self.matrices, two), strict=True)
+        ]
+        total = sum(products[1:], start=products[0])
+        return total.toarray() if self.is_sparse else np.asarray(total)
+
+    # Sums over pairs of couplings of a level -----------------------------------------------------
+
+    def _chunks(self) -> Iterator[Chunk]:
+        """All pairs of couplings of one level, some at a time."""
+        if self._whole is not None:
+            yield self._whole
+            return
+        ends = np.cumsum(self._counts[1])
+        start = 0
+        while start < len(ends):
+            stop = int(np.searchsorted(ends, (ends[start - 1] if start else 0) + CHUNK, "right"))
+            yield self._chunk(slice(start, max(stop, start + 1)))
+            start = max(stop, start + 1)
+
+    @cached_property
+    def _counts(self) -> tuple[IntVector, IntVector]:
+        """First coupling of each one's level, and how many that level has, (e,) each."""
+        return self._bounds[self.level], np.diff(self._bounds)[self.level]
+
+    @cached_property
+    def _whole(self) -> Chunk | None:
+        few = self._counts[1].sum() <= CHUNK
+        return self._chunk(slice(0, len(self.level))) if few else None
+
+    def _chunk(self, here: slice) -> Chunk:
+        first, count = (own[here] for own in self._counts)
+        starts = np.cumsum(count) - count
+        other = np.arange(count.sum()) + np.repeat(first - starts, count)
+        place = np.repeat(self.column[here] * self.shape[1], count) + self.column[other]
+        return Chunk(here, count, starts, other, place)
+
+    def carried(self, couplings: Matrix, M: Matrix) -> Matrix:
+        """Couplings (k, e) times a symmetric M (q2, q2), where levels meet: (k, e)."""
+        if not self.is_sparse:
+            full = self._filled(couplings) @ M
+            return np.ascontiguousarray(full[self.level, :, self.column].T)
+        found, entries = np.empty_like(couplings), M.ravel(order="K")
+        for chunk in self._chunks():
+            values = entries[chunk.place]
+            for own, total in zip(couplings, found, strict=True):
+                total[chunk.here] = np.add.reduceat(own[chunk.other] * values, chunk.starts)
+        return found
+
+    # Rows ----------------------------------------------------------------------------------------
+
+    def forms(self, X11: Matrix, X12: Matrix, X22: Matrix) -> Vector:
+        """``z'X z`` by row (n,), for blocks (k, k, l), couplings (k, e), and (q2, q2)."""
+        lead = self.lead
+        total = row_forms(lead, X11)
+        for number, pairs, group in zip(self._numbers, self.pairs, self.behind, strict=True):
+            blocks = X12[:, number].transpose(0, 2, 1)
+            total += 2.0 * pair_forms(lead, group, blocks, pairs)
+        for group, places, others in zip(self.behind, self.places, self.within, strict=True):
+            total += row_forms(group, dense_blocks(X22, places, places))
+            for pairs, other, columns in zip(others, self.behind, self.places, strict=False):
+                blocks = dense_blocks(X22, places[pairs.i], columns[pairs.j])
+                total += 2.0 * pair_forms(group, other, blocks, pairs)
+        return total
