@@ -40,6 +40,10 @@ autosummary_generate = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_preprocess_types = True
+# A result that a docstring names leads to its page.
+RESULTS = re.findall(r"   ~(lmm\S+)", Path(__file__).with_name("results.md").read_text())
+napoleon_type_aliases = {path.rpartition(".")[2]: f":class:`~{path}`" for path in RESULTS}
 
 html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
@@ -99,8 +103,16 @@ def display_math(writer, node):
     raise nodes.SkipNode
 
 
+def without_constructor(app, what, name, obj, options, signature, returns):
+    """Leave out how results and models are made: no user makes them."""
+    if what == "class" and (name in RESULTS or name.endswith("MixedModel")):
+        return "", returns
+    return signature, returns
+
+
 def setup(app):
     """Register what this file adds to Sphinx."""
+    app.connect("autodoc-process-signature", without_constructor)
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     app.connect("source-read", with_changes)
     app.connect("build-finished", with_texts)
