@@ -188,7 +188,7 @@ def build_matrices(
     """
     control = LmerControl.of(control) or DEFAULT_CONTROL
     table = Table.of(data)
-    plan = _plan_for(parse_formula(formula) if mixed else _fixed_only(formula), table, planned)
+    plan = plan_for(parse_formula(formula) if mixed else _fixed_only(formula), table, planned)
     observed = build_frame(
         plan.nodes,
         plan.groups,
@@ -202,11 +202,11 @@ def build_matrices(
     )
     frame = observed.frame
     response, about_response = _response(plan, observed, family)
-    plan = _plan_for(_written_out(plan, frame), table, planned)
+    plan = plan_for(written_out(plan, frame), table, planned)
     terms = build_random(plan.bars, frame)
     notes = check_identifiers(observed.inexact)
     notes += check_groups(terms, frame.n, control, family is None or family.has_scale)
-    notes += _double_bar_notes(plan, frame)
+    notes += double_bar_notes(plan, frame)
     for term in terms:
         check_finite(term.Z, term.columns, frame)
 
@@ -235,7 +235,14 @@ def _fixed_only(text: str | Formula) -> Formula:
     return formula
 
 
-def _plan_for(formula: Formula, table: Table, planned: bool) -> Plan:
+def plan_for(formula: Formula, table: Table, planned: bool) -> Plan:
+    """Plan of a formula for a table.
+
+    Raises
+    ------
+    DataError
+        It has no response, and none is planned.
+    """
     if formula.lhs is None and not planned:
         raise DataError("the formula has no response: write 'response ~ terms'")
     # Column names are part of the plan only where "." stands for them.
@@ -244,7 +251,7 @@ def _plan_for(formula: Formula, table: Table, planned: bool) -> Plan:
     return plan(formula.source, table.names if has_dot else None, planned)
 
 
-def _written_out(plan: Plan, frame: Frame) -> Formula:
+def written_out(plan: Plan, frame: Frame) -> Formula:
     """The formula with ``||`` apart where that is the same model: as lme4 stores it."""
 
     def is_apart(bar: Node) -> bool:
@@ -261,7 +268,7 @@ def _has_columns(column: Column) -> bool:
     return isinstance(column, Factor) or (isinstance(column, Basis) and column.values.shape[1] > 1)
 
 
-def _double_bar_notes(plan: Plan, frame: Frame) -> tuple[LmmWarning, ...]:
+def double_bar_notes(plan: Plan, frame: Frame) -> tuple[LmmWarning, ...]:
     """Say where ``||`` separates columns that lme4 keeps together."""
     notes = {}
     for bar in plan.bars:
@@ -288,9 +295,7 @@ def _response(
     if plan.response is None:
         return Response.of(np.zeros(frame.n), weights, offset), ()
     if family is None:
-        return Response.of(
-            _linear_response(plan.formula, plan.response, frame), weights, offset
-        ), ()
+        return Response.of(linear_response(plan.formula, plan.response, frame), weights, offset), ()
     outcome = read_outcome(plan.response, frame.columns[plan.response], family, weights)
     trials = outcome.trials
     if trials is not None:
@@ -299,7 +304,14 @@ def _response(
     return replace(response, trials=trials, form=outcome.form), outcome.notes
 
 
-def _linear_response(formula: Formula, text: str, frame: Frame) -> Vector:
+def linear_response(formula: Formula, text: str, frame: Frame) -> Vector:
+    """The response of a linear model (n,).
+
+    Raises
+    ------
+    FormulaError, DataError
+        It is no column of finite numbers.
+    """
     y = frame.columns[text]
     if isinstance(y, Basis):
         assert formula.lhs is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lmm._types import Matrix
+from lmm._types import Matrix, Vector
 from lmm.design.matrices import ReTerm
 from lmm.errors import DataError, LmmWarning, RankDeficiencyWarning, ScaleWarning, nearest
 
@@ -19,6 +19,7 @@ __all__ = [
     "check_identifiers",
     "check_rank",
     "check_scale",
+    "check_scales",
 ]
 
 _LEVELS = ("ignore", "message", "warning", "stop")
@@ -314,6 +315,15 @@ def check_scale(X: Matrix, control: LmerControl, tol: float = 1e3) -> tuple[LmmW
     moved = continuous - continuous[0]
     squares = np.einsum("ij,ij->j", moved, moved) - moved.sum(axis=0) ** 2 / len(X)
     deviations = np.sqrt(squares / (len(X) - 1))
+    return check_scales(deviations, control, tol)
+
+
+def check_scales(
+    deviations: Vector, control: LmerControl, tol: float = 1e3
+) -> tuple[LmmWarning, ...]:
+    """Check standard deviations (k,) of columns that are no indicators; see `check_scale`."""
+    if control.check_scaleX == "ignore" or not len(deviations):
+        return ()
     smallest, largest = min(deviations.min(), 1.0), max(deviations.max(), 1.0)
     if largest <= tol * smallest:
         return ()

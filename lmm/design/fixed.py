@@ -164,7 +164,8 @@ def _term_columns(pieces: Sequence[Matrix]) -> Matrix:
     """Row-wise products of the variables' columns, the first variable's changing fastest."""
     block = pieces[0]
     for piece in pieces[1:]:
-        block = (piece[:, :, None] * block[:, None, :]).reshape(len(block), -1)
+        width = piece.shape[1] * block.shape[1]
+        block = (piece[:, :, None] * block[:, None, :]).reshape(len(block), width)
     return block
 
 

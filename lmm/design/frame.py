@@ -342,9 +342,7 @@ def build_frame(
     DataError
         If an argument does not fit the data, or no row is left.
     """
-    na_action = R_NA_ACTIONS.get(na_action, na_action)
-    if na_action not in NA_ACTIONS:
-        raise DataError(f"na_action must be one of {', '.join(NA_ACTIONS)}, not {na_action!r}")
+    na_action = checked_action(na_action)
     everything = {**nodes, **groups}
     raw = {name: table.column(name) for name in column_names(everything.values(), table)}
     state: State = {}
@@ -353,19 +351,19 @@ def build_frame(
     factors = {text: evaluator.grouping(node) for text, node in groups.items()}
     levels = {name: column.levels for name, column in raw.items() if isinstance(column, Factor)}
 
-    selected = _selected_rows(table, subset)
-    prior = row_numbers(table, weights, "weights")
     known = [numbers_of(columns[text], f"offset({text})") for text in offsets]
-    total = _add_up(known, row_numbers(table, offset, "offset"))
-
-    # R's names in the model frame, which no variable has.
-    by_row = {"(offset)": total, "(weights)": prior}
-    checked: dict[str, Column] = {**columns, **factors}
-    checked |= {name: values for name, values in by_row.items() if values is not None}
-    among = slice(None) if len(selected) == table.n else selected
-    missing = {text: is_missing(column)[among] for text, column in checked.items()}
-    complete = ~np.logical_or.reduce(list(missing.values())) if missing else None
-    used = _usable_rows(table, selected, complete, missing, prior, na_action)
+    selected = selected_rows(table, subset)
+    choice = choose_rows(
+        table,
+        selected,
+        {text: is_missing(column) for text, column in {**columns, **factors}.items()},
+        row_numbers(table, weights, "weights"),
+        add_up(known, row_numbers(table, offset, "offset")),
+        na_action,
+    )
+    used = choice.rows
+    if len(used) == 0:
+        raise DataError(f"0 (non-NA) cases: {_why_empty(table.n, selected, choice.missing)}")
     frame = Frame(
         {text: _at_rows(column, used, table.n) for text, column in columns.items()},
         {text: _at_rows(factor, used, table.n) for text, factor in factors.items()},
@@ -377,16 +375,94 @@ def build_frame(
     )
     return Observations(
         frame,
-        None if prior is None else prior[used],
-        None if total is None else total[used],
+        choice.weights,
+        choice.offset,
         tuple(
-            text for text, node in groups.items() if isinstance(node, Name) and _lost(raw[node.id])
+            text for text, node in groups.items() if isinstance(node, Name) and lost(raw[node.id])
         ),
     )
 
 
-def _lost(column: RawColumn) -> bool:
-    """Whether doubles stand for whole numbers so large that neighbours are one double."""
+def checked_action(na_action: str) -> str:
+    """What to do with rows that have missing values, by this package's name or R's.
+
+    Raises
+    ------
+    DataError
+        It is none of `NA_ACTIONS`.
+    """
+    na_action = R_NA_ACTIONS.get(na_action, na_action)
+    if na_action not in NA_ACTIONS:
+        raise DataError(f"na_action must be one of {', '.join(NA_ACTIONS)}, not {na_action!r}")
+    return na_action
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The rows of a table that a model uses, and what belongs to them.
+
+    Attributes
+    ----------
+    rows : (n,) int array
+        Positions of the rows used.
+    weights, offset : (n,) array or None
+        Their prior weights and known part.
+    missing : mapping of str to (m,) bool array
+        By variable, which of the selected rows lack it.
+    """
+
+    rows: IntVector
+    weights: Vector | None
+    offset: Vector | None
+    missing: Mapping[str, np.ndarray]
+
+
+def choose_rows(
+    table: Table,
+    selected: IntVector,
+    missing: Mapping[str, np.ndarray],
+    weights: Vector | None,
+    offset: Vector | None,
+    na_action: str,
+) -> Choice:
+    """Choose the rows that are selected, complete and of positive weight.
+
+    Parameters
+    ----------
+    table : Table
+        The data, N rows.
+    selected : (m,) int array
+        Positions of the rows that are selected.
+    missing : mapping of str to (N,) bool array
+        Where the variables are missing.
+    weights, offset : (N,) array or None
+        Prior weights and known part of all rows.
+    na_action : str
+        One of `NA_ACTIONS`.
+
+    Raises
+    ------
+    DataError
+        A value is missing though `na_action` is ``"raise"``, or a weight is negative or infinite.
+    """
+    # R's names in the model frame, which no variable has.
+    by_row = {"(offset)": offset, "(weights)": weights}
+    checked = {**missing}
+    checked |= {name: is_missing(values) for name, values in by_row.items() if values is not None}
+    if len(selected) < table.n:
+        checked = {name: values[selected] for name, values in checked.items()}
+    complete = ~np.logical_or.reduce(list(checked.values())) if checked else None
+    used = _usable_rows(selected, complete, checked, weights, na_action)
+    return Choice(
+        used,
+        None if weights is None else weights[used],
+        None if offset is None else offset[used],
+        checked,
+    )
+
+
+def lost(column: RawColumn) -> bool:
+    """Tell whether doubles stand for whole numbers so large that neighbours are one double."""
     return isinstance(column, np.ndarray) and bool((np.abs(column) >= EXACT).any())
 
 
@@ -396,11 +472,15 @@ def _at_rows(column: C, rows: IntVector, n: int) -> C:
     return cast(C, used)
 
 
-def _selected_rows(table: Table, subset: RowArgument) -> IntVector:
+def selected_rows(table: Table, subset: RowArgument, state: State | None = None) -> IntVector:
+    """Positions of the rows for which a condition holds, or that are true in an array.
+
+    `state` holds what the condition's functions learned from other rows.
+    """
     if subset is None or subset is True:
         return np.arange(table.n)
     if isinstance(subset, str):
-        truth, count = _condition(table, subset), table.n
+        truth, count = _condition(table, subset, {} if state is None else state), table.n
     else:
         found = series_of(in_order(subset, table.index, "subset"), "subset")
         truth, count = read_column(found, "subset"), len(found)
@@ -412,14 +492,14 @@ def _selected_rows(table: Table, subset: RowArgument) -> IntVector:
     return np.flatnonzero(truth.codes == 1)
 
 
-def _condition(table: Table, text: str) -> RawColumn | Basis:
+def _condition(table: Table, text: str, state: State) -> RawColumn | Basis:
     """A column by its name, or the value of a condition in the language of formulas."""
     if text in table.names:
         return table.column(text)
     try:
         node = parse_condition(text)
         raw = {name: table.column(name) for name in column_names([node], table, "it")}
-        return Evaluator(raw, {}, text).column(node)
+        return Evaluator(raw, state, text).column(node)
     except (DataError, FormulaError) as error:
         shown = text if len(text) <= 80 else f"{text[:77]}..."
         raise DataError(f"subset {shown!r} cannot be evaluated: {error}") from error
@@ -446,14 +526,13 @@ def row_numbers(table: Table, values: RowArgument, name: str) -> Vector | None:
     return numbers
 
 
-def _add_up(known: Sequence[Vector], argument: Vector | None) -> Vector | None:
+def add_up(known: Sequence[Vector], argument: Vector | None) -> Vector | None:
     """Sum of the formula's offsets and the argument's."""
     parts = [*known] if argument is None else [*known, argument]
     return np.sum(parts, axis=0, dtype=np.float64) if parts else None
 
 
 def _usable_rows(
-    table: Table,
     selected: IntVector,
     complete: np.ndarray | None,
     missing: Mapping[str, np.ndarray],
@@ -470,8 +549,6 @@ def _usable_rows(
         )
     if weights is not None:
         used = used[_positive(weights[used], used)]
-    if len(used) == 0:
-        raise DataError(f"0 (non-NA) cases: {_why_empty(table.n, selected, missing)}")
     return used
 
 

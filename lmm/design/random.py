@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,17 @@ from lmm.errors import FormulaError
 from lmm.formula import RandomTerm
 from lmm.language import Binary, Node, Paren
 
-__all__ = ["Bar", "ReRecipe", "build_random", "grouping_nodes"]
+__all__ = [
+    "Bar",
+    "ReRecipe",
+    "build_random",
+    "escaped",
+    "grouping_nodes",
+    "shown",
+    "sorted_by_levels",
+]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,15 +127,16 @@ def cross(factors: Sequence[Factor]) -> Factor:
     """
     if len(factors) == 1:
         return drop_unused_levels(factors[0])
-    first, *others = [replace(f, levels=tuple(map(_escaped, f.levels))) for f in factors]
+    first, *others = [replace(f, levels=tuple(map(escaped, f.levels))) for f in factors]
     return reduce(_cross_two, others, drop_unused_levels(first))
 
 
-def _escaped(level: str) -> str:
+def escaped(level: str) -> str:
+    """A level as crossed ones are joined of, with colons that are its own told apart."""
     return level.replace("\\", r"\\").replace(":", r"\:")
 
 
-def _shown(keys: tuple[str, ...]) -> tuple[str, ...]:
+def shown(keys: tuple[str, ...]) -> tuple[str, ...]:
     """Levels of a crossed factor as R writes them, where that tells them apart."""
     plain = tuple(re.sub(r"\\(.)", r"\1", key, flags=re.DOTALL) for key in keys)
     return plain if len(set(plain)) == len(keys) else keys
@@ -171,7 +182,7 @@ def build_random(bars: Sequence[Bar], frame: Frame) -> tuple[ReTerm, ...]:
         members = list(same_bar)
         whole = [_whole_term(bar, frame, groups) for bar in members]
         terms += _split_columns(whole) if members[0].term.is_double else whole
-    return _sorted_by_levels(terms)
+    return sorted_by_levels(terms, [term.n_levels for term in terms])
 
 
 def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -> ReTerm:
@@ -180,7 +191,7 @@ def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -
         groups[bar.group] = cross(crossed) if len(crossed) > 1 else crossed[0]
     factor = groups[bar.group]
     keys = factor.levels
-    levels = _shown(keys) if len(bar.group) > 1 else keys
+    levels = shown(keys) if len(bar.group) > 1 else keys
     columns = {text: frame.columns[text] for text in bar.predictor.variables}
     layout = lay_out(bar.predictor, columns)
     size = len(layout.names)
@@ -218,13 +229,12 @@ def _one_column(term: ReTerm, j: int, column: str) -> ReTerm:
     )
 
 
-def _sorted_by_levels(terms: Sequence[ReTerm]) -> tuple[ReTerm, ...]:
+def sorted_by_levels(terms: Sequence[T], counts: Sequence[int]) -> tuple[T, ...]:
     """Terms by decreasing number of levels, as lme4 sorts them.
 
     lme4 reverses an increasing sort, and only if the terms are not in order already: ties come
     out in reverse order of appearance when it sorts, and in order when it does not.
     """
-    counts = [term.n_levels for term in terms]
     if all(a >= b for a, b in pairwise(counts)):
         return tuple(terms)
     increasing = sorted(range(len(terms)), key=counts.__getitem__)

@@ -1,0 +1,316 @@
+"""The first look at a source: what must be known before its rows can be summed up.
+
+Levels of the fixed part's factors, and what transforms such as ``scale(x)`` learn from all rows.
+Levels of grouping factors need no look: they are met batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import IntVector
+from lmm.design.build import Plan
+from lmm.design.columns import Column, Factor, Identifiers, RawColumn, read_column, take
+from lmm.design.evaluate import Evaluator
+from lmm.design.frame import Variables, column_names
+from lmm.design.functions import FUNCTIONS
+from lmm.design.keys import Keys, Values, distinct
+from lmm.design.portions import GroupVariable, Read, Reader, RowArguments
+from lmm.design.source import Portion, Source, placed
+from lmm.design.table import Table
+from lmm.errors import DataError
+from lmm.language import Call, Name, Node, deparse, walk
+
+__all__ = ["Learned", "learn"]
+
+_BY_LEVELS = ("factor", "ordered")
+# Functions whose levels do not depend on which rows there are.
+_FIXED_LEVELS = ("cut", "ifelse")
+_NO_ROWS: IntVector = np.zeros(0, dtype=np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What the first look found.
+
+    Attributes
+    ----------
+    reader : Reader
+        Reads batches.
+    columns : mapping of str to Column
+        The formula's variables without rows: their kinds, and the levels that rows used have.
+    """
+
+    reader: Reader
+    columns: Mapping[str, Column]
+
+
+def learn(plan: Plan, source: Source, rows: RowArguments) -> Learned:
+    """Look at a source, once or twice where the formula needs it, else at its first batch.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the formula asks for.
+    source : Source
+        The data.
+    rows : RowArguments
+        Which rows count.
+
+    Raises
+    ------
+    DataError
+        The content does not suit the formula, or a look is needed at a source that can be read
+        once only.
+    """
+    nodes = {**plan.nodes, **plan.groups}
+    groups = tuple(GroupVariable.of(text, node) for text, node in plan.groups.items())
+    variables = Variables(nodes, {}, {}, plan.formula.source)
+    reader = Reader(plan, variables, groups, rows, {})
+    used = reader.columns_of(source.heading)
+    first = source.first(used)
+    with placed(first):
+        _learn_transforms(reader, source, first)
+        columns, _ = reader.variables.on(first, plan.nodes)
+    pending = [text for text, column in columns.items() if _has_levels(column)]
+    if plan.response in pending:
+        pending.remove(plan.response)
+    made = [group.text for group in groups if group.column is None and group.text not in pending]
+    kinds: dict[str, Column] = {text: take(column, _NO_ROWS) for text, column in columns.items()}
+    if not pending and not made:
+        return Learned(reader, kinds)
+    source.check_rereadable(
+        f"the levels of {', '.join([*pending, *made])} must be known before its rows can be summed"
+    )
+    found = _levels_used(reader, source, used, pending, made)
+    kinds |= {text: found[text] for text in pending}
+    groups = tuple(
+        replace(group, levels=found[group.text].levels) if group.column is None else group
+        for group in groups
+    )
+    return Learned(replace(reader, groups=groups), kinds)
+
+
+def _has_levels(column: Column) -> bool:
+    return isinstance(column, Factor) and not column.is_logical
+
+
+# Transforms ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Need:
+    """What must be read before variables can be evaluated.
+
+    Attributes
+    ----------
+    whole : list of Node
+        Expressions that are evaluated on whole columns, as in memory.
+    levels : list of Call
+        Calls of ``factor()`` on one column, for which its distinct values are enough.
+    columns : list of str
+        Columns whose levels expressions read.
+    """
+
+    whole: list[Node] = field(default_factory=list)
+    levels: list[Call] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+
+    def add(self, node: Node, table: Table) -> None:
+        """Add what an expression needs."""
+        if isinstance(node, Name):
+            return
+        calls = [part for part in walk(node) if isinstance(part, Call) and _learns(part)]
+        if all(_is_by_levels(call) for call in calls):
+            self.levels.extend(calls)
+            self.columns.extend(
+                name for name in column_names([node], table) if _is_categorical(table.column(name))
+            )
+        else:
+            self.whole.append(node)
+
+
+def _learns(call: Call) -> bool:
+    function = FUNCTIONS.get(call.function.rpartition("::")[2])
+    return function is not None and function.keeps_state
+
+
+def _is_by_levels(call: Call) -> bool:
+    inner = [part for part in walk(call) if isinstance(part, Call) and _learns(part)]
+    names = {part.id for part in walk(call) if isinstance(part, Name)}
+    return call.function in _BY_LEVELS and len(inner) == 1 and len(names) == 1
+
+
+def _is_categorical(column: RawColumn) -> bool:
+    return isinstance(column, Identifiers) or (isinstance(column, Factor) and not column.is_logical)
+
+
+def _learn_transforms(reader: Reader, source: Source, first: Portion) -> None:
+    """Fill the states of transforms, and the levels of columns that expressions read."""
+    need, subset = _Need(), _Need()
+    for node in reader.plan.nodes.values():
+        need.add(node, first)
+    for group in reader.groups:
+        if group.column is None:
+            need.add(reader.plan.groups[group.text], first)
+    condition = reader.rows.condition(first.names)
+    if condition is not None:
+        subset.add(condition, first)
+    variables = reader.variables
+    assert isinstance(variables.levels, dict)
+    whole = _named([*need.whole, *subset.whole], first)
+    by_value = _named(need.levels, first) | set(need.columns)
+    if not whole and not by_value:
+        return
+    causes = [deparse(node) for node in (*need.whole, *need.levels, *subset.whole)]
+    learned = ", ".join(causes or sorted(by_value))
+    source.check_rereadable(f"{learned} must be known from all rows before they are summed")
+    raw, values = _read_columns(source, sorted(whole), sorted(by_value - whole))
+    levels = {**raw, **values}
+    variables.levels.update({n: c.levels for n, c in levels.items() if isinstance(c, Factor)})
+    for call in need.levels:
+        Evaluator(levels, variables.state, variables.source).value(call)
+    for node in need.whole:
+        Evaluator(raw, variables.state, variables.source).value(node)
+    for node in subset.whole:
+        Evaluator(raw, reader.subset_state, reader.rows.subset or "").value(node)
+
+
+def _named(nodes: Iterable[Node], table: Table) -> set[str]:
+    return set(column_names(nodes, table))
+
+
+def _read_columns(
+    source: Source, whole: list[str], by_value: list[str]
+) -> tuple[dict[str, RawColumn], dict[str, RawColumn]]:
+    """Columns in whole, and columns of the distinct values of others."""
+    pieces: dict[str, list[pd.Series[Any]]] = {name: [] for name in whole}
+    met: dict[str, Values] = {}
+    for portion in source.batches([*whole, *by_value]):
+        with placed(portion):
+            for name in whole:
+                pieces[name].append(portion.series(name))
+            for name in by_value:
+                values, _ = distinct(portion.series(name), name)
+                met[name] = met[name].union(values)[0] if name in met else values
+    raw = {name: read_column(_joined(name, parts), name) for name, parts in pieces.items()}
+    return raw, {name: read_column(values.series(), name) for name, values in met.items()}
+
+
+def _joined(name: str, parts: Sequence[pd.Series[Any]]) -> pd.Series[Any]:
+    if not any(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
+        return pd.concat(parts, ignore_index=True)
+    try:
+        return pd.Series(pd.api.types.union_categoricals(list(parts)))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the categories of {name!r} differ between batches: {error}") from error
+
+
+# Levels of the rows used ---------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Levels:
+    """Levels of a variable that rows used have, and the combinations of values that make them.
+
+    Attributes
+    ----------
+    node : Node
+        The variable.
+    columns : tuple of str
+        Columns that it reads.
+    used : set of str
+        Levels at rows used.
+    keys : Keys or None
+        Combinations of the columns' values; None where the levels are the same in every batch.
+    factor : Factor or None
+        The variable at one batch.
+    """
+
+    node: Node
+    columns: tuple[str, ...]
+    used: set[str] = field(default_factory=set)
+    keys: Keys | None = None
+    factor: Factor | None = None
+
+    def add(self, portion: Portion, factor: Factor, rows: IntVector) -> None:
+        """Add the levels of a batch."""
+        self.factor = factor
+        self.used.update(factor.levels[code] for code in np.unique(factor.codes[rows]))
+        if isinstance(self.node, Call) and self.node.function in _FIXED_LEVELS:
+            return
+        columns = [distinct(portion.series(name), name) for name in self.columns]
+        complete = np.logical_and.reduce([codes >= 0 for _, codes in columns])
+        keys, _ = Keys.of(columns, np.flatnonzero(complete))
+        self.keys = keys if self.keys is None else self.keys.union(keys)[0]
+
+    def result(self, reader: Reader, levels: dict[str, tuple[str, ...]], is_group: bool) -> Factor:
+        """The variable without rows, with the levels of the rows used in their order."""
+        assert self.factor is not None
+        factor = self.factor
+        if self.keys is not None:
+            table = Table(_distinct_rows(self.columns, self.keys))
+            for name in self.columns:
+                raw = table.column(name)
+                if isinstance(raw, Factor):
+                    levels.setdefault(name, raw.levels)
+            text = deparse(self.node)
+            if is_group:
+                (factor,) = reader.variables.groups_on(table, [text])
+            else:
+                column = reader.variables.on(table, [text])[0][text]
+                assert isinstance(column, Factor)
+                factor = column
+        if factor.is_logical:
+            return replace(factor, codes=_NO_ROWS)
+        ordered = tuple(level for level in factor.levels if level in self.used)
+        return replace(factor, codes=_NO_ROWS, levels=ordered)
+
+
+def _distinct_rows(names: Sequence[str], keys: Keys) -> pd.DataFrame:
+    columns = [part.series() for part in keys.parts]
+    if keys.codes:
+        columns = [c.iloc[codes] for c, codes in zip(columns, keys.codes, strict=True)]
+    arrays = {name: column.array for name, column in zip(names, columns, strict=True)}
+    return pd.DataFrame(arrays)
+
+
+def _levels_used(
+    reader: Reader,
+    source: Source,
+    columns: Sequence[str],
+    pending: Sequence[str],
+    made: Sequence[str],
+) -> dict[str, Factor]:
+    """Factors without rows, with the levels that rows used have."""
+    nodes = reader.variables.nodes
+    known = source.heading
+    found = {t: _Levels(nodes[t], column_names([nodes[t]], known)) for t in [*pending, *made]}
+    any_row = False
+    for portion in source.batches(columns):
+        with placed(portion):
+            read = reader.read(portion)
+            rows = read.choice.rows
+            any_row = any_row or len(rows) > 0
+            for text, levels in found.items():
+                levels.add(portion, _factor_of(text, read, text in made), rows)
+    if not any_row:
+        raise DataError(f"0 (non-NA) cases: no row of {source.label} is selected and complete")
+    assert isinstance(reader.variables.levels, dict)
+    known_levels = reader.variables.levels
+    return {text: own.result(reader, known_levels, text in made) for text, own in found.items()}
+
+
+def _factor_of(text: str, read: Read, is_group: bool) -> Factor:
+    if is_group:
+        values, codes = read.groups[text]
+        return Factor(codes, tuple(values.values.tolist()), is_logical=values.keeps_all)
+    column = read.columns[text]
+    if not isinstance(column, Factor):
+        raise DataError(f"{text!r} holds numbers, but a factor in batches before")
+    return column
