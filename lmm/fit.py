@@ -28,7 +28,7 @@ from lmm.likelihood import Entries, is_singular
 from lmm.optimize import Optimum, Status
 from lmm.pls import PLSPoint, PLSTerms, Problem, stacked
 
-__all__ = ["Fit", "check_linear", "check_models", "singular_text", "verdict"]
+__all__ = ["Fit", "Uncertainty", "check_linear", "check_models", "singular_text", "verdict"]
 
 
 # Fraction of the largest variance that a variance of zero becomes in another model's start.

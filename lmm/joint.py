@@ -23,8 +23,8 @@ import numpy as np
 from scipy.linalg import block_diag, solve_triangular
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.fit import Fit
-from lmm.pls.inverse import by_level, flat
+from lmm.fit import Fit, Uncertainty
+from lmm.pls.inverse import CHUNK, by_level, flat
 
 __all__ = ["Effects", "JointCovariance"]
 
@@ -151,13 +151,12 @@ class JointCovariance:
         -------
         (m,) array
         """
-        known = self.fit.uncertainty if self.root is None else None
-        coupling = self._whitened_coupling if known is None else known.coupling
-        slope = X.copy() if known is None else X @ known.X
+        known = self._uncertainty
+        slope = X @ known.X
         total = np.zeros(len(X))
         whitened = {g: Z @ self._unwhiten[g] for g, (_, Z) in effects.items()}
         for g, (codes, _) in effects.items():
-            z, M = whitened[g], coupling[g]
+            z, M = whitened[g], known.coupling[g]
             seen = codes >= 0
             D = np.where(seen[:, None, None], self._own_blocks(g, codes), self._relative[g])
             total += _quadratic(z, D, z)
@@ -169,8 +168,61 @@ class JointCovariance:
             levels = effects[g][0][both], effects[h][0][both]
             blocks = self.fit.point.blocks(g, h, *levels).transpose(2, 0, 1)
             total[both] += 2.0 * _quadratic(whitened[g][both], blocks, whitened[h][both])
-        slope = slope @ (self._root if known is None else known.root)
+        slope = slope @ known.root
         return np.asarray(self.fit.noise**2 * (total + np.einsum("ij,ij->i", slope, slope)))
+
+    @cached_property
+    def _uncertainty(self) -> Uncertainty:
+        """How the estimates that move predictors do, their covariance in units of the noise."""
+        known = self.fit.uncertainty if self.root is None else None
+        if known is not None:
+            return known
+        return Uncertainty(np.eye(self.fit.matrices.p), self._whitened_coupling, self._root)
+
+    def draws(self, rng: np.random.Generator, nsim: int) -> tuple[Matrix, tuple[Matrix, ...]]:
+        """Errors of beta and b, drawn from their joint normal distribution.
+
+        Effects and noise of a drawn response, less the effects predicted from it with beta known,
+        have covariance ``sigma^2 D``; what the error of beta adds is ``-M`` times it.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Random numbers.
+        nsim : int
+            Number of draws.
+
+        Returns
+        -------
+        (p, nsim) array, and (l, k, nsim) arrays per group
+        """
+        known, noise = self._uncertainty, self.fit.noise
+        z = noise * known.root @ rng.standard_normal((known.root.shape[1], nsim))
+        step = max(1, CHUNK // (self.fit.problem.n + 1))
+        parts = [
+            self._conditional_draws(rng, min(step, nsim - start)) for start in range(0, nsim, step)
+        ]
+        effects = tuple(
+            inverse @ (noise * np.concatenate(own, axis=2) - M @ z)
+            for inverse, own, M in zip(
+                self._unwhiten, zip(*parts, strict=True), known.coupling, strict=True
+            )
+        )
+        return known.X @ z, effects
+
+    def _conditional_draws(self, rng: np.random.Generator, nsim: int) -> tuple[Matrix, ...]:
+        """Whitened effects with covariance D, (l, k, nsim) per group."""
+        problem, factors = self.fit.problem, self.fit.whitened_factors
+        effects = []
+        response = rng.standard_normal((nsim, problem.n))
+        for group in problem.groups:
+            u = rng.standard_normal((nsim, group.size, group.n_levels))
+            effects.append(np.einsum("ab,sbl->sal", group.factor(factors), u))
+            response += group.spread(effects[-1])
+        predicted = self.fit.point.solve(tuple(group.sums(response) for group in problem.groups))
+        return tuple(
+            (drawn - own).transpose(2, 1, 0) for drawn, own in zip(effects, predicted, strict=True)
+        )
 
     @cached_property
     def _relative(self) -> tuple[Matrix, ...]:

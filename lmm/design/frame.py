@@ -196,6 +196,11 @@ class Frame(Frozen, Brief):
         rows = self.selected if self.na_action == "exclude" else self.rows
         return pd.Index(rows) if self.index is None else self.index[rows]
 
+    @property
+    def used(self) -> pd.Index:
+        """Labels of the n rows used."""
+        return pd.Index(self.rows) if self.index is None else self.index[self.rows]
+
     def at_rows(self, rows: IntVector) -> Frame:
         """The frame of some of its rows, given by position among the n."""
         columns = {text: take(column, rows) for text, column in self.columns.items()}

@@ -293,12 +293,11 @@ def simulated_residuals(
     simulated = np.asarray(frame.rows_of(drawn, "y"))
     linear = predict(fit, None, re_form).to_series().to_numpy()
     predicted = fit.family.inverse(np.asarray(frame.rows_of(linear[:, None], "y"))[:, 0])
-    labels = pd.Index(frame.rows) if frame.index is None else frame.index[frame.rows]
     return SimulatedResiduals.of(
         fit.matrices.y,
         np.asarray(predicted),
         simulated,
-        labels,
+        frame.used,
         Beside(frame, table),
         int(rng.integers(2**32)),
     )

@@ -21,6 +21,7 @@ from lmm.request import check_names
 if TYPE_CHECKING:
     from lmm.model.least_squares import LinearModel
     from lmm.report.printed import AnovaTable
+    from lmm.tables.draws import PredictionDraws
 
 
 __all__ = ["Changes"]
@@ -147,6 +148,66 @@ class Changes(Estimates):
 
         offset = None if newdata is None else self.call.offset_for(newdata)
         return prediction_parts(self.fit, newdata, allow_new_levels=allow_new_levels, offset=offset)
+
+    def predict_draws(
+        self,
+        newdata: Any = None,
+        nsim: int = 1000,
+        seed: int | np.random.Generator | None = None,
+        *,
+        allow_new_levels: bool | Literal["missing"] = False,
+        residual: bool = True,
+    ) -> PredictionDraws:
+        """Draw predictions and their parts, as merTools' ``predictInterval`` with all of them.
+
+        Fixed and random effects are drawn jointly given the response, at the estimated relative
+        covariances; effects of unknown levels from the population.
+
+        Parameters
+        ----------
+        newdata, allow_new_levels
+            As for `predict`.
+        nsim : int
+            Number of draws.
+        seed : int or numpy.random.Generator, optional
+            Where the random numbers come from.
+        residual : bool
+            Whether to draw new observations of a linear model instead of means; a generalized
+            model's draws are those of its linear predictor.
+
+        Returns
+        -------
+        PredictionDraws
+            Prints and is one table of all parts; ``.draws`` holds the numbers drawn, by part.
+
+        Raises
+        ------
+        DataError
+            A column is missing, or a factor has an unknown level.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> drawn = m.predict_draws({"Days": [3.0], "Subject": ["308"]}, seed=1)
+        >>> drawn.to_frame(level=0.9).round(1)
+             effect  obs    fit    lwr    upr
+        0  combined    0  311.0  266.9  354.8
+        1   Subject    0   29.9   11.0   47.5
+        2     fixed    0  282.4  270.4  295.4
+        """
+        from lmm.tables.draws import prediction_draws
+
+        return prediction_draws(
+            self.joint,
+            newdata,
+            nsim,
+            seed,
+            allow_new_levels=allow_new_levels,
+            residual=residual,
+            offset=None if newdata is None else self.call.offset_for(newdata),
+            weights=self.call.weights_for(newdata) if newdata is not None and residual else None,
+        )
 
     def simulate(
         self,

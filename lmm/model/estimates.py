@@ -140,6 +140,30 @@ class Estimates(MixedModel):
             return RandomEffects(tables)
         return RandomEffects(tables, dict(zip(tables, self.joint.conditional, strict=True)))
 
+    def expected_ranks(self) -> pd.DataFrame:
+        """Expected ranks of the random effects, which allow for their uncertainty.
+
+        The expected rank of a level is 1 plus the sum over the others of the probability that their
+        effect is smaller, with normal effects of the conditional means and variances (Lingsma et
+        al., 2010, Int. J. Epidemiol. 39, 1247-1254; merTools' ``expectedRank``). Levels of which
+        little is known come near the middle.
+
+        Returns
+        -------
+        DataFrame
+            ``group level term estimate std.error expected.rank percentile``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.expected_ranks()["expected.rank"].round(2).to_list()
+        [2.73, 3.67, 4.92, 2.44, 5.82, 1.43]
+        """
+        from lmm.tables.ranks import expected_ranks
+
+        return expected_ranks(self)
+
     def coef(self) -> Coefficients:
         """Coefficients by level, fixed plus random effects: a table per grouping factor.
 
