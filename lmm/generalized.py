@@ -14,7 +14,7 @@ from lmm._types import Matrix, Vector, frozen_property
 from lmm.family import Family
 from lmm.fit import Fit, Uncertainty
 from lmm.formula import Formula
-from lmm.laplace import Expansion, LaplaceCriterion
+from lmm.laplace import Expansion, LaplaceCriterion, LaplaceEvaluation
 from lmm.likelihood import variance_of_estimates
 from lmm.optimize import Optimum
 from lmm.pls import PLS, PLSPoint, PLSTerms, Problem
@@ -46,11 +46,13 @@ class GeneralizedFit(Fit):
     ) -> GeneralizedFit:
         """Gather the estimates at an optimum."""
         model = criterion.model
-        expansion = criterion.expansion(optimum.x, optimum.state)
+        here = criterion.known(optimum.x, optimum.state)
+        if not model.joint:
+            here = criterion.exact(here)
+        expansion = here.expansion
         optimum = replace(optimum, state=None)
         m = model.m
-        covariance = criterion.fixed_covariance(optimum.x, expansion)
-        root = _square_root(covariance)
+        root = _square_root(criterion.fixed_covariance(here))
         standardized = expansion.mode.beta if model.joint else expansion.place.beta
         xi = expansion.place.xi
         scale = np.exp(0.5 * xi) if criterion.family.has_scale else 1.0
@@ -72,13 +74,18 @@ class GeneralizedFit(Fit):
             model.coefficients(root) / scale,
             xi,
         )
-        fit.__dict__["expansion"] = expansion  # it would be computed again
+        fit.__dict__["here"] = here  # it would be computed again
         return fit
 
     @cached_property
+    def here(self) -> LaplaceEvaluation:
+        """The criterion at the optimum, with its exact derivatives."""
+        return self.criterion.exactly(self.optimum.x)
+
+    @property
     def expansion(self) -> Expansion:
-        """The criterion at the optimum, with its mode and derivatives."""
-        return self.criterion.expansion(self.optimum.x)
+        """The approximation at the optimum, with its mode."""
+        return self.here.expansion
 
     def start_for(self, criterion: LaplaceCriterion) -> Vector:  # type: ignore[override]
         """Where the search for the same model on other rows starts: all parameters, by name."""
@@ -265,13 +272,13 @@ class GeneralizedFit(Fit):
 
     def __getstate__(self) -> dict[str, Any]:
         # These are as large as the equations, and quickly made again.
-        large = ("point", "_working", "expansion")
+        large = ("point", "_working", "here")
         return {name: value for name, value in vars(self).items() if name not in large}
 
     @frozen_property
     def hessian(self) -> Matrix:
         """Hessian (d, d) of the criterion in all its coordinates."""
-        return self.criterion.hessian(self.optimum.x, self.expansion)
+        return self.criterion.exact(self.here).hessian
 
     @property
     def deviance(self) -> float:

@@ -86,6 +86,11 @@ class Evaluation:
         zero = np.zeros(len(gradient))
         return cls(value, gradient, hessian, gradient, hessian, information, zero, (), exact, 0.0)
 
+    @property
+    def state(self) -> object:
+        """What the criterion can go on from at its point, if it is kept; see `Resumable`."""
+        return None
+
     def share(self, change: Vector) -> float:
         """Share of a step that the quadratic model can be trusted with, at most 1.
 
@@ -196,8 +201,11 @@ class Criterion(Protocol):
 class Resumable(Protocol):
     """A criterion that hands on what it has computed at the last point of a search."""
 
-    def value_and_state(self, x: Vector) -> tuple[float, object]:
-        """The criterion at x (d,), and what it can go on from there; None if that is little."""
+    def value_and_state(self, x: Vector, move: Move | None = None) -> tuple[float, object]:
+        """The criterion at x (d,), where a search came to by `move`, if that is known.
+
+        With what it can go on from there; None if that is little.
+        """
 
 
 def checked_start(criterion: Criterion, theta: Any) -> Vector:

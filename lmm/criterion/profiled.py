@@ -259,7 +259,9 @@ class ProfiledCriterion(Brief):
         """The criterion at whitened coordinates x (m,)."""
         return self.from_terms(self.pls.at(self.factors(x)).terms)
 
-    def value_and_state(self, x: Vector) -> tuple[float, Eliminated | None]:
+    def value_and_state(
+        self, x: Vector, move: Move | None = None
+    ) -> tuple[float, Eliminated | None]:
         """The criterion at x (m,), and the elimination there if it is dear."""
         point = self.pls.at(self.factors(x))
         state = Eliminated(self.pls, x, point) if self.dense_size >= DEAR else None

@@ -221,41 +221,45 @@ class LaplaceCriterion:
         """False: a likelihood without residuals knows no exact fit."""
         return False
 
-    def value_and_state(self, x: Vector) -> tuple[float, Expansion]:
+    def value_and_state(
+        self, x: Vector, move: Move | None = None
+    ) -> tuple[float, LaplaceEvaluation]:
         """The criterion at x (d,), and the approximation there."""
-        expansion = self.expansion(x)
-        return expansion.value, expansion
+        here = self.exactly(x, move)
+        return here.value, here
 
-    def expansion(self, x: Vector, state: object = None) -> Expansion:
-        """The approximation at x (d,), with everything that follows from it.
+    def known(self, x: Vector, state: object = None) -> LaplaceEvaluation:
+        """The criterion at x (d,), with all derivatives in closed form.
 
         It is the state that a search has ended with, if that was made there.
         """
-        known = state if isinstance(state, Expansion) else None
-        if known and known.model is self.model and np.array_equal(known.place.x, x):
-            return known
+        if isinstance(state, LaplaceEvaluation):
+            own = state.expansion
+            if own.model is self.model and np.array_equal(own.place.x, x):
+                return state
+        return self._closed(x, None)
+
+    def exactly(self, x: Vector, move: Move | None = None) -> LaplaceEvaluation:
+        """The criterion with exact derivatives at x (d,), where a search came to by `move`."""
+        return self.exact(self._closed(x, move))
+
+    def exact(self, here: LaplaceEvaluation) -> LaplaceEvaluation:
+        """An evaluation with its exact Hessian, if need be by differences of gradients."""
+        return here if here.exact else self._differentiated(here, here.expansion.place.x)
+
+    def _closed(self, x: Vector, move: Move | None) -> LaplaceEvaluation:
         place = self.model.place(x)
-        return self._expansion(place, self._mode(place, None), 2)
+        return self._expansion(place, self._mode(place, move), 2).evaluation()
 
-    def exactly(self, x: Vector) -> LaplaceEvaluation:
-        """The criterion with exact derivatives at x (d,)."""
-        here = self.expansion(x).evaluation()
-        return here if here.exact else self._differentiated(here, x)
-
-    def hessian(self, x: Vector, expansion: Expansion) -> Matrix:
-        """Exact Hessian (d, d) at x: in closed form, or by differences of exact gradients."""
-        here = expansion.evaluation()
-        return here.hessian if here.exact else self._differentiated(here, x).hessian
-
-    def fixed_covariance(self, x: Vector, expansion: Expansion) -> Matrix:
+    def fixed_covariance(self, here: LaplaceEvaluation) -> Matrix:
         """Asymptotic covariance (p, p) of the coefficients of X*.
 
         From the Hessian over all parameters; where they are part of the mode, from its information.
         """
         model = self.model
         if model.joint:
-            return np.linalg.inv(expansion.inner_information)
-        covariance = variance_of_estimates(self.hessian(x, expansion))
+            return np.linalg.inv(here.expansion.inner_information)
+        covariance = variance_of_estimates(here.hessian)
         return covariance[model.m : model.m + model.p, model.m : model.m + model.p]
 
     def _mode(self, place: Place, move: Move | None) -> Mode:
@@ -267,7 +271,7 @@ class LaplaceCriterion:
         beta: Vector | None = model.T @ model.marginal.beta if model.joint else None
         guess: Vector | None = None
         if move is not None and isinstance(move.origin, LaplaceEvaluation):
-            guess, beta = move.origin.predicted_v(move.change), move.origin.mode.beta
+            guess, beta = move.origin.predicted_v(move.change), move.origin.expansion.mode.beta
         for v in (None,) if guess is None else (guess, None):
             try:
                 return conditional_mode(target, v, beta)

@@ -51,6 +51,11 @@ class Elimination(ABC):
     def logdet(self) -> float:
         """``log|Lambda'A Lambda + I|``."""
 
+    @property
+    @abstractmethod
+    def is_dear(self) -> bool:
+        """Whether it costs much more than a few products with D."""
+
     @abstractmethod
     def solve(self, right: Matrix) -> Matrix:
         """``D right`` for (q,) or (q, r)."""
@@ -110,6 +115,11 @@ class ByLevel(Elimination):
     def logdet(self) -> float:
         """See `Elimination`."""
         return self._inverse[1]
+
+    @property
+    def is_dear(self) -> bool:
+        """See `Elimination`: never."""
+        return False
 
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
@@ -186,6 +196,11 @@ class Solved(Elimination):
         """See `Elimination`."""
         return self._point.logdet
 
+    @property
+    def is_dear(self) -> bool:
+        """See `Elimination`."""
+        return self.closed is None or self.closed.is_dear
+
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
         columns = right[:, None] if right.ndim == 1 else right
@@ -245,6 +260,10 @@ def block_traces(F: Matrix) -> Matrix:
 
 def product_traces(products: Sequence[Matrix]) -> Matrix:
     """``tr(M_i M_j)``, (d, d), for square M or blocks (k, k, l) of them."""
-    rows = np.array([M.ravel() for M in products])
-    turned = np.array([M.swapaxes(0, 1).ravel() for M in products])
-    return np.asarray(rows @ turned.T)
+    d = len(products)
+    found = np.empty((d, d))
+    for j, M in enumerate(products):
+        turned = np.ascontiguousarray(M.swapaxes(0, 1))
+        for i in range(j + 1):
+            found[i, j] = found[j, i] = np.vdot(products[i], turned)
+    return found

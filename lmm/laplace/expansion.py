@@ -45,24 +45,25 @@ class LaplaceEvaluation(Evaluation):
 
     Attributes
     ----------
-    mode : Mode
-        The mode here.
-    moved_eta, moved_v : (n, d) and (q, d) arrays
-        Derivatives of the linear predictor and of the dual effects at the mode.
+    expansion : Expansion
+        The approximation itself.
     """
 
-    mode: Mode
-    moved_eta: Matrix
-    moved_v: Matrix
+    expansion: Expansion
+
+    @property
+    def state(self) -> LaplaceEvaluation:
+        """See `Evaluation`: itself."""
+        return self
 
     def share(self, change: Vector) -> float:
         """See `Evaluation`: as far as no linear predictor moves by more than `REACH`."""
-        size = float(np.abs(self.moved_eta @ change).max(initial=0.0))
+        size = float(np.abs(self.expansion.eta @ change).max(initial=0.0))
         return 1.0 if size <= REACH else REACH / size
 
     def predicted_v(self, change: Vector) -> Vector:
         """Dual effects (q,) after a change (d,) of the coordinates, to first order."""
-        return np.asarray(self.mode.v + self.moved_v @ change)
+        return np.asarray(self.expansion.mode.v + self.expansion.v @ change)
 
 
 @dataclass(frozen=True, eq=False)
@@ -364,7 +365,5 @@ class Expansion:
             self.slopes,
             self.is_exact,
             0.0,
-            self.mode,
-            self.eta,
-            self.v,
+            self,
         )

@@ -208,13 +208,10 @@ class Meetings:
         full[self.level, :, self.column] = couplings.T
         return full
 
-    def crossed(self, *factors: tuple[Matrix, Matrix]) -> Matrix:
-        """Sum of ``left'right``, (q2, q2), over pairs of couplings (k, e)."""
-        products = [
-            one.T @ other
-            for two in factors
-            for one, other in zip(*map(self.matrices, two), strict=True)
-        ]
+    def crossed(self, left: Matrix, right: Matrix) -> Matrix:
+        """``left'right``, (q2, q2), for couplings (k, e)."""
+        pairs = zip(self.matrices(left), self.matrices(right), strict=True)
+        products = [one.T @ other for one, other in pairs]
         total = sum(products[1:], start=products[0])
         return total.toarray() if self.is_sparse else np.asarray(total)
 

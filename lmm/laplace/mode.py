@@ -25,6 +25,9 @@ QUADRATIC = 1e-8
 # Scoring converges linearly: it goes on until nothing moves but rounding errors.
 LINEAR = 1e-18
 ROUNDING = 1e-22
+# Where linear predictors have moved by less than this, a dear D serves for the next step too, as
+# long as each step promises this much less than the one before it.
+CLOSE, SLOW = 0.5, 0.1
 MAX_STEPS = 100
 # Of a start.
 ROUGH = 4
@@ -151,17 +154,23 @@ def conditional_mode(
     """
     state = _start(target, v, np.zeros(target.X.shape[1]) if beta is None else beta)
     decrement, n_steps = 0.0, 0
+    kept: Elimination | None = None
     while n_steps < steps:
         n_steps += 1
-        aim, decrement, newton = _step(target, state)
+        D, newton = (kept, False) if kept else target.informed(state.rows)
+        aim, promise = _step(target, state, D)
         moved, whole = _descended(target, state, aim)
         if moved is None:
             break
-        state = moved
+        shift = np.abs(moved.moving - state.moving).max()
+        gain = promise / decrement if kept else 0.0
+        state, decrement = moved, promise
         size = max(abs(state.F), 1.0)
+        left = gain * decrement if kept else np.inf  # what the next step would promise
         enough = QUADRATIC if newton else LINEAR * size
-        if (whole and decrement < enough) or decrement < ROUNDING * size:
+        if (whole and (decrement < enough or left < QUADRATIC**2)) or decrement < ROUNDING * size:
             break
+        kept = D if D.is_dear and whole and shift < CLOSE and gain < SLOW else None
     eta = target.fixed + state.moving
     return Mode(eta, state.b, state.v, state.beta, state.F, decrement, n_steps)
 
@@ -174,10 +183,9 @@ def joint_coefficients(target: Target, beta: Vector) -> Vector:
         return beta
 
 
-def _step(target: Target, state: _State) -> tuple[tuple[Vector, ...], float, bool]:
-    """Where Newton's step ends, what it promises, and whether it is of the observed kind."""
+def _step(target: Target, state: _State, D: Elimination) -> tuple[tuple[Vector, ...], float]:
+    """Where a step by D ends, and what it promises."""
     effects, X, r = target.effects, target.X, state.rows.score
-    D, newton = target.informed(state.rows)
     W = D.weights
     right = r + W * state.moving
     beta = _coefficients(effects, D, X, right)
@@ -186,7 +194,7 @@ def _step(target: Target, state: _State) -> tuple[tuple[Vector, ...], float, boo
     moving = fixed + effects.spread(b)
     v = effects.sums(r + W * (state.moving - moving))
     decrement = float(r @ (moving - state.moving) - state.v @ (b - state.b))
-    return (v, b, beta, moving), decrement, newton
+    return (v, b, beta, moving), decrement
 
 
 def _coefficients(effects: Effects, D: Elimination, X: Matrix, right: Vector) -> Vector:

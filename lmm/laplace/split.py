@@ -36,6 +36,8 @@ Part = TypeVar("Part")
 LARGEST = 30_000_000
 # Up to this many random effects make a dense tail.
 DENSE = 3000
+# Columns of a tail above which its factorization is dearer than products with rows.
+DEAR = 200
 # Relative size of the smallest singular value of lambda below which its inverse is not used.
 REGULAR = 1e-3
 
@@ -77,7 +79,7 @@ class Split(Elimination):
     @cached_property
     def schur(self) -> Matrix:
         """What the lead leaves of the tail's cross-products, (q2, q2)."""
-        return self.own.T - self.meetings.crossed((self.own.C, self.B))
+        return self.own.T - self.meetings.crossed(self.own.C, self.B)
 
     @cached_property
     def _lams(self) -> list[Matrix]:
@@ -99,6 +101,11 @@ class Split(Elimination):
     def logdet(self) -> float:
         """See `Elimination`."""
         return self._lead[1] + 2.0 * float(np.log(self._root.diagonal()).sum())
+
+    @property
+    def is_dear(self) -> bool:
+        """See `Elimination`: where the tail is large."""
+        return self.meetings.shape[1] > DEAR
 
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
@@ -152,14 +159,19 @@ class Split(Elimination):
         return self._both_sides(self._lams, self._omega_inverse)
 
     @cached_property
+    def _CY(self) -> Matrix:
+        """``C Y``, (k, e)."""
+        return self.meetings.carried(self.own.C, self.Y)
+
+    @cached_property
     def leverages(self) -> Vector:
         """See `Elimination`."""
-        return self._forms_behind(self.H, self.Y)
+        return self._forms_behind(self.H, self._CY, self.Y)
 
-    def _forms_behind(self, own: Matrix, P: Matrix) -> Vector:
+    def _forms_behind(self, own: Matrix, CP: Matrix, P: Matrix) -> Vector:
         """``z'(own + J P J')z`` by row (n,), for blocks (k, k, l) in front and P (q2, q2)."""
         meetings = self.meetings
-        BP = meetings.carried(self.B, P)
+        BP = meetings.times(self.H, CP)
         return meetings.forms(own + meetings.outer(BP, self.B), -BP, P)
 
     # F = A - A D A -------------------------------------------------------------------------------
@@ -175,7 +187,7 @@ class Split(Elimination):
 
     @cached_property
     def _NCY(self) -> Matrix:
-        return self.meetings.carried(self._NC, self.Y)
+        return self.meetings.times(self.N, self._CY)
 
     @cached_property
     def _inverse_lams(self) -> list[Matrix] | None:
@@ -285,7 +297,7 @@ class Split(Elimination):
     def _G(self) -> list[list[Matrix]]:
         """Sum over levels of ``NC_a' NC_b``, (q2, q2) each."""
         columns = self._NC[:, None]
-        return [[self.meetings.crossed((a, b)) for b in columns] for a in columns]
+        return [[self.meetings.crossed(a, b) for b in columns] for a in columns]
 
     @cached_property
     def _GY(self) -> Matrix:
@@ -305,7 +317,8 @@ class Split(Elimination):
         for weights in moved.T:
             S = meetings.products(np.ascontiguousarray(weights))
             R = S.C - meetings.times(S.A, self.B)  # couplings of the lead's rows of S J
-            P = S.T - meetings.crossed((S.C, self.B), (self.B, R))
+            half = meetings.crossed(self.B, 0.5 * (S.C + R))
+            P = S.T - half - half.T
             rows.append(R)
             products.append((np.einsum("abl,bcl->acl", self.H, S.A), self.Y @ P))
         d = len(rows)
@@ -324,8 +337,9 @@ class Split(Elimination):
         g = next((i for i, block in enumerate(unit) if block.any()), self.effects.lead)
         if g == self.effects.lead:
             return self._swept_in_front(unit[g])
-        h = g if g < self.effects.lead else g - 1
-        return self._forms_behind(np.zeros_like(self.H), self._swept_behind(h, unit[g]))
+        P = self._swept_behind(g if g < self.effects.lead else g - 1, unit[g])
+        CP = self.meetings.carried(self.own.C, P)
+        return self._forms_behind(np.zeros_like(self.H), CP, P)
 
     def _swept_in_front(self, E: Matrix) -> Vector:
         meetings, turned = self.meetings, self.N.transpose(1, 0, 2)

@@ -118,13 +118,15 @@ class Point:
         return np.asarray(1.0 / sizes[sizes > UNKNOWN * sizes[-1]])
 
     @cached_property
-    def newton_target(self) -> Vector:
-        """Where a full Newton step ends, (d,)."""
+    def newton_move(self) -> tuple[Vector, Move | None]:
+        """Where a full Newton step ends, (d,), and how it goes there, unless that is plain."""
         if not self.is_regular:
-            return self.model.follow(self.model.newton_step())[0]
+            model = self.model
+            target, taken = model.follow(model.newton_step())
+            return target, Move(self.here, model.jacobian @ taken, 0.0)
         values, directions = self.spectrum
         target = self.x - directions @ ((directions.T @ self.here.gradient) / values)
-        return np.clip(target, self.criterion.lower, self.criterion.upper)
+        return np.clip(target, self.criterion.lower, self.criterion.upper), None
 
     @cached_property
     def decrement(self) -> float:

@@ -21,6 +21,8 @@ SNAP = 1e-5
 STATIONARY, RELATIVE, MULTIPLE = 1e-6, 1e-11, 10.0
 # Nothing is to be gained where less than this fraction of the criterion is promised.
 ROUNDING = 1e-15
+# Nor where estimates are off by 1e-6 standard errors, for which no other evaluation is made.
+SETTLED = 1e-12
 # Random effects this many times as large as the noise of their level's mean leave no noise.
 VAST = 1e6
 # ... and this many times as large little of it.
@@ -48,6 +50,8 @@ def judged(path: Path, optimizer: str) -> Optimum:
         n_evaluations += 1
         x, value = point.x, point.value
         status = Status.UNBOUNDED if _falls(point) else Status.CONVERGED
+    elif status is Status.CONVERGED and _is_settled(point):
+        state = point.here.state
     elif status is Status.CONVERGED and point.decrement > ROUNDING * abs(value):
         x, value, state = _polished(point)
         n_evaluations += 1
@@ -70,18 +74,25 @@ def judged(path: Path, optimizer: str) -> Optimum:
     )
 
 
+def _is_settled(point: Point) -> bool:
+    """Whether a point is as good as an optimum, and the criterion can go on from it."""
+    size = max(1.0, 1e-3 * abs(point.value))
+    return point.here.state is not None and point.decrement < SETTLED * size
+
+
 def _polished(point: Point) -> tuple[Vector, float, object]:
     """A last Newton step (x, value, state): it squares the distance to the optimum for a value.
 
     The certificate stays that of the point before it.
     """
-    x = cleared(point.criterion, point.newton_target)
+    target, move = point.newton_move
+    x = cleared(point.criterion, target)
     criterion, state = point.criterion, None
     if isinstance(criterion, Resumable):
-        value, state = criterion.value_and_state(x)
+        value, state = criterion.value_and_state(x, move)
     else:
         value = criterion.value(x)
-    return (x, value, state) if value <= point.value else (point.x, point.value, None)
+    return (x, value, state) if value <= point.value else (point.x, point.value, point.here.state)
 
 
 def _retreated(point: Point) -> Point:
