@@ -106,71 +106,24 @@ else:
         "wald_test_cr": "lmm.tables.robust",
     }
 
-    # R's functions that are methods here.
-    _ELSEWHERE = {
-        "AIC": "m.aic()",
-        "Anova": "m.anova(type=...)",
-        "BIC": "m.bic()",
-        "VarCorr": "m.varcorr()",
-        "allFit": "m.all_fit()",
-        "bootMer": "m.bootstrap(nsim, seed)",
-        "coef": "m.coef()",
-        "confint": "m.confint()",
-        "contest": "m.contest(L)",
-        "difflsmeans": "m.difflsmeans()",
-        "drop1": "m.drop1()",
-        "exactRLRT": "m.exact_rlrt()",
-        "fitted": "m.fitted()",
-        "fixef": "m.fixef()",
-        "formula": "m.formula",
-        "getME": "lmm.get_me(m, name)",
-        "glance": "m.glance()",
-        "isSingular": "m.is_singular()",
-        "lmList": "lmm.lmlist(formula, data)",
-        "lmerControl": "lmm.LmerControl(...)",
-        "logLik": "m.loglik()",
-        "ls_means": "m.ls_means()",
-        "mkMerMod": "lmm.LinearMixedModel.at(criterion, optimum)",
-        "nobs": "m.nobs",
-        "predict": "m.predict(newdata)",
-        "profile": "m.profile()",
-        "ranef": "m.ranef()",
-        "ranova": "m.ranova()",
-        "rePCA": "m.re_pca()",
-        "refit": "m.refit(y)",
-        "refitML": "m.refit_ml()",
-        "resid": "m.residuals()",
-        "residuals": "m.residuals()",
-        "sigma": "m.sigma",
-        "simulate": "m.simulate(nsim, seed)",
-        "step": "m.step()",
-        "summary": "m.summary()",
-        "tab_model": "lmm.table(m)",
-        "tidy": "m.tidy()",
-        "update": "m.update(formula)",
-        "vcov": "m.vcov()",
-        "add_grouping": "emmeans(m, ...).add_grouping(...)",
-        "cld": "emmeans(m, ...).cld()",
-        "contrast": "emmeans(m, ...).contrast(...)",
-        "eff_size": "emmeans(m, ...).eff_size(sigma, edf)",
-        "pairs": "emmeans(m, ...).pairs()",
-        "pwpm": "emmeans(m, ...).pwpm()",
-        "pwpp": "emmeans(m, ...).pwpm(), a table of the p-values that it would plot",
-        "regrid": "emmeans(m, ...).regrid()",
-    }
-
     def __getattr__(name):
         if name == "plots":
             return import_module("lmm.plots")
         if name not in _LATER:
-            hint = f": write {_ELSEWHERE[name]}" if name in _ELSEWHERE else _closest(name)
-            raise AttributeError(f"module 'lmm' has no attribute {name!r}{hint}")
+            raise AttributeError(f"module 'lmm' has no attribute {name!r}{_hint(name)}")
         globals()[name] = value = getattr(import_module(_LATER[name]), name)
         return value
 
-    def _closest(name):
+    def _hint(name):
         from difflib import get_close_matches
 
+        from lmm._elsewhere import ELSEWHERE
+
+        if name in ELSEWHERE:
+            return f": write {ELSEWHERE[name]}"
+        if name[0] != "_" and hasattr(LinearMixedModel, name):
+            call = "()" if callable(getattr(LinearMixedModel, name)) else ""
+            return f": write m.{name}{call}"
         return "".join(f": did you mean {one!r}?" for one in get_close_matches(name, __all__, 1))
 
     def __dir__():

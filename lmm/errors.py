@@ -244,7 +244,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     " Did you mean 'Subject'? Known: Reaction, Days, Subject."
     """
     known = [str(k) for k in known]
+    by_lower = {k.lower(): k for k in reversed(known)}
     listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-    close = get_close_matches(str(name), known, n=1, cutoff=0.6)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    close = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
+    hint = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
     return f"{hint} Known: {listed}."

@@ -129,6 +129,11 @@ def test_unknown_name_is_an_attribute_error():
     [
         ("VarCorr", r"write m\.varcorr\(\)"),
         ("lmr", "did you mean 'lmer'"),
+        ("hatvalues", r"write m\.hatvalues\(\)$"),
+        ("nobs", r"write m\.nobs$"),
+        ("KRmodcomp", r"write lmm\.kr_modcomp"),
+        ("bobyqa", "optimizer='COBYQA'"),
+        ("lsmeans", r"write lmm\.emmeans"),
         ("nothing_like_it", "$"),
     ],
 )

@@ -35,6 +35,15 @@ OPTIMIZERS: dict[str, Optimizer] = {
 }
 
 
+# What R and SciPy call what comes nearest to ours.
+_ELSEWHERE = {
+    **dict.fromkeys(("bobyqa", "nloptwrap", "nloptr", "newuoa", "uobyqa", "powell"), "COBYQA"),
+    **dict.fromkeys(("bfgs", "lbfgs", "nlminb", "nlminbwrap", "optimx", "cg"), "L-BFGS-B"),
+    **dict.fromkeys(("nm", "nelder_mead", "nmkb", "simplex"), "Nelder-Mead"),
+    **dict.fromkeys(("newton", "nr", "ncg", "fisher", "scoring"), "auto"),
+}
+
+
 def named(optimizer: str | Optimizer) -> Optimizer:
     """The optimizer of that name, or the object itself.
 
@@ -53,7 +62,8 @@ def named(optimizer: str | Optimizer) -> Optimizer:
             )
         return optimizer
     if optimizer not in OPTIMIZERS:
-        raise ValueError(f"Unknown optimizer {optimizer!r}.{nearest(optimizer, OPTIMIZERS)}")
+        meant = _ELSEWHERE.get(optimizer.lower(), optimizer)
+        raise ValueError(f"Unknown optimizer {optimizer!r}.{nearest(meant, OPTIMIZERS)}")
     return OPTIMIZERS[optimizer]
 
 
