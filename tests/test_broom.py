@@ -173,3 +173,26 @@ def test_statsmodels_names():
     assert list(limits.columns) == [0, 1]
     np.testing.assert_allclose(limits.loc["Days"], [7.437592, 13.49698], rtol=1e-5)
     assert m.df_resid == 174
+
+
+def test_statsmodels_words_for_random_effects():
+    """Numbers of statsmodels 0.15, whose optimum is good to five digits."""
+    m = fitted("slopes")
+    expected = [[612.096487, 9.604599], [9.604599, 35.071623]]
+    np.testing.assert_allclose(m.cov_re, expected, rtol=5e-5)
+    assert m.fe_params.equals(m.params)
+    assert m.bse_fe.equals(m.bse)
+    np.testing.assert_allclose(m.random_effects["308"], [2.258584, 9.198969], rtol=5e-5)
+    expected = [[145.705322, -21.444456], [-21.444456, 5.312276]]
+    np.testing.assert_allclose(m.random_effects_cov["308"], expected, rtol=5e-5)
+    assert m.random_effects_cov["308"].index.tolist() == ["(Intercept)", "Days"]
+
+
+def test_random_effects_of_several_factors_are_named_by_factor():
+    m = fitted("penicillin")
+    assert m.cov_re.index.tolist() == [("plate", "(Intercept)"), ("sample", "(Intercept)")]
+    np.testing.assert_allclose(np.diag(m.cov_re), m.varcorr().to_frame()["vcov"][:2])
+    assert m.cov_re.iloc[0, 1] == 0.0
+    assert m.random_effects["sample", "A"]["(Intercept)"] == m.ranef()["sample"].loc["A"].item()
+    variance = m.ranef(condvar=True).to_frame().query("grpvar == 'plate'")["condsd"].iloc[0] ** 2
+    assert m.random_effects_cov["plate", "a"].iloc[0, 0] == pytest.approx(variance)
