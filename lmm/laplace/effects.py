@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
+from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
-from lmm.laplace.elimination import ByLevel, Elimination, Solved
+from lmm.laplace.elimination import ByLevel, Elimination, Solved, Units
 from lmm.laplace.meetings import Meetings
 from lmm.laplace.split import DENSE, LARGEST, Split
-from lmm.pls import PLS, Factors, Problem, Solver
+from lmm.pls import PLS, Factors, Problem, Solver, standardize
 from lmm.pls.choose import Auto
 from lmm.pls.groups import Group
 from lmm.pls.kernels import sum_products
@@ -28,7 +29,7 @@ class Effects:
     Attributes
     ----------
     problem : Problem
-        The standardized problem of the random effects alone; its layout holds the columns.
+        The standardized problem; its layout holds the columns.
     solver : Solver
         What eliminates them, if that was asked for, or where there is no closed form.
     """
@@ -38,8 +39,13 @@ class Effects:
 
     @cached_property
     def pls(self) -> PLS:
-        """Least squares on the same rows."""
-        return self.solver.bind(self.problem)
+        """Least squares on the same rows, without fixed effects.
+
+        The equations hold where the information of X has vanished, too.
+        """
+        matrices = self.problem.matrices
+        bare = replace(matrices.design, X=matrices.X[:, :0])
+        return self.solver.bind(standardize(ModelMatrices(bare, matrices.response)))
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -83,16 +89,19 @@ class Effects:
         )
 
     def times_gamma(self, factors: Factors, v: Matrix) -> Matrix:
-        """``Gamma v`` for dual effects v (q, ...): the effects b themselves."""
-        gammas = [lam @ lam.T for lam in (group.factor(factors) for group in self.groups)]
-        return self.times_blocks(gammas, v)
+        """``Gamma v`` for dual effects v (q,): the effects b themselves."""
+        parts = []
+        for group, own in zip(self.groups, self.by_group(v), strict=True):
+            lam = group.factor(factors)
+            parts.append((own @ (lam @ lam.T)).ravel())
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def times_blocks(self, blocks: Sequence[Matrix], v: Matrix) -> Matrix:
-        """One matrix (k, k) per group times the effects (q, ...) of each of its levels."""
-        parts = [
-            np.einsum("ab,lb...->la...", block, own).reshape(-1, *v.shape[1:])
-            for block, own in zip(blocks, self.by_group(v), strict=True)
-        ]
+    def along(self, units: Units, v: Vector) -> Matrix:
+        """``E v``, (q, e), for e units of all Gammas and dual effects v (q,)."""
+        parts = []
+        for own, effects in zip(units, self.by_group(v), strict=True):
+            moved = np.tensordot(effects, own, (1, 2))  # (l, e, k)
+            parts.append(moved.transpose(0, 2, 1).reshape(-1, len(own)))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @cached_property
@@ -106,13 +115,14 @@ class Effects:
         parts = self.by_group(effects)
         return tuple(parts[g][:, part] for g, part in self.place)
 
-    def units(self, by_term: Sequence[Matrix]) -> Iterator[tuple[Matrix, ...]]:
-        """Units (e_i, k_i, k_i) of each term, one by one: one (k, k) per group each."""
-        for (g, part), units in zip(self.place, by_term, strict=True):
-            for unit in units:
-                blocks: list[Matrix] = [np.zeros((group.size,) * 2) for group in self.groups]
-                blocks[g][part, part] = unit
-                yield tuple(blocks)
+    def units(self, by_term: Sequence[Matrix]) -> Units:
+        """Units (e_i, k_i, k_i) of all terms, (e, k, k) per group: each is of one group alone."""
+        e, start = sum(len(own) for own in by_term), 0
+        blocks = tuple(np.zeros((e, group.size, group.size)) for group in self.groups)
+        for (g, part), own in zip(self.place, by_term, strict=True):
+            blocks[g][start : start + len(own), part, part] = own
+            start += len(own)
+        return blocks
 
     def eliminated(self, weights: Vector, factors: Factors) -> Elimination:
         """D for weights (n,) and whitened factors.
@@ -192,10 +202,15 @@ class Effects:
 
     def of_terms(self, full: Matrix) -> Matrix:
         """Rows and columns for entries of the terms' Gammas of a matrix over the groups'."""
+        chosen = self._entries
+        return full if len(chosen) == len(full) == 1 else full[chosen[:, None], chosen]
+
+    @cached_property
+    def _entries(self) -> IntVector:
+        """Places of the entries of the terms' Gammas among those of the groups'."""
         starts = np.cumsum([0, *(group.size**2 for group in self.groups)])
         chosen = []
         for g, part in self.place:
             size = self.groups[g].size
             chosen.append(starts[g] + np.arange(size**2).reshape(size, size)[part, part].ravel())
-        index = np.concatenate(chosen)
-        return np.asarray(full[np.ix_(index, index)])
+        return np.concatenate(chosen)

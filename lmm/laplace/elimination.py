@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -23,7 +23,10 @@ from lmm.pls.inverse import flat, row_quadratic
 if TYPE_CHECKING:
     from lmm.laplace.effects import Effects
 
-__all__ = ["ByLevel", "Elimination", "Solved", "block_traces", "product_traces"]
+__all__ = ["ByLevel", "Elimination", "Solved", "Units", "block_traces", "product_traces", "times"]
+
+Units: TypeAlias = tuple[Matrix, ...]
+"""Directions of all Gammas, (e, k, k) per group."""
 
 TINY = 1e-250
 
@@ -89,8 +92,8 @@ class Elimination(ABC):
         """``tr(D S_i D S_j)``, (d, d), with ``S_j = Z'diag(moved_j)Z`` for weights (n, d)."""
 
     @abstractmethod
-    def swept_forms(self, units: Sequence[Sequence[Matrix]]) -> Matrix:
-        """``z'(I - DA) E (I - AD) z`` by row for every unit E of Gamma, (m, n)."""
+    def swept_forms(self, units: Units) -> Matrix:
+        """``z'(I - DA) E (I - AD) z`` by row for every unit E of Gamma, (e, n)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +138,7 @@ class ByLevel(Elimination):
 
     @cached_property
     def _F(self) -> Matrix:
-        return np.asarray(np.einsum("abl,bcl->acl", self._N, self._A))
+        return times(self._N, self._A)
 
     @property
     def sums(self) -> tuple[Matrix, ...]:
@@ -165,14 +168,16 @@ class ByLevel(Elimination):
     def moving_weights(self, moved: Matrix) -> Matrix:
         """See `Elimination`: a sum over levels."""
         group = self.effects.groups[0]
-        S = [grams(group, weights) for weights in moved.T]
-        return product_traces([np.einsum("abl,bcl->acl", self._D, own) for own in S])
+        S = np.array([grams(group, np.ascontiguousarray(weights)) for weights in moved.T])
+        DS = times(self._D, S)
+        d = len(DS)
+        return np.asarray(DS.reshape(d, -1) @ DS.swapaxes(1, 2).reshape(d, -1).T)
 
-    def swept_forms(self, units: Sequence[Sequence[Matrix]]) -> Matrix:
+    def swept_forms(self, units: Units) -> Matrix:
         """See `Elimination`."""
-        N, group = self._N, self.effects.groups[0]
-        turned = [np.einsum("bal,bc,cdl->adl", N, E, N, optimize=True) for (E,) in units]
-        return np.array([row_forms(group, blocks) for blocks in turned])
+        N = self._N
+        half = np.einsum("iab,bcl->iacl", units[0], N)
+        return row_forms(self.effects.groups[0], times(N.swapaxes(0, 1), half))
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,10 +250,17 @@ class Solved(Elimination):
         assert self.closed is not None
         return self.closed.moving_weights(moved)
 
-    def swept_forms(self, units: Sequence[Sequence[Matrix]]) -> Matrix:
+    def swept_forms(self, units: Units) -> Matrix:
         """See `Elimination`."""
         assert self.closed is not None
         return self.closed.swept_forms(units)
+
+
+def times(left: Matrix, right: Matrix) -> Matrix:
+    """Blocks (k, k, l) times blocks (..., k, k, l)."""
+    if len(left) == 1:
+        return np.asarray(left * right)
+    return np.asarray(np.einsum("abl,...bcl->...acl", left, right))
 
 
 def block_traces(F: Matrix) -> Matrix:

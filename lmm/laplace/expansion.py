@@ -28,7 +28,7 @@ from lmm._types import Matrix, Vector
 from lmm.criterion.base import Evaluation
 from lmm.family import Rows, ShapeRows
 from lmm.family.jets import Jet
-from lmm.laplace.elimination import Elimination
+from lmm.laplace.elimination import Elimination, Units
 from lmm.laplace.mode import Mode
 from lmm.laplace.model import Model, Place
 from lmm.pls import stacked
@@ -123,8 +123,8 @@ class Expansion:
         return self.mode.penalized + self.D.logdet
 
     @cached_property
-    def units(self) -> tuple[tuple[Matrix, ...], ...]:
-        """Directions of Gamma, one (k, k) per group each."""
+    def units(self) -> Units:
+        """Directions of Gamma, (e, k, k) per group."""
         return self.model.units(self.place.x)
 
     @property
@@ -231,8 +231,7 @@ class Expansion:
         """Directions in which the linear predictor moves at fixed random effects, (n, m + p)."""
         model, v = self.model, self.mode.v
         effects = model.effects
-        moved = np.column_stack([effects.times_blocks(unit, v) for unit in self.units])
-        return np.hstack([effects.spread(moved), model.outer])
+        return np.hstack([effects.spread(effects.along(self.units, v)), model.outer])
 
     @cached_property
     def eta(self) -> Matrix:
@@ -242,7 +241,7 @@ class Expansion:
             Y = np.column_stack([Y, np.zeros(len(Y))])
         return np.asarray(Y - self.response(self.force))
 
-    @property
+    @cached_property
     def force(self) -> Matrix:
         """What pulls the mode back along each direction, (n, d)."""
         pulled = self.observed[0][:, None] * self.Y
@@ -254,8 +253,7 @@ class Expansion:
         """Derivatives of the random effects at the mode by the coordinates x, (q, d)."""
         model, m, e = self.model, self.model.m, self.model.e
         moved = -self.D_o.solve(model.effects.sums(self.force))
-        for k, unit in enumerate(self.units):
-            moved[:, k] += model.effects.times_blocks(unit, self.mode.v)
+        moved[:, :e] += model.effects.along(self.units, self.mode.v)
         J = model.parameters.jacobian(self.place.x[:m])
         return np.hstack([moved[:, :e] @ J, moved[:, e:]])
 
@@ -274,7 +272,7 @@ class Expansion:
         """Second derivative of ``-2 l + b'v`` at the mode, (d, d)."""
         c = self.model.e + self.model.p
         H = np.empty((self.model.width,) * 2)
-        H[:c] = 2.0 * (self.observed[0][:, None] * self.Y).T @ self.eta
+        H[:c] = 2.0 * self.force[:, :c].T @ self.eta
         if self.model.has_xi:
             H[c] = -2.0 * (self.shape.score1 @ self.eta)
             H[:, c] = H[c]
@@ -317,8 +315,7 @@ class Expansion:
     def _mode_terms(self) -> Matrix:
         """``w'(E_k v_l + E_l v_k)``, (d, d)."""
         H = np.zeros((self.model.width,) * 2)
-        for k, unit in enumerate(self.units):
-            H[k] = self.model.effects.times_blocks(unit, self.w) @ self.v
+        H[: self.model.e] = self.model.effects.along(self.units, self.w).T @ self.v
         return H + H.T
 
     @cached_property

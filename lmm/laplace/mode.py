@@ -30,7 +30,7 @@ ROUNDING = 1e-22
 CLOSE, SLOW = 0.5, 0.1
 MAX_STEPS = 100
 # Of a start.
-ROUGH = 4
+ROUGH = 2
 SHORTEST = 1e-9
 
 
@@ -188,8 +188,10 @@ def _step(target: Target, state: _State, D: Elimination) -> tuple[tuple[Vector, 
     effects, X, r = target.effects, target.X, state.rows.score
     W = D.weights
     right = r + W * state.moving
-    beta = _coefficients(effects, D, X, right)
-    fixed = X @ beta
+    beta, fixed = state.beta, np.zeros(1)
+    if X.size:
+        beta = _coefficients(effects, D, X, right)
+        fixed = X @ beta
     b = D.solve(effects.sums(right - W * fixed))
     moving = fixed + effects.spread(b)
     v = effects.sums(r + W * (state.moving - moving))
@@ -199,8 +201,6 @@ def _step(target: Target, state: _State, D: Elimination) -> tuple[tuple[Vector, 
 
 def _coefficients(effects: Effects, D: Elimination, X: Matrix, right: Vector) -> Vector:
     """Coefficients (p,) of X by generalized least squares."""
-    if not X.size:
-        return np.empty(0)
     WX = D.weights[:, None] * X
     swept = X - effects.spread(D.solve(effects.sums(WX)))
     return np.linalg.solve(WX.T @ swept, swept.T @ right)

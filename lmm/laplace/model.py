@@ -7,7 +7,7 @@ prior weights: no result depends on units and origins of covariates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +19,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.design.response import Response
 from lmm.family import Conditional, Family
 from lmm.laplace.effects import Effects
+from lmm.laplace.elimination import Units
 from lmm.laplace.start import Marginal, marginal_fit
 from lmm.pls import PLS, Factors, Problem, Solver, standardize
 
@@ -64,8 +65,6 @@ class Model:
         The family with responses and weights.
     marginal : Marginal
         The fit without random effects, in which the coordinates are whitened.
-    problem : Problem
-        Least squares on the same rows, fixed effects included.
     effects : Effects
         Random effects, whitened.
     joint : bool
@@ -76,7 +75,6 @@ class Model:
     family: Family
     bound: Conditional
     marginal: Marginal
-    problem: Problem
     effects: Effects
     joint: bool = False
 
@@ -93,14 +91,16 @@ class Model:
         marginal = marginal_fit(matrices, family, bound)
         working = Response(marginal.working, marginal.weights, matrices.offset)
         problem = standardize(ModelMatrices(matrices.design, working))
-        # random effects alone: their equations hold where the information of X has vanished too
-        bare = replace(matrices.design, X=matrices.X[:, :0])
-        effects = Effects(standardize(ModelMatrices(bare, working)), solver)
-        return cls(matrices, family, bound, marginal, problem, effects, joint)
+        return cls(matrices, family, bound, marginal, Effects(problem, solver), joint)
+
+    @property
+    def problem(self) -> Problem:
+        """Least squares on the same rows, fixed effects included."""
+        return self.effects.problem
 
     @cached_property
     def pls(self) -> PLS:
-        """Least squares on the same rows, fixed effects included."""
+        """The same, ready to be solved."""
         return self.effects.solver.bind(self.problem)
 
     @property
@@ -168,10 +168,10 @@ class Model:
         """Known part of the linear predictor, (n,)."""
         return self.matrices.offset
 
-    def units(self, x: Vector) -> tuple[tuple[Matrix, ...], ...]:
-        """The units of all Gamma at coordinates x (d,), one (k, k) per group each."""
+    def units(self, x: Vector) -> Units:
+        """The e units of all Gamma at coordinates x (d,), (e, k, k) per group."""
         own = zip(self.parameters.covariances, self.parameters.slices, strict=True)
-        return tuple(self.effects.units([c.units(x[part]) for c, part in own]))
+        return self.effects.units([c.units(x[part]) for c, part in own])
 
     def place(self, x: Vector) -> Place:
         """The parts of coordinates x (d,)."""

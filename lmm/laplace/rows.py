@@ -21,13 +21,15 @@ def grams(group: Group, weights: Vector) -> Matrix:
 
 
 def row_forms(group: Group, blocks: Matrix) -> Vector:
-    """``z_i'B z_i`` by row for blocks B (k, k, l) of the rows' levels, (n,)."""
-    total: Vector = np.zeros(len(group.codes))
+    """``z_i'B z_i`` by row for blocks B (..., k, k, l) of the rows' levels, (..., n)."""
+    total = 0.0
     for a, left in enumerate(group.Z.T):
         for b, right in enumerate(group.Z.T[: a + 1]):
-            entry = blocks[a, b] + blocks[b, a] if a != b else blocks[a, a]
-            total += entry[group.codes] * left * right
-    return total
+            entry = blocks[..., a, b, :]
+            if a != b:
+                entry = entry + blocks[..., b, a, :]
+            total = total + entry[..., group.codes] * (left * right)
+    return np.asarray(total)
 
 
 def pair_forms(group: Group, other: Group, blocks: Matrix, pairs: Cells) -> Vector:

@@ -22,7 +22,7 @@ from scipy.linalg import lapack
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.laplace.elimination import Elimination, block_traces, product_traces
+from lmm.laplace.elimination import Elimination, Units, block_traces, product_traces
 from lmm.laplace.meetings import Meetings, Parts
 from lmm.pls.grouped import identity_minus, penalized_inverse
 from lmm.pls.groups import Group
@@ -328,9 +328,9 @@ class Split(Elimination):
         own, tail = zip(*products, strict=True)
         return cross + cross.T + product_traces(own) + product_traces(tail)
 
-    def swept_forms(self, units: Sequence[Sequence[Matrix]]) -> Matrix:
+    def swept_forms(self, units: Units) -> Matrix:
         """See `Elimination`."""
-        return np.array([self._swept(unit) for unit in units])
+        return np.array([self._swept(unit) for unit in zip(*units, strict=True)])
 
     def _swept(self, unit: Sequence[Matrix]) -> Vector:
         """``z'(I - DA) E (I - AD) z`` by row for a unit E of one group's Gamma, (n,)."""

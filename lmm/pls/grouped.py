@@ -338,6 +338,10 @@ def _quadratic(levels: Levels, MS: Matrix) -> Matrix:
 
 def penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
     """H (k, k, m) and log|lambda'A lambda + I| (m,)."""
+    if len(lam) == 1:
+        gamma = lam[0, 0] ** 2
+        inverse, logdet = invert(1.0 + gamma * A)
+        return gamma * inverse, logdet
     omega = np.einsum("ba,bcm->acm", lam, lam.T @ A)
     for a in range(len(lam)):
         omega[a, a] += 1.0
@@ -348,6 +352,8 @@ def penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
 
 def identity_minus(A: Matrix, H: Matrix) -> Matrix:
     """N = I - A H, (k, k, m)."""
+    if len(A) == 1:
+        return 1.0 - A * H
     N: Matrix = -np.einsum("abm,bcm->acm", A, H)
     for a in range(len(N)):
         N[a, a] += 1.0

@@ -57,7 +57,7 @@ def unit_of(model, blocks):
 
 
 def units_of(model):
-    """Symmetric units of the terms' Gammas, one (k, k) per group each."""
+    """Symmetric units of the terms' Gammas, (e, k, k) per group."""
     return model.units(np.ones(model.d))
 
 
@@ -104,5 +104,8 @@ def test_against_dense_matrices(structure, solver, size, chunk, monkeypatch):
     products = [[np.trace(D @ one @ D @ two) for two in S] for one in S]
     np.testing.assert_allclose(found.moving_weights(moved), products, rtol=1e-8, atol=1e-9)
     swept = Z @ (np.eye(len(A)) - D @ A)
-    forms = [np.einsum("ij,jk,ik->i", swept, unit_of(model, E), swept) for E in units_of(model)]
+    forms = [
+        np.einsum("ij,jk,ik->i", swept, unit_of(model, E), swept)
+        for E in zip(*units_of(model), strict=True)
+    ]
     np.testing.assert_allclose(found.swept_forms(units_of(model)), forms, rtol=1e-8, atol=1e-9)
