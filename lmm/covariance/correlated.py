@@ -26,7 +26,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._lapack import eigh, lower_triangular
+from lmm._lapack import cholesky, eigh, lower_triangular
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance.base import CLEAR, Covariance, Reported, diagonal, lower_triangle, shared
 from lmm.covariance.filled import VANISHING
@@ -77,6 +77,10 @@ class Correlation:
     @cached_property
     def root(self) -> Matrix:
         """Lower-triangular root (k, k), also of a singular correlation."""
+        try:
+            return cholesky(self.value)
+        except np.linalg.LinAlgError:
+            pass
         values, vectors = eigh(self.value)
         return lower_triangular(vectors * np.sqrt(np.maximum(values, 0.0)))
 

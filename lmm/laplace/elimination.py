@@ -16,7 +16,7 @@ import numpy as np
 
 from lmm._types import Matrix, Vector
 from lmm.laplace.rows import grams, row_forms
-from lmm.pls.base import Derivatives, Factors, PLSPoint
+from lmm.pls.base import Factors, FullDerivatives, PLSPoint
 from lmm.pls.grouped import identity_minus, penalized_inverse
 from lmm.pls.inverse import flat, row_quadratic
 
@@ -214,10 +214,12 @@ class Solved(Elimination):
         return np.concatenate(solved).reshape(right.shape)
 
     @cached_property
-    def _derivatives(self) -> Derivatives:
+    def _derivatives(self) -> FullDerivatives:
         # any response will do: of one that weighs the same in all rows nothing vanishes
         y = 1.0 / np.sqrt(np.maximum(self.weights, TINY)) + self.effects.problem.matrices.offset
-        return self.effects.pls.reweighted(self.weights, y).at(self.factors).derivatives(False)
+        found = self.effects.pls.reweighted(self.weights, y).at(self.factors).derivatives(False)
+        assert isinstance(found, FullDerivatives)  # one factor is `ByLevel`
+        return found
 
     @property
     def sums(self) -> tuple[Matrix, ...]:

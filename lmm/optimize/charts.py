@@ -183,10 +183,10 @@ class Bounded:
 
     is_relative = False
 
-    def __init__(self, covariance: Correlated, x: Vector, G: Matrix):
+    def __init__(self, covariance: Correlated, x: Vector, G: Matrix, score: Vector):
         self.covariance, self.x = covariance, x
-        units, J, H = covariance.units(x), covariance.jacobian(x), covariance.bend(x, G)
-        slopes = np.einsum("eij,ij->e", units, G) @ J
+        J, H = covariance.jacobian(x), covariance.bend(x, G)
+        slopes = score @ J
         is_sd = np.arange(len(x)) < covariance.n_sd
         self.is_zero = is_sd & (x == 0.0)
         # Across a hump no higher than rounding: a slope that counts keeps it at zero.
@@ -195,7 +195,9 @@ class Bounded:
         inward = ((x > covariance.lower) | (slopes < 0.0)) & (
             (x < covariance.upper) | (slopes > 0.0)
         )
-        says = np.einsum("eij,eij->e", units, units) @ (J * J) > 0.0
+        units = covariance.units(x).reshape(len(J), -1)
+        sizes = np.abs(units).max(axis=1)
+        says = sizes @ np.abs(J) > 0.0
         self.free = (inward & says) | self.squared
         scale = np.where(is_sd & ~self.is_zero, x, 1.0)
         J = J * scale
@@ -203,7 +205,7 @@ class Bounded:
         J = np.where(self.squared, np.eye(*J.shape), J)
         H = np.where(self.squared | self.squared[:, None], 0.0, H * scale * scale[:, None])
         self.jacobian = J[:, self.free]
-        self.bend = H[np.ix_(self.free, self.free)]
+        self.bend = H[self.free][:, self.free]
         self.scale = scale
 
     def score(self, step: Vector) -> tuple[Vector, Vector]:
@@ -255,10 +257,10 @@ class Plain:
         return x, (x - self.x)[self.free]
 
 
-def _chart(covariance: Covariance, x: Vector, G: Matrix) -> Chart:
+def _chart(covariance: Covariance, x: Vector, G: Matrix, score: Vector) -> Chart:
     match covariance:
         case Correlated():
-            return Bounded(covariance, x, G)
+            return Bounded(covariance, x, G, score)
         case Unstructured(size=size) if size > 1:
             return Full(covariance, covariance.factor(x), G)
         case _:
@@ -416,9 +418,13 @@ def _charts(
     """Charts at x (d,), and the entries that belong to each."""
     parameters = criterion.parameters
     charts: list[Chart] = [
-        _chart(covariance, x[part], G)
-        for covariance, part, G in zip(
-            parameters.covariances, parameters.slices, here.slopes, strict=True
+        _chart(covariance, x[part], G, here.score[units])
+        for covariance, part, G, units in zip(
+            parameters.covariances,
+            parameters.slices,
+            here.slopes,
+            parameters.unit_slices,
+            strict=True,
         )
     ]
     m = len(parameters.lower)

@@ -26,7 +26,9 @@ SETTLED = 1e-12
 # Random effects this many times as large as the noise of their level's mean leave no noise.
 VAST = 1e6
 # ... and this many times as large little of it.
-DISTANT = 1e5
+DISTANT = 2e5
+# Beyond this many times it is looked at whether the optimum lies where no noise is left.
+SUSPICIOUS = 1e2
 # Shares of a step along which the criterion must fall somewhere.
 SIZES = (1.0, 0.1, 1e-2, 1e-3)
 # Parameters that a message lists at most.
@@ -55,6 +57,10 @@ def judged(path: Path, optimizer: str) -> Optimum:
     elif status is Status.CONVERGED and point.decrement > ROUNDING * abs(value):
         x, value, state = _polished(point)
         n_evaluations += 1
+    if status is Status.CONVERGED and (limit := _limit(criterion, x, value)):
+        point, state = limit, None
+        n_evaluations += 1
+        x, value = point.x, point.value
     theta = criterion.to_theta(x)
     return Optimum(
         theta=theta,
@@ -100,13 +106,32 @@ def _retreated(point: Point) -> Point:
 
     What has a limit as sigma goes to zero (fixed effects and their standard errors) is near it.
     """
-    scales = _scales(point)
-    size = float(np.abs(point.x[scales]).max(initial=0.0))
-    if size <= DISTANT:
-        return point
-    x = point.x.copy()
-    x[scales] *= DISTANT / size
-    return Point.at(point.criterion, x)
+    size = _size(point.criterion, point.x)
+    return _scaled(point.criterion, point.x, DISTANT / size) if size > DISTANT else point
+
+
+def _limit(criterion: Criterion, x: Vector, value: float) -> Point | None:
+    """The point where next to no noise is left, if the criterion is as low there as at x (d,).
+
+    The way there is flat, and where a search gives up on it says nothing.
+    """
+    size = _size(criterion, x)
+    if size <= SUSPICIOUS or size == DISTANT:
+        return None
+    limit = _scaled(criterion, x, DISTANT / size)
+    return limit if limit.value <= value + STATIONARY else None
+
+
+def _size(criterion: Criterion, x: Vector) -> float:
+    """The largest of the coordinates (d,) that grow with covariances."""
+    return float(np.abs(x[_scales(criterion)]).max(initial=0.0))
+
+
+def _scaled(criterion: Criterion, x: Vector, factor: float) -> Point:
+    """The point with larger or smaller covariances of the same shape."""
+    x = x.copy()
+    x[_scales(criterion)] *= factor
+    return Point.at(criterion, x)
 
 
 def _falls(point: Point) -> bool:
@@ -116,14 +141,15 @@ def _falls(point: Point) -> bool:
     effects reach: with an effect for each row by nothing, and the likelihood has its supremum at
     sigma = 0.
     """
-    scales = _scales(point)
+    scales = _scales(point.criterion)
     return float(point.here.gradient[scales] @ point.x[scales]) < -1.0
 
 
-def _scales(point: Point) -> NDArray[np.bool_]:
+def _scales(criterion: Criterion) -> NDArray[np.bool_]:
     """Coordinates (d,) that grow with the covariance: not correlations, which are bounded."""
-    upper = point.criterion.parameters.upper
-    return np.append(np.isinf(upper), np.zeros(len(point.x) - len(upper), dtype=np.bool_))
+    upper = criterion.parameters.upper
+    others = np.zeros(len(criterion.lower) - len(upper), dtype=np.bool_)
+    return np.append(np.isinf(upper), others)
 
 
 def _status(path: Path) -> tuple[Status, NDArray[np.bool_]]:

@@ -15,6 +15,7 @@ With ``V = I + Z Lambda Lambda' Z'`` and ``P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +34,7 @@ __all__ = [
     "Derivatives",
     "Factors",
     "Forms",
+    "FullDerivatives",
     "PLSPoint",
     "PLSSolution",
     "PLSTerms",
@@ -66,15 +68,27 @@ class PLSTerms:
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """Second derivatives along e directions: those of `Derivatives`, (e, e) each."""
+    """Second derivatives along directions a, b, of which there are e.
+
+    Attributes
+    ----------
+    average : (e, e) array
+        ``v'E_a' (Z'PZ) E_b v / pwrss``: half the second derivative of pwrss, over pwrss.
+    scoring : (e, e) array
+        ``tr(F E_a F E_b)`` for the first steps of a search: where the exact one would cost much
+        more than the gradient, couplings between levels of an eliminated factor are left out.
+    trace : (e, e) array or None
+        ``tr(F E_a F E_b)``, minus the second derivative of the log determinants; None where
+        `scoring` is not exact.
+    """
 
     average: Matrix
     scoring: Matrix
     trace: Matrix | None
 
 
-@dataclass(frozen=True, slots=True)
-class Derivatives:
+@dataclass(frozen=True, eq=False)
+class Derivatives(ABC):
     """First and second derivatives with respect to ``Gamma_i = lambda_i lambda_i'``.
 
     Directions are the entries of the k_i x k_i matrices Gamma_i, stacked row by row over terms:
@@ -89,30 +103,32 @@ class Derivatives:
         (ML) or ``log|V| + log|X'V^-1 X|`` (REML).
     quadratic : tuple of (k_i, k_i) arrays
         Sum over levels of v v' / pwrss: minus the derivative of log pwrss.
-    average : (K, K) array
-        ``v'E_a' (Z'PZ) E_b v / pwrss``: half the second derivative of pwrss, over pwrss.
-    scoring : (K, K) array
-        ``tr(F E_a F E_b)`` for the first steps of a search: where the exact one would cost much
-        more than the gradient, couplings between levels of an eliminated factor are left out.
-    trace : (K, K) array or None
-        ``tr(F E_a F E_b)``, minus the second derivative of the log determinants; None where
-        `scoring` is not exact.
     """
 
     terms: PLSTerms
     logdet: tuple[Matrix, ...]
     quadratic: tuple[Matrix, ...]
-    average: Matrix
-    scoring: Matrix
-    trace: Matrix | None
 
     def slopes(self, c: float) -> tuple[Matrix, ...]:
         """Derivative of ``logdet + c log pwrss`` in each Gamma, (k_i, k_i)."""
         pairs = zip(self.logdet, self.quadratic, strict=True)
         return tuple(logdet - c * quadratic for logdet, quadratic in pairs)
 
+    @abstractmethod
     def along(self, units: Matrix) -> Forms:
         """Second derivatives along combinations (e, K) of the directions."""
+
+
+@dataclass(frozen=True, eq=False)
+class FullDerivatives(Derivatives):
+    """Second derivatives in all directions: those of `Forms`, (K, K) each."""
+
+    average: Matrix
+    scoring: Matrix
+    trace: Matrix | None
+
+    def along(self, units: Matrix) -> Forms:
+        """See `Derivatives`."""
         scoring = units @ self.scoring @ units.T
         if self.trace is self.scoring:
             return Forms(units @ self.average @ units.T, scoring, scoring)

@@ -16,7 +16,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.base import Blocks, Factors, FullDerivatives, PLSSolution, PLSTerms
 from lmm.pls.inverse import dense_blocks, dense_diagonal, dense_product
 from lmm.pls.problem import Problem
 
@@ -50,7 +50,7 @@ class DensePoint:
             self.pwrss,
         )
 
-    def derivatives(self, reml: bool) -> Derivatives:
+    def derivatives(self, reml: bool) -> FullDerivatives:
         """Values with first and second derivatives, from the q x q matrices themselves."""
         X, y, Z = self.pls.problem.X, self.pls.problem.y, self.pls.Z
         A = Z.T @ Z
@@ -83,7 +83,7 @@ class DensePoint:
             effects = v[range_].reshape(term.n_levels, term.size)
             quadratic.append(effects.T @ effects / self.pwrss)
         average = W.T @ ZPZ @ W / self.pwrss
-        return Derivatives(self.terms, tuple(logdet), tuple(quadratic), average, trace, trace)
+        return FullDerivatives(self.terms, tuple(logdet), tuple(quadratic), average, trace, trace)
 
     def solution(self) -> PLSSolution:
         """Coefficients."""

@@ -10,6 +10,7 @@ triangular, and ``R_i'S_i = C_i``: S_i is the part of [X y] that the columns of 
   positive: none cancels another, however large Gamma is;
 * ``F_i = Z_i'V_i^-1 Z_i = R_i'M_i R_i`` and ``D_i = Z_i'V_i^-1 [X y] = R_i'M_i S_i``.
 
+Where a level has fewer rows than columns, R_i may be Z_i itself, S_i the rows of [X y] and W zero.
 Levels that share A_i share R_i, M_i and F_i: they are computed once per distinct A_i, and the C_i
 of such a class are replaced by as few rows as span the same sum of C_i C_i'. These are equations
 1-5 of docs/theory/blocks.md. After construction nothing depends on the number of rows.
@@ -22,67 +23,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, PLSTerms
+from lmm.pls.along import AlongUnits, Swept
+from lmm.pls.base import Blocks, Derivatives, Factors, FullDerivatives, PLSSolution, PLSTerms
 from lmm.pls.border import Bordered
 from lmm.pls.groups import Group
-from lmm.pls.kernels import invert
+from lmm.pls.kernels import invert, multiply_turned
+from lmm.pls.levels import Levels, backward, by_rows, chunks, forward, root
 from lmm.pls.problem import Problem
 from lmm.pls.products import RowProducts
 
+if TYPE_CHECKING:
+    from typing import Self
+
 __all__ = ["GroupedPLS"]
 
-# Levels per chunk: the working set of a chunk stays in the cache.
-CHUNK = 16384
-# Levels from which equal blocks are looked for.
-COLLAPSIBLE = 256
-# A column of Z_i with less than this share of its square left, after the columns before it, depends
-# on them.
-DEPENDENT = 1e-13
 # Random effects this many times as large as the noise of their level's mean let W show the digits
 # that it lost as a difference.
 LARGE = 30.0
 
 
-@dataclass(frozen=True, eq=False)
-class Levels:
-    """Cross-products of a set of levels, struct of arrays.
-
-    Attributes
-    ----------
-    R : (k, k, m) array
-        Upper-triangular roots of the distinct blocks Z_i'Z_i.
-    counts : (m,) array
-        How many levels share each.
-    S : (t, k, r) array
-        Rows of [X y]'Z_i R_i^-1, t = p + 1.
-    classes : (r,) int array or None
-        Block of each row of S; None when rows and blocks correspond one to one.
-    members : (l,) int array or None
-        Block of each level; None when they correspond one to one.
-    """
-
-    R: Matrix
-    counts: Vector
-    S: Matrix
-    classes: IntVector | None = None
-    members: IntVector | None = None
-
-    def spread(self, blocks: Matrix) -> Matrix:
-        """Blocks (k, k, m) repeated for the rows of S, (k, k, r)."""
-        return blocks if self.classes is None else blocks[:, :, self.classes]
-
-    def by_level(self, blocks: Matrix) -> Matrix:
-        """Blocks (k, k, m) repeated for the levels, (k, k, l)."""
-        return blocks if self.members is None else blocks[:, :, self.members]
-
-
-# What a sweep over a set of levels gives: M (k, k, m), M S (t, k, r), and the part of log|V|.
+# What a sweep over a set of levels gives: M (d, d, m), M S (t, d, r), and the part of log|V|.
 Sweep: TypeAlias = tuple[Matrix, Matrix, float]
 
 
@@ -109,7 +75,7 @@ class GroupedPoint(Bordered):
     kept: tuple[Sweep, ...]
 
     @classmethod
-    def of(cls, pls: GroupedPLS, lam: Matrix, keep: bool) -> GroupedPoint:
+    def of(cls, pls: GroupedPLS, lam: Matrix, keep: bool) -> Self:
         """Sweep over all chunks."""
         logdet, reduced, kept = 0.0, pls.left(lam).copy(), []
         for levels in pls.chunks:
@@ -127,8 +93,17 @@ class GroupedPoint(Bordered):
     def derivatives(self, reml: bool) -> Derivatives:
         """Values with exact first and second derivatives."""
         half = self.border.half
+        if self.pls.along_units:
+            return self._along_units(half, reml)
         parts = (_Sums.of(levels, M, MS, half) for levels, (M, MS, _) in self._sweeps())
         return reduce(add, parts).derivatives(self.terms, reml, self.pls.members)
+
+    def _along_units(self, half: Matrix, reml: bool) -> AlongUnits:
+        swept = []
+        for levels, (M, MS, _) in self._sweeps():
+            E = (half @ MS.reshape(len(MS), -1)).reshape(MS.shape)
+            swept.append(Swept(levels, M, E))
+        return AlongUnits.of(self.terms, tuple(swept), self.pls.members, reml)
 
     def solution(self) -> PLSSolution:
         """Coefficients."""
@@ -162,6 +137,42 @@ class GroupedPoint(Bordered):
         return np.where(i == j, self._D[:, :, i], 0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class RowsPoint(GroupedPoint):
+    """The same with rows Z_i for roots: ``D = lam (I - H'M H) lam'`` with ``H = Z_i lam``."""
+
+    def solution(self) -> PLSSolution:
+        """Coefficients."""
+        ((levels, (M, _, _)),) = self._sweeps()
+        right = np.einsum("t,tbm->bm", self.border.residual, levels.S)
+        u = np.einsum("dkm,dem,em->km", self._half, M, right, optimize=True)
+        b = (self.lam @ u).T
+        return self.coefficients(tuple(b[:, part] for part in self.pls.members))
+
+    @cached_property
+    def _half(self) -> Matrix:
+        """H, (d, k, l)."""
+        return np.asarray(self.lam.T @ self.pls.chunks[0].R)
+
+    def solve(self, right: Blocks) -> Blocks:
+        """D times columns."""
+        ((_, (M, _, _)),) = self._sweeps()
+        inner = self.lam.T @ right[0]
+        swept = np.einsum("dem,ekm,rkm->rdm", M, self._half, inner, optimize=True)
+        return (self.lam @ (inner - np.einsum("dkm,rdm->rkm", self._half, swept)),)
+
+    @cached_property
+    def _D(self) -> Matrix:
+        """D of each level, (k, k, l)."""
+        identity = np.eye(len(self.lam))[:, :, None]
+        (blocks,) = self.solve((np.broadcast_to(identity, (*self.lam.shape, self._levels)),))
+        return blocks.transpose(1, 0, 2)
+
+    @property
+    def _levels(self) -> int:
+        return self.pls.problem.groups[0].n_levels
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class GroupedPLS(Brief):
     """Block solver for models with a single grouping factor.
@@ -174,21 +185,28 @@ class GroupedPLS(Brief):
         Cross-products, in pieces that fit the cache.
     within : (t, t) array
         The part W of [X y]'[X y] that Z does not explain, as a difference.
+    by_rows : bool
+        Whether the roots are rows of Z.
     """
 
     problem: Problem
     chunks: tuple[Levels, ...]
     within: Matrix
+    by_rows: bool = False
 
     name = "block"
 
     @classmethod
     def build(cls, problem: Problem) -> GroupedPLS:
         """Accumulate the cross-products of a problem."""
+        if _has_few_rows(problem):
+            columns = np.array([*problem.X.T, problem.y])
+            rows = by_rows(problem.groups[0], columns)
+            return cls(problem, (rows,), np.zeros_like(problem.base), True)
         (A,), (C,) = problem.products.grams, problem.products.couplings
-        chunks = tuple(_chunks(A, C, collapse=not problem.is_reweighted))
-        within = problem.base - sum(_quadratic(levels, levels.S) for levels in chunks)
-        return cls(problem, chunks, within)
+        levels = tuple(chunks(A, C, collapse=not problem.is_reweighted))
+        within = problem.base - sum(_quadratic(own, own.S) for own in levels)
+        return cls(problem, levels, within)
 
     def with_response(self, y: Vector) -> GroupedPLS:
         """The same design with another response (n,)."""
@@ -217,12 +235,13 @@ class GroupedPLS(Brief):
         """Eliminate all levels at given factors."""
         lam = self.problem.groups[0].factor(factors)
         # Sweeps over many chunks are made once more when they are needed, to save memory.
-        return GroupedPoint.of(self, lam, keep=len(self.chunks) == 1)
+        point = RowsPoint if self.by_rows else GroupedPoint
+        return point.of(self, lam, keep=len(self.chunks) == 1)
 
     def left(self, lam: Matrix) -> Matrix:
         """W (t, t), with all the digits that count at this factor (k, k) where there are rows."""
         large = np.abs(lam).max() > LARGE and isinstance(self.problem.products, RowProducts)
-        return self._residuals_within if large else self.within
+        return self._residuals_within if large and not self.by_rows else self.within
 
     @cached_property
     def _residuals_within(self) -> Matrix:
@@ -243,91 +262,31 @@ class GroupedPLS(Brief):
         by_term = dict(self.problem.groups[0].members)
         return tuple(by_term[i] for i in range(len(by_term)))
 
-
-def _chunks(A: Matrix, C: Matrix, collapse: bool) -> Iterator[Levels]:
-    """Cut into chunks; collapse levels with bitwise equal blocks where that may pay."""
-    k, _, n_levels = A.shape
-    rows = A.reshape(k * k, n_levels).T
-    # A look at the first levels tells whether the full search can pay; for a few levels an
-    # evaluation costs its array calls, whatever their number.
-    sample = _classes(rows[:256]) if collapse and n_levels >= COLLAPSIBLE else np.arange(n_levels)
-    if 4 * (sample.max() + 1) <= len(sample):
-        classes = _classes(rows)
-        counts = np.bincount(classes)
-        if 4 * len(counts) <= n_levels:
-            _, first = np.unique(classes, return_index=True)
-            yield _collapse(root(A[:, :, first]), classes, counts, C)
-            return
-    for start in range(0, n_levels, CHUNK):
-        part = slice(start, start + CHUNK)
-        R = root(A[:, :, part])
-        yield Levels(R, np.ones(R.shape[2]), forward(R, C[:, :, part]))
+    @cached_property
+    def along_units(self) -> bool:
+        """Whether Gamma moves in few directions only."""
+        return _has_few_directions(self.problem)
 
 
-def _classes(rows: Matrix) -> IntVector:
-    """Number rows (m, k k) so that bitwise equal ones share a number, (m,)."""
-    numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows])
+def _has_few_directions(problem: Problem) -> bool:
+    return problem.matrices.parameters.n_units < problem.groups[0].size
 
 
-def _collapse(R: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Levels:
-    """Replace each class's C_i by at most t k rows with the same sum of outer products."""
-    t, k, _ = C.shape
-    pieces, owners = [], []
-    order = np.argsort(classes, kind="stable")
-    for c, members in enumerate(np.split(order, np.cumsum(counts)[:-1])):
-        block = C[:, :, members].reshape(t * k, -1)
-        if block.shape[1] > t * k:
-            block = np.asarray(np.linalg.qr(block.T, mode="r")).T
-        pieces.append(block)
-        owners.append(np.full(block.shape[1], c))
-    owner = np.concatenate(owners)
-    S = forward(R[:, :, owner], np.hstack(pieces).reshape(t, k, -1))
-    return Levels(R, counts.astype(float), S, owner, classes)
-
-
-def root(A: Matrix) -> Matrix:
-    """Upper-triangular R (k, k, m) with R'R = A; rows of dependent columns are zero."""
-    R = np.zeros(A.shape)
-    for j in range(len(A)):
-        row = A[j, j:]
-        if j:
-            row = row - np.einsum("im,ibm->bm", R[:j, j], R[:j, j:])
-        known = row[0] > DEPENDENT * A[j, j]
-        R[j, j:] = row * np.where(known, 1.0 / np.sqrt(np.where(known, row[0], 1.0)), 0.0)
-    return R
-
-
-def forward(R: Matrix, C: Matrix) -> Matrix:
-    """S (t, k, m) with R'S = C, for C (t, k, m); zero where R has a row of zeros."""
-    S = np.empty(C.shape)
-    for j in range(len(R)):
-        pivot = R[j, j]
-        rest = C[:, j]
-        if j:
-            rest = rest - np.einsum("im,tim->tm", R[:j, j], S[:, :j])
-        S[:, j] = rest * np.where(pivot > 0.0, 1.0 / np.where(pivot > 0.0, pivot, 1.0), 0.0)
-    return S
-
-
-def backward(R: Matrix, S: Matrix) -> Matrix:
-    """B (t, k, m) with R B = S, for S (t, k, m); zero where R has a row of zeros."""
-    B = np.empty(S.shape)
-    for j in reversed(range(len(R))):
-        pivot = R[j, j]
-        rest = S[:, j] - np.einsum("im,tim->tm", R[j, j + 1 :], B[:, j + 1 :])
-        B[:, j] = rest * np.where(pivot > 0.0, 1.0 / np.where(pivot > 0.0, pivot, 1.0), 0.0)
-    return B
+def _has_few_rows(problem: Problem) -> bool:
+    """Whether rows of Z are smaller roots than triangles, of blocks that are wide."""
+    if not _has_few_directions(problem) or not isinstance(problem.products, RowProducts):
+        return False
+    group = problem.groups[0]
+    return bool(2 * np.bincount(group.codes).max() <= group.size)
 
 
 def _sweep(levels: Levels, lam: Matrix) -> Sweep:
     half = lam.T @ levels.R
-    omega = np.einsum("acm,bcm->abm", half, half)
-    for a in range(len(lam)):
+    omega = multiply_turned(half, half)
+    for a in range(len(omega)):
         omega[a, a] += 1.0
     M, logdets = invert(omega)
-    MS = np.einsum("abm,tbm->tam", levels.spread(M), levels.S)
-    return M, MS, float(levels.counts @ logdets)
+    return M, levels.times(M, levels.S), float(levels.counts @ logdets)
 
 
 def _quadratic(levels: Levels, MS: Matrix) -> Matrix:
@@ -375,7 +334,7 @@ class _Sums:
         """Sums over one chunk, given M, M S and L^-1."""
         t, k, rows = MS.shape
         F = np.einsum("bam,bcm->acm", levels.R, np.einsum("abm,bcm->acm", M, levels.R))
-        D = np.einsum("bam,tbm->tam", levels.spread(levels.R), MS)
+        D = levels.times(levels.R.swapaxes(0, 1), MS)
         E = half @ D.reshape(t, -1)
         flat = E.reshape(t * k, rows)
         E = E.reshape(t, k, rows)
@@ -400,7 +359,7 @@ class _Sums:
             )
         )
 
-    def derivatives(self, terms: PLSTerms, reml: bool, parts: tuple[slice, ...]) -> Derivatives:
+    def derivatives(self, terms: PLSTerms, reml: bool, parts: tuple[slice, ...]) -> FullDerivatives:
         """Put the sums together; directions (a, b) of Gamma, restricted to the terms' blocks."""
         k, p = len(self.F), len(self.EE) - 1
         EXX = self.EE[:p, :, :p, :]
@@ -416,12 +375,12 @@ class _Sums:
             trace = trace + (left @ right.T).reshape(k, k, k, k)
         trace = trace.reshape(k * k, k * k)
         if len(parts) == 1:
-            return Derivatives(terms, (logdet,), (quadratic,), average, trace, trace)
+            return FullDerivatives(terms, (logdet,), (quadratic,), average, trace, trace)
         index = np.arange(k * k).reshape(k, k)
         chosen = np.concatenate([index[part, part].ravel() for part in parts])
         pick = np.ix_(chosen, chosen)
         trace = trace[pick]
-        return Derivatives(
+        return FullDerivatives(
             terms,
             tuple(logdet[part, part] for part in parts),
             tuple(quadratic[part, part] for part in parts),
@@ -449,7 +408,7 @@ def per_term(
     scoring: Matrix,
     reml: bool,
     exact: bool = False,
-) -> Derivatives:
+) -> FullDerivatives:
     """Derivatives of several groups, restricted to the blocks of their terms in the terms' order.
 
     Parameters
@@ -484,7 +443,7 @@ def per_term(
     order = range(len(chosen))
     pick = np.concatenate([chosen[i] for i in order])
     scoring = scoring[np.ix_(pick, pick)]
-    return Derivatives(
+    return FullDerivatives(
         terms,
         tuple(logdet[i] for i in order),
         tuple(quadratic[i] for i in order),

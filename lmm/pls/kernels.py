@@ -10,10 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from lmm import _lapack
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
 
-__all__ = ["invert", "sum_by", "sum_products"]
+__all__ = ["invert", "multiply", "multiply_turned", "sum_by", "sum_products", "sum_rows"]
+
+# Columns from which BLAS, one block after the other, beats a sum over all of them.
+WIDE = 12
+# Columns more than which, and entries up to which, are summed in one pass.
+FEW_COLUMNS, SMALL = 3, 50_000
 
 
 def invert(blocks: Matrix) -> tuple[Matrix, Vector]:
@@ -70,15 +76,38 @@ def _invert_3(blocks: Matrix) -> tuple[Matrix, Vector]:
 
 def _invert_stacked(blocks: Matrix) -> tuple[Matrix, Vector]:
     try:
-        L = np.linalg.cholesky(blocks.transpose(2, 0, 1))
+        if blocks.shape[2] == 1:  # without the detours of a stack
+            L = _lapack.cholesky(blocks[:, :, 0])[None]
+            half = _lapack.invert_lower(L[0])[None]
+        else:
+            L = np.linalg.cholesky(blocks.transpose(2, 0, 1))
+            half = np.linalg.inv(L)
     except np.linalg.LinAlgError as error:
         raise NumericalError(
             "A block of the penalized normal equations is not positive definite."
         ) from error
     logdet = 2.0 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
-    half = np.linalg.inv(L)
     inverse = half.transpose(0, 2, 1) @ half
     return np.ascontiguousarray(inverse.transpose(1, 2, 0)), logdet
+
+
+def multiply(left: Matrix, right: Matrix) -> Matrix:
+    """Products A_i B_i per level, (a, c, m), of (a, b, m) and (b, c, m)."""
+    if left.shape[1] < WIDE:
+        return np.asarray(np.einsum("abm,bcm->acm", left, right))
+    return _one_by_one(left, right.transpose(2, 0, 1))
+
+
+def multiply_turned(left: Matrix, right: Matrix) -> Matrix:
+    """Products A_i B_i' per level, (a, c, m), of (a, b, m) and (c, b, m)."""
+    if left.shape[1] < WIDE:
+        return np.asarray(np.einsum("abm,cbm->acm", left, right))
+    return _one_by_one(left, right.transpose(2, 1, 0))
+
+
+def _one_by_one(left: Matrix, right: Matrix) -> Matrix:
+    products = np.ascontiguousarray(left.transpose(2, 0, 1)) @ np.ascontiguousarray(right)
+    return np.ascontiguousarray(products.transpose(1, 2, 0))
 
 
 def sum_products(Z: Matrix, x: Vector, codes: np.ndarray, n_levels: int) -> Matrix:
@@ -86,10 +115,20 @@ def sum_products(Z: Matrix, x: Vector, codes: np.ndarray, n_levels: int) -> Matr
 
     Column by column: a temporary as large as Z would dominate the memory of a fit.
     """
+    if Z.shape[1] > FEW_COLUMNS and Z.size <= SMALL:
+        return sum_rows(Z * x[:, None], codes, n_levels)
     sums = np.empty((Z.shape[1], n_levels))
     for a, total in enumerate(sums):
         total[:] = np.bincount(codes, weights=Z[:, a] * x, minlength=n_levels)
     return sums
+
+
+def sum_rows(values: Matrix, codes: np.ndarray, n_levels: int) -> Matrix:
+    """Sum of rows of `values` (n, c) by level, (c, n_levels), in one pass."""
+    c = values.shape[1]
+    places = codes[:, None] * c + np.arange(c)
+    sums = np.bincount(places.ravel(), values.ravel(), minlength=n_levels * c)
+    return np.ascontiguousarray(sums.reshape(n_levels, c).T)
 
 
 def sum_by(values: Matrix, codes: np.ndarray, n_levels: int) -> Matrix:

@@ -15,7 +15,7 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.groups import Cells, Group
-from lmm.pls.kernels import sum_products
+from lmm.pls.kernels import FEW_COLUMNS, SMALL, sum_products, sum_rows
 
 __all__ = ["KnownProducts", "Pairs", "Products", "RowProducts"]
 
@@ -232,6 +232,10 @@ class KnownProducts(Products):
 def _gram(group: Group) -> Matrix:
     """Z_i'Z_i per level, (k, k, l)."""
     k = group.size
+    if k > FEW_COLUMNS and group.Z.size * k <= SMALL:
+        products = group.Z[:, :, None] * group.Z[:, None, :]
+        sums = sum_rows(products.reshape(-1, k * k), group.codes, group.n_levels)
+        return sums.reshape(k, k, group.n_levels)
     A = np.empty((k, k, group.n_levels))
     for a in range(k):
         row = sum_products(group.Z[:, : a + 1], group.Z[:, a], group.codes, group.n_levels)

@@ -15,7 +15,7 @@ from lmm import _lapack
 from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
+from lmm.pls.base import Blocks, Factors, FullDerivatives, PLSSolution
 from lmm.pls.border import Bordered
 from lmm.pls.inverse import dense_blocks, dense_diagonal, dense_product
 from lmm.pls.problem import Problem
@@ -33,7 +33,7 @@ class SmallPoint(Bordered):
     logdet: float
     reduced: Matrix
 
-    def derivatives(self, reml: bool) -> Derivatives:
+    def derivatives(self, reml: bool) -> FullDerivatives:
         """Values with exact first and second derivatives."""
         HA = self.half @ self.pls.A
         ZVZ = self.pls.A - HA.T @ HA
@@ -53,7 +53,7 @@ class SmallPoint(Bordered):
             logdet.append(np.array([[F[a, b].sum() for b in columns] for a in columns]))
             effects = v[np.array(columns)]
             quadratic.append(effects @ effects.T)
-        return Derivatives(
+        return FullDerivatives(
             self.terms,
             tuple(logdet),
             tuple(quadratic),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.pls import DensePLS, GroupedPLS, grouped, standardize
+from lmm.pls import DensePLS, GroupedPLS, levels, standardize
 from lmm.pls.kernels import invert, sum_by, sum_products
 
 LEVELS = 300
@@ -78,7 +78,7 @@ def test_a_new_response_is_as_a_new_problem(matrices):
 
 @pytest.mark.parametrize("reml", [True, False])
 def test_chunks_add_up(monkeypatch, reml):
-    monkeypatch.setattr(grouped, "CHUNK", 64)
+    monkeypatch.setattr(levels, "CHUNK", 64)
     problem = standardize(unbalanced())
     solver = GroupedPLS.build(problem)
     assert len(solver.chunks) == 5
@@ -139,10 +139,10 @@ def test_roots_of_blocks_of_any_rank():
     Xy = rng.standard_normal((3, 5, 2))
     A = np.einsum("lra,lrb->abl", Z, Z)
     C = np.einsum("lrt,lra->tal", Xy, Z)
-    R = grouped.root(A)
-    S = grouped.forward(R, C)
+    R = levels.root(A)
+    S = levels.forward(R, C)
     np.testing.assert_allclose(np.einsum("bam,bcm->acm", R, R), A, atol=1e-12)
     np.testing.assert_allclose(np.einsum("bam,tbm->tam", R, S), C, atol=1e-12)
-    B = grouped.backward(R, S)
+    B = levels.backward(R, S)
     residuals = Xy - np.einsum("lra,tal->lrt", Z, B)
     np.testing.assert_allclose(np.einsum("lra,lrt->alt", Z, residuals), 0.0, atol=1e-12)
