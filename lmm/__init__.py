@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from lmm.tables.getme import get_me
     from lmm.tables.hypotheses import linear_hypothesis
     from lmm.tables.lmlist import lmlist
+    from lmm.tables.marginal_effects import comparisons, predictions, slopes
     from lmm.tables.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
     from lmm.tables.model_table import table
     from lmm.tables.pool import pool
@@ -81,6 +82,7 @@ else:
         "check_collinearity": "lmm.tables.collinearity",
         "coef_test": "lmm.tables.robust",
         "compare_performance": "lmm.tables.effect_sizes",
+        "comparisons": "lmm.tables.marginal_effects",
         "emmeans": "lmm.tables.emmeans",
         "emmip": "lmm.tables.emmeans",
         "emtrends": "lmm.tables.emmeans",
@@ -95,11 +97,13 @@ else:
         "pb_modcomp": "lmm.tables.modcomp",
         "pool": "lmm.tables.pool",
         "power": "lmm.inference.resample.power",
+        "predictions": "lmm.tables.marginal_effects",
         "r2_nakagawa": "lmm.tables.effect_sizes",
         "ref_grid": "lmm.tables.emmeans",
         "refit_many": "lmm.inference.resample.many",
         "sat_modcomp": "lmm.tables.modcomp",
         "simulate_formula": "lmm.simulate",
+        "slopes": "lmm.tables.marginal_effects",
         "standardize_parameters": "lmm.tables.standardized",
         "table": "lmm.tables.model_table",
         "vcov_cr": "lmm.tables.robust",
@@ -172,6 +176,7 @@ __all__ = [
     "check_collinearity",
     "coef_test",
     "compare_performance",
+    "comparisons",
     "dataset_names",
     "emmeans",
     "emmip",
@@ -196,12 +201,14 @@ __all__ = [
     "pb_modcomp",
     "pool",
     "power",
+    "predictions",
     "r2_nakagawa",
     "ref_grid",
     "refit_many",
     "sat_modcomp",
     "show_versions",
     "simulate_formula",
+    "slopes",
     "standardize_parameters",
     "table",
     "vcov_cr",
