@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from lmm.inference.resample.many import refit_many
     from lmm.inference.resample.power import StudyDesign, power
+    from lmm.inference.resample.schemes import REB, Cases, Residual, Wild
     from lmm.model.least_squares import LinearModel
     from lmm.simulate import simulate_formula
     from lmm.tables.collinearity import check_collinearity
@@ -71,13 +72,17 @@ else:
     # What few scripts need is loaded when it is first used.
     _LATER = {
         "Binomial": "lmm.family",
+        "Cases": "lmm.inference.resample.schemes",
         "Gamma": "lmm.family",
         "Gaussian": "lmm.family",
         "InverseGaussian": "lmm.family",
         "LinearModel": "lmm.model.least_squares",
         "NegativeBinomial": "lmm.family",
         "Poisson": "lmm.family",
+        "REB": "lmm.inference.resample.schemes",
+        "Residual": "lmm.inference.resample.schemes",
         "StudyDesign": "lmm.inference.resample.power",
+        "Wild": "lmm.inference.resample.schemes",
         "anova": "lmm.tables.comparison",
         "check_collinearity": "lmm.tables.collinearity",
         "coef_test": "lmm.tables.robust",
@@ -137,7 +142,9 @@ else:
 __all__ = [
     "COBYQA",
     "LBFGSB",
+    "REB",
     "Binomial",
+    "Cases",
     "ContrastsWarning",
     "ConvergenceWarning",
     "DataError",
@@ -166,10 +173,12 @@ __all__ = [
     "ProfiledCriterion",
     "RankDeficiencyWarning",
     "RefitWarning",
+    "Residual",
     "ScaleWarning",
     "SingularFitWarning",
     "StudyDesign",
     "WeightsWarning",
+    "Wild",
     "__version__",
     "anova",
     "build_matrices",

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from lmm.model.changes import Changes
 
 if TYPE_CHECKING:
+    from lmm.formula import Formula
     from lmm.inference.profile import Scale
     from lmm.inference.resample.bootstrap import Bootstrap
     from lmm.inference.resample.bootstrap import Interval as BootstrapInterval
-    from lmm.inference.resample.bootstrap import Kind as BootstrapKind
+    from lmm.inference.resample.schemes import Kind as BootstrapKind
+    from lmm.inference.resample.schemes import Scheme
     from lmm.model.linear import LinearMixedModel
     from lmm.report.printed import PrintedTable
     from lmm.tables.profiles import CriterionProfile, Profile, Which
@@ -49,7 +51,7 @@ class Intervals(Changes):
             z scale; parametric bootstrap.
         nsim, seed : int
             Replicates of the bootstrap, and its seed.
-        boot_type : {"perc", "basic", "norm", "bca"}
+        boot_type : {"perc", "basic", "norm", "bca", "shortest"}
             Kind of bootstrap interval.
         progress : bool, optional
             Whether to show a bar; by default in a terminal or a notebook when it takes more than
@@ -185,15 +187,18 @@ class Intervals(Changes):
         seed: int | None = None,
         *,
         statistic: Callable[[LinearMixedModel], Any] | None = None,
-        kind: BootstrapKind = "parametric",
+        kind: BootstrapKind | Scheme = "parametric",
         use_u: bool = False,
+        re_form: str | Formula | None = "~0",
+        resume: Bootstrap | None = None,
         n_jobs: int | None = 1,
         progress: bool | None = None,
     ) -> Bootstrap:
-        """Simulate responses, refit, and collect parameters or a statistic of the refitted models.
+        """Draw responses or cases, refit, and collect parameters or a statistic of the refits.
 
-        Without a statistic, and for designs with small components, all refits advance together
-        as one batched computation. Results depend on the seed, not on the number of workers.
+        Without a statistic, and for designs with small components, all refits to drawn responses
+        advance together as one batched computation. Results depend on the seed, not on the number
+        of workers.
 
         Parameters
         ----------
@@ -204,10 +209,20 @@ class Intervals(Changes):
         statistic : callable, optional
             Function of a refitted model that returns a number, a vector or a Series; by default
             standard deviations, correlations, sigma and fixed effects.
-        kind : {"parametric", "semiparametric"}
-            Normal residuals, or residuals of the fit drawn with replacement (needs `use_u`).
+        kind : str or object
+            What is drawn: ``"parametric"``, normal effects and residuals;
+            ``"semiparametric"``, residuals of the fit (needs `use_u`); ``"residual"``, random
+            effects and residuals of the fit, scaled to the estimates; ``"reb"``, blocks of them;
+            ``"wild"``, marginal residuals with random signs by cluster; ``"case"``, levels or rows
+            with their data. `lmm.REB`, `lmm.Wild` and `lmm.Cases` have options. Generalized models
+            know the first and the last.
         use_u : bool
-            Whether to hold the random effects at their conditional modes.
+            Whether to hold the random effects at their conditional modes; as ``re_form=None``.
+        re_form : str, Formula or None
+            Random effects that are held, as for `simulate`: none by default.
+        resume : Bootstrap, optional
+            What an interrupted or a shorter run with these arguments has finished. Runs with
+            different seeds are joined by ``+``.
         n_jobs : int or None
             Workers; -1 for all processors, None for those of ``joblib.parallel_config``.
         progress : bool, optional
@@ -219,6 +234,13 @@ class Intervals(Changes):
         Bootstrap
             With ``to_frame()``, ``confint(level, type)``, ``summary()``, ``to_parquet(path)``. If
             it is interrupted (Ctrl-C), what is finished.
+
+        Raises
+        ------
+        ValueError
+            The kind is unknown, or none for this model; the run to resume is another one.
+        DataError
+            The model's grouping factors do not allow this kind.
 
         Warns
         -----
@@ -234,6 +256,9 @@ class Intervals(Changes):
         (1000, 5)
         >>> b.confint(type="basic").index.tolist()
         ['sd_(Intercept)|Batch', 'sigma', '(Intercept)']
+        >>> cases = m.bootstrap(100, seed=1, kind="case")
+        >>> (cases + m.bootstrap(100, seed=2, kind="case")).confint(type="shortest").shape
+        (3, 2)
         """
         from lmm.inference.resample.bootstrap import bootstrap
 
@@ -243,9 +268,10 @@ class Intervals(Changes):
             seed,
             kind=kind,
             use_u=use_u,
+            re_form=re_form,
             statistic=statistic,
             model=self,
-            refit=self.refit,
+            resume=resume,
             n_jobs=n_jobs,
             progress=progress,
         )

@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 import lmm
+from lmm.design.rows import select
 from lmm.inference.resample.batches import Parameters
 from lmm.inference.resample.bootstrap import bca_tails, quantiles
 from lmm.inference.resample.many import engine_for
 from lmm.inference.resample.rows import compressed, rows_of
+from lmm.inference.resample.schemes import scheme_of
 from lmm.inference.resample.simulator import Simulator
 
 
@@ -32,7 +34,7 @@ def replicates(sleep):
 
 def test_replicates_are_refits(sleep):
     """The bootstrap's own responses, refitted one by one."""
-    work = Parameters.of(sleep.fit, "parametric", False)
+    work = Parameters.of(sleep.fit, scheme_of("parametric"), select(sleep.fit.matrices, "~0"))
     seed = np.random.SeedSequence(7).spawn(1)[0]
     y, _ = work.simulator.draw(np.random.default_rng(seed), 20)
     values = sleep.bootstrap(20, seed=7).replicates
@@ -71,7 +73,7 @@ def test_compressed_rows_simulate_the_same_distribution(formula, data):
     rows = rows_of(m.fit.criterion.problem)
     means = []
     for which in (rows, compressed(rows)):
-        simulator = Simulator.of(m.fit, which, "parametric", False)
+        simulator = Simulator.of(m.fit, which)
         y, hidden = simulator.draw(np.random.default_rng(1), 4000)
         Zy = simulator.Zt @ y
         total = np.einsum("ij,ij->j", y, y) + hidden
@@ -80,7 +82,9 @@ def test_compressed_rows_simulate_the_same_distribution(formula, data):
 
 
 def test_held_random_effects(sleep):
-    simulator = Simulator.of(sleep.fit, rows_of(sleep.fit.criterion.problem), "parametric", True)
+    simulator = Simulator.of(
+        sleep.fit, rows_of(sleep.fit.criterion.problem), select(sleep.fit.matrices, None)
+    )
     y, _ = simulator.draw(np.random.default_rng(1), 20_000)
     np.testing.assert_allclose(y.mean(axis=1), sleep.fit.fitted, atol=5 * sleep.sigma / 20_000**0.5)
     np.testing.assert_allclose(simulator.mean, sleep.fit.fitted, rtol=1e-10)
@@ -88,7 +92,7 @@ def test_held_random_effects(sleep):
 
 def test_semiparametric_draws_are_residuals_of_the_fit(sleep):
     rows = rows_of(sleep.fit.criterion.problem)
-    simulator = Simulator.of(sleep.fit, rows, "semiparametric", True)
+    simulator = Simulator.of(sleep.fit, rows, select(sleep.fit.matrices, None), resampled=True)
     y, _ = simulator.draw(np.random.default_rng(1), 3)
     drawn = np.round(y - sleep.fit.fitted[:, None], 6)
     assert np.isin(drawn, np.round(sleep.fit.residuals, 6)).all()
@@ -330,7 +334,7 @@ def test_bad_intervals(dyestuff):
     b = dyestuff.bootstrap(5, seed=1)
     with pytest.raises(ValueError, match=r"Did you mean 0\.95"):
         b.confint(95)
-    with pytest.raises(ValueError, match="Known: perc, basic, norm, bca"):
+    with pytest.raises(ValueError, match="Known: perc, basic, norm, bca, shortest"):
         b.confint(type="student")
     with pytest.raises(ValueError, match="at least 2 replicates"):
         dyestuff.bootstrap(1, seed=1).confint()

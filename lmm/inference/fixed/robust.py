@@ -28,7 +28,7 @@ degrees of freedom, so that ``(eta - q + 1) Q / (eta q)`` has nearly an F distri
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ from lmm.errors import DataError, nearest
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, TTests, orthogonal_rows
 
-__all__ = ["KINDS", "TESTS", "ClusterRobust", "cluster_robust"]
+__all__ = ["KINDS", "TESTS", "ClusterRobust", "cluster_robust", "is_nested", "outermost"]
 
 KINDS = ("CR0", "CR1", "CR2", "CR3", "CR4")
 TESTS = ("HTZ", "Naive-F", "chi-sq")
@@ -261,15 +261,14 @@ def _clusters(
     """Name and code of each row's cluster."""
     groups = {term.group: term.codes for term in matrices.terms}
     if cluster is None:
-        name = _outermost(groups)
-        codes = groups[name]
+        name, codes = outermost(groups)
     elif isinstance(cluster, str) and cluster in groups:
         name, codes = cluster, groups[cluster]
     else:
         name = cluster if isinstance(cluster, str) else "cluster"
         codes = _coded(name, _labels(matrices, cluster, data))
     for group, inner in groups.items():
-        if not _is_nested(inner, codes):
+        if not is_nested(inner, codes):
             raise DataError(
                 f"levels of {group!r} are spread over several clusters of {name!r}, which are not "
                 "independent then: choose clusters that hold whole levels."
@@ -282,11 +281,22 @@ def _clusters(
     return name, codes
 
 
-def _outermost(groups: dict[str, IntVector]) -> str:
-    """The grouping factor in which all others are nested."""
-    for name, codes in reversed(groups.items()):
-        if all(_is_nested(inner, codes) for inner in groups.values()):
-            return name
+def outermost(groups: Mapping[str, IntVector]) -> tuple[str, IntVector]:
+    """The grouping factor in which all others are nested, and its levels.
+
+    Parameters
+    ----------
+    groups : mapping of str to (n,) int array
+        Level of each row, by factor.
+
+    Raises
+    ------
+    DataError
+        They are crossed.
+    """
+    for name, codes in reversed(list(groups.items())):
+        if all(is_nested(inner, codes) for inner in groups.values()):
+            return name, codes
     raise DataError(
         f"the grouping factors {', '.join(groups)} are crossed: none of them makes independent "
         "clusters. Name clusters that hold whole levels of all of them."
@@ -315,7 +325,7 @@ def _coded(name: str, column: RawColumn) -> IntVector:
     return codes
 
 
-def _is_nested(inner: IntVector, outer: IntVector) -> bool:
+def is_nested(inner: IntVector, outer: IntVector) -> bool:
     """Whether every level of one factor lies within one level of another."""
     first = np.full(int(inner.max()) + 1, -1)
     first[inner] = outer

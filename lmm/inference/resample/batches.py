@@ -7,9 +7,10 @@ whatever the number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -17,18 +18,27 @@ from numpy.typing import NDArray
 
 from lmm._progress import progress_bar
 from lmm._threads import blas_threads
-from lmm._types import Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector
+from lmm.design.matrices import ModelMatrices
+from lmm.design.rows import Selection
 from lmm.errors import DataError, NumericalError, silence
 from lmm.fit import Fit
 from lmm.generalized import GeneralizedFit
+from lmm.inference.resample.cases import CaseSampler, Refit
 from lmm.inference.resample.families import FamilyEngine, FamilySimulator
 from lmm.inference.resample.many import Batched, Engine, engine_for
 from lmm.inference.resample.replicates import Replicates
-from lmm.inference.resample.rows import compressed, rows_of
-from lmm.inference.resample.simulator import Kind, Simulator
+from lmm.inference.resample.residuals import (
+    WildSimulator,
+    block_simulator,
+    residual_simulator,
+)
+from lmm.inference.resample.rows import Rows, compressed, rows_of
+from lmm.inference.resample.schemes import REB, Cases, Residual, Scheme, Wild
+from lmm.inference.resample.simulator import Simulator
 from lmm.inference.variance.parameters import parameters_of, sdcor
 
-__all__ = ["Chunk", "Parameters", "Refits", "Refitted", "Statistic", "run"]
+__all__ = ["Chunk", "Parameters", "Refits", "Resampled", "Statistic", "Work", "run"]
 
 # Models that a worker refits before it reports.
 MODELS = 10
@@ -45,19 +55,50 @@ class Refitted(Protocol):
         """Whether it is singular."""
 
 
+class Resampled(Protocol):
+    """A model that can be refitted to other responses and other matrices."""
+
+    def refit(self, y: Any) -> Any:
+        """The model of another response (n,)."""
+
+    def on(self, matrices: ModelMatrices) -> Any:
+        """The model of other matrices."""
+
+
 Statistic = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Results of one batch: statistics (r, d), verdicts, score, what went wrong."""
+    """Results of one batch.
+
+    Statistics (r, d), verdicts, score; criterion (r,) and standard errors (r, p) of the refits;
+    what went wrong.
+    """
 
     values: Matrix
     converged: NDArray[np.bool_]
     singular: NDArray[np.bool_]
     failed: NDArray[np.bool_]
     score: Matrix
+    objective: Vector
+    std_errors: Matrix
     errors: tuple[str, ...] = ()
+
+    def first(self, number: int) -> Chunk:
+        """The first replicates."""
+        names = [each.name for each in fields(self) if each.name != "errors"]
+        return replace(self, **{name: getattr(self, name)[:number] for name in names})
+
+
+class Draws(Protocol):
+    """Draws responses of a design."""
+
+    def draw(self, rng: np.random.Generator, size: int) -> tuple[Matrix, Vector]:
+        """Responses (n, size), and residual sums of squares of the hidden rows."""
+
+    def raw(self, y: Matrix) -> Matrix:
+        """Responses as a refit takes them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,17 +106,17 @@ class Parameters:
     """Work of one batch of a linear model: its parameters, all responses fitted together."""
 
     fit: Fit
-    simulator: Simulator
+    simulator: Draws
     engine: Engine
 
     @classmethod
-    def of(cls, fit: Fit, kind: Kind, use_u: bool) -> Parameters:
+    def of(cls, fit: Fit, scheme: Scheme, held: Selection) -> Parameters:
         """Prepare the simulation and the refits."""
         rows = rows_of(fit.criterion.problem)
-        fewer = compressed(rows) if kind == "parametric" else rows
+        fewer = compressed(rows) if scheme.name == "parametric" else rows
         engine = engine_for(fit.criterion, fit.optimum.x, fewer)
         shown = fewer if isinstance(engine, Batched) else rows
-        return cls(fit, Simulator.of(fit, shown, kind, use_u), engine)
+        return cls(fit, linear_draws(fit, shown, scheme, held), engine)
 
     @property
     def batch(self) -> int:
@@ -89,7 +130,15 @@ class Parameters:
             fits = self.engine.replicates(y, hidden)
             score = self.engine.score(y, hidden)
         failed = np.zeros(size, dtype=bool)
-        return Chunk(self._parameters(fits), fits.converged, fits.singular, failed, score)
+        return Chunk(
+            self._parameters(fits),
+            fits.converged,
+            fits.singular,
+            failed,
+            score,
+            fits.criterion,
+            fits.std_error,
+        )
 
     def _parameters(self, fits: Replicates) -> Matrix:
         """Parameters of replicates, (r, d)."""
@@ -102,57 +151,134 @@ class Parameters:
 
 
 @dataclass(frozen=True, eq=False)
-class Refits:
-    """Work of one batch: statistics of models that are refitted one after the other.
+class Asked:
+    """What is asked of models that are refitted one after the other.
 
     Parameters
     ----------
-    simulator : Simulator or FamilySimulator
-        Draws the responses.
-    engine : Engine or FamilyEngine
-        Knows their scores.
     refit : callable
-        Refits the model to a response (n,).
+        Refits the model to a response (n,), or to matrices.
     statistic : callable
         What is asked of a refitted model.
     names : tuple of str
         Names of the statistics.
+    p : int
+        Number of fixed effects.
     failures : tuple of exception types
         Errors by which a replicate fails; others stop the bootstrap.
     """
 
-    simulator: Simulator | FamilySimulator
-    engine: Engine | FamilyEngine
-    refit: Callable[[Vector], Refitted]
+    refit: Callable[[Any], Refitted]
     statistic: Statistic
     names: tuple[str, ...]
+    p: int
     failures: tuple[type[Exception], ...]
 
-    batch = MODELS
-
-    def __call__(self, seed: np.random.SeedSequence, size: int) -> Chunk:
-        """Simulate and refit."""
-        y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
-        values = np.full((size, len(self.names)), np.nan)
+    def chunk(self, sources: Iterable[Callable[[], Any]], score: Matrix) -> Chunk:
+        """Results of refits to what the sources give, one after the other."""
+        size = len(score)
+        values, errors = np.full((size, len(self.names)), np.nan), []
+        objective, std_errors = np.full(size, np.nan), np.full((size, self.p), np.nan)
         converged, singular, failed = (np.zeros(size, dtype=bool) for _ in range(3))
-        errors = []
-        for i, response in enumerate(self.simulator.raw(y).T):
+        for i, source in enumerate(sources):
             try:
                 with silence(), np.errstate(all="ignore"):
-                    m = self.refit(response)
+                    m = self.refit(source())
                     converged[i], singular[i] = m.converged, m.is_singular()
+                    fit = cast("Fit", getattr(m, "fit", m))
+                    objective[i] = fit.optimum.value
+                    std_errors[i] = np.sqrt(np.diag(fit.vcov))
                     result = self.statistic(m)
             except self.failures as error:
                 failed[i] = True
                 errors.append(f"{type(error).__name__}: {error}")
             else:
                 _, values[i] = named(result, self.names)
+        verdicts = converged, singular, failed
+        return Chunk(values, *verdicts, score, objective, std_errors, tuple(errors))
+
+
+@dataclass(frozen=True, eq=False)
+class Refits:
+    """Work of one batch: statistics of models that are refitted to drawn responses.
+
+    Parameters
+    ----------
+    simulator : Draws
+        Draws the responses.
+    engine : Engine or FamilyEngine
+        Knows their scores.
+    asked : Asked
+        The refits.
+    """
+
+    simulator: Draws
+    engine: Engine | FamilyEngine
+    asked: Asked
+
+    batch = MODELS
+
+    def __call__(self, seed: np.random.SeedSequence, size: int) -> Chunk:
+        """Simulate and refit."""
+        y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
         with blas_threads(0):
             score = self.engine.score(y, hidden)
-        return Chunk(values, converged, singular, failed, score, tuple(errors))
+        responses = self.simulator.raw(y).T
+        return self.asked.chunk((partial(np.asarray, each) for each in responses), score)
 
 
-Work = Parameters | Refits
+@dataclass(frozen=True, eq=False)
+class CaseRefits:
+    """Work of one batch: statistics of models that are refitted to drawn cases.
+
+    The score of a replicate is how often each unit was drawn, in which statistics are linear to
+    first order.
+
+    Parameters
+    ----------
+    sampler : CaseSampler
+        Draws the cases.
+    asked : Asked
+        The refits.
+    """
+
+    sampler: CaseSampler
+    asked: Asked
+
+    batch = MODELS
+
+    def __call__(self, seed: np.random.SeedSequence, size: int) -> Chunk:
+        """Draw and refit."""
+        units = self.sampler.units
+        sizes = np.bincount(units)
+        score = np.zeros((size, len(sizes)))
+        rngs = [np.random.default_rng(own) for own in seed.spawn(size)]
+        return self.asked.chunk(
+            (partial(self._drawn, rng, units, row) for rng, row in zip(rngs, score, strict=True)),
+            score,
+        )
+
+    def _drawn(self, rng: np.random.Generator, units: IntVector, counts: Vector) -> ModelMatrices:
+        """Drawn matrices; how often each unit was drawn is written to `counts`."""
+        drawn = self.sampler.draw(rng)
+        counts[:] = np.bincount(units[drawn.rows], minlength=len(counts)) / np.bincount(units)
+        return self.sampler.at(drawn)
+
+
+Work = Parameters | Refits | CaseRefits
+
+
+def linear_draws(fit: Fit, rows: Rows, scheme: Scheme, held: Selection) -> Draws:
+    """Draws of a linear model's responses, in standardized rows."""
+    match scheme:
+        case Residual():
+            return residual_simulator(fit)
+        case REB():
+            return block_simulator(fit, scheme.scaled)
+        case Wild():
+            return WildSimulator.of(fit, scheme)
+        case _:
+            return Simulator.of(fit, rows, held, resampled=scheme.name == "semiparametric")
 
 
 def parameter_names(fit: Fit) -> tuple[str, ...]:
@@ -166,39 +292,41 @@ def parameter_values(fit: Fit) -> Vector:
     return np.concatenate([values, fit.beta])
 
 
-def parameters_work(fit: Fit, kind: Kind, use_u: bool) -> Work:
+FIT_FAILURES = (DataError, NumericalError, np.linalg.LinAlgError)
+
+
+def parameters_work(fit: Fit, scheme: Scheme, held: Selection) -> Work:
     """The bootstrap of the parameters."""
+    p, names = fit.matrices.p, parameter_names(fit)
+    if isinstance(scheme, Cases):
+        asked = Asked(Refit(fit), parameter_values, names, p, FIT_FAILURES)
+        return CaseRefits(CaseSampler.of(fit.matrices, scheme), asked)
     if not isinstance(fit, GeneralizedFit):
-        return Parameters.of(fit, kind, use_u)
+        return Parameters.of(fit, scheme, held)
     engine = FamilyEngine(fit.criterion, fit.optimum.x)
-    return Refits(
-        FamilySimulator(fit, use_u),
-        engine,
-        engine.fitted,
-        parameter_values,
-        parameter_names(fit),
-        (DataError, NumericalError, np.linalg.LinAlgError),
-    )
+    asked = Asked(engine.fitted, parameter_values, names, p, FIT_FAILURES)
+    return Refits(FamilySimulator(fit, held), engine, asked)
 
 
 def statistic_work(
     fit: Fit,
-    kind: Kind,
-    use_u: bool,
-    refit: Callable[[Vector], Refitted],
+    scheme: Scheme,
+    held: Selection,
+    model: Resampled,
     statistic: Statistic,
     names: tuple[str, ...],
-) -> Refits:
+) -> Work:
     """The bootstrap of a user's statistic, which may fail in any way: it worked for the fit."""
-    simulator: Simulator | FamilySimulator
-    engine: Engine | FamilyEngine
+    p = fit.matrices.p
+    if isinstance(scheme, Cases):
+        asked = Asked(model.on, statistic, names, p, (Exception,))
+        return CaseRefits(CaseSampler.of(fit.matrices, scheme), asked)
+    asked = Asked(model.refit, statistic, names, p, (Exception,))
     if isinstance(fit, GeneralizedFit):
-        simulator = FamilySimulator(fit, use_u)
         engine = FamilyEngine(fit.criterion, fit.optimum.x)
-    else:
-        simulator = Simulator.of(fit, rows_of(fit.criterion.problem), kind, use_u)
-        engine = engine_for(fit.criterion, fit.optimum.x)
-    return Refits(simulator, engine, refit, statistic, names, (Exception,))
+        return Refits(FamilySimulator(fit, held), engine, asked)
+    draws = linear_draws(fit, rows_of(fit.criterion.problem), scheme, held)
+    return Refits(draws, engine_for(fit.criterion, fit.optimum.x), asked)
 
 
 def named(result: Any, expected: tuple[str, ...] | None = None) -> tuple[tuple[str, ...], Vector]:
@@ -237,18 +365,19 @@ def run(
     seed: int | None,
     n_jobs: int | None,
     progress: bool | None,
+    done: int = 0,
 ) -> list[Chunk]:
-    """Do the work in batches; what is finished when it is interrupted is kept."""
+    """Do the work in batches after the first ones; what is finished when interrupted is kept."""
     sizes = [min(work.batch, nsim - start) for start in range(0, nsim, work.batch)]
     seeds = np.random.SeedSequence(seed).spawn(len(sizes))
     chunks: list[Chunk] = []
-    with progress_bar(nsim, "fit", progress) as bar:
+    with progress_bar(sum(sizes[done:]), "fit", progress) as bar:
         try:
-            for chunk in _results(work, seeds, sizes, n_jobs):
+            for chunk in _results(work, seeds[done:], sizes[done:], n_jobs):
                 chunks.append(chunk)
                 bar.update(len(chunk.values))
         except KeyboardInterrupt:
-            if not chunks:
+            if not chunks and not done:
                 raise
     return chunks
 

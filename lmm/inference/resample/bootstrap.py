@@ -1,4 +1,4 @@
-"""Parametric and semiparametric bootstrap of a fit.
+"""Bootstraps of a fit, and intervals from them.
 
 Intervals follow Davison & Hinkley (1997), Bootstrap Methods and their Application, chapter 5:
 quantiles are interpolated on the normal scale (their eqn. 5.8). BCa intervals use Efron's (1987)
@@ -8,12 +8,14 @@ statistics of `lmm.inference.resample.lockstep.Lockstep.score`), and the directi
 t is its regression on the score,
 
     t* ~ alpha + u*'gamma,     a = skewness(u*'gamma) / 6                                      (1)
+
+Where cases are drawn, u* is how often each was: a is then that of the empirical influences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,13 +25,15 @@ from numpy.typing import NDArray
 
 from lmm._threads import one_blas_thread
 from lmm._types import Frozen, Matrix, Vector
+from lmm.design.rows import Selection, select
 from lmm.errors import FailedReplicatesWarning, checked_level, nearest, warn
 from lmm.fit import Fit
+from lmm.formula import Formula
 from lmm.generalized import GeneralizedFit
 from lmm.inference.resample.batches import (
-    Refitted,
+    Chunk,
+    Resampled,
     Statistic,
-    Work,
     named,
     parameter_names,
     parameter_values,
@@ -37,15 +41,15 @@ from lmm.inference.resample.batches import (
     run,
     statistic_work,
 )
-from lmm.inference.resample.simulator import KINDS, Kind
+from lmm.inference.resample.schemes import Cases, Kind, Scheme, scheme_of
 from lmm.report.document import Document
 from lmm.report.printed import PrintedTable, TableLike, confidence_table
 from lmm.report.tables import frame_cells, labels
 
 __all__ = ["Bootstrap", "Interval", "Kind", "bootstrap"]
 
-Interval = Literal["perc", "basic", "norm", "bca"]
-INTERVALS = ("perc", "basic", "norm", "bca")
+Interval = Literal["perc", "basic", "norm", "bca", "shortest"]
+INTERVALS = ("perc", "basic", "norm", "bca", "shortest")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,12 +68,16 @@ class Bootstrap(TableLike, Frozen):
         Whether the refit or its statistic raised an error: there is no statistic (NaN).
     score : (nsim, s) array
         Statistics of the simulated responses for BCa intervals.
-    kind : str
-        ``"parametric"`` or ``"semiparametric"``.
-    use_u : bool
-        Whether the random effects were held at their conditional modes.
-    seed : int or None
-        As given.
+    objective : (nsim,) array
+        Criterion at the optimum of each refit: REML criterion, or deviance.
+    std_errors : DataFrame (nsim, p)
+        Standard errors of the fixed effects in each refit.
+    scheme : Scheme
+        What was drawn, as `kind` said.
+    re_form : str, Formula or None
+        Random effects that were held at their conditional modes.
+    seeds : tuple of int
+        Seed of each run; a fresh one where none was given.
     asked : int
         Replicates asked for; more than there are if the bootstrap was interrupted.
     errors : tuple of str
@@ -82,14 +90,59 @@ class Bootstrap(TableLike, Frozen):
     singular: NDArray[np.bool_]
     failed: NDArray[np.bool_]
     score: Matrix
-    kind: Kind
-    use_u: bool
-    seed: int | None
+    objective: Vector
+    std_errors: pd.DataFrame
+    scheme: Scheme
+    re_form: str | Formula | None
+    seeds: tuple[int, ...]
     asked: int
     errors: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.replicates)
+
+    @property
+    def kind(self) -> str:
+        """Name of the scheme, such as ``"parametric"``."""
+        return self.scheme.name
+
+    def __add__(self, other: Bootstrap) -> Bootstrap:
+        """Both runs as one.
+
+        Raises
+        ------
+        ValueError
+            They are runs of different statistics, estimates or schemes, or have a seed in common.
+        """
+        if not isinstance(other, Bootstrap):
+            return NotImplemented
+        if not self.agrees_with(other.estimate, other.scheme, other.re_form):
+            raise ValueError("The runs have other statistics, estimates or kinds: they stay apart.")
+        if shared := set(self.seeds) & set(other.seeds):
+            raise ValueError(
+                f"Both runs have the seed {shared.pop()}: their replicates are the same. Run one "
+                "with another seed."
+            )
+        joined: dict[str, Any] = {
+            name: pd.concat([getattr(self, name), getattr(other, name)], ignore_index=True)
+            for name in ("replicates", "std_errors")
+        }
+        for name in ("converged", "singular", "failed", "score", "objective"):
+            joined[name] = np.concatenate([getattr(self, name), getattr(other, name)])
+        return replace(
+            self,
+            **joined,
+            seeds=(*self.seeds, *other.seeds),
+            asked=self.asked + other.asked,
+            errors=tuple(dict.fromkeys((*self.errors, *other.errors))),
+        )
+
+    def agrees_with(
+        self, estimate: pd.Series[float], scheme: Scheme, re_form: str | Formula | None
+    ) -> bool:
+        """Whether it is a run of these statistics, drawn in this way."""
+        same = self.scheme == scheme and str(self.re_form) == str(re_form)
+        return same and self.estimate.equals(estimate)
 
     @property
     def n_singular(self) -> int:
@@ -101,9 +154,19 @@ class Bootstrap(TableLike, Frozen):
         """Number of replicates that did not converge, or whose statistic failed."""
         return int((self.failed | ~self.converged).sum())
 
-    def to_frame(self) -> pd.DataFrame:
-        """The replicates, with ``converged`` and ``singular`` at the end."""
-        return self.replicates.assign(converged=self.converged, singular=self.singular)
+    def to_frame(self, details: bool = False) -> pd.DataFrame:
+        """The replicates, with ``converged`` and ``singular`` at the end.
+
+        Parameters
+        ----------
+        details : bool
+            Whether to add ``objective`` and the standard errors, ``se Days`` and so on.
+        """
+        table = self.replicates.assign(converged=self.converged, singular=self.singular)
+        if not details:
+            return table
+        errors = self.std_errors.add_prefix("se ")
+        return pd.concat([table.assign(objective=self.objective), errors], axis=1)
 
     def to_parquet(self, path: str | Path) -> None:
         """Save `to_frame` as a Parquet file (needs pyarrow)."""
@@ -132,9 +195,9 @@ class Bootstrap(TableLike, Frozen):
         ----------
         level : float
             Confidence level.
-        type : {"perc", "basic", "norm", "bca"}
+        type : {"perc", "basic", "norm", "bca", "shortest"}
             Percentile; basic (reflected percentile); normal with bias correction; bias-corrected
-            and accelerated.
+            and accelerated; the shortest that holds its share of the replicates.
 
         Returns
         -------
@@ -146,13 +209,18 @@ class Bootstrap(TableLike, Frozen):
         ------
         ValueError
             The level is not between 0 and 1, the type is unknown, or there are fewer than two
-            replicates.
+            replicates (of cases, for ``"bca"``, not more than there are units to draw).
         """
         tails = np.array([0.5 - 0.5 * checked_level(level), 0.5 + 0.5 * level])
         if type not in INTERVALS:
             raise ValueError(f"Unknown type {type!r}.{nearest(type, INTERVALS)}")
         if len(self) < 2:
             raise ValueError(f"Intervals need at least 2 replicates, not {len(self)}.")
+        if type == "bca" and isinstance(self.scheme, Cases) and len(self) <= self.score.shape[1]:
+            raise ValueError(
+                f"BCa intervals need more replicates than the {self.score.shape[1]} units that are "
+                f"drawn, not {len(self)}."
+            )
         limits = np.array([self._limits(name, tails, type) for name in self.replicates])
         return confidence_table(limits, labels(self.replicates.columns), level)
 
@@ -169,13 +237,15 @@ class Bootstrap(TableLike, Frozen):
             return np.asarray(2.0 * estimate - values.mean() + half)
         if type == "basic":
             return 2.0 * estimate - quantiles(values, tails[::-1])
+        if type == "shortest":
+            return shortest(values, float(tails[1] - tails[0]))
         if type == "bca":
             tails = bca_tails(values, estimate, self.score[defined], tails)
         return quantiles(values, tails)
 
     def document(self, *, digits: int = 7) -> Document:
         """Estimates, bias and standard errors, and which refits went wrong."""
-        head = f"{self.kind.capitalize()} bootstrap, {len(self)} replicates"
+        head = f"{self.scheme.title} bootstrap, {len(self)} replicates"
         if len(self) < self.asked:
             head += f" ({self.asked} asked for: interrupted)"
         stuck = int((~self.converged & ~self.failed).sum())
@@ -200,6 +270,15 @@ def quantiles(values: Vector, tails: Vector) -> Vector:
     ordered = np.sort(values)
     at = ndtri(np.arange(1, len(ordered) + 1) / (len(ordered) + 1.0))
     return np.asarray(np.interp(ndtri(tails), at, ordered))
+
+
+def shortest(values: Vector, level: float) -> Vector:
+    """The shortest interval (2,) that holds a share of the values; the lowest of several."""
+    ordered = np.sort(values)
+    inside = max(1, int(np.ceil(level * len(ordered))))
+    widths = ordered[inside - 1 :] - ordered[: len(ordered) - inside + 1]
+    start = int(np.argmin(widths))
+    return np.array([ordered[start], ordered[start + inside - 1]])
 
 
 def bca_tails(values: Vector, estimate: float, score: Matrix, tails: Vector) -> Vector:
@@ -243,11 +322,12 @@ def bootstrap(
     nsim: int,
     seed: int | None = None,
     *,
-    kind: Kind = "parametric",
+    kind: Kind | Scheme = "parametric",
     use_u: bool = False,
+    re_form: str | Formula | None = "~0",
     statistic: Statistic | None = None,
-    model: Any = None,
-    refit: Callable[[Vector], Refitted] | None = None,
+    model: Resampled | None = None,
+    resume: Bootstrap | None = None,
     n_jobs: int | None = 1,
     progress: bool | None = None,
 ) -> Bootstrap:
@@ -261,14 +341,19 @@ def bootstrap(
         Number of replicates.
     seed : int, optional
         Seed of the random numbers; a fresh one by default.
-    kind : {"parametric", "semiparametric"}
-        Normal residuals, or residuals of the fit drawn with replacement.
+    kind : str or Scheme
+        What is drawn (`lmm.inference.resample.schemes`).
     use_u : bool
-        Whether to hold the random effects at their conditional modes instead of drawing them.
+        Whether to hold the random effects at their conditional modes instead of drawing them; the
+        same as ``re_form=None``.
+    re_form : str, Formula or None
+        Random effects that are held; none by default.
     statistic : callable, optional
         Function of a refitted model that returns a number or a vector; by default the parameters.
-    model, refit : model and callable
-        The fitted model, and how to refit it to a response (n,); needed with a statistic.
+    model : model
+        The fitted model; needed with a statistic.
+    resume : Bootstrap, optional
+        What an interrupted or a shorter run with the same arguments has finished.
     n_jobs : int or None
         Workers (joblib's); None for those of the enclosing ``joblib.parallel_config``.
     progress : bool, optional
@@ -282,58 +367,116 @@ def bootstrap(
     Raises
     ------
     ValueError
-        `nsim` is below 1, the kind is unknown, or a statistic returns varying lengths.
+        `nsim` is below 1, the kind is unknown or none for this model, a statistic returns varying
+        lengths, or the run to resume is another one.
 
     Warns
     -----
     FailedReplicatesWarning
         The fit or its statistic raised an error in some replicates.
     """
-    _check(fit, nsim, kind, use_u)
-    work: Work
+    scheme, re_form = scheme_of(kind), None if use_u else re_form
+    held = select(fit.matrices, re_form)
+    _check(fit, nsim, scheme, held)
     if statistic is None:
         names, estimate = parameter_names(fit), parameter_values(fit)
-        work = parameters_work(fit, kind, use_u)
-    elif refit is None:
-        raise ValueError("A statistic needs the model and how to refit it.")
+        work = parameters_work(fit, scheme, held)
+    elif model is None:
+        raise ValueError("A statistic needs the model, to refit it.")
     else:
         names, estimate = named(statistic(model))
-        work = statistic_work(fit, kind, use_u, refit, statistic, names)
-    chunks = run(work, nsim, seed, n_jobs, progress)
-    index = pd.Index(names)
-    failed = np.concatenate([chunk.failed for chunk in chunks])
-    errors = tuple(dict.fromkeys(error for chunk in chunks for error in chunk.errors))
-    if failed.any():
-        _warn_of_failures("fit" if statistic is None else "statistic", failed, errors)
-    return Bootstrap(
-        pd.Series(estimate, index=index),
-        pd.DataFrame(np.concatenate([chunk.values for chunk in chunks]), columns=index),
-        np.concatenate([chunk.converged for chunk in chunks]),
-        np.concatenate([chunk.singular for chunk in chunks]),
-        failed,
-        np.concatenate([chunk.score for chunk in chunks]),
-        kind,
-        use_u,
-        seed,
+        work = statistic_work(fit, scheme, held, model, statistic, names)
+    labelled = pd.Series(estimate, index=pd.Index(names))
+    seed = _seed(seed, resume)
+    finished = [] if resume is None else [_finished(resume, labelled, scheme, re_form, seed)]
+    done = min(len(finished[0].values) if finished else 0, nsim) // work.batch
+    kept = [chunk.first(done * work.batch) for chunk in finished]
+    chunks = kept + run(work, nsim, seed, n_jobs, progress, done)
+    made = Bootstrap(
+        labelled,
+        pd.DataFrame(_stacked(chunks, "values"), columns=labelled.index),
+        _stacked(chunks, "converged"),
+        _stacked(chunks, "singular"),
+        _stacked(chunks, "failed"),
+        _stacked(chunks, "score"),
+        _stacked(chunks, "objective"),
+        pd.DataFrame(_stacked(chunks, "std_errors"), columns=list(fit.matrices.fixed.names)),
+        scheme,
+        re_form,
+        (seed,),
         nsim,
-        errors,
+        tuple(dict.fromkeys(error for chunk in chunks for error in chunk.errors)),
+    )
+    if made.failed.any():
+        _warn_of_failures("fit" if statistic is None else "statistic", made.failed, made.errors)
+    return made
+
+
+def _stacked(chunks: Sequence[Chunk], name: str) -> Any:
+    return np.concatenate([getattr(chunk, name) for chunk in chunks])
+
+
+def _finished(
+    run: Bootstrap,
+    estimate: pd.Series[float],
+    scheme: Scheme,
+    re_form: str | Formula | None,
+    seed: int,
+) -> Chunk:
+    """What a run to resume has finished.
+
+    Raises
+    ------
+    ValueError
+        It has other statistics, estimates, kinds or seeds.
+    """
+    if run.seeds != (seed,) or not run.agrees_with(estimate, scheme, re_form):
+        raise ValueError(
+            "The run to resume has other statistics, estimates, kinds or another seed: resume it "
+            "with the arguments that it was made with."
+        )
+    return Chunk(
+        run.replicates.to_numpy(),
+        run.converged,
+        run.singular,
+        run.failed,
+        run.score,
+        run.objective,
+        run.std_errors.to_numpy(),
+        run.errors,
     )
 
 
-def _check(fit: Fit, nsim: int, kind: Kind, use_u: bool) -> None:
+def _seed(seed: int | None, resume: Bootstrap | None) -> int:
+    """The seed given, that of the run to resume, or a fresh one."""
+    if seed is not None:
+        return seed
+    if resume is not None:
+        return resume.seeds[0]
+    return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def _check(fit: Fit, nsim: int, scheme: Scheme, held: Selection) -> None:
     if nsim < 1:
         raise ValueError(f"nsim must be at least 1, not {nsim!r}.")
-    if kind not in KINDS:
-        raise ValueError(f"Unknown kind {kind!r}.{nearest(kind, KINDS)}")
-    if kind == "semiparametric" and not use_u:
+    name = scheme.name
+    some, everything = (
+        any(mask.any() for mask in held),
+        all(mask.all() for mask in held),
+    )
+    if name == "semiparametric" and not everything:
         raise ValueError(
             "The semiparametric bootstrap resamples residuals around the fitted values: it needs "
             "use_u=True."
         )
-    if kind == "semiparametric" and isinstance(fit, GeneralizedFit):
+    if name not in ("parametric", "semiparametric") and some:
         raise ValueError(
-            "The semiparametric bootstrap resamples the residuals of linear models only: use "
-            "kind='parametric'."
+            f"The {name} bootstrap draws all random effects: leave use_u and re_form out."
+        )
+    if name not in ("parametric", "case") and isinstance(fit, GeneralizedFit):
+        raise ValueError(
+            f"The {name} bootstrap resamples the residuals of linear models only: use "
+            "kind='parametric' or kind='case'."
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import Matrix, Vector
+from lmm.design.rows import Selection, fitted_rows
 from lmm.errors import DataError, NumericalError
 from lmm.generalized import GeneralizedFit
 from lmm.laplace import LaplaceCriterion
@@ -27,21 +28,22 @@ class FamilySimulator:
     ----------
     fit : GeneralizedFit
         The fit.
-    use_u : bool
-        Whether to hold the random effects at their conditional modes.
+    held : Selection
+        Random effects that are held at their conditional modes.
     """
 
     fit: GeneralizedFit
-    use_u: bool
+    held: Selection
 
     def draw(self, rng: np.random.Generator, size: int) -> tuple[Matrix, Vector]:
         """Responses (n, size), and zeros (size,): no rows are hidden."""
         fit = self.fit
-        eta = np.repeat((fit.linear if self.use_u else fit.fixed_part)[:, None], size, axis=1)
-        if not self.use_u:
-            for term, factor in zip(fit.matrices.terms, fit.factors, strict=True):
+        mean = fit.fixed_part + fitted_rows(fit.matrices).random_part(fit.b, self.held)
+        eta = np.repeat(mean[:, None], size, axis=1)
+        for term, factor, mask in zip(fit.matrices.terms, fit.factors, self.held, strict=True):
+            if not mask.all():
                 b = rng.standard_normal((size, term.n_levels, term.size)) @ factor.T
-                eta += np.einsum("na,sna->ns", term.Z, b[:, term.codes])
+                eta += np.einsum("na,sna->ns", term.Z[:, ~mask], b[:, term.codes][:, :, ~mask])
         weights = np.repeat(fit.matrices.weights[:, None], size, axis=1)
         return fit.family.draw(rng, fit.family.inverse(eta), weights, fit.shape), np.zeros(size)
 

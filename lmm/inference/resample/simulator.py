@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import solve_triangular
 
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design.response import Response
+from lmm.design.rows import Selection
 from lmm.fit import Fit
 from lmm.inference.resample.rows import Rows
 
-__all__ = ["KINDS", "Kind", "Simulator"]
-
-Kind = Literal["parametric", "semiparametric"]
-KINDS = ("parametric", "semiparametric")
+__all__ = ["Simulator"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +49,37 @@ class Simulator:
     response: Response
 
     @classmethod
-    def of(cls, fit: Fit, rows: Rows, kind: Kind, use_u: bool) -> Simulator:
-        """Prepare the simulation of a fit."""
+    def of(
+        cls, fit: Fit, rows: Rows, held: Selection | None = None, *, resampled: bool = False
+    ) -> Simulator:
+        """Prepare the simulation of a fit.
+
+        Parameters
+        ----------
+        fit : Fit
+            The fit.
+        rows : Rows
+            Standardized rows.
+        held : Selection, optional
+            Random effects that are held at their conditional modes; none by default.
+        resampled : bool
+            Whether residuals are those of the fit.
+        """
         drawn = cls.parametric(fit.criterion, rows, fit.optimum.x, fit.beta, fit.sigma)
-        residuals = fit.sigma * fit.scaled_residuals if kind == "semiparametric" else None
-        if not use_u:
+        if resampled:
+            drawn = replace(drawn, residuals=fit.sigma * fit.scaled_residuals)
+        if held is None or not any(mask.any() for mask in held):
             return drawn
         whitening = fit.criterion.problem.whitening
-        whitened = [b @ R.T for R, b in zip(whitening, fit.b, strict=True)]
-        held = np.asarray(drawn.Zt.T @ np.concatenate([b.ravel() for b in whitened]))
-        return replace(drawn, mean=drawn.mean + held, spread=(), residuals=residuals)
+        known = [(b * mask) @ R.T for R, b, mask in zip(whitening, fit.b, held, strict=True)]
+        mean = drawn.mean + drawn.Zt.T @ np.concatenate([b.ravel() for b in known])
+        if all(mask.all() for mask in held):
+            return replace(drawn, mean=mean, spread=())
+        spread = tuple(
+            (levels, R @ (np.where(mask, 0.0, 1.0)[:, None] * solve_triangular(R, factor)))
+            for (levels, factor), R, mask in zip(drawn.spread, whitening, held, strict=True)
+        )
+        return replace(drawn, mean=mean, spread=spread)
 
     @classmethod
     def parametric(
