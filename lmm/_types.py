@@ -56,4 +56,6 @@ class Frozen:
         self.__setstate__(self.__dict__)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({name: read_only(value) for name, value in state.items()})
+        own = self.__dict__
+        for name, value in state.items():
+            own[name] = value if type(value) in CONSTANT else read_only(value)

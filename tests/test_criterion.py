@@ -176,8 +176,7 @@ def test_lower_triangular_roots():
     assert np.all(np.diag(L) >= 0.0)
 
 
-def test_an_elimination_is_handed_on_only_to_the_point_it_was_made_at(monkeypatch):
-    monkeypatch.setattr("lmm.criterion.profiled.DEAR", 0)
+def test_an_elimination_is_handed_on_only_to_the_point_it_was_made_at():
     criterion = ProfiledCriterion(matrices("crossed"))
     x = lmm.minimize(criterion).x
     value, state = criterion.value_and_state(x)
@@ -196,3 +195,10 @@ def test_what_was_handed_on_does_not_stay():
     optimum = dataclasses.replace(lmm.minimize(criterion), state="anything")
     assert lmm.LinearMixedModel.at(criterion, optimum).optimum.state is None
     assert pickle.loads(pickle.dumps(optimum)).state is None
+
+
+def test_a_search_hands_on_what_its_last_step_eliminated():
+    data = lmm.load_dataset("dietox")
+    criterion = ProfiledCriterion(lmm.build_matrices("Weight ~ Time + (Time | Pig)", data))
+    optimum = lmm.minimize(criterion)
+    assert criterion.point(optimum.x, optimum.state) is optimum.state.point

@@ -259,13 +259,10 @@ class ProfiledCriterion(Brief):
         """The criterion at whitened coordinates x (m,)."""
         return self.from_terms(self.pls.at(self.factors(x)).terms)
 
-    def value_and_state(
-        self, x: Vector, move: Move | None = None
-    ) -> tuple[float, Eliminated | None]:
-        """The criterion at x (m,), and the elimination there if it is dear."""
+    def value_and_state(self, x: Vector, move: Move | None = None) -> tuple[float, Eliminated]:
+        """The criterion at x (m,), and the elimination there."""
         point = self.pls.at(self.factors(x))
-        state = Eliminated(self.pls, x, point) if self.dense_size >= DEAR else None
-        return self.from_terms(point.terms), state
+        return self.from_terms(point.terms), Eliminated(self.pls, x, point)
 
     def point(self, x: Vector, state: object = None) -> PLSPoint:
         """The elimination at x (m,): that of a state, if it was made there."""
@@ -359,7 +356,3 @@ class ProfiledCriterion(Brief):
     def with_reml(self, reml: bool) -> ProfiledCriterion:
         """The REML criterion, or the deviance, of the same problem."""
         return replace(self, reml=reml, bound=self.pls)
-
-
-# Columns of a dense matrix from which an elimination is worth keeping for a moment.
-DEAR = 200
