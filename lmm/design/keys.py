@@ -131,6 +131,8 @@ def distinct(column: pd.Series, name: str) -> tuple[Values, IntVector]:
     if pd.api.types.is_float_dtype(dtype):
         return _distinct_numbers(column.to_numpy(dtype=np.float64, na_value=np.nan), name)
     codes, found = pd.factorize(column)
+    if isinstance(dtype, pd.StringDtype):
+        return Values(name, np.asarray(found, dtype=object)), codes
     read = read_column(pd.Series(found), name)
     if isinstance(read, Factor) and read.is_logical:
         factor = as_factor(read_column(column, name))
