@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.absent import Unread
@@ -27,11 +28,9 @@ from lmm.design.fixed import (
     check_finite,
     choose_contrasts,
     lay_out,
+    lay_out_indicators,
 )
-from lmm.design.frame import (
-    Frame,
-    lost,
-)
+from lmm.design.frame import Frame, column_names, lost
 from lmm.design.keys import Keys
 from lmm.design.learn import Learned, learn
 from lmm.design.matrices import Design, ReTerm
@@ -39,6 +38,7 @@ from lmm.design.portions import Reader, RowArguments
 from lmm.design.random import build_random, sorted_by_levels
 from lmm.design.response import Response
 from lmm.design.source import Portion, Source, placed
+from lmm.design.summary import Summary
 from lmm.design.table import Table
 from lmm.errors import DataError, LmmWarning
 from lmm.formula import Formula, parse_formula
@@ -118,6 +118,8 @@ class Batch:
         Numbers of rows of the batch, and of those that the subset selects.
     scales : Scales
         Moments of X's columns.
+    summary : Summary
+        What later results ask of the columns.
     """
 
     X: Matrix
@@ -128,11 +130,8 @@ class Batch:
     response: Response
     n_read: int
     n_selected: int
-
-    @cached_property
-    def scales(self) -> Scales:
-        """Moments of X's columns."""
-        return Scales.of(self.X)
+    scales: Scales
+    summary: Summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,16 +213,51 @@ class Recipe:
         grouped = [read.keys(group) for group in self.groups]
         assert self.plan.response is not None
         y = linear_response(self.plan.formula, self.plan.response, frame)
+        response = Response.of(y, read.choice.weights, read.choice.offset)
         return Batch(
             X,
             tuple(made[id(_recipe(term).layout)][:, _recipe(term).kept] for term in self.terms),
             self.group_of,
             tuple(codes for _, codes in grouped),
             tuple(keys for keys, _ in grouped),
-            Response.of(y, read.choice.weights, read.choice.offset),
+            response,
             table.n,
             read.n_selected,
+            Scales.of(X),
+            self._summary(table, rows, columns, X, response.offset),
         )
+
+    def _summary(
+        self,
+        table: Table,
+        rows: IntVector,
+        columns: Mapping[str, Column],
+        X: Matrix,
+        offset: Vector,
+    ) -> Summary:
+        """Summary of the rows used of a batch."""
+
+        def model(some: IntVector) -> Matrix:
+            taken = {text: take(columns[text], some) for text in self.fixed.term_factors}
+            return self._indicators.matrix(taken, len(some))
+
+        series = {name: table.series(name) for name in self._fixed_columns}
+        if len(rows) < table.n:
+            series = {name: column.iloc[rows] for name, column in series.items()}
+        arrays = {name: column.array for name, column in series.items()}
+        frame = pd.DataFrame(arrays, index=pd.RangeIndex(len(rows)), copy=False)
+        return Summary.of(frame, X, model, offset)
+
+    @cached_property
+    def _fixed_columns(self) -> tuple[str, ...]:
+        """Columns of the source that the fixed part reads."""
+        used = [self.fixed.variables.nodes[text] for text in self.fixed.term_factors]
+        return column_names(used, Table(pd.DataFrame(columns=list(self.columns))))
+
+    @cached_property
+    def _indicators(self) -> Layout:
+        """The fixed part with all factors coded by indicators."""
+        return lay_out_indicators(self.fixed.layout, self.frame.columns)
 
     def order_of(self, keys: Sequence[Keys]) -> tuple[int, ...]:
         """Positions that put the terms into the order of the fit, by numbers of levels."""

@@ -58,7 +58,8 @@ class Values:
             return "truth values" if self.categories == LOGICAL_LEVELS else "categories"
         if self.values.dtype.kind in "iuf":
             return "numbers"
-        return "texts" if isinstance(self.values[0], str) else "dates or other values"
+        is_text = len(self.values) > 0 and isinstance(self.values[0], str)
+        return "texts" if is_text else "dates or other values"
 
     @cached_property
     def index(self) -> Any:
