@@ -265,7 +265,13 @@ class Recipe:
         return sorted_by_levels(range(len(sizes)), sizes)
 
     def design(
-        self, keys: Sequence[Keys], kept: IntVector, n: int, n_selected: int, scales: Scales
+        self,
+        keys: Sequence[Keys],
+        kept: IntVector,
+        n: int,
+        n_selected: int,
+        scales: Scales,
+        summary: Summary | None = None,
     ) -> Design:
         """The design of all rows, which holds none of them.
 
@@ -279,6 +285,8 @@ class Recipe:
             Numbers of rows used, and of rows selected.
         scales : Scales
             Moments of X's columns over all rows.
+        summary : Summary, optional
+            What later results ask of the columns.
 
         Raises
         ------
@@ -298,7 +306,13 @@ class Recipe:
         notes += check_scales(scales.deviations(kept), control) if n > 1 else ()
         columns = {text: _unread(column, n) for text, column in self.frame.columns.items()}
         rows, selected = Unread((n,)), Unread((n_selected,))
-        frame = replace(self.frame, columns=columns, rows=rows, selected=selected)  # type: ignore[arg-type]
+        frame = replace(
+            self.frame,
+            columns=columns,
+            rows=rows,  # type: ignore[arg-type]
+            selected=selected,  # type: ignore[arg-type]
+            summary=summary,
+        )
         ordered = tuple(terms[i] for i in self.order_of(keys))
         return Design(self.plan.formula, Unread((n, len(kept))), ordered, fixed, frame, notes)  # type: ignore[arg-type]
 

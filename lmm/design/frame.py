@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,9 @@ from lmm.design.labels import in_order
 from lmm.design.table import Table, number_array, series_of
 from lmm.errors import DataError, FormulaError, nearest
 from lmm.language import Name, Node, parse_condition, variables
+
+if TYPE_CHECKING:
+    from lmm.design.summary import Summary
 
 __all__ = ["NA_ACTIONS", "Frame", "Observations", "Variables", "build_frame"]
 
@@ -170,6 +173,8 @@ class Frame(Frozen, Brief):
         ``"omit"``, ``"exclude"`` or ``"raise"``.
     variables : Variables
         The recipe of the columns, for new data.
+    summary : Summary or None
+        What is kept of rows that were read batch by batch, and are not there.
     """
 
     columns: Mapping[str, Column]
@@ -179,6 +184,7 @@ class Frame(Frozen, Brief):
     index: pd.Index | None
     na_action: str
     variables: Variables
+    summary: Summary | None = None
 
     @property
     def n(self) -> int:

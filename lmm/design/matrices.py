@@ -13,6 +13,7 @@ from scipy import sparse
 from lmm._brief import Brief
 from lmm._types import Frozen, IntVector, Matrix, Vector, frozen_property
 from lmm.covariance import Covariance, OrnsteinUhlenbeck, Parameters, parameters_of
+from lmm.design.columns import Factor
 from lmm.design.fixed import independent_columns
 from lmm.design.response import Response
 from lmm.errors import LmmWarning
@@ -294,6 +295,41 @@ class ModelMatrices(Brief):
     def lower(self) -> Vector:
         """Lower bounds of theta."""
         return self.parameters.lower
+
+    @cached_property
+    def spanning(self) -> ModelMatrices:
+        """The fixed part on rows that span all of them: all, or few where rows were not kept.
+
+        What the rows determine about the coefficients, these determine.
+        """
+        summary, fixed = self.frame.summary, self.fixed
+        if summary is None:
+            return self
+        found, n = fixed.variables.on(summary.spanning.rows, fixed.term_factors)
+        levels = fixed.levels
+        columns = {
+            text: column.recode(levels[text]) if isinstance(column, Factor) else column
+            for text, column in found.items()
+        }
+        rows = np.arange(n)
+        frame = replace(self.frame, columns=columns, rows=rows, selected=rows, summary=None)
+        X = fixed.layout.matrix(columns, n)[:, fixed.kept]
+        design = replace(self.design, X=X, terms=(), frame=frame)
+        return ModelMatrices(design, Response.of(np.zeros(n)))
+
+    @property
+    def full_factor(self) -> Matrix:
+        """Rows with the cross-products of all rows of all columns, dropped ones too, (r, P)."""
+        if self.frame.summary is not None:
+            return self.frame.summary.triangle
+        if self.fixed.dropped:
+            return self.fixed.layout.matrix(self.frame.columns, self.n)
+        return self.X
+
+    @property
+    def factor(self) -> Matrix:
+        """Rows with the cross-products of all rows of X, (r, p)."""
+        return self.X if self.frame.summary is None else self.full_factor[:, self.fixed.kept]
 
     def at_rows(self, rows: IntVector) -> ModelMatrices:
         """The model on some of its rows (m,); see `Design.at_rows`."""

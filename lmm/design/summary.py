@@ -17,10 +17,11 @@ from scipy.linalg import qr
 
 from lmm._lapack import qr_factor
 from lmm._types import IntVector, Matrix, Vector
+from lmm.design.absent import Unread
 from lmm.design.columns import RawColumn, read_column
 from lmm.design.keys import Keys, Values, distinct
 
-__all__ = ["MAX_CELLS", "MAX_VALUES", "Cells", "Moments", "Spanning", "Summary"]
+__all__ = ["MAX_CELLS", "MAX_VALUES", "Cells", "Described", "Moments", "Spanning", "Summary"]
 
 MAX_VALUES = 100
 """A number with more distinct values than this is a covariate, whose values are not counted."""
@@ -34,19 +35,32 @@ FIRST_LOOK = 20
 
 @dataclass(frozen=True)
 class Moments:
-    """Number, mean and sum of squares about the mean of a column of numbers."""
+    """Moments and range of a column of numbers.
+
+    Attributes
+    ----------
+    n : int
+        Number of rows.
+    mean, squares : float
+        Mean, and sum of squares about it.
+    smallest, largest : float
+        Range.
+    """
 
     n: int
     mean: float
     squares: float
+    smallest: float
+    largest: float
 
     @classmethod
     def of(cls, values: Vector) -> Moments:
         """Moments of numbers (n,)."""
         if not len(values):
-            return cls(0, 0.0, 0.0)
+            return cls(0, 0.0, 0.0, np.inf, -np.inf)
         mean = float(values.mean())
-        return cls(len(values), mean, float(np.sum((values - mean) ** 2)))
+        squares = float(np.sum((values - mean) ** 2))
+        return cls(len(values), mean, squares, float(values.min()), float(values.max()))
 
     def __add__(self, other: Moments) -> Moments:
         # Chan, Golub & LeVeque (1983), Am. Stat. 37, 242-247, equation 1.5
@@ -54,13 +68,63 @@ class Moments:
         if n == 0:
             return self
         gap = other.mean - self.mean
-        squares = self.squares + other.squares + gap**2 * self.n * other.n / n
-        return Moments(n, self.mean + gap * other.n / n, squares)
+        return Moments(
+            n,
+            self.mean + gap * other.n / n,
+            self.squares + other.squares + gap**2 * self.n * other.n / n,
+            min(self.smallest, other.smallest),
+            max(self.largest, other.largest),
+        )
 
-    @property
-    def spread(self) -> float:
+
+@dataclass(frozen=True, eq=False)
+class Described(Unread):
+    """A column of numbers of which only moments and the range are known.
+
+    NumPy's ``mean``, ``std``, ``min`` and ``max`` of it have a value.
+
+    Attributes
+    ----------
+    moments : Moments
+        What is known.
+
+    Examples
+    --------
+    >>> column = Described.of(Moments.of(np.array([1.0, 2.0, 6.0])))
+    >>> float(np.mean(column)), float(column.max())
+    (3.0, 6.0)
+    """
+
+    moments: Moments
+
+    @classmethod
+    def of(cls, moments: Moments) -> Described:
+        """Column with such moments."""
+        return cls((moments.n,), moments)
+
+    def mean(self) -> float:
+        """Mean."""
+        return self.moments.mean
+
+    def std(self) -> float:
         """Standard deviation, of n."""
-        return float(np.sqrt(self.squares / max(self.n, 1)))
+        return float(np.sqrt(self.moments.squares / max(self.moments.n, 1)))
+
+    def min(self) -> float:
+        """Smallest value."""
+        return self.moments.smallest
+
+    def max(self) -> float:
+        """Largest value."""
+        return self.moments.largest
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in _METHODS and not kwargs and len(args) == 1:
+            return getattr(self, _METHODS[function])()
+        return self._refuse()
+
+
+_METHODS = {np.mean: "mean", np.std: "std", np.min: "min", np.max: "max"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +310,8 @@ class Summary:
 
     Attributes
     ----------
+    names : tuple of str
+        Columns that the fixed part reads.
     moments : dict of str to Moments
         By column of numbers that the fixed part reads.
     cells : Cells
@@ -258,6 +324,7 @@ class Summary:
         Known parts of the rows.
     """
 
+    names: tuple[str, ...]
     moments: Mapping[str, Moments]
     cells: Cells
     spanning: Spanning
@@ -295,6 +362,7 @@ class Summary:
         }
         few = {name: part for name, part in counted.items() if _is_countable(*part)}
         return cls(
+            tuple(names),
             {name: Moments.of(column) for name, column in numbers.items()},
             Cells.of(few, len(columns)),
             Spanning.of(columns, indicators, X.shape[1]),
@@ -304,6 +372,7 @@ class Summary:
 
     def __add__(self, other: Summary) -> Summary:
         return Summary(
+            self.names,
             {name: own + other.moments[name] for name, own in self.moments.items()},
             self.cells + other.cells,
             self.spanning + other.spanning,

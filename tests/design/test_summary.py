@@ -5,7 +5,7 @@ import pytest
 import lmm
 from lmm.design import summary
 from lmm.design.batches import recipe_of
-from lmm.design.summary import Moments, independent_rows
+from lmm.design.summary import Described, Moments, independent_rows
 from sources import cut, study
 
 FORMULAS = [
@@ -38,7 +38,9 @@ def test_summaries_of_batches_are_those_of_the_whole(formula, rows):
     for name, moments in total.moments.items():
         assert moments.n == whole.n
         np.testing.assert_allclose(moments.mean, used[name].mean(), rtol=1e-14)
-        np.testing.assert_allclose(moments.spread, used[name].std(ddof=0), rtol=1e-7)
+        described = Described.of(moments)
+        np.testing.assert_allclose(np.std(described), used[name].std(ddof=0), rtol=1e-7)
+        assert (np.min(described), np.max(described)) == (used[name].min(), used[name].max())
     names = list(total.cells.names)
     assert total.cells.counts.sum() == whole.n
     if names:
@@ -101,6 +103,7 @@ def test_combinations_are_bounded(monkeypatch):
 
 
 def test_moments_of_nothing():
-    assert Moments.of(np.zeros(0)) + Moments.of(np.zeros(0)) == Moments(0, 0.0, 0.0)
-    assert Moments.of(np.zeros(0)).spread == 0.0
+    nothing = Moments.of(np.zeros(0))
+    assert nothing + nothing == nothing
+    assert (nothing + Moments.of(np.ones(2))).mean == 1.0
     assert len(independent_rows(np.zeros((0, 3)))) == 0

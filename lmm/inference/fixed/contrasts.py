@@ -116,12 +116,12 @@ def term_contrasts(matrices: ModelMatrices, type_: AnovaType) -> TermContrasts:
     """
     fixed = matrices.fixed
     if type_ == "I" or len(fixed.term_labels) == 1:
-        rows = _sequential(matrices.X)
+        rows = _sequential(matrices.factor)
         return TermContrasts(type_, _by_term(fixed, rows), _names_by_term(fixed))
     if type_ == "II":
         containing = containing_terms(fixed, _matrix_variables(matrices))
         return TermContrasts(type_, _type_two(matrices, containing), _names_by_term(fixed))
-    return _type_three(matrices, containing_terms(fixed))
+    return _type_three(matrices.spanning, containing_terms(fixed))
 
 
 def deletion_contrasts(matrices: ModelMatrices, label: str) -> Matrix:
@@ -135,8 +135,9 @@ def deletion_contrasts(matrices: ModelMatrices, label: str) -> Matrix:
     if not fixed.dropped:
         return own
     others = fixed.layout.assign != term
-    X_rest = fixed.layout.matrix(matrices.frame.columns, matrices.n)[:, others]
-    L = restriction(matrices.X, X_rest)
+    known = matrices.spanning
+    X_rest = fixed.layout.matrix(known.frame.columns, known.n)[:, others]
+    L = restriction(known.X, X_rest)
     return own if len(L) == len(own) else L
 
 
@@ -272,13 +273,13 @@ def _cleared(L: Matrix) -> Matrix:
 
 def _type_two(matrices: ModelMatrices, containing: Sequence[tuple[int, ...]]) -> dict[str, Matrix]:
     L = _by_term(matrices.fixed, np.eye(matrices.p))
-    assign = matrices.fixed.assign
+    assign, factor = matrices.fixed.assign, matrices.factor
     for j, (label, above) in enumerate(zip(L, containing, strict=True), start=1):
         if above:
             own, last = assign == j, np.isin(assign, above)
             order = np.concatenate([np.flatnonzero(part) for part in (~own & ~last, own, last)])
             rows = np.empty((matrices.p, matrices.p))
-            rows[:, order] = _sequential(matrices.X[:, order])
+            rows[:, order] = _sequential(factor[:, order])
             first = int((~own & ~last).sum())
             L[label] = rows[first : first + int(own.sum())]
     return L

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lmm._types import IntMatrix, IntVector, Matrix, Vector
-from lmm.design.columns import Column, Factor, Identifiers, RawColumn, drop_unused_levels, take
+from lmm.design.absent import refuse
+from lmm.design.columns import Column, Factor, Identifiers, drop_unused_levels
 from lmm.design.evaluate import Evaluator
 from lmm.design.fixed import FixedEffects
-from lmm.design.frame import column_names
-from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fitted import Fitted
 from lmm.inference.marginal.cells import Cells, checked
+from lmm.inference.marginal.known import KnownColumn, KnownColumns
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
 from lmm.language import Call, Node, parse_tilde, variables
 
@@ -130,6 +130,8 @@ class ReferenceGrid:
         Predictors nested in others.
     is_detected : bool
         Whether it was found in the data.
+    frequencies : (n,) array or None
+        Rows of the data that each row of the axes' codes stands for; one each by default.
     """
 
     fixed: FixedEffects
@@ -137,6 +139,7 @@ class ReferenceGrid:
     offset: float
     nesting: Nesting
     is_detected: bool
+    frequencies: Vector | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,7 +158,7 @@ class ReferenceGrid:
         sizes = [len(axis.levels) for axis in self.axes]
         if not self.nesting:
             self._check_size(float(np.prod(sizes)))
-        observed, counts = _observed(self.axes)
+        observed, counts = _observed(self.axes, self.frequencies)
         codes = combinations_of(self.names, sizes, observed, self.nesting)
         self._check_size(len(codes))
         known = [axis.codes is not None for axis in self.axes]
@@ -268,7 +271,7 @@ class ReferenceGrid:
         return self.cells.average(rows, keep, weights)
 
 
-def _observed(axes: Sequence[Axis]) -> tuple[IntMatrix, Vector]:
+def _observed(axes: Sequence[Axis], frequencies: Vector | None = None) -> tuple[IntMatrix, Vector]:
     """Combinations of levels (c, k) in the data, -1 for none, and how many rows have each."""
     known = [axis.codes for axis in axes if axis.codes is not None]
     if not known:
@@ -277,7 +280,11 @@ def _observed(axes: Sequence[Axis]) -> tuple[IntMatrix, Vector]:
     for axis in axes:
         if axis.codes is not None:  # renumbered, so that keys stay small
             _, key = np.unique(key * (len(axis.levels) + 1) + axis.codes + 1, return_inverse=True)
-    _, first, counts = np.unique(key, return_index=True, return_counts=True)
+    _, first, place, counts = np.unique(
+        key, return_index=True, return_inverse=True, return_counts=True
+    )
+    if frequencies is not None:
+        counts = np.bincount(place, frequencies)
     zeros = np.zeros(len(first), dtype=np.intp)
     columns = [zeros if axis.codes is None else axis.codes[first] for axis in axes]
     return np.column_stack(columns), counts.astype(float)
@@ -316,27 +323,23 @@ def reference_grid(
     DataError
         `at` or `nesting` names what is not a predictor, or a level that a factor does not have.
     """
-    matrices = source.fit.matrices
-    fixed, frame = matrices.fixed, matrices.frame
-    texts = fixed.layout.predictor.variables
-    nodes = [fixed.variables.nodes[text] for text in texts]
-    if nodes and source.call.data is None:
-        raise DataError("the model was not fitted to a table: there is no data to make a grid of")
-    table = Table.of({} if source.call.data is None else source.call.data)
-    names = column_names(nodes, table)
-    raw = {name: take(table.column(name), frame.rows) for name in names}
-    makers = {name: _makers(name, fixed, frame.columns) for name in names}
-    reductions = _reductions(reduce, names)
-    axes = {name: _axis(name, raw[name], makers[name], reductions[name]) for name in names}
+    known = KnownColumns.of(source)
+    reductions = _reductions(reduce, tuple(known.columns))
+    axes = {name: _axis(name, own, reductions[name]) for name, own in known.columns.items()}
     nested = _nesting(nesting, tuple(axes.values()))
     if not isinstance(at, Mapping | None):
         raise TypeError(f"at must be a mapping of predictors to values, not {type(at).__name__}")
     for name, levels in (at or {}).items():
         axis = axes[checked(name, tuple(axes))]
         axes[name] = axis.at(np.atleast_1d(np.asarray(levels, dtype=object)).tolist())
-    offset = float(matrices.offset.mean())
-    known = _of_known(nested, axes)
-    return ReferenceGrid(fixed, tuple(axes.values()), offset, known, nesting == DETECT)
+    return ReferenceGrid(
+        source.fit.matrices.fixed,
+        tuple(axes.values()),
+        known.offset,
+        _of_known(nested, axes),
+        nesting == DETECT,
+        known.frequencies,
+    )
 
 
 def _reductions(
@@ -371,31 +374,21 @@ def _of_known(nesting: Nesting, axes: Mapping[str, Axis]) -> Nesting:
     return {name: outer for name, outer in inside.items() if outer}
 
 
-def _makers(name: str, fixed: FixedEffects, columns: Mapping[str, Column]) -> dict[Node, Factor]:
-    """Expressions of a column that are factors of the model, and their values."""
-    found = {}
-    for text in fixed.layout.predictor.variables:
-        node, column = fixed.variables.nodes[text], columns[text]
-        if isinstance(column, Factor) and name in variables(node):
-            found[node] = column
-    return found
-
-
-def _axis(
-    name: str,
-    raw: RawColumn,
-    makers: Mapping[Node, Factor],
-    reduce: Reduction,
-) -> Axis:
+def _axis(name: str, known: KnownColumn, reduce: Reduction) -> Axis:
+    raw, makers = known.raw, known.makers
     column = raw.plain(bool(makers)) if isinstance(raw, Identifiers) else raw
     if isinstance(column, Factor):
         factor = drop_unused_levels(column)
         if factor.is_logical:
             return Axis(name, (False, True), "logical", factor.codes)
         return Axis(name, factor.levels, "factor", factor.codes)
+    spread = float(np.std(known.numbers))
+    if column is None:
+        if makers or reduce is None:
+            refuse()
+        return Axis(name, _reduced(known, reduce), "covariate", None, spread)
     assert isinstance(column, np.ndarray)
     found, codes = np.unique(column, return_inverse=True)
-    spread = float(np.std(column))
     if makers:
         kind = "numbered" if all(map(_is_numbering, makers)) else "made"
         if kind == "made" and len(found) > MADE_VALUES:
@@ -404,8 +397,13 @@ def _axis(
         return Axis(name, tuple(found.tolist()), kind, codes, spread)
     if reduce is None or len(found) <= KEPT_VALUES:
         return Axis(name, tuple(found.tolist()), "covariate", codes, spread)
-    values = np.atleast_1d(np.asarray(reduce(column), dtype=float))
-    return Axis(name, tuple(values.tolist()), "covariate", None, spread)
+    return Axis(name, _reduced(known, reduce), "covariate", None, spread)
+
+
+def _reduced(known: KnownColumn, reduce: Callable[[Vector], ArrayLike]) -> tuple[float, ...]:
+    """Values that stand for a covariate."""
+    values = np.atleast_1d(np.asarray(reduce(known.numbers), dtype=float))
+    return tuple(values.tolist())
 
 
 def _is_numbering(node: Node) -> bool:

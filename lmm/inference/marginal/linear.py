@@ -86,10 +86,8 @@ class Estimator(Brief):
         """The estimator of a method's fit."""
         matrices = method.fit.matrices
         fixed = matrices.fixed
-        X = matrices.X
-        if fixed.dropped:
-            X = fixed.layout.matrix(matrices.frame.columns, matrices.n)
-        length = np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
+        X = matrices.full_factor
+        length = np.sqrt(np.einsum("ij,ij->j", X, X) / matrices.n)
         scale = np.where(length > 0.0, length, 1.0)
         null = np.empty((len(scale), 0))
         if fixed.dropped:
