@@ -215,6 +215,7 @@ PICTURES = {
     "qq": [],
     "effect": ["--x", "Days"],
     "lines": ["--x", "Days"],
+    "predictions": ["--x", "Days"],
     "caterpillar": ["--group", "Subject"],
     "qq-random": [],
     "shrinkage": [],

@@ -32,9 +32,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = plot.add_argument
     add("kind", metavar="KIND", choices=list(_DRAWN), help=", ".join(_DRAWN))
     add("--output", "-o", metavar="OUT", required=True, help=", ".join(SUFFIXES))
-    add("--x", metavar="NAME", help="predictor of 'effect' and 'lines'")
-    add("--by", metavar="NAME", help="factor of 'effect' with a line for each level")
-    add("--at", action="append", metavar="NAME=VALUES", help="values of predictors of 'effect'")
+    add("--x", metavar="NAME", help="predictor of 'effect', 'predictions', 'lines'")
+    add("--by", metavar="NAME", help="factor with a line for each level")
+    add("--at", action="append", metavar="NAME=VALUES", help="values of other predictors")
     add("--group", metavar="NAME", help="grouping factor of pictures of random effects")
     add("--dpi", type=int, default=150, help="dots per inch (default: 150)")
     add("--force", action="store_true", help="replace a file that exists")
@@ -62,7 +62,7 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if not 1 <= arguments.dpi <= MOST_DPI:
         raise DataError(f"--dpi must lie between 1 and {MOST_DPI}, not {arguments.dpi}")
-    if arguments.kind in ("effect", "lines") and arguments.x is None:
+    if arguments.kind in ("effect", "lines", "predictions") and arguments.x is None:
         raise DataError(f"{arguments.kind!r} needs the predictor: --x NAME")
     check_place(arguments.output, arguments.force)
 
@@ -97,6 +97,13 @@ def _effect(model: Any, arguments: argparse.Namespace) -> Any:
     return plots.effect(model, arguments.x, arguments.by, at=values_of(arguments.at))
 
 
+def _predictions(model: Any, arguments: argparse.Namespace) -> Any:
+    from lmm import plots
+
+    held = {name: values[0] for name, values in (values_of(arguments.at) or {}).items()}
+    return plots.predictions(model, arguments.x, arguments.by, at=held)
+
+
 def _lines(model: Any, arguments: argparse.Namespace) -> Any:
     from lmm import plots
 
@@ -121,6 +128,7 @@ _DRAWN: dict[str, Callable[[Any, argparse.Namespace], Any]] = {
     "qq": _qq,
     "effect": _effect,
     "lines": _lines,
+    "predictions": _predictions,
     "caterpillar": _of_group("caterpillar"),
     "qq-random": _of_group("qq_random_effects"),
     "shrinkage": _of_group("shrinkage"),

@@ -7,6 +7,7 @@ and `check_simulated` return a figure of several.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lmm.plots.bands import predictions
 from lmm.plots.check import check_model
 from lmm.plots.coefficients import coefficients
 from lmm.plots.correlation import correlation
@@ -43,6 +44,7 @@ __all__ = [
     "effect",
     "fitted_lines",
     "influence",
+    "predictions",
     "qq_random_effects",
     "qq_residuals",
     "residuals_vs_fitted",
