@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import betainc, expit, gammaln, log_expit, xlogy
+from scipy.special import betainc, expit, gammaln, xlogy
 
 from lmm._types import Vector
 from lmm.errors import DataError
 from lmm.family.base import Conditional, Family, Rows
-from lmm.family.jets import negated, product, scaled
+from lmm.family.jets import Jet, negated, product, scaled
 from lmm.family.links import PROBABILITY_LINKS, ProbabilityLink
 
 __all__ = ["Binomial"]
@@ -149,7 +149,9 @@ class BinomialRows(Conditional):
 
     def loglik_rows(self, eta: Vector, xi: float) -> Vector:
         """See `Conditional`."""
-        log_mu, log_nu = self._link.logs(eta)
+        return self._rows_of(*self._link.logs(eta))
+
+    def _rows_of(self, log_mu: Vector, log_nu: Vector) -> Vector:
         s, f = self.successes, self.failures
         rows = np.where(s > 0.0, s * log_mu, 0.0) + np.where(f > 0.0, f * log_nu, 0.0)
         return np.asarray(self.constants + rows)
@@ -158,15 +160,19 @@ class BinomialRows(Conditional):
         """See `Conditional`."""
         if not self.family.is_canonical:
             return float(self.loglik_rows(eta, xi).sum()) + self.lost
-        if self.is_binary:
-            return float(log_expit((2.0 * self.y - 1.0) * eta).sum()) + self._constant
-        return float(self.successes @ eta + self.weights @ log_expit(-eta)) + self._constant
+        return self._logit_loglik(eta, np.exp(-np.abs(eta)))
+
+    def _logit_loglik(self, eta: Vector, e: Vector) -> float:
+        """Log-likelihood from ``e = exp(-|eta|)``: ``log mu = min(eta, 0) - log(1 + e)``."""
+        s, f, w = self.successes, self.failures, self.weights
+        won = s @ np.minimum(eta, 0.0) - f @ np.maximum(eta, 0.0)
+        return float(won - w @ np.log1p(e)) + self._constant
 
     def score_rows(self, eta: Vector, xi: float) -> Vector:
         """See `Conditional`."""
         if self.family.is_canonical:
             return np.asarray(self.successes - self.weights * expit(eta))
-        A, C = self._link.hazards(eta, 0)
+        A, C = self._link.hazards(eta, 0, self._link.logs(eta))
         return self.successes * A[0] + self.failures * C[0]
 
     def shape_slopes(self, eta: Vector, xi: float) -> Vector:
@@ -177,16 +183,25 @@ class BinomialRows(Conditional):
         """See `Conditional`: ``r = s A + f C``, and ``W = -n A C``."""
         if self.family.is_canonical:
             return self._logit(eta, xi, order)
-        A, C = self._link.hazards(eta, order + 1)
+        logs = self._link.logs(eta)
+        A, C = self._link.hazards(eta, order + 1, logs)
         s, f = self.successes, self.failures
         r = tuple(s * a + f * c for a, c in zip(A, C, strict=True))
         expected = scaled(-self.weights, product(A, C))[: order + 1]
-        return Rows(self.loglik(eta, xi), r[0], expected, negated(r[1:]))
+        loglik = float(self._rows_of(*logs).sum()) + self.lost
+        return Rows(loglik, r[0], expected, negated(r[1:]))
 
     def _logit(self, eta: Vector, xi: float, order: int) -> Rows:
-        p, q = expit(eta), expit(-eta)
-        v = p * q
+        e = np.exp(-np.abs(eta))  # one exponential for all: neither tail is rounded
+        larger = 1.0 / (1.0 + e)
+        smaller = e * larger
+        above = eta > 0.0
+        p, q = np.where(above, larger, smaller), np.where(above, smaller, larger)
+        v = larger * smaller
         W = v if self.is_binary else self.weights * v
-        odd = q - p
-        jet = (W, W * odd, W * (odd * odd - 2.0 * v))[: order + 1] if order else (W,)
-        return Rows(self.loglik(eta, xi), self.successes - self.weights * p, jet, jet)
+        jet: Jet = (W,)
+        if order:
+            odd = q - p
+            jet = (W, W * odd, W * (odd * odd - 2.0 * v))[: order + 1]
+        r = self.successes * q - self.failures * p
+        return Rows(self._logit_loglik(eta, e), r, jet, jet)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import expit, log_expit, log_ndtr, logit, ndtr, ndtri
@@ -19,6 +20,9 @@ from lmm.family.jets import Jet, constant, negated, product, quotient
 __all__ = ["MEAN_LINKS", "PROBABILITY_LINKS", "Link", "ProbabilityLink"]
 
 LOG_2PI = float(np.log(2.0 * np.pi))
+
+# Logarithms of mu and of 1 - mu, (n,) each.
+Logs: TypeAlias = tuple[Vector, Vector]
 
 
 class Link(ABC):
@@ -90,17 +94,18 @@ class ProbabilityLink(Link):
     """A link of probabilities, with A = d log(mu) / d eta and C = d log(1 - mu) / d eta."""
 
     @abstractmethod
-    def logs(self, eta: Vector) -> tuple[Vector, Vector]:
+    def logs(self, eta: Vector) -> Logs:
         """Logarithms of mu and of 1 - mu, (n,) each."""
 
     @abstractmethod
-    def hazards(self, eta: Vector, order: int) -> tuple[Jet, Jet]:
-        """Jets of A and C up to derivative `order` (at most 3)."""
+    def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
+        """Jets of A and C up to derivative `order` (at most 3), given `logs` of eta."""
 
     def jet(self, eta: Vector, order: int) -> Jet:
         """See `Link`: from ``mu' = mu A``."""
-        mu: Jet = (np.exp(self.logs(eta)[0]),)
-        A, _ = self.hazards(eta, max(order - 1, 0))
+        logs = self.logs(eta)
+        mu: Jet = (np.exp(logs[0]),)
+        A, _ = self.hazards(eta, max(order - 1, 0), logs)
         for n in range(order):
             mu = (*mu, product(mu, A)[n])
         return mu
@@ -116,11 +121,11 @@ class Logit(ProbabilityLink):
         """Linear predictor of means (n,)."""
         return np.asarray(logit(mu))
 
-    def logs(self, eta: Vector) -> tuple[Vector, Vector]:
+    def logs(self, eta: Vector) -> Logs:
         """See `ProbabilityLink`."""
         return log_expit(eta), log_expit(-eta)
 
-    def hazards(self, eta: Vector, order: int) -> tuple[Jet, Jet]:
+    def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
         """See `ProbabilityLink`: A = 1 - mu and C = -mu have the same derivatives."""
         p, q = expit(eta), expit(-eta)
         v, odd = p * q, q - p
@@ -142,21 +147,21 @@ class Probit(ProbabilityLink):
         """Mean of linear predictors (n,)."""
         return np.asarray(ndtr(eta))
 
-    def logs(self, eta: Vector) -> tuple[Vector, Vector]:
+    def logs(self, eta: Vector) -> Logs:
         """See `ProbabilityLink`."""
         return log_ndtr(eta), log_ndtr(-eta)
 
-    def hazards(self, eta: Vector, order: int) -> tuple[Jet, Jet]:
+    def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
         """See `ProbabilityLink`: C(eta) = -A(-eta), so signs alternate."""
-        mirrored = _mills(-eta, order)
-        return _mills(eta, order), tuple(
+        mirrored = _mills(-eta, logs[1], order)
+        return _mills(eta, logs[0], order), tuple(
             -part if n % 2 == 0 else part for n, part in enumerate(mirrored)
         )
 
 
-def _mills(eta: Vector, order: int) -> Jet:
+def _mills(eta: Vector, log_cdf: Vector, order: int) -> Jet:
     """The jet of a = phi / Phi: ``a' = -a (eta + a)``."""
-    a: Jet = (np.exp(-0.5 * (eta * eta + LOG_2PI) - log_ndtr(eta)),)
+    a: Jet = (np.exp(-0.5 * (eta * eta + LOG_2PI) - log_cdf),)
     line = (eta, np.ones_like(eta), *(np.zeros_like(eta),) * max(order - 1, 0))
     for n in range(order):
         sums = tuple(x + y for x, y in zip(line, a, strict=False))
@@ -178,7 +183,7 @@ class Cloglog(ProbabilityLink):
         """Mean of linear predictors (n,)."""
         return np.asarray(-np.expm1(-self._t(eta)))
 
-    def logs(self, eta: Vector) -> tuple[Vector, Vector]:
+    def logs(self, eta: Vector) -> Logs:
         """See `ProbabilityLink`."""
         t = self._t(eta)
         tiny = t < 1e-300
@@ -188,7 +193,7 @@ class Cloglog(ProbabilityLink):
     def _t(eta: Vector) -> Vector:
         return np.asarray(np.exp(np.minimum(eta, 700.0)))
 
-    def hazards(self, eta: Vector, order: int) -> tuple[Jet, Jet]:
+    def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
         """See `ProbabilityLink`: with t = exp(eta), C = -t, and A = t / (exp(t) - 1)."""
         t = self._t(eta)
         small = t < 0.03
@@ -223,11 +228,11 @@ class Cauchit(ProbabilityLink):
         """The mean; in the lower tail arctan(1 / eta) keeps the digits that arctan(eta) loses."""
         return np.asarray(np.arctan2(1.0, -eta) / np.pi)
 
-    def logs(self, eta: Vector) -> tuple[Vector, Vector]:
+    def logs(self, eta: Vector) -> Logs:
         """See `ProbabilityLink`."""
         return np.log(self._tail(eta)), np.log(self._tail(-eta))
 
-    def hazards(self, eta: Vector, order: int) -> tuple[Jet, Jet]:
+    def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
         """See `ProbabilityLink`."""
         d = 1.0 + eta * eta
         m1 = 1.0 / (np.pi * d)
@@ -250,11 +255,11 @@ class LogProbability(ProbabilityLink):
         """Linear predictor of means (n,)."""
         return np.log(mu)
 
-    def logs(self, eta: Vector) -> tuple[Vector, Vector]:
+    def logs(self, eta: Vector) -> Logs:
         """See `ProbabilityLink`."""
         return eta, np.log(-np.expm1(eta))
 
-    def hazards(self, eta: Vector, order: int) -> tuple[Jet, Jet]:
+    def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
         """See `ProbabilityLink`: A = 1, and the odds c = -C have ``c' = c (1 + c)``."""
         c: Jet = (-np.exp(eta) / np.expm1(eta),)
         for n in range(order):

@@ -20,7 +20,7 @@ from lmm.family import Conditional, Family
 __all__ = ["collapsed"]
 
 # Share of distinct rows above which it is not worth while, and few rows.
-WORTH, FEW = 0.5, 200
+WORTH, FEW = 0.5, 1000
 
 
 def collapsed(matrices: ModelMatrices, family: Family) -> tuple[ModelMatrices, Conditional]:

@@ -63,7 +63,7 @@ class LaplaceEvaluation(Evaluation):
 
     def predicted_v(self, change: Vector) -> Vector:
         """Dual effects (q,) after a change (d,) of the coordinates, to first order."""
-        return np.asarray(self.expansion.mode.v + self.expansion.v @ change)
+        return np.asarray(self.expansion.mode.v + self.expansion.v_along(change))
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,12 +257,11 @@ class Expansion:
         J = model.parameters.jacobian(self.place.x[:m])
         return np.hstack([moved[:, :e] @ J, moved[:, e:]])
 
-    @cached_property
-    def v(self) -> Matrix:
-        """Derivatives (4) of the dual effects, (q, d)."""
-        moved = -self.observed[0][:, None] * self.eta
+    def v_along(self, change: Matrix) -> Matrix:
+        """How the dual effects move, by (4), with the parameters: (q,) or (q, r) for (d, ...)."""
+        moved = -(self.observed[0] * (self.eta @ change).T).T
         if self.model.has_xi:
-            moved[:, -1] += self.shape.score1
+            moved += np.multiply.outer(self.shape.score1, change[-1])
         return self.model.effects.sums(moved)
 
     # Second derivatives --------------------------------------------------------------------------
@@ -314,8 +313,12 @@ class Expansion:
     @cached_property
     def _mode_terms(self) -> Matrix:
         """``w'(E_k v_l + E_l v_k)``, (d, d)."""
+        effects, e = self.model.effects, self.model.e
         H = np.zeros((self.model.width,) * 2)
-        H[: self.model.e] = self.model.effects.along(self.units, self.w).T @ self.v
+        moved = effects.spread(effects.along(self.units, self.w))
+        H[:e] = -(self.observed[0][:, None] * moved).T @ self.eta
+        if self.model.has_xi:
+            H[:e, -1] += moved.T @ self.shape.score1
         return H + H.T
 
     @cached_property

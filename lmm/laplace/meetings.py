@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.laplace.rows import grams, pair_forms, row_forms
@@ -194,26 +192,28 @@ class Meetings:
         """Where the couplings of each level start, (l + 1,)."""
         return np.searchsorted(self.level, np.arange(self.lead.n_levels + 1))
 
-    def matrices(self, couplings: Matrix) -> list[Any]:
-        """Couplings (k, e) as k matrices (l, q2), sparse where few levels meet."""
-        if not self.is_sparse:
-            return list(self._filled(couplings).swapaxes(0, 1))
-        shape = (self.lead.n_levels, self.shape[1])
-        parts = self.column, self._bounds
-        return [sparse.csr_array((own, *parts), shape=shape) for own in couplings]
+    def gathered(self, couplings: Matrix, effects: Matrix) -> Matrix:
+        """``couplings' effects``, (q2, r), for effects (l, k, r) of the lead."""
+        found = np.empty((self.shape[1], effects.shape[2]))
+        for r, total in enumerate(found.T):
+            rows = np.einsum("ae,ea->e", couplings, effects[self.level, :, r])
+            total[:] = np.bincount(self.column, rows, self.shape[1])
+        return found
+
+    def spread(self, couplings: Matrix, effects: Matrix) -> Matrix:
+        """``couplings effects``, (l, k, r), for effects (q2, r) of the tail."""
+        found = np.empty((self.lead.n_levels, len(couplings), effects.shape[1]))
+        for r, column in enumerate(effects.T):
+            rows = column[self.column]
+            for a, own in enumerate(couplings):
+                found[:, a, r] = np.bincount(self.level, own * rows, self.lead.n_levels)
+        return found
 
     def _filled(self, couplings: Matrix) -> Matrix:
         """Couplings (k, e) as dense rows, (l, k, q2)."""
         full = np.zeros((self.lead.n_levels, len(couplings), self.shape[1]))
         full[self.level, :, self.column] = couplings.T
         return full
-
-    def crossed(self, left: Matrix, right: Matrix) -> Matrix:
-        """``left'right``, (q2, q2), for couplings (k, e)."""
-        pairs = zip(self.matrices(left), self.matrices(right), strict=True)
-        products = [one.T @ other for one, other in pairs]
-        total = sum(products[1:], start=products[0])
-        return total.toarray() if self.is_sparse else np.asarray(total)
 
     # Sums over pairs of couplings of a level -----------------------------------------------------
 
@@ -257,6 +257,20 @@ class Meetings:
             for own, total in zip(couplings, found, strict=True):
                 total[chunk.here] = np.add.reduceat(own[chunk.other] * values, chunk.starts)
         return found
+
+    def crossed(self, left: Matrix, right: Matrix) -> Matrix:
+        """``left'right``, (q2, q2), for couplings (k, e)."""
+        q = self.shape[1]
+        if not self.is_sparse:
+            one, other = (self._filled(own).reshape(-1, q) for own in (left, right))
+            return one.T @ other
+        total = np.zeros(q * q)
+        for chunk in self._chunks():
+            values = np.zeros(len(chunk.other))
+            for own, its in zip(left, right, strict=True):
+                values += np.repeat(own[chunk.here], chunk.count) * its[chunk.other]
+            total += np.bincount(chunk.place, values, q * q)
+        return total.reshape(q, q)
 
     # Rows ----------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from itertools import product
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
+from scipy.linalg import block_diag
 
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
@@ -197,15 +198,15 @@ class Quadrature(Expansion):
     @cached_property
     def _gradient(self) -> Vector:
         """Derivatives (2) by the coordinates x, (d,)."""
-        model, m, e = self.model, self.model.m, self.model.e
+        model, m = self.model, self.model.m
         nodes, lam = self._nodes, self._lam
         J = model.parameters.jacobian(self.place.x[:m])
         moved = self.weights[1][:, None] * self.eta
         if model.has_xi:
             moved[:, -1] += self.by_xi[0]
-        weights = np.hstack([moved[:, :e] @ J, moved[:, e:]])
-        v = np.hstack([self.v[:, :e] @ J, self.v[:, e:]])
-        (by_level,) = model.effects.by_group(v)
+        directions = block_diag(J, np.eye(model.d - m))
+        weights = moved @ directions
+        (by_level,) = model.effects.by_group(self.v_along(directions))
         (own_v,) = model.effects.by_group(self.mode.v)
         found = np.empty(model.d)
         for j in range(model.d):

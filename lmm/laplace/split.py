@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from scipy.linalg import lapack
@@ -73,10 +73,6 @@ class Split(Elimination):
         return self.meetings.times(self.H, self.own.C)
 
     @cached_property
-    def _B_matrices(self) -> list[Any]:
-        return self.meetings.matrices(self.B)
-
-    @cached_property
     def schur(self) -> Matrix:
         """What the lead leaves of the tail's cross-products, (q2, q2)."""
         return self.own.T - self.meetings.crossed(self.own.C, self.B)
@@ -113,21 +109,19 @@ class Split(Elimination):
         front, behind = self.effects.in_front, self.effects.behind
         k, _, n_levels = self.H.shape
         lead = columns[front].reshape(n_levels, k, -1)
-        swept = columns[behind]
-        for a, B in enumerate(self._B_matrices):
-            swept -= B.T @ lead[:, a]
+        swept = columns[behind] - self.meetings.gathered(self.B, lead)
         half = self._scaled([lam.T for lam in self._lams], swept)
         solved, _ = lapack.dpotrs(self._root, half, lower=1)
         found = np.empty_like(columns)
         found[behind] = tail = self._scaled(self._lams, solved)
-        own = np.einsum("abl,lbr->lar", self.H, lead)
-        for a, B in enumerate(self._B_matrices):
-            own[:, a] -= B @ tail
+        own = np.einsum("abl,lbr->lar", self.H, lead) - self.meetings.spread(self.B, tail)
         found[front] = own.reshape(n_levels * k, -1)
         return found.reshape(right.shape)
 
     def _scaled(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
         """One matrix (k, k) per group of the tail times rows M (q2, r) of each of its levels."""
+        if all(group.size == 1 for group in self.meetings.behind):
+            return self._repeated(blocks)[:, None] * M
         parts = []
         for block, start, group in zip(
             blocks, self.meetings.starts, self.meetings.behind, strict=False
@@ -140,8 +134,18 @@ class Split(Elimination):
                 parts.append(turned.reshape(rows.shape))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def _repeated(self, blocks: Sequence[Matrix]) -> Vector:
+        """Numbers (1, 1) per group of the tail for each of its levels, (q2,)."""
+        sizes = [group.q for group in self.meetings.behind]
+        return np.repeat([block[0, 0] for block in blocks], sizes)
+
     def _both_sides(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
         """The same for a symmetric M (q2, q2), on both sides."""
+        if all(group.size == 1 for group in self.meetings.behind):
+            factors = self._repeated(blocks)
+            scaled = factors[:, None] * M
+            scaled *= factors
+            return scaled
         return self._scaled(blocks, self._scaled(blocks, M).T)
 
     # The inverse ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmm._lapack import eigh
+from lmm._lapack import eigh, qr_factor, solve_upper
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.family import Conditional, Family
@@ -26,6 +26,8 @@ __all__ = ["Marginal", "marginal_fit", "moment_start"]
 
 STEPS = 25
 LARGE_XI = 8.0
+# Share of the largest pivot below which weighted columns may depend on each other.
+DEPENDENT = 1e-10
 # Eigenvalues of Gamma are kept above this: from exactly 0 no step would lead away.
 CLEAR = 0.02
 
@@ -92,9 +94,12 @@ def _positive(W: Vector) -> Vector:
 
 
 def _least_squares(X: Matrix, W: Vector, z: Vector) -> Vector:
-    root = np.sqrt(W)
-    solution = np.linalg.lstsq(X * root[:, None], z * root, rcond=None)[0]
-    return np.asarray(solution)
+    root, p = np.sqrt(W), X.shape[1]
+    R = qr_factor(np.column_stack([X, z]) * root[:, None])
+    pivots = np.abs(R.diagonal()[:p])
+    if pivots.min(initial=np.inf) > DEPENDENT * pivots.max(initial=0.0):
+        return solve_upper(R[:p, :p], R[:p, p])
+    return np.asarray(np.linalg.lstsq(X * root[:, None], z * root, rcond=None)[0])
 
 
 def _shape_start(family: Family, bound: Conditional, eta: Vector) -> float:

@@ -123,7 +123,7 @@ class Point:
         if not self.is_regular:
             model = self.model
             target, taken = model.follow(model.newton_step())
-            return target, Move(self.here, model.jacobian @ taken, 0.0)
+            return target, Move(self.here, model.jacobian @ taken, self.decrement)
         values, directions = self.spectrum
         target = self.x - directions @ ((directions.T @ self.here.gradient) / values)
         return np.clip(target, self.criterion.lower, self.criterion.upper), None

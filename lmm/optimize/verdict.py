@@ -21,8 +21,9 @@ SNAP = 1e-5
 STATIONARY, RELATIVE, MULTIPLE = 1e-6, 1e-11, 10.0
 # Nothing is to be gained where less than this fraction of the criterion is promised.
 ROUNDING = 1e-15
-# Nor where estimates are off by 1e-6 standard errors, for which no other evaluation is made.
-SETTLED = 1e-12
+# Nor is another evaluation made where estimates are off by 1e-6 standard errors, or by up to 1e-5
+# where the criterion is large.
+SETTLED, LARGE = 1e-12, 100.0
 # Random effects this many times as large as the noise of their level's mean leave no noise.
 VAST = 1e6
 # ... and this many times as large little of it.
@@ -82,7 +83,7 @@ def judged(path: Path, optimizer: str) -> Optimum:
 
 def _is_settled(point: Point) -> bool:
     """Whether a point is as good as an optimum, and the criterion can go on from it."""
-    size = max(1.0, 1e-3 * abs(point.value))
+    size = min(max(1.0, 1e-3 * abs(point.value)), LARGE)
     return point.here.state is not None and point.decrement < SETTLED * size
 
 
