@@ -49,6 +49,8 @@ FURTHER = (300.0, 10.0)
 
 # Share of the response's sum of squares below which residuals are its rounding errors.
 VANISHED = 1e-24
+# The same of sums, in which a difference of squares is no smaller than rounding errors.
+ROUNDING = 1e-13
 EPSILON = float(np.finfo(float).eps)
 
 
@@ -317,6 +319,9 @@ class ProfiledCriterion(Brief):
     def fits_exactly(self, x: Vector) -> bool:
         """Whether the residuals at x (m,), row by row, are rounding errors of the response."""
         solution = self.pls.at(self.factors(x)).solution()
+        if not self.problem.has_rows:
+            # Sums lose these digits: only a limit without residual variance is seen.
+            return solution.terms.pwrss <= ROUNDING * self.problem.squares
         residual = self.problem.y - self.problem.X @ solution.beta
         columns = zip(self.matrices.terms, self.problem.term_columns, solution.effects, strict=True)
         for term, Z, effect in columns:

@@ -46,14 +46,14 @@ class Response(Frozen, Brief):
         """Response (n,) with weights of one and offsets of zero where none are given."""
         return cls(
             y,
-            np.ones(len(y)) if weights is None else weights,
-            np.zeros(len(y)) if offset is None else offset,
+            _constant(1.0, len(y)) if weights is None else weights,
+            _constant(0.0, len(y)) if offset is None else offset,
         )
 
     @cached_property
     def is_weighted(self) -> bool:
         """Whether a weight is not one."""
-        return bool((self.weights != 1.0).any())
+        return self.weights.strides != (0,) and bool((self.weights != 1.0).any())
 
     @frozen_property
     def root(self) -> Vector:
@@ -78,7 +78,16 @@ class Response(Frozen, Brief):
     def _like(values: Vector, rows: np.ndarray) -> Vector:
         return values if rows.ndim == 1 else values[:, None]
 
+    def within(self, rows: slice) -> Response:
+        """The observations of a range of rows, which shares their memory."""
+        return Response(self.y[rows], self.weights[rows], self.offset[rows], None, self.form)
+
     def at_rows(self, rows: IntVector) -> Response:
         """The observations of some rows."""
         trials = None if self.trials is None else self.trials[rows]
         return Response(self.y[rows], self.weights[rows], self.offset[rows], trials, self.form)
+
+
+def _constant(value: float, n: int) -> Vector:
+    """A value for each row (n,), which takes the memory of one."""
+    return np.broadcast_to(value, (n,))

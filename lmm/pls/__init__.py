@@ -19,7 +19,8 @@ from lmm.pls.base import (
 )
 from lmm.pls.choose import SOLVERS, Auto, Block, Dense, Sparse, named
 from lmm.pls.grouped import GroupedPLS
-from lmm.pls.problem import Problem, standardize
+from lmm.pls.problem import Problem
+from lmm.pls.summed import standardize
 
 if TYPE_CHECKING:
     from lmm.pls.crossed import CrossedPLS

@@ -336,9 +336,8 @@ class CrossedPLS(Brief):
     def with_response(self, y: Vector) -> CrossedPLS:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
-        C = np.concatenate([self.C[:-1], self.leading.sums([problem.y])])
-        column = np.concatenate([flat(group.sums([problem.y])) for group in self.others])
-        border = np.hstack([self.border[:, :-1], column])
+        C, *behind = (problem.products.couplings[g] for g in self.order)
+        border = np.concatenate([flat(each) for each in behind])
         return CrossedPLS(
             problem, self.leading, self.others, self.A, C, self.links, self.tail, border
         )

@@ -36,7 +36,6 @@ from lmm.pls.groups import Group
 from lmm.pls.kernels import invert, multiply_turned
 from lmm.pls.levels import Levels, backward, by_rows, chunks, forward, root
 from lmm.pls.problem import Problem
-from lmm.pls.products import RowProducts
 
 if TYPE_CHECKING:
     from typing import Self
@@ -240,21 +239,21 @@ class GroupedPLS(Brief):
 
     def left(self, lam: Matrix) -> Matrix:
         """W (t, t), with all the digits that count at this factor (k, k) where there are rows."""
-        large = np.abs(lam).max() > LARGE and isinstance(self.problem.products, RowProducts)
+        large = np.abs(lam).max() > LARGE and self.problem.has_rows
         return self._residuals_within if large and not self.by_rows else self.within
 
     @cached_property
     def _residuals_within(self) -> Matrix:
         """W (t, t) from the residuals of [X y], regressed on Z level by level: O(n), once."""
-        rows, group = self.problem.rows, self.problem.groups[0]
-        R = root(rows.grams[0])
-        coefficients = backward(R, forward(R, rows.couplings[0]))
-        left = np.array([*rows.X.T, rows.y])
-        # Entry by entry: temporaries as large as Z would dominate the memory of a fit.
-        for column, effects in zip(left, coefficients, strict=True):
-            for Z, effect in zip(group.Z.T, effects, strict=True):
-                column -= Z * effect[group.codes]
-        return np.asarray(left @ left.T)
+        (A,), (C,) = self.problem.products.grams, self.problem.products.couplings
+        R = root(A)
+        coefficients = backward(R, forward(R, C))
+        within = np.zeros_like(self.within)
+        for rows in self.problem.parts():
+            left = np.array([*rows.X.T, rows.y])
+            left -= rows.groups[0].spread(coefficients)
+            within += left @ left.T
+        return within
 
     @cached_property
     def members(self) -> tuple[slice, ...]:

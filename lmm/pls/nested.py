@@ -122,12 +122,11 @@ class NestedPLS(Brief):
     def with_response(self, y: Vector) -> NestedPLS:
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
-        D = []
-        for group, border in zip(self.groups, self.D, strict=True):
-            D.append(np.concatenate([border[:-1], group.sums([problem.y])]))
+        couplings = [problem.products.couplings[g][-1:] for g in self.order]
+        D = [np.concatenate([d[:-1], own]) for d, own in zip(self.D, couplings, strict=False)]
         base = self.base.copy()
         base[-1, -1] = problem.base[-1, -1]
-        sums = [flat(group.sums([problem.y])).ravel() for group in self.tail.groups]
+        sums = [flat(own).ravel() for own in couplings[len(D) :]]
         column = np.concatenate([*sums, problem.base[:-1, -1]])
         base[-1, :-1] = base[:-1, -1] = column
         return dataclasses.replace(self, problem=problem, D=tuple(D), base=base)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,23 +26,22 @@ import numpy as np
 from lmm import _lapack
 from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
+from lmm.design.absent import Unread
 from lmm.design.matrices import Design, ModelMatrices, ReTerm
 from lmm.design.response import Response
-from lmm.errors import DataError, NumericalError
+from lmm.errors import NumericalError
 from lmm.pls.groups import Cells, Group
-from lmm.pls.products import Products, RowProducts
+from lmm.pls.products import KnownProducts, Products, RowProducts
 
-__all__ = ["Layout", "Problem", "standardize"]
+__all__ = ["MANY_ROWS", "Layout", "Problem", "exact_fit", "standardize_rows"]
 
 # A column of Z that adds less than this fraction of its norm to the columns before it is not
 # whitened against them: dividing by what is left would only blow up rounding errors.
 DEPENDENT = 1e-10
 # A fixed-effects column of which no more than this is left beside those before it has no digits.
 INDISTINGUISHABLE = 1e-13
-NO_ROWS = (
-    "The model was fitted to sums over rows that were read batch by batch, and keeps no rows: "
-    "give them again, with m.augment_batches(source), or fit the model to data in memory."
-)
+# Rows up to which a model's are standardized all at once.
+MANY_ROWS = 1 << 17
 EPSILON = float(np.finfo(float).eps)
 
 
@@ -72,10 +71,13 @@ class Layout(Brief):
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """Groups with their columns Z*, not weighted."""
+        return self.groups_of(slice(None))
+
+    def groups_of(self, rows: slice) -> tuple[Group, ...]:
+        """The groups of some rows, not weighted."""
         terms = self.design.terms
-        return _merge(
-            terms, [_divide(term.Z, R) for term, R in zip(terms, self.whitening, strict=True)]
-        )
+        each = zip(terms, self.whitening, strict=True)
+        return _merge(terms, [_divide(term.Z[rows], R) for term, R in each], rows)
 
     @cached_property
     def cells(self) -> dict[tuple[int, int], Cells]:
@@ -120,18 +122,40 @@ class Problem(Brief):
         """Random effects, merged by grouping factor."""
         return self.products.groups
 
-    @property
+    @cached_property
     def rows(self) -> RowProducts:
-        """The products, with the rows that they are of.
+        """The products with the rows that they are of, made anew where batches were summed.
 
         Raises
         ------
         DataError
-            The rows were read batch by batch, and are gone.
+            The rows were read from a source, and are gone.
         """
         if isinstance(self.products, RowProducts):
             return self.products
-        raise DataError(NO_ROWS)
+        return self._rows_of(self.layout.groups, slice(None))
+
+    def parts(self) -> Iterator[RowProducts]:
+        """All rows, some at a time."""
+        if isinstance(self.products, RowProducts):
+            yield self.products
+            return
+        for start in range(0, self.n, MANY_ROWS):
+            rows = slice(start, start + MANY_ROWS)
+            yield self._rows_of(self.layout.groups_of(rows), rows)
+
+    def _rows_of(self, groups: tuple[Group, ...], rows: slice) -> RowProducts:
+        response, T = self.matrices.response.within(rows), self.layout.T
+        X = self.matrices.X[rows]
+        X = response.weighted(_lapack.divide_upper(X, T) if T.size else X)
+        y = response.standardized(response.y) - X @ (T @ self.beta0)
+        weighted = tuple(group.weighted(response.root) for group in groups)
+        return RowProducts(X, y / self.scale, weighted)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the model's rows are in memory."""
+        return not isinstance(self.matrices.X, Unread)
 
     @property
     def X(self) -> Matrix:
@@ -182,7 +206,7 @@ class Problem(Brief):
     def term_columns(self) -> tuple[Matrix, ...]:
         """Standardized columns of each term, (n, k_i)."""
         columns: dict[int, Matrix] = {}
-        for group in self.groups:
+        for group in self.rows.groups:
             columns.update({i: group.Z[:, part] for i, part in group.members})
         return tuple(columns[i] for i in range(len(columns)))
 
@@ -231,6 +255,8 @@ class Problem(Brief):
     @cached_property
     def sum_log_weights(self) -> float:
         """Sum of the log prior weights."""
+        if isinstance(self.products, KnownProducts):
+            return self.products.log_weights
         return float(np.log(self.matrices.weights).sum())
 
     def with_response(self, y: Vector) -> Problem:
@@ -282,8 +308,8 @@ class Problem(Brief):
         return Problem(matrices, layout, products, both.T @ both, beta0, scale, True)
 
 
-def standardize(matrices: ModelMatrices) -> Problem:
-    """Standardize a model's matrices (see the module's text)."""
+def standardize_rows(matrices: ModelMatrices) -> Problem:
+    """Standardize all rows of a model at once."""
     response = matrices.response
     Q, T = _lapack.qr(response.weighted(matrices.X))
     _check_rank(T, matrices.fixed.names)
@@ -339,12 +365,17 @@ def _standardize_response(response: Response, Q: Matrix, T: Matrix) -> tuple[Vec
     scale = math.sqrt(residual @ residual)
     floor = EPSILON * math.sqrt(target @ target)
     if not scale > floor:
-        raise NumericalError(
-            "The fixed effects fit the response exactly: no variation is left for random effects "
-            "or residuals. Check the response, or drop fixed effects."
-        )
+        raise exact_fit()
     scale /= math.sqrt(max(len(target) - len(T), 1))
     return residual / scale, beta0, scale
+
+
+def exact_fit() -> NumericalError:
+    """What is said where the fixed effects leave nothing of the response."""
+    return NumericalError(
+        "The fixed effects fit the response exactly: no variation is left for random effects "
+        "or residuals. Check the response, or drop fixed effects."
+    )
 
 
 def _divide(Z: Matrix, R: Matrix) -> Matrix:
@@ -355,7 +386,9 @@ def _divide(Z: Matrix, R: Matrix) -> Matrix:
     return _lapack.divide_upper(Z, R)
 
 
-def _merge(terms: tuple[ReTerm, ...], whitened: list[Matrix]) -> tuple[Group, ...]:
+def _merge(
+    terms: tuple[ReTerm, ...], whitened: list[Matrix], rows: slice = slice(None)
+) -> tuple[Group, ...]:
     names = list(dict.fromkeys(term.group for term in terms))
     groups = []
     for name in names:
@@ -367,5 +400,5 @@ def _merge(terms: tuple[ReTerm, ...], whitened: list[Matrix]) -> tuple[Group, ..
                 start += term.size
                 first = term
         Z = columns[0] if len(columns) == 1 else np.hstack(columns)
-        groups.append(Group(name, first.codes, first.n_levels, Z, tuple(members)))
+        groups.append(Group(name, first.codes[rows], first.n_levels, Z, tuple(members)))
     return tuple(groups)

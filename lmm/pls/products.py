@@ -202,12 +202,15 @@ class KnownProducts(Products):
         `couplings`.
     known : mapping of (int, int) to Pairs
         Pairs of groups g < h.
+    log_weights : float
+        Sum of the log prior weights.
     """
 
     groups: tuple[Group, ...]
     A: tuple[Matrix, ...]
     C: tuple[Matrix, ...]
     known: Mapping[tuple[int, int], Pairs]
+    log_weights: float = 0.0
 
     @property
     def grams(self) -> tuple[Matrix, ...]:

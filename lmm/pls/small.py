@@ -121,8 +121,8 @@ class SmallPLS(Brief):
         """The same design with another response (n,)."""
         problem = self.problem.with_response(y)
         B = self.B.copy()
-        for own, group in zip(problem.places, problem.groups, strict=True):
-            B[own, -1] = group.sums([problem.y])[0].T
+        for own, C in zip(problem.places, problem.products.couplings, strict=True):
+            B[own, -1] = C[-1].T
         return SmallPLS(problem, self.A, B, problem.base)
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> SmallPLS:

@@ -369,8 +369,7 @@ class SparsePLS(Brief):
     def with_response(self, y: Vector) -> SparsePLS:
         """The same design with another response (n,); the analysis is shared."""
         problem = self.problem.with_response(y)
-        own = np.concatenate([flat(group.sums([problem.y])) for group in problem.groups])
-        B = np.hstack([self.B[:, :-1], own])
+        B = np.concatenate([flat(C) for C in problem.products.couplings])
         return SparsePLS(problem, self.pairs, B, self.system)
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> SparsePLS:
