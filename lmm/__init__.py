@@ -33,6 +33,7 @@ from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import glmer, glmer_nb, lm, lmer, lmer_arrays, load
 
 if TYPE_CHECKING:
+    from lmm.design.source import Source, scan
     from lmm.family import (
         Binomial,
         Gamma,
@@ -81,6 +82,7 @@ else:
         "Poisson": "lmm.family",
         "REB": "lmm.inference.resample.schemes",
         "Residual": "lmm.inference.resample.schemes",
+        "Source": "lmm.design.source",
         "StudyDesign": "lmm.inference.resample.power",
         "Wild": "lmm.inference.resample.schemes",
         "anova": "lmm.tables.comparison",
@@ -107,6 +109,7 @@ else:
         "ref_grid": "lmm.tables.emmeans",
         "refit_many": "lmm.inference.resample.many",
         "sat_modcomp": "lmm.tables.modcomp",
+        "scan": "lmm.design.source",
         "simulate_formula": "lmm.simulate",
         "slopes": "lmm.tables.marginal_effects",
         "standardize_parameters": "lmm.tables.standardized",
@@ -176,6 +179,7 @@ __all__ = [
     "Residual",
     "ScaleWarning",
     "SingularFitWarning",
+    "Source",
     "StudyDesign",
     "WeightsWarning",
     "Wild",
@@ -215,6 +219,7 @@ __all__ = [
     "ref_grid",
     "refit_many",
     "sat_modcomp",
+    "scan",
     "show_versions",
     "simulate_formula",
     "slopes",

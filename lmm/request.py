@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import numpy as np
+import pandas as pd
 
 from lmm import optimize, pls
 from lmm._types import Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.design import LmerControl, ModelMatrices, build_matrices
+from lmm.design import LmerControl, ModelMatrices, absent, build_matrices
 from lmm.design.columns import numbers_of
 from lmm.design.frame import RowArgument, column_names, row_numbers
 from lmm.design.table import Table
@@ -21,6 +22,10 @@ from lmm.family import Family, family_named
 from lmm.formula import Formula, parse_formula, parse_one_sided
 from lmm.language import Name, parse_tilde, variables
 from lmm.laplace import LaplaceCriterion
+
+if TYPE_CHECKING:
+    from lmm.criterion.summed import ModelSums
+    from lmm.design.source import Source
 
 __all__ = ["GeneralizedRequest", "Request", "check_names", "offset_of", "planned_matrices"]
 
@@ -41,6 +46,8 @@ class Request:
         Options of `lmm.lmer`.
     response : (n,) array, optional
         What `refit` put in place of the data's response.
+    source : Source or ModelSums, optional
+        What is read batch by batch, or has been, in place of the data.
     """
 
     formula: Formula
@@ -55,6 +62,7 @@ class Request:
     optimizer: str | optimize.Optimizer = "auto"
     control: LmerControl | None = None
     response: Vector | None = None
+    source: Source | ModelSums | None = None
 
     def __post_init__(self) -> None:
         if self.reml not in (True, False):
@@ -87,21 +95,30 @@ class Request:
             The formula does not parse, the data are no table, or an option is unknown or of a
             kind that it cannot have.
         """
-        return cls(parse_formula(formula), Table.of(data).frozen(), **cls._own(options))
+        options = cls._own(options)
+        return cls(parse_formula(formula), **cls._read(data), **options)
+
+    @classmethod
+    def _read(cls, data: Any) -> dict[str, Any]:
+        """The data as they are now, or where they come from."""
+        source = None if isinstance(data, Table | pd.DataFrame | Mapping) else _source_of(data)
+        if source is not None:
+            return {"table": None, "source": source}
+        return {"table": Table.of(data).frozen(), "source": None}
 
     def changed(self, formula: Formula, data: Any = None, **options: Any) -> Self:
         """Request for another formula, other data or options.
 
         What `refit` put in place of the response stays, unless data or response change.
         """
-        table = self._table
-        if data is not None:
-            table = Table.of(data).frozen()
+        read = self._read(data) if data is not None else {}
+        if data is None and self.source is None and self.table is None:
+            refuse()
         same = data is None and formula.response == self.formula.response
         return replace(
             self,
             formula=formula,
-            table=table,
+            **read,
             response=self.response if same else None,
             **self._own(options),
         )
@@ -114,7 +131,7 @@ class Request:
     @classmethod
     def _own(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """Known options, with copies of arrays."""
-        hidden = ("formula", "table", "response", *cls.without)
+        hidden = (*_NO_OPTIONS, *cls.without)
         known = [f.name for f in fields(cls) if f.name not in hidden]
         for name in options:
             if name not in known:
@@ -127,8 +144,8 @@ class Request:
     @property
     def options(self) -> dict[str, Any]:
         """Options by name, as given."""
-        rest = ("formula", "table", "response")
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in rest}
+        known = (f.name for f in fields(self) if f.name not in _NO_OPTIONS)
+        return {name: getattr(self, name) for name in known}
 
     def build(self, *, planned: bool = False) -> ModelMatrices:
         """Build the model's matrices; those of a planned study need no response."""
@@ -155,11 +172,32 @@ class Request:
 
     def criterion(self) -> ProfiledCriterion:
         """The criterion to minimize. Without fixed effects REML is ML, and is called so."""
+        if self.source is not None:
+            return self.sums(self.source).criterion(self.reml, self.solver)
         matrices = self.build()
         return ProfiledCriterion(matrices, self.reml and matrices.p > 0, self.solver)
 
+    def sums(self, source: Source | ModelSums) -> ModelSums:
+        """Sums over the rows of a source.
+
+        Raises
+        ------
+        DataError
+            The source does not suit the formula, or sums are those of another model.
+        """
+        from lmm.criterion.summed import ModelSums
+        from lmm.design.batches import recipe_of
+
+        asked: dict[str, Any] = {name: getattr(self, name) for name in _OF_ROWS}
+        if isinstance(source, ModelSums):
+            source.check(self.formula, {k: v for k, v in asked.items() if v not in (None, "omit")})
+            return source
+        return ModelSums.of(recipe_of(self.formula, source, **asked), source)
+
     @property
     def _table(self) -> Table:
+        if self.source is not None:
+            absent.refuse()
         return refuse() if self.table is None else self.table
 
     @property
@@ -244,6 +282,16 @@ class GeneralizedRequest(Request):
                 f"information must be 'expected' or 'observed', not {self.information!r}."
             )
 
+    @classmethod
+    def _read(cls, data: Any) -> dict[str, Any]:
+        """The data as they are now: every step of a fit weighs all rows anew."""
+        if type(data).__name__ in ("Source", "ModelSums"):
+            raise DataError(
+                "a generalized model weighs its rows anew at every step, so that they must be in "
+                "memory: read them into a table"
+            )
+        return {"table": Table.of(data).frozen()}
+
     @property
     def conditional(self) -> Family:
         """Conditional distribution of the response."""
@@ -264,8 +312,24 @@ _UNKNOWN_WEIGHTS = (
     "the model was fitted with weights, which new rows do not have: each counts as one observation "
     "of weight 1. Fit with weights= as the name of a column, and give newdata that column"
 )
+# Rows up to which a query's result is read in whole: then all results by row are there.
+FEW_ROWS = 1_000_000
+# Options that say how rows are made of data.
+_OF_ROWS = ("weights", "offset", "subset", "na_action", "contrasts", "control")
+_NO_OPTIONS = ("formula", "table", "response", "source")
 # Options that hold the user's arrays.
 _ARRAYS = ("weights", "offset", "subset", "contrasts")
+
+
+def _source_of(data: Any) -> Source | ModelSums | None:
+    """What is to be read batch by batch, or has been; None for tables, and for short queries."""
+    from lmm.criterion.summed import ModelSums
+    from lmm.design.source import Source
+
+    if isinstance(data, ModelSums):
+        return data
+    source = Source.of(data)
+    return None if source is None or source.n_rows <= FEW_ROWS else source
 
 
 def planned_matrices(formula: str | Formula, data: Any, **options: Any) -> ModelMatrices:

@@ -12,10 +12,9 @@ import numpy as np
 import lmm
 from lmm.covariance import Diagonal
 from lmm.design.matrices import ModelMatrices
-from lmm.pls import PLS, CrossedPLS, DensePLS, GroupedPLS, NestedPLS, SmallPLS
+from lmm.pls import PLS, CrossedPLS, DensePLS, GroupedPLS, NestedPLS, Problem, SmallPLS, standardize
 from lmm.pls.base import Factors
 from lmm.pls.nested import chain
-from lmm.pls.problem import Problem, standardize
 from lmm.pls.sparse.solver import SparsePLS
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 

@@ -75,6 +75,8 @@ class Source:
         Whether it can be read more than once.
     batch_rows : int
         Rows of a batch: larger ones are cut, smaller ones joined.
+    count : callable, optional
+        Number of rows, of what may as well be read in whole.
     """
 
     label: str
@@ -82,6 +84,7 @@ class Source:
     read: Callable[[list[str]], Batched]
     is_rereadable: bool = True
     batch_rows: int = BATCH_ROWS
+    count: Callable[[], int] | None = None
     _taken: list[bool] = field(default_factory=list, repr=False)
     _held: list[tuple[tuple[str, ...], Iterator[Portion]]] = field(default_factory=list, repr=False)
 
@@ -114,6 +117,11 @@ class Source:
         import pyarrow as pa
 
         return _of_reader(pa.RecordBatchReader.from_stream(data), type(data).__name__)
+
+    @property
+    def n_rows(self) -> float:
+        """Number of rows of a query; infinite for what is not to be read in whole."""
+        return float("inf") if self.count is None else self.count()
 
     @cached_property
     def heading(self) -> Table:
@@ -242,6 +250,8 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _of_lazyframe(query: Any) -> Source:
+    import narwhals.stable.v2 as narwhals
+
     def read(columns: list[str]) -> Batched:
         import pyarrow as pa
 
@@ -249,8 +259,11 @@ def _of_lazyframe(query: Any) -> Source:
             for batch in pa.RecordBatchReader.from_stream(frame):
                 yield label, batch
 
+    def count() -> int:
+        return int(narwhals.from_native(query).select(narwhals.len()).collect().item())
+
     label = "the polars query"
-    return Source(label, tuple(query.collect_schema().names()), read)
+    return Source(label, tuple(query.collect_schema().names()), read, count=count)
 
 
 def _of_relation(relation: Any) -> Source:
@@ -262,7 +275,11 @@ def _of_relation(relation: Any) -> Source:
             yield label, batch
 
     label = "the DuckDB relation"
-    return Source(label, tuple(relation.columns), read)
+
+    def count() -> int:
+        return int(relation.count("*").fetchone()[0])
+
+    return Source(label, tuple(relation.columns), read, count=count)
 
 
 def _of_pyarrow(data: Any) -> Source | None:

@@ -106,6 +106,7 @@ class Reports(Diagnostics):
 
         correlation = self._fixed_correlation()
         errors = np.sqrt(np.diag(self.fit.vcov))
+        residuals = self.fit.scaled_residuals if self.fit.problem.has_rows else None
         if ddf is None or ddf == "lme4":
             table = pd.DataFrame(
                 {
@@ -114,7 +115,7 @@ class Reports(Diagnostics):
                     "t value": self.fixef() / errors,
                 }
             )
-            return Summary(self.report(), table, correlation, self.fit.scaled_residuals)
+            return Summary(self.report(), table, correlation, residuals)
         from lmm.inference.fixed.ddf import ddf_method
         from lmm.tables.fixed_tests import coefficient_table
 
@@ -122,7 +123,7 @@ class Reports(Diagnostics):
         if method.fit is not self.fit:
             return replace(self, fit=method.fit).summary(ddf)
         table = coefficient_table(method)
-        return Summary(self.report(), table, correlation, self.fit.scaled_residuals, method.name)
+        return Summary(self.report(), table, correlation, residuals, method.name)
 
     def _fixed_correlation(self) -> Matrix:
         errors = np.sqrt(np.diag(self.fit.vcov))

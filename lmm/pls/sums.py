@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -339,7 +339,20 @@ def _added(
     return tuple(totals)
 
 
-def add(parts: Iterable[Sums]) -> Sums:
+class Additive(Protocol):
+    """What can be added, at a cost."""
+
+    @property
+    def size(self) -> int:
+        """What adding costs."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+
+
+Summand = TypeVar("Summand", bound=Additive)
+
+
+def add(parts: Iterable[Summand]) -> Summand:
     """The sum of all parts: small ones are added to small ones first.
 
     Raises
@@ -347,7 +360,7 @@ def add(parts: Iterable[Sums]) -> Sums:
     DataError
         There are none.
     """
-    waiting: list[Sums] = []
+    waiting: list[Summand] = []
     for part in parts:
         waiting.append(part)
         # Each level and pair takes part in few additions, and few are held twice.

@@ -159,8 +159,8 @@ class Summary(Printed):
         ``df`` before the t value, and ``Pr(>|t|)``.
     correlation : (p, p) array
         Correlation of the fixed-effects estimates.
-    scaled_residuals : (n,) array
-        Weighted residuals in units of sigma.
+    scaled_residuals : (n,) array or None
+        Weighted residuals in units of sigma; None where the rows were read batch by batch.
     ddf : str, optional
         Method of the degrees of freedom as lmerTest writes it, ``Satterthwaite``.
     """
@@ -168,7 +168,7 @@ class Summary(Printed):
     fit: FitReport
     coefficients: pd.DataFrame
     correlation: Matrix
-    scaled_residuals: Vector
+    scaled_residuals: Vector | None
     ddf: str | None = None
 
     @property
@@ -292,7 +292,9 @@ def _criteria(fit: FitReport, decimals: int) -> tuple[Block]:
     return (named(fit.criteria, texts),)
 
 
-def _residuals(scaled: Vector, digits: int) -> tuple[Block, ...]:
+def _residuals(scaled: Vector | None, digits: int) -> tuple[Block, ...]:
+    if scaled is None:
+        return ("Scaled residuals: not kept, the rows were read batch by batch", "")
     quantiles = zapsmall(np.quantile(scaled, [0, 0.25, 0.5, 0.75, 1]), digits + 1)
     names = ["Min", "1Q", "Median", "3Q", "Max"]
     return (named(names, format_numbers(quantiles, digits), "Scaled residuals: "), "")

@@ -1,0 +1,158 @@
+"""Models whose rows are read batch by batch: their sums, and the criterion that these make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from lmm._brief import Brief
+from lmm._types import Vector
+from lmm.criterion.profiled import ProfiledCriterion
+from lmm.design.absent import Unread
+from lmm.design.batches import Batch, Recipe, Scales
+from lmm.design.keys import Keys
+from lmm.design.matrices import ModelMatrices
+from lmm.design.response import Response
+from lmm.design.source import Source
+from lmm.errors import DataError
+from lmm.formula import Formula, parse_formula
+from lmm.pls import Problem, Solver, named
+from lmm.pls.summed import Fixed, better, is_far, problem_of
+from lmm.pls.sums import Pilot, Sums, add
+
+__all__ = ["ModelSums"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelSums(Brief):
+    """Sums over rows of a model, which is all that `lmm.lmer` needs of them.
+
+    Made by `lmm.sums`. Sums of parts that were made ``like`` the same first one are added by ``+``,
+    in any order and on any machine.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        How rows are made of data.
+    sums : Sums
+        Their cross-products.
+    n_selected : int
+        Number of rows that the subset selects, those with missing values too.
+    scales : Scales
+        Moments of the columns of X.
+    """
+
+    recipe: Recipe
+    sums: Sums
+    n_selected: int
+    scales: Scales
+
+    @classmethod
+    def of(cls, recipe: Recipe, source: Source) -> ModelSums:
+        """Sums over all rows of a source; it is read again where the first rows mislead.
+
+        Raises
+        ------
+        DataError
+            The source does not suit the formula, or can be read once only but must be read twice.
+        """
+        total = cls.over(recipe, recipe.batches(source))
+        if not is_far(total.sums):
+            return total
+        source.check_rereadable("its first rows are so unlike the others that digits were lost")
+        pilot = better(total.sums, recipe.group_of)
+        return cls.over(recipe, recipe.batches(source), pilot)
+
+    @classmethod
+    def over(
+        cls, recipe: Recipe, batches: Iterable[Batch], pilot: Pilot | None = None
+    ) -> ModelSums:
+        """Sums over batches, in coordinates that suit the first of them unless others are given.
+
+        Raises
+        ------
+        DataError
+            No row counts.
+        """
+        return add(_parts(recipe, batches, pilot))
+
+    @property
+    def size(self) -> int:
+        """What adding costs."""
+        return self.sums.size
+
+    @property
+    def n(self) -> int:
+        """Number of rows that count."""
+        return self.sums.n
+
+    @property
+    def keys(self) -> tuple[Keys, ...]:
+        """Levels of each grouping factor, in order of appearance."""
+        return cast("tuple[Keys, ...]", self.sums.keys)
+
+    def __add__(self, other: ModelSums) -> ModelSums:
+        """The sums over the rows of both.
+
+        Raises
+        ------
+        DataError
+            They were not made alike.
+        """
+        return replace(
+            self,
+            sums=self.sums + other.sums,
+            n_selected=self.n_selected + other.n_selected,
+            scales=self.scales + other.scales,
+        )
+
+    def check(self, formula: Formula, options: Mapping[str, Any]) -> None:
+        """Refuse another formula, or options that the sums were not made with.
+
+        Raises
+        ------
+        DataError
+            They are others.
+        """
+        own = self.recipe.plan.formula
+        if str(parse_formula(formula)) not in (str(own), own.source):
+            raise DataError(f"the sums are those of {own}: give this formula, or sum anew")
+        if options:
+            raise DataError(
+                f"{', '.join(options)} must be given to lmm.sums, which made the rows of these sums"
+            )
+
+    def matrices(self) -> ModelMatrices:
+        """The model, without rows."""
+        kept, n = Fixed(self.sums).kept, self.n
+        design = self.recipe.design(self.keys, kept, n, self.n_selected, self.scales)
+        rows = self.recipe.reader.rows
+        known = cast(Vector, Unread((n,)))
+        has_offset = rows.offset is not None or self.recipe.plan.offsets
+        weights = None if rows.weights is None else known
+        return ModelMatrices(design, Response.of(known, weights, known if has_offset else None))
+
+    def problem(self) -> Problem:
+        """The standardized problem, without rows."""
+        order = self.recipe.order_of(self.keys)
+        return problem_of(self.sums, self.recipe.group_of, self.matrices(), order)
+
+    def criterion(self, reml: bool, solver: Solver | str) -> ProfiledCriterion:
+        """The criterion of the model; without fixed effects REML is ML."""
+        bound = named(solver).bind(self.problem())
+        matrices = bound.problem.matrices
+        return ProfiledCriterion(matrices, reml and matrices.p > 0, solver, bound)
+
+
+def _parts(recipe: Recipe, batches: Iterable[Batch], pilot: Pilot | None) -> Iterator[ModelSums]:
+    selected = 0
+    for batch in batches:
+        selected += batch.n_selected
+        if len(batch.X) == 0:
+            continue
+        pilot = pilot or Pilot.of(batch)
+        yield ModelSums(recipe, Sums.of(batch, pilot), selected, batch.scales)
+        selected = 0
+    if pilot is None:
+        raise DataError("0 (non-NA) cases: no row is selected and complete")

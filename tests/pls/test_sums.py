@@ -1,0 +1,52 @@
+"""Models whose rows are summed batch by batch are those of all rows at once."""
+
+import numpy as np
+import pytest
+
+import lmm
+from lmm.pls import named, problem, summed
+from lmm.pls.problem import standardize_rows
+from models import MODELS, matrices
+
+
+@pytest.fixture(params=[1, 7, 20])
+def few_rows(request, monkeypatch):
+    monkeypatch.setattr(summed, "MANY_ROWS", request.param)
+    monkeypatch.setattr(problem, "MANY_ROWS", request.param)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("reml", [True, False])
+def test_sums_of_batches(model, reml, few_rows):
+    own = matrices(model)
+    whole = lmm.ProfiledCriterion(own, reml, bound=named("auto").bind(standardize_rows(own)))
+    parts = lmm.ProfiledCriterion(own, reml, bound=named("auto").bind(summed.standardize(own)))
+    assert not isinstance(parts.problem.products, type(whole.problem.products))
+    for theta in (whole.start, 0.3 * whole.start):
+        value, gradient = whole.value_and_gradient(theta)
+        other, slope = parts.value_and_gradient(theta)
+        assert other == pytest.approx(value, rel=1e-11)
+        np.testing.assert_allclose(slope, gradient, rtol=1e-7, atol=1e-7 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("sort", [False, True])
+def test_large_common_parts(few_rows, sort):
+    data = lmm.load_dataset("sleepstudy")
+    data["Reaction"] += 1e8
+    data["Days"] += 1e6
+    if sort:
+        data = data.sort_values("Days")  # the first rows show one value of the covariate
+    m = lmm.lmer("Reaction ~ Days + (1 | Subject)", data)
+    plain = lmm.lmer("Reaction ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+    assert m.reml_criterion() == pytest.approx(plain.reml_criterion(), abs=1e-6)
+    assert m.theta == pytest.approx(plain.theta, rel=1e-6)
+    assert m.fixef()["Days"] == pytest.approx(plain.fixef()["Days"], rel=1e-8)
+
+
+def test_rows_are_made_again_where_they_are_needed(few_rows):
+    own = matrices("three columns")
+    parts, whole = summed.standardize(own), standardize_rows(own)
+    np.testing.assert_allclose(np.abs(parts.X), np.abs(whole.X), atol=1e-12)
+    np.testing.assert_allclose(parts.y, whole.y, atol=1e-10)
+    total = sum(rows.X.T @ rows.X for rows in parts.parts())
+    np.testing.assert_allclose(total, np.eye(own.p), atol=1e-12)
