@@ -36,6 +36,7 @@ from lmm.pls.groups import Group
 from lmm.pls.kernels import invert, multiply_turned
 from lmm.pls.levels import Levels, backward, by_rows, chunks, forward, root
 from lmm.pls.problem import Problem
+from lmm.pls.products import RowProducts
 
 if TYPE_CHECKING:
     from typing import Self
