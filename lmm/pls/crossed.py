@@ -357,7 +357,7 @@ class CrossedPLS(Brief):
     @cached_property
     def order(self) -> tuple[int, ...]:
         """Place of the leading factor, then of the tail's, among the problem's groups."""
-        return tuple(self.problem.groups.index(group) for group in (self.leading, *self.others))
+        return tuple(self.problem.number(group) for group in (self.leading, *self.others))
 
     def by_group(self, arrays: list[Matrix]) -> Blocks:
         """Arrays of the leading factor and the tail's in the order of the problem's groups."""

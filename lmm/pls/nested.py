@@ -91,7 +91,7 @@ class NestedPLS(Brief):
         cls, problem: Problem, groups: tuple[Group, ...], tail: tuple[Group, ...] = ()
     ) -> NestedPLS:
         """Accumulate the cross-products, given a chain of groups, finest first, and the others."""
-        places = [problem.groups.index(group) for group in groups]
+        places = [problem.number(group) for group in groups]
         found = [
             [problem.products.parents(g, h) for h in places[c + 1 :]] for c, g in enumerate(places)
         ]
@@ -108,10 +108,10 @@ class NestedPLS(Brief):
     ) -> NestedPLS:
         """Accumulate the cross-products, given the ancestors of each level."""
         products, D = problem.products, []
-        behind = [problem.groups.index(group) for group in tail.groups]
+        behind = [problem.number(group) for group in tail.groups]
         Z_T, Z_TXy = products.dense(behind, tail.places)
         base = np.block([[Z_T, Z_TXy], [Z_TXy.T, problem.base]])
-        chained = [problem.groups.index(group) for group in groups]
+        chained = [problem.number(group) for group in groups]
         for c, g in enumerate(chained):
             rows = [products.nested(g, h) for h in chained[c + 1 :]]
             rows += [_coupled(problem, g, h) for h in behind]
@@ -171,7 +171,7 @@ class NestedPLS(Brief):
     @cached_property
     def order(self) -> tuple[int, ...]:
         """Place of each factor of the chain, and of the tail, among the problem's groups."""
-        return tuple(self.problem.groups.index(group) for group in self.all_groups)
+        return tuple(self.problem.number(group) for group in self.all_groups)
 
     def by_group(self, arrays: list[Matrix]) -> Blocks:
         """Arrays of the chain and the tail in the order of the problem's groups."""

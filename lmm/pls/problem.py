@@ -196,6 +196,10 @@ class Problem(Brief):
         """Sum of squares of the standardized response."""
         return float(self.base[-1, -1])
 
+    def number(self, group: Group) -> int:
+        """Place of a group, of this problem or of another of the same layout."""
+        return [own.name for own in self.groups].index(group.name)
+
     @property
     def tail_size(self) -> int:
         """Random effects of all groups but the largest."""
