@@ -1,4 +1,7 @@
+import narwhals.stable.v2 as nw
 import numpy as np
+import polars as pl
+import pyarrow as pa
 import pytest
 
 import lmm
@@ -196,3 +199,20 @@ def test_random_effects_of_several_factors_are_named_by_factor():
     assert m.random_effects["sample", "A"]["(Intercept)"] == m.ranef()["sample"].loc["A"].item()
     variance = m.ranef(condvar=True).to_frame().query("grpvar == 'plate'")["condsd"].iloc[0] ** 2
     assert m.random_effects_cov["plate", "a"].iloc[0, 0] == pytest.approx(variance)
+
+
+LIBRARIES = {"pandas": lambda data: data, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_results_in_the_library_of_the_data(library):
+    data = LIBRARIES[library](lmm.load_dataset("sleepstudy"))
+    m = lmm.lmer("Reaction ~ Days + (Days | Subject)", data)
+    for result in (m.tidy(), m.fixef(), m.confint(method="wald"), m.anova(), m.ranef()):
+        assert type(m.native(result)) is type(data)
+    shown = nw.from_native(m.native(m.confint(method="wald")))
+    assert shown.columns == ["row", "2.5 %", "97.5 %"]
+    assert shown["row"].to_list() == m.confint(method="wald").index.tolist()
+    assert shown["2.5 %"].to_list() == m.confint(method="wald")["2.5 %"].tolist()
+    modes = nw.from_native(m.native(m.ranef()["Subject"]))
+    assert modes.columns == ["row", "(Intercept)", "Days"]

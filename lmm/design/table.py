@@ -82,6 +82,19 @@ class Table:
         copy = self._copy()
         return copy if isinstance(copy, pd.DataFrame) else copy.to_native()
 
+    def like(self, frame: pd.DataFrame) -> Any:
+        """A pandas table as one of the user's kind, labels of rows as columns."""
+        if not isinstance(frame.index, pd.RangeIndex):
+            names = [str(name or "row") for name in frame.index.names]
+            frame = frame.rename_axis(index=names).reset_index()
+        if isinstance(self.native, pd.DataFrame):
+            return frame
+        import narwhals.stable.v2 as narwhals
+
+        known = frame.astype(object).where(frame.notna(), None)
+        columns = {str(name): known[name].tolist() for name in known}
+        return narwhals.from_dict(columns, backend=self.native.implementation).to_native()
+
     @property
     def label(self) -> str | None:
         """Name of the table, where it has one (``data.attrs["name"]``)."""

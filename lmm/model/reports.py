@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix
+from lmm.design.table import Table
 from lmm.errors import ConvergenceWarning, SingularFitWarning
 from lmm.model.diagnostics import Diagnostics
 
@@ -188,6 +189,30 @@ class Reports(Diagnostics):
             ddf=ddf,
             exponentiate=exponentiate,
         )
+
+    def native(self, result: Any) -> Any:
+        """A table of results in the library of the model's data: polars for polars.
+
+        Parameters
+        ----------
+        result : DataFrame, Series or result with ``to_frame()``
+            What a method gave; labels of rows become columns, ``row`` if they have no name.
+
+        Returns
+        -------
+        table
+            A pandas table for a model of a pandas table or a dict.
+
+        Examples
+        --------
+        >>> import lmm, pyarrow
+        >>> data = pyarrow.Table.from_pandas(lmm.load_dataset("Dyestuff"))
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", data)
+        >>> m.native(m.confint(method="wald")).column_names
+        ['row', '2.5 %', '97.5 %']
+        """
+        frame = result if isinstance(result, pd.DataFrame) else result.to_frame()
+        return Table.of(self.data).like(frame)
 
     def glance(self) -> pd.DataFrame:
         """One row: ``nobs sigma logLik AIC BIC REMLcrit|deviance df.residual``.
