@@ -214,6 +214,69 @@ def test_own_variances_without_residuals_converge():
     assert m.par[-1] == pytest.approx(0.6, abs=0.05)
 
 
+def few_visits(k, n_subjects=60, visits=5):
+    """Subjects seen at a few of k times, of an autoregression with noise."""
+    data = autoregression(0.8, n_subjects, k, seed=11)
+    rng = np.random.default_rng(12)
+    kept = [rng.choice(k, visits, replace=False) + k * i for i in range(n_subjects)]
+    return data.iloc[np.sort(np.concatenate(kept))]
+
+
+MANY = lmm.LmerControl(check_nobs_vs_nRE="ignore")
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_many_visits_of_which_each_subject_makes_few(reml):
+    """The criterion is that of the n x n covariance, and its optimum is one."""
+    data = few_visits(120)
+    m = lmm.lmer("y ~ t + ar1(0 + factor(t) | g)", data, reml=reml, control=MANY)
+    assert m.converged
+    t, g, y = (data[name].to_numpy() for name in "tgy")
+    X = np.column_stack([np.ones(len(t)), t])
+
+    def criterion(sd, rho):
+        # levels of factor(t) that no one was seen at are none
+        place = np.searchsorted(np.unique(t), t)
+        lags = np.abs(np.subtract.outer(place, place))
+        V = np.eye(len(y)) + (g[:, None] == g) * sd**2 * rho**lags
+        XVX = X.T @ np.linalg.solve(V, X)
+        e = y - X @ np.linalg.solve(XVX, X.T @ np.linalg.solve(V, y))
+        nu = len(y) - 2 * reml
+        logdet = np.linalg.slogdet(V)[1] + reml * np.linalg.slogdet(XVX)[1]
+        return logdet + nu * (1 + np.log(2 * np.pi * (e @ np.linalg.solve(V, e)) / nu))
+
+    value = m.reml_criterion() if reml else m.deviance()
+    assert value == pytest.approx(criterion(*m.par), abs=1e-8)
+    for step in ([0.05, 0], [-0.05, 0], [0, 0.01], [0, -0.01]):
+        assert criterion(*(m.par + step)) > value
+
+
+@pytest.mark.parametrize(
+    "formula, options, message",
+    [
+        ("y ~ 1 + ar1(0 + factor(t) | g, hom = FALSE)", {}, "60 columns and 61 parameters"),
+        ("y ~ 1 + toep(0 + factor(t) | g, hom = TRUE)", {}, "60 columns and 60 parameters"),
+        ("y ~ 1 + ar1(0 + factor(t) | g) + (1 | t)", {}, "one grouping factor"),
+        ("y ~ 1 + ar1(0 + factor(t) | g)", {"solver": "sparse"}, "solver 'auto' or 'block'"),
+    ],
+)
+def test_wide_structures_that_cost_too_much_are_refused(formula, options, message):
+    with pytest.raises(lmm.FormulaError, match=message):
+        lmm.lmer(formula, few_visits(60), control=MANY, **options)
+
+
+def test_wide_structures_of_generalized_models_are_refused():
+    data = few_visits(60)
+    data = data.assign(z=(data["y"] > 0).astype(int))
+    with pytest.raises(lmm.FormulaError, match="linear models"):
+        lmm.glmer("z ~ 1 + ar1(0 + factor(t) | g)", data, family="binomial", control=MANY)
+
+
+def test_more_than_two_hundred_columns_are_refused():
+    with pytest.raises(lmm.FormulaError, match="at most 200 are possible"):
+        lmm.lmer("y ~ 1 + ar1(0 + factor(t) | g)", few_visits(201, 50, 201), control=MANY)
+
+
 # ar1 wants no residual variance for these data.
 @pytest.mark.filterwarnings("ignore::lmm.PrecisionWarning")
 def test_irregular_times_are_told_apart():

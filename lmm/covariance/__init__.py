@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from lmm.covariance.base import Covariance, Reported
+from lmm.covariance.base import WIDE, Covariance, Reported
 from lmm.covariance.correlated import (
     AutoRegressive,
     CompoundSymmetry,
@@ -25,6 +25,7 @@ from lmm.covariance.parameters import Parameters, parameters_of
 
 __all__ = [
     "STRUCTURES",
+    "WIDE",
     "AutoRegressive",
     "CompoundSymmetry",
     "Correlated",

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from lmm._types import IntVector, Matrix, Vector
 
-__all__ = ["Covariance", "Reported", "diagonal", "lower_triangle", "shared"]
+__all__ = ["WIDE", "Covariance", "Reported", "diagonal", "lower_triangle", "shared"]
 
 Array = TypeVar("Array", bound=np.ndarray)
 
 
+# Columns up to which second derivatives are formed in all entries of Gamma, k^4 numbers.
+WIDE = 50
 # Fraction of the largest variance of a start above which the others are kept.
 CLEAR = 0.02
 

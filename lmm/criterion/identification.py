@@ -26,7 +26,7 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.pls.problem import Problem
 
-__all__ = ["is_suspicious", "undetermined", "undetermined_at"]
+__all__ = ["is_suspicious", "undetermined", "undetermined_at", "undetermined_near"]
 
 # Information about an entry, over what it would be without X, that is a rounding error.
 ABSORBED = 1e-13
@@ -67,6 +67,16 @@ def undetermined(problem: Problem, reml: bool) -> NDArray[np.bool_]:
     t = (J @ _first(problem, reml))[:, None]
     information = np.block([[trace, t], [t.T, np.array([[nu]])]])
     return _null(information, np.append(full.diagonal(), nu))[:-1]
+
+
+def undetermined_near(
+    parameters: Parameters, logdet: Vector, trace: Matrix, nu: int
+) -> NDArray[np.bool_]:
+    """The same (m,) from t (e,) and T (e, e) of (1) at generic parameters."""
+    J = parameters.jacobian(parameters.generic)
+    t = (logdet @ J)[:, None]
+    information = np.block([[J.T @ trace @ J, t], [t.T, np.array([[nu]])]])
+    return _null(information, information.diagonal())[:-1]
 
 
 def undetermined_at(parameters: Parameters, information: Matrix) -> NDArray[np.bool_]:

@@ -7,12 +7,15 @@ leaves; then
 
     sum_i A_i Psi A_i = sum_i c_i c_i' - s^2 sum_i A_i                                         (1)
 
-is a linear system for those entries of Psi that the terms have. Variances that come out negative
+is a linear system for those entries of Psi that the terms have, or for wide structured terms for
+the steps that Psi can take from generic parameters. Variances that come out negative
 are zero, and the others those without them. Other factors and the fixed effects are ignored: for
 balanced data the result is the optimum all the same, elsewhere it is close. It costs O(n) once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,22 +23,21 @@ from lmm._lapack import solve_positive
 from lmm._types import Matrix, Vector
 from lmm.covariance import Covariance, Filled, ScaledIdentity, diagonal, unstructured
 from lmm.pls.groups import Group
-from lmm.pls.kernels import invert
+from lmm.pls.kernels import invert, multiply_turned
+from lmm.pls.levels import by_rows
 from lmm.pls.problem import Problem
 
 __all__ = ["moment_start"]
 
 # Least share of the variance that is left to the residuals.
 RESIDUAL = 0.1
+# Columns up to which all entries of Psi are estimated.
+FEW = 12
 
 
 def moment_start(problem: Problem) -> Vector:
     """Whitened coordinates (m,) of the moment estimates."""
-    products = problem.products
-    estimates = [
-        _moments(problem, group, A, C[-1])
-        for group, A, C in zip(problem.groups, products.grams, products.couplings, strict=True)
-    ]
+    estimates = [_estimated(problem, g) for g in range(len(problem.groups))]
     residual = _residual_variance(problem, estimates)
     x = np.empty(len(problem.matrices.lower))
     for group, (psi, _) in zip(problem.groups, estimates, strict=True):
@@ -44,6 +46,45 @@ def moment_start(problem: Problem) -> Vector:
             gamma = psi[part, part] / residual
             x[problem.matrices.theta_slices[i]] = covariance.nearest(gamma)
     return x
+
+
+def _estimated(problem: Problem, g: int) -> tuple[Matrix, float]:
+    """Psi of (1), (k, k), and the variance within levels."""
+    group, products = problem.groups[g], problem.products
+    covariances = (problem.matrices.terms[i].covariance for i, _ in group.members)
+    if group.size > FEW and sum(covariance.n_units for covariance in covariances) < group.size:
+        return _along_units(problem, group)
+    return _moments(problem, group, products.grams[g], products.couplings[g][-1])
+
+
+def _along_units(problem: Problem, group: Group) -> tuple[Matrix, float]:
+    """Psi among the units at generic parameters, from roots R_i of A_i, rows of Z among them."""
+    levels = by_rows(group, problem.y[None])
+    R, s = levels.R, levels.S[0]
+    K = multiply_turned(R, R)
+    ridge = 1e-9 * float(np.einsum("aam->", K)) / K.shape[2]
+    inverse, _ = invert(K + ridge * np.eye(len(K))[:, :, None])
+    between = float(np.einsum("am,abm,bcm,cm->", s, K, inverse, s, optimize=True))
+    within = max(problem.squares - between, 1e-3 * problem.squares)
+    within = min(within / max(problem.n - group.q, 1), problem.squares / problem.n)
+    blocks = list(_generic_blocks(problem, group))
+    B = np.array([multiply_turned(R, block @ R) for block in blocks])
+    system = np.einsum("aijm,bijm->ab", B, B)
+    right = np.einsum("im,aijm,jm->a", s, B, s, optimize=True)
+    right = right - within * np.einsum("aiim->a", B)
+    entries = np.linalg.lstsq(system, right, rcond=1e-9)[0]
+    psi = np.tensordot(entries, np.array(blocks), 1)
+    return (psi if psi.diagonal().min() >= 0.0 else np.zeros_like(psi)), within
+
+
+def _generic_blocks(problem: Problem, group: Group) -> Iterator[Matrix]:
+    """Units (k, k) of the terms of a factor, over its columns."""
+    for i, part in group.members:
+        covariance = problem.matrices.terms[i].covariance
+        for unit in covariance.units(covariance.generic):
+            block = np.zeros((group.size, group.size))
+            block[part, part] = unit
+            yield block
 
 
 def _moments(problem: Problem, group: Group, A: Matrix, c: Matrix) -> tuple[Matrix, float]:

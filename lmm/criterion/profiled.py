@@ -24,7 +24,7 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.criterion.base import Evaluation, Move, checked_start
 from lmm.criterion.differences import differenced_trace
-from lmm.criterion.identification import is_suspicious, undetermined
+from lmm.criterion.identification import is_suspicious, undetermined, undetermined_near
 from lmm.criterion.moments import moment_start
 from lmm.design.matrices import ModelMatrices
 from lmm.likelihood import Entries
@@ -308,9 +308,20 @@ class ProfiledCriterion(Brief):
         levels = [term.n_levels for term in self.matrices.terms]
         hidden = not here.exact and len(set(levels)) < len(levels)
         J = self.parameters.jacobian(self.parameters.informative(x))
-        if hidden or is_suspicious(J, here.information):
-            return undetermined(self.problem, self.reml)
-        return np.zeros(len(self.lower), dtype=np.bool_)
+        if not hidden and not is_suspicious(J, here.information):
+            return np.zeros(len(self.lower), dtype=np.bool_)
+        widest = max(term.size for term in self.matrices.terms)
+        if here.exact and self.parameters.n_units < widest:
+            return self._undetermined_near()
+        return undetermined(self.problem, self.reml)
+
+    def _undetermined_near(self) -> NDArray[np.bool_]:
+        """The same without sums of k^2 x k^2 matrices."""
+        parameters = self.parameters
+        units = parameters.units(parameters.generic)
+        _, entries = self.exactly(self.factors(parameters.generic), units)
+        nu = self.degrees_of_freedom
+        return undetermined_near(parameters, entries.logdet, entries.trace, nu)
 
     def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:
         """None: coefficients have a closed form."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lmm._types import Vector
-from lmm.covariance import STRUCTURES, Covariance
+from lmm.covariance import STRUCTURES, WIDE, Covariance
 from lmm.design.columns import Column, Factor
 from lmm.design.fixed import Layout
 from lmm.design.labels import is_number
@@ -16,8 +16,8 @@ from lmm.formula import RandomTerm
 
 __all__ = ["MAX_STRUCTURED", "covariance_of", "times_of"]
 
-MAX_STRUCTURED = 50
-"""Most columns of a structured term: derivatives take k^4 numbers."""
+MAX_STRUCTURED = 200
+"""Most columns of a structured term."""
 
 
 def covariance_of(term: RandomTerm, layout: Layout, columns: Mapping[str, Column]) -> Covariance:
@@ -44,21 +44,29 @@ def covariance_of(term: RandomTerm, layout: Layout, columns: Mapping[str, Column
         times = _times(term, factor) if structure.of_times else ()
     else:
         times = ()
-    if term.structure not in ("us", "diag"):
-        _check_size(term, size)
-    return structure.make(size, hom, times)
-
-
-def _check_size(term: RandomTerm, size: int) -> None:
-    if size < 2:
+    if term.structure in ("us", "diag"):
+        return structure.make(size, hom, times)
+    if not 2 <= size <= MAX_STRUCTURED:
+        raise FormulaError(_wrong_size(term, size))
+    covariance = structure.make(size, hom, times)
+    if size > WIDE and covariance.n_units >= size:
         raise FormulaError(
+            f"{term.structure}({term}) has {size} columns and {covariance.n_par} parameters: more "
+            f"than {WIDE} columns are possible for cs, ar1 and ou of one variance. Write "
+            "hom = TRUE there, or use fewer levels, or wider classes of them."
+        )
+    return covariance
+
+
+def _wrong_size(term: RandomTerm, size: int) -> str:
+    if size < 2:
+        return (
             f"{term.structure}({term}) has one column, and so nothing to correlate: write ({term})."
         )
-    if size > MAX_STRUCTURED:
-        raise FormulaError(
-            f"{term.structure}({term}) has {size} columns, and at most {MAX_STRUCTURED} are "
-            "possible: use fewer levels, or wider classes of them."
-        )
+    return (
+        f"{term.structure}({term}) has {size} columns, and at most {MAX_STRUCTURED} are possible: "
+        "use fewer levels, or wider classes of them."
+    )
 
 
 def _only_factor(term: RandomTerm, layout: Layout, columns: Mapping[str, Column]) -> Factor:

@@ -22,6 +22,7 @@ from lmm.laplace.effects import Effects
 from lmm.laplace.elimination import Units
 from lmm.laplace.start import Marginal, marginal_fit
 from lmm.pls import PLS, Factors, Problem, Solver, standardize
+from lmm.pls.choose import refuse_wide
 
 __all__ = ["Model", "Place"]
 
@@ -91,6 +92,7 @@ class Model:
         marginal = marginal_fit(matrices, family, bound)
         working = Response(marginal.working, marginal.weights, matrices.offset)
         problem = standardize(ModelMatrices(matrices.design, working))
+        refuse_wide(problem)
         return cls(matrices, family, bound, marginal, Effects(problem, solver), joint)
 
     @property

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lmm.errors import nearest
+from lmm.covariance import WIDE, Filled
+from lmm.errors import FormulaError, nearest
 from lmm.pls.base import PLS, Solver
-from lmm.pls.grouped import GroupedPLS
+from lmm.pls.grouped import GroupedPLS, has_few_directions
 from lmm.pls.groups import Group
 from lmm.pls.problem import Problem
 
-__all__ = ["SOLVERS", "Auto", "Block", "Dense", "Sparse", "named"]
+__all__ = ["SOLVERS", "Auto", "Block", "Dense", "Sparse", "named", "refuse_wide"]
 
 # Up to this many random effects a dense q x q block beats elimination, and its exact Hessian saves
 # evaluations ...
@@ -38,6 +39,7 @@ class Auto:
 
     def bind(self, problem: Problem) -> PLS:
         """Make ready to solve a problem."""
+        _check_width(problem)
         return _sparse_or_none(problem) or Block().bind(problem)
 
 
@@ -52,6 +54,7 @@ class Block:
 
     def bind(self, problem: Problem) -> PLS:
         """Make ready to solve a problem."""
+        _check_width(problem)
         if len(problem.groups) == 1:
             return GroupedPLS.build(problem)
         from lmm.pls.crossed import CrossedPLS
@@ -122,6 +125,7 @@ class Sparse:
                 'libsuitesparse-dev on Debian and Ubuntu), or use solver="auto" or "sparse", which '
                 "work without it."
             )
+        refuse_wide(problem)
         return SparsePLS.build(problem, self.library or ("cholmod" if has_cholmod() else "scipy"))
 
 
@@ -135,7 +139,30 @@ class Dense:
         """Make ready to solve a problem."""
         from lmm.pls.dense import DensePLS
 
+        refuse_wide(problem)
         return DensePLS(problem)
+
+
+def _check_width(problem: Problem) -> None:
+    if len(problem.groups) > 1 or not has_few_directions(problem):
+        refuse_wide(problem)
+
+
+def refuse_wide(problem: Problem) -> None:
+    """Refuse structured terms so wide that only `GroupedPLS` can differentiate along their units.
+
+    Raises
+    ------
+    FormulaError
+        A structured term has more than `WIDE` columns.
+    """
+    for term in problem.matrices.terms:
+        if term.size > WIDE and not isinstance(term.covariance, Filled):
+            raise FormulaError(
+                f"({term.label}) has {term.size} columns: more than {WIDE} are possible in linear "
+                "models with one grouping factor, and with the solver 'auto' or 'block'. Use fewer "
+                "levels, or wider classes of them."
+            )
 
 
 SOLVERS: dict[str, Solver] = {

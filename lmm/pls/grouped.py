@@ -41,7 +41,7 @@ from lmm.pls.products import RowProducts
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["GroupedPLS"]
+__all__ = ["GroupedPLS", "has_few_directions"]
 
 # Random effects this many times as large as the noise of their level's mean let W show the digits
 # that it lost as a difference.
@@ -265,16 +265,17 @@ class GroupedPLS(Brief):
     @cached_property
     def along_units(self) -> bool:
         """Whether Gamma moves in few directions only."""
-        return _has_few_directions(self.problem)
+        return has_few_directions(self.problem)
 
 
-def _has_few_directions(problem: Problem) -> bool:
+def has_few_directions(problem: Problem) -> bool:
+    """Whether the covariances of a single factor have fewer units than columns."""
     return problem.matrices.parameters.n_units < problem.groups[0].size
 
 
 def _has_few_rows(problem: Problem) -> bool:
     """Whether rows of Z are smaller roots than triangles, of blocks that are wide."""
-    if not _has_few_directions(problem) or not isinstance(problem.products, RowProducts):
+    if not has_few_directions(problem) or not isinstance(problem.products, RowProducts):
         return False
     group = problem.groups[0]
     return bool(2 * np.bincount(group.codes).max() <= group.size)
