@@ -14,9 +14,10 @@ from lmm import optimize, pls
 from lmm._types import Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl, ModelMatrices, absent, build_matrices
+from lmm.design.choice import RowArgument, row_numbers
 from lmm.design.columns import numbers_of
-from lmm.design.frame import RowArgument, column_names, row_numbers
 from lmm.design.table import Table
+from lmm.design.variables import column_names
 from lmm.errors import DataError, WeightsWarning, nearest, warn
 from lmm.family import Family, family_named
 from lmm.formula import Formula, parse_formula, parse_one_sided

@@ -26,9 +26,9 @@ from lmm._types import Vector
 from lmm._versions import __version__
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
+from lmm.design.choice import used_columns
 from lmm.design.coding import Contrasts
-from lmm.design.fixed import contrast_columns
-from lmm.design.frame import used_columns
+from lmm.design.contrasts import contrast_columns
 from lmm.design.labels import in_order
 from lmm.design.stored import Arrays, pack_column, unpack_column
 from lmm.design.table import Table, series_of

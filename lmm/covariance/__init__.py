@@ -12,16 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from lmm.covariance.base import WIDE, Covariance, Reported
-from lmm.covariance.correlated import (
-    AutoRegressive,
-    CompoundSymmetry,
-    Correlated,
-    OrnsteinUhlenbeck,
-    ScaledIdentity,
-    Toeplitz,
-)
+from lmm.covariance.correlated import CompoundSymmetry, Correlated, ScaledIdentity
 from lmm.covariance.filled import Diagonal, Filled, Unstructured
 from lmm.covariance.parameters import Parameters, parameters_of
+from lmm.covariance.serial import AutoRegressive, OrnsteinUhlenbeck, Toeplitz
 
 __all__ = [
     "STRUCTURES",

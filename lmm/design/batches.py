@@ -22,16 +22,11 @@ from lmm.design.checks import (
     check_scales,
 )
 from lmm.design.columns import Basis, Column, Factor, take
-from lmm.design.fixed import (
-    FixedEffects,
-    Layout,
-    check_finite,
-    choose_contrasts,
-    lay_out,
-    lay_out_indicators,
-)
-from lmm.design.frame import Frame, column_names, lost
+from lmm.design.contrasts import choose_contrasts
+from lmm.design.fixed import FixedEffects, check_finite
+from lmm.design.frame import Frame, lost
 from lmm.design.keys import Keys
+from lmm.design.layout import Layout, lay_out, lay_out_indicators
 from lmm.design.learn import Learned, learn
 from lmm.design.matrices import Design, ReTerm
 from lmm.design.portions import Reader, RowArguments
@@ -40,6 +35,7 @@ from lmm.design.response import Response
 from lmm.design.source import Portion, Source, placed
 from lmm.design.summary import Summary
 from lmm.design.table import Table
+from lmm.design.variables import column_names
 from lmm.errors import DataError, LmmWarning
 from lmm.formula import Formula, parse_formula
 

@@ -18,16 +18,12 @@ from lmm.design.checks import (
     check_rank,
     check_scale,
 )
+from lmm.design.choice import RowArgument
 from lmm.design.columns import Basis, Column, Factor
-from lmm.design.fixed import (
-    FixedEffects,
-    Predictor,
-    check_finite,
-    choose_contrasts,
-    independent_columns,
-    lay_out,
-)
-from lmm.design.frame import Frame, Observations, RowArgument, build_frame
+from lmm.design.contrasts import choose_contrasts
+from lmm.design.fixed import FixedEffects, check_finite, independent_columns
+from lmm.design.frame import Frame, Observations, build_frame
+from lmm.design.layout import Predictor, lay_out
 from lmm.design.matrices import Design, ModelMatrices
 from lmm.design.outcome import read_outcome
 from lmm.design.random import Bar, build_random, grouping_nodes

@@ -17,12 +17,12 @@ from lmm._types import IntVector
 from lmm.design.build import Plan
 from lmm.design.columns import Column, Factor, Identifiers, RawColumn, read_column, take
 from lmm.design.evaluate import Evaluator
-from lmm.design.frame import Variables, column_names
 from lmm.design.functions import FUNCTIONS
 from lmm.design.keys import Keys, Values, distinct
 from lmm.design.portions import GroupVariable, Read, Reader, RowArguments
 from lmm.design.source import Portion, Source, placed
 from lmm.design.table import Table
+from lmm.design.variables import Variables, column_names
 from lmm.errors import DataError
 from lmm.language import Call, Name, Node, deparse, walk
 

@@ -8,10 +8,8 @@ from functools import cached_property
 
 from lmm._types import IntVector
 from lmm.design.build import Plan
-from lmm.design.columns import Column, is_missing, numbers_of
-from lmm.design.frame import (
+from lmm.design.choice import (
     Choice,
-    Variables,
     add_up,
     checked_action,
     choose_rows,
@@ -19,9 +17,11 @@ from lmm.design.frame import (
     selected_rows,
     used_columns,
 )
+from lmm.design.columns import Column, is_missing, numbers_of
 from lmm.design.functions.values import State
 from lmm.design.keys import Keys, Values, distinct
 from lmm.design.table import Table
+from lmm.design.variables import Variables
 from lmm.errors import DataError
 from lmm.language import Call, Name, Node, parse_condition
 

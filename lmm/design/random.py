@@ -15,10 +15,11 @@ import pandas as pd
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import unstructured
 from lmm.design.columns import Factor, as_factor, drop_unused_levels
-from lmm.design.fixed import Layout, Predictor, lay_out
-from lmm.design.frame import Frame, Variables
+from lmm.design.frame import Frame
+from lmm.design.layout import Layout, Predictor, lay_out
 from lmm.design.matrices import ReTerm
 from lmm.design.structures import covariance_of, times_of
+from lmm.design.variables import Variables
 from lmm.errors import FormulaError
 from lmm.formula import RandomTerm
 from lmm.language import Binary, Node, Paren

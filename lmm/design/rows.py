@@ -11,7 +11,7 @@ import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import OrnsteinUhlenbeck
-from lmm.design.fixed import Predictor, lay_out
+from lmm.design.layout import Predictor, lay_out
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError, nearest
 from lmm.formula import Formula, expand_terms, parse_one_sided

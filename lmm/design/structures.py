@@ -9,8 +9,8 @@ import numpy as np
 from lmm._types import Vector
 from lmm.covariance import STRUCTURES, WIDE, Covariance
 from lmm.design.columns import Column, Factor
-from lmm.design.fixed import Layout
 from lmm.design.labels import is_number
+from lmm.design.layout import Layout
 from lmm.errors import DataError, FormulaError
 from lmm.formula import RandomTerm
 

@@ -225,5 +225,4 @@ class MixedModel:
         return refuse() if self.call.table is None else self.call.data
 
     def _by_row(self, values: Vector) -> pd.Series[float]:
-        frame = self.fit.matrices.frame
-        return pd.Series(frame.pad(values), index=frame.labels, dtype=float, copy=True)
+        return self.fit.matrices.frame.by_row(values)

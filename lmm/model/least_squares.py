@@ -13,7 +13,7 @@ import pandas as pd
 from lmm import _lapack
 from lmm._types import Frozen, Matrix, Vector
 from lmm.design import ModelMatrices, build_matrices
-from lmm.design.frame import RowArgument
+from lmm.design.choice import RowArgument
 from lmm.design.table import Table
 from lmm.errors import DataError, checked_level
 from lmm.formula import Formula
@@ -168,16 +168,12 @@ class LinearModel(Frozen, Printed):
 
     def fitted(self) -> pd.Series[float]:
         """Fitted values, padded as `na_action` says."""
-        return self._by_row(self.matrices.X @ self.beta + self.matrices.offset)
+        return self.matrices.frame.by_row(self.matrices.X @ self.beta + self.matrices.offset)
 
     def residuals(self) -> pd.Series[float]:
         """Response minus fitted values, padded as `na_action` says."""
         fitted = self.matrices.X @ self.beta + self.matrices.offset
-        return self._by_row(self.matrices.y - fitted)
-
-    def _by_row(self, values: Vector) -> pd.Series[float]:
-        frame = self.matrices.frame
-        return pd.Series(frame.pad(values), index=frame.labels)
+        return self.matrices.frame.by_row(self.matrices.y - fitted)
 
     def predict(self, newdata: Any = None) -> pd.Series[float]:
         """Fitted values, or means of new rows, offsets included.

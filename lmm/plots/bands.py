@@ -10,8 +10,8 @@ import numpy as np
 
 from lmm._types import Vector
 from lmm.design.columns import Factor, Identifiers, RawColumn, take
-from lmm.design.frame import column_names
 from lmm.design.table import Table
+from lmm.design.variables import column_names
 from lmm.errors import DataError, nearest
 from lmm.fit import check_models
 from lmm.fitted import Fitted

@@ -95,20 +95,16 @@ class LmList(Printed, Frozen):
 
     def fitted(self) -> pd.Series[float]:
         """Fitted values by row, each by its level's fit."""
-        return self._by_row(self._fitted())
+        return self.matrices.frame.by_row(self._fitted())
 
     def residuals(self) -> pd.Series[float]:
         """Response minus fitted values, by row."""
-        return self._by_row(self.matrices.y - self._fitted())
+        return self.matrices.frame.by_row(self.matrices.y - self._fitted())
 
     def _fitted(self) -> Vector:
         # Columns that a level cannot estimate depend on its others: they add nothing.
         own = np.nan_to_num(self.estimates)[self.matrices.terms[0].codes]
         return np.asarray(np.einsum("ij,ij->i", self.matrices.X, own) + self.matrices.offset)
-
-    def _by_row(self, values: Vector) -> pd.Series[float]:
-        frame = self.matrices.frame
-        return pd.Series(frame.pad(values), index=frame.labels)
 
     def predict(self, newdata: Any = None) -> pd.Series[float]:
         """Fitted values, or means of new rows of known levels.

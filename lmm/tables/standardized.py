@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Vector
+from lmm.design.choice import row_numbers
 from lmm.design.columns import Factor
-from lmm.design.frame import row_numbers
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit, check_models

@@ -16,9 +16,11 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix
 from lmm.design.columns import Basis, Column, Factor, RawColumn, as_factor, take
-from lmm.design.fixed import FixedEffects, known_codes
-from lmm.design.frame import Frame, column_names
+from lmm.design.fixed import FixedEffects
+from lmm.design.frame import Frame
+from lmm.design.layout import known_codes
 from lmm.design.table import Table
+from lmm.design.variables import column_names
 from lmm.language import variables
 
 __all__ = ["BalancedPopulation"]

@@ -31,13 +31,8 @@ from scipy.linalg import null_space, qr, solve_triangular
 
 from lmm._types import Frozen, IntVector, Matrix
 from lmm.design.columns import Basis
-from lmm.design.fixed import (
-    FixedEffects,
-    Layout,
-    independent_columns,
-    lay_out,
-    lay_out_indicators,
-)
+from lmm.design.fixed import FixedEffects, independent_columns
+from lmm.design.layout import Layout, lay_out, lay_out_indicators
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
 

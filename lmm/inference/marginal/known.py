@@ -10,10 +10,10 @@ from lmm._types import Vector
 from lmm.design.absent import refuse
 from lmm.design.columns import Column, Factor, RawColumn, take
 from lmm.design.fixed import FixedEffects
-from lmm.design.frame import column_names
 from lmm.design.matrices import ModelMatrices
 from lmm.design.summary import Described, Summary
 from lmm.design.table import Table
+from lmm.design.variables import column_names
 from lmm.errors import DataError
 from lmm.fitted import Fitted
 from lmm.language import Node, variables

@@ -11,8 +11,8 @@ import numpy as np
 from lmm._types import Vector
 from lmm.design.columns import take
 from lmm.design.evaluate import Evaluator
-from lmm.design.frame import column_names
 from lmm.design.table import Table
+from lmm.design.variables import column_names
 from lmm.errors import DataError, nearest
 from lmm.family import Family
 from lmm.fitted import Fitted

@@ -27,8 +27,9 @@ from lmm._threads import blas_threads
 from lmm._types import Frozen, Matrix, Vector
 from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
+from lmm.inference.profile.fixed_targets import fixed_target
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
-from lmm.inference.profile.targets import Target, VarianceTarget, fixed_target
+from lmm.inference.profile.targets import Target, VarianceTarget
 from lmm.inference.variance.parameters import maximum_likelihood, parameters_of
 from lmm.likelihood import critical_value
 
