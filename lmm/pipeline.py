@@ -66,8 +66,8 @@ def lmer(
     start : (m,) array, optional
         Starting theta, lme4's scale.
     solver : str or Solver, default "auto"
-        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"dense"``, or an object with
-        options, such as ``lmm.pls.Sparse("scipy")``.
+        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"krylov"``, ``"dense"``, or an
+        object with options, such as ``lmm.pls.Sparse("scipy")``.
     optimizer : str or Optimizer, default "auto"
         ``"auto"`` (second-order), ``"L-BFGS-B"``, ``"COBYQA"``, ``"Nelder-Mead"``, or an object.
     control : LmerControl, optional

@@ -38,7 +38,7 @@ from lmm.fit import Fit
 from lmm.formula import parse_formula
 from lmm.laplace import LaplaceCriterion
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, Optimizer, Optimum, Status
-from lmm.pls import Auto, Block, Dense, Solver, Sparse
+from lmm.pls import Auto, Block, Dense, Krylov, Solver, Sparse
 from lmm.request import GeneralizedRequest, Request
 
 __all__ = ["FORMAT_VERSION", "Stored", "read", "write"]
@@ -49,7 +49,7 @@ READ_VERSIONS = (1, 2)
 HEADER = "model.json"
 
 OPTIMIZERS = {kind.__name__: kind for kind in (FisherScoring, LBFGSB, COBYQA, NelderMead)}
-SOLVERS: dict[str, Any] = {kind.__name__: kind for kind in (Auto, Block, Sparse, Dense)}
+SOLVERS: dict[str, Any] = {kind.__name__: kind for kind in (Auto, Block, Sparse, Dense, Krylov)}
 FAMILY_CLASSES: dict[str, Any] = {kind.__name__: kind for kind in FAMILIES.values()}
 REQUESTS = {kind.function: kind for kind in (Request, GeneralizedRequest)}
 

@@ -60,7 +60,7 @@ MODELS = {
     "slopes, crossed": ("y ~ x + (x | g) + (1 | b)", slopes),
     "one factor": ("y ~ x + (x | g)", slopes),
 }
-SOLVERS = ["auto", "block", "sparse"]
+SOLVERS = ["auto", "block", "sparse", "krylov"]
 if importlib.util.find_spec("sksparse"):
     SOLVERS.append("cholmod")
 

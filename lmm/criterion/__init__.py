@@ -1,10 +1,11 @@
 """What is minimized: criteria of covariances, and of plain coordinates beside them."""
 
-from lmm.criterion.base import Criterion, Evaluation, Move, PlainCriterion, Resumable
+from lmm.criterion.base import Criterion, Estimated, Evaluation, Move, PlainCriterion, Resumable
 from lmm.criterion.profiled import ProfiledCriterion
 
 __all__ = [
     "Criterion",
+    "Estimated",
     "Evaluation",
     "Move",
     "PlainCriterion",

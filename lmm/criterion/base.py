@@ -21,7 +21,15 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters, parameters_of
 from lmm.design.labels import by_name
 
-__all__ = ["Criterion", "Evaluation", "Move", "PlainCriterion", "Resumable", "checked_start"]
+__all__ = [
+    "Criterion",
+    "Estimated",
+    "Evaluation",
+    "Move",
+    "PlainCriterion",
+    "Resumable",
+    "checked_start",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +213,29 @@ class Resumable(Protocol):
         """The criterion at x (d,), where a search came to by `move`, if that is known.
 
         With what it can go on from there; None if that is little.
+        """
+
+
+@runtime_checkable
+class Estimated(Protocol):
+    """A criterion that is estimated where it would be too dear to compute."""
+
+    def errors(self, x: Vector, hessian: Matrix, state: object) -> tuple[float, Vector] | None:
+        """Standard errors of its value and of the parameters (d,) of its minimum, due to that.
+
+        Parameters
+        ----------
+        x : (d,) array
+            The minimum.
+        hessian : (d, d) array
+            Hessian there, zero in coordinates that are fixed.
+        state : object
+            What was computed at x, if it is kept; see `Resumable`.
+
+        Returns
+        -------
+        tuple of float and (d,) array, or None
+            None where the criterion was computed exactly.
         """
 
 

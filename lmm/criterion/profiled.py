@@ -36,6 +36,7 @@ from lmm.pls import (
     PLSPoint,
     PLSTerms,
     Problem,
+    SampledPoint,
     Solver,
     named,
     stacked,
@@ -74,8 +75,8 @@ class ProfiledCriterion(Brief):
     reml : bool, default True
         REML criterion if true, deviance if false.
     solver : str or Solver, default "auto"
-        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"dense"``, or an object with
-        options, such as ``lmm.pls.Sparse("scipy")``.
+        ``"auto"``, ``"block"``, ``"cholmod"``, ``"sparse"``, ``"krylov"``, ``"dense"``, or an
+        object with options, such as ``lmm.pls.Sparse("scipy")``.
     bound : PLS, optional
         A problem of these matrices that is ready already.
 
@@ -296,6 +297,21 @@ class ProfiledCriterion(Brief):
             nu * self.rounding(derivatives.terms.pwrss),
         )
 
+    def errors(self, x: Vector, hessian: Matrix, state: object) -> tuple[float, Vector] | None:
+        """Standard errors of the criterion and of theta (m,) at the minimum x, if it is sampled."""
+        point = self.point(x, state)
+        if not isinstance(point, SampledPoint):
+            return None
+        parameters = self.matrices.parameters
+        sampling = point.sampling()
+        moved = parameters.jacobian(x).T @ parameters.units(x)
+        # Of the minimum: -hessian^-1 times the error of the gradient
+        moved = np.linalg.pinv(hessian, hermitian=True) @ moved
+        steps = [self.to_theta(x + STEP * e) - self.to_theta(x - STEP * e) for e in np.eye(len(x))]
+        moved = np.array(steps).T / (2.0 * STEP) @ moved
+        variances = np.einsum("ij,jk,ik->i", moved, sampling[1:, 1:], moved)
+        return float(np.sqrt(sampling[0, 0])), np.sqrt(variances)
+
     def rounding(self, pwrss: float) -> float:
         """Relative rounding error of a standardized pwrss: it is what is left of y'y."""
         return EPSILON * self.problem.squares / pwrss
@@ -372,3 +388,7 @@ class ProfiledCriterion(Brief):
     def with_reml(self, reml: bool) -> ProfiledCriterion:
         """The REML criterion, or the deviance, of the same problem."""
         return replace(self, reml=reml, bound=self.pls)
+
+
+# Step in x for the derivative of theta, which is linear but for signs.
+STEP = 1e-6

@@ -24,7 +24,7 @@ from lmm.laplace.model import Model, Place
 from lmm.laplace.quadrature import Quadrature, check_rule
 from lmm.laplace.start import moment_start
 from lmm.likelihood import variance_of_estimates
-from lmm.pls import Solver, named, stacked
+from lmm.pls import Solver, exact, named, stacked
 
 __all__ = ["LaplaceCriterion"]
 
@@ -83,7 +83,7 @@ class LaplaceCriterion:
     def model(self) -> Model:
         """The model in whitened coordinates."""
         matrices, bound = collapsed(self.matrices, self.family)
-        return Model.of(matrices, self.family, bound, named(self.solver), self.nagq == 0)
+        return Model.of(matrices, self.family, bound, exact(named(self.solver)), self.nagq == 0)
 
     @property
     def parameters(self) -> Parameters:

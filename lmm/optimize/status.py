@@ -84,6 +84,11 @@ class Optimum(Frozen):
         What moved theta.
     message : str
         Parameter with the largest gradient and the advice, where not converged.
+    error : float
+        Standard error of the criterion where the solver estimates it with random probes; 0 where it
+        is computed.
+    theta_error : (m,) array or None
+        Standard error of theta due to the same; None where there is none.
     state : object, optional
         What the criterion has computed at x and can go on from (`lmm.criterion.base.Resumable`);
         copies and files do without.
@@ -102,10 +107,17 @@ class Optimum(Frozen):
     solver: str
     optimizer: str
     message: str
+    error: float = 0.0
+    theta_error: Vector | None = None
     state: object = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "state": None}
+
+    @property
+    def exact(self) -> bool:
+        """Whether the criterion is computed, rather than estimated with random probes."""
+        return self.error == 0.0
 
     @property
     def converged(self) -> bool:

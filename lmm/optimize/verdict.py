@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm._types import Vector
-from lmm.criterion import Criterion, Resumable
+from lmm.criterion import Criterion, Estimated, Resumable
 from lmm.optimize.newton import LOST, SADDLE, value_at
 from lmm.optimize.optimizers import Path
 from lmm.optimize.point import Point
@@ -63,6 +63,7 @@ def judged(path: Path, optimizer: str) -> Optimum:
         n_evaluations += 1
         x, value = point.x, point.value
     theta = criterion.to_theta(x)
+    error, theta_error = _errors(point, x, state)
     return Optimum(
         theta=theta,
         x=x,
@@ -77,8 +78,19 @@ def judged(path: Path, optimizer: str) -> Optimum:
         solver=criterion.description,
         optimizer=optimizer,
         message="" if status is Status.CONVERGED else _advice(point, status, where),
+        error=error,
+        theta_error=theta_error,
         state=state,
     )
+
+
+def _errors(point: Point, x: Vector, state: object) -> tuple[float, Vector | None]:
+    """Standard errors of the criterion and of theta at x, near a point, if it is estimated."""
+    found = None
+    if isinstance(point.criterion, Estimated):
+        hessian = np.where(np.outer(point.free, point.free), point.here.hessian, 0.0)
+        found = point.criterion.errors(x, hessian, state)
+    return found or (0.0, None)
 
 
 def _is_settled(point: Point) -> bool:

@@ -14,10 +14,11 @@ from lmm.pls.base import (
     PLSPoint,
     PLSSolution,
     PLSTerms,
+    SampledPoint,
     Solver,
     stacked,
 )
-from lmm.pls.choose import SOLVERS, Auto, Block, Dense, Sparse, named
+from lmm.pls.choose import SOLVERS, Auto, Block, Dense, Krylov, Sparse, exact, named
 from lmm.pls.grouped import GroupedPLS
 from lmm.pls.problem import Problem
 from lmm.pls.summed import standardize
@@ -25,6 +26,7 @@ from lmm.pls.summed import standardize
 if TYPE_CHECKING:
     from lmm.pls.crossed import CrossedPLS
     from lmm.pls.dense import DensePLS
+    from lmm.pls.krylov.solver import KrylovPLS
     from lmm.pls.nested import NestedPLS
     from lmm.pls.small import SmallPLS
     from lmm.pls.sparse.solver import SparsePLS
@@ -33,6 +35,7 @@ else:
     _LATER = {
         "CrossedPLS": "lmm.pls.crossed",
         "DensePLS": "lmm.pls.dense",
+        "KrylovPLS": "lmm.pls.krylov.solver",
         "NestedPLS": "lmm.pls.nested",
         "SmallPLS": "lmm.pls.small",
         "SparsePLS": "lmm.pls.sparse.solver",
@@ -58,15 +61,19 @@ __all__ = [
     "Forms",
     "FullDerivatives",
     "GroupedPLS",
+    "Krylov",
+    "KrylovPLS",
     "NestedPLS",
     "PLSPoint",
     "PLSSolution",
     "PLSTerms",
     "Problem",
+    "SampledPoint",
     "SmallPLS",
     "Solver",
     "Sparse",
     "SparsePLS",
+    "exact",
     "named",
     "stacked",
     "standardize",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,7 @@ __all__ = [
     "PLSPoint",
     "PLSSolution",
     "PLSTerms",
+    "SampledPoint",
     "Solver",
     "stacked",
 ]
@@ -188,6 +189,17 @@ class PLSPoint(Protocol):
 
     def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
         """Blocks of D between levels i of group g and levels j of group h, (k_g, k_h, m)."""
+
+
+@runtime_checkable
+class SampledPoint(Protocol):
+    """A point whose log determinant is estimated with random probes, and its error with it."""
+
+    def sampling(self) -> Matrix:
+        """Covariance (1 + K, 1 + K) of `logdet` and of its K derivatives, due to the probes.
+
+        Derivatives are those by the directions of `Derivatives`.
+        """
 
 
 class PLS(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -83,8 +84,15 @@ class Bordered:
         ``[X y]'V^-1[X y]``.
     """
 
-    logdet: float
-    reduced: Matrix
+    if TYPE_CHECKING:  # fields or properties
+
+        @property
+        def logdet(self) -> float:
+            """Log determinant."""
+
+        @property
+        def reduced(self) -> Matrix:
+            """What is left of [X y]'[X y]."""
 
     @cached_property
     def border(self) -> Border:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lmm.covariance import WIDE, Filled
 from lmm.errors import FormulaError, nearest
 from lmm.pls.base import PLS, Solver
+from lmm.pls.costs import Cost, check_memory, dense_tail, fill, iteration, sparse_factor
 from lmm.pls.grouped import GroupedPLS, has_few_directions
 from lmm.pls.groups import Group
+from lmm.pls.krylov import LINEAR_ONLY
 from lmm.pls.problem import Problem
 
-__all__ = ["SOLVERS", "Auto", "Block", "Dense", "Sparse", "named", "refuse_wide"]
+if TYPE_CHECKING:
+    from lmm.pls.sparse.solver import SparsePLS
+
+__all__ = [
+    "SOLVERS",
+    "Auto",
+    "Block",
+    "Dense",
+    "Krylov",
+    "Sparse",
+    "exact",
+    "named",
+    "refuse_wide",
+]
 
 # Up to this many random effects a dense q x q block beats elimination, and its exact Hessian saves
 # evaluations ...
@@ -21,26 +36,47 @@ FEW = 200
 MANY_PARAMETERS, FEW_FOR_MANY = 6, 700
 # Operations of a dense tail that the search for an order costs, per random effect.
 LOOK = 1e6
-# Columns from which the matrices of a dense tail do not fit the memory of most machines.
-LARGE_TAIL = 10_000
+# Operations of an evaluation with gradient, from which it is not waited for: some 15 seconds.
+PATIENCE = 5e11
+# Share of a dense tail that is filled in, from which no order keeps a factor sparse.
+FILLED = 0.1
 # Entries of the dense couplings of a chain with what is behind it.
 LARGE_BORDER = 10_000_000
-# Time of an operation of a sparse evaluation over that of a dense one.
-PENALTY = {"cholmod": 2.0, "scipy": 5.0}
+
+TOO_LARGE = (
+    "Leave out grouping factors with many levels, merge their rare levels, or use a machine with "
+    "more memory."
+)
 
 Library = Literal["cholmod", "scipy"]
 
 
 @dataclass(frozen=True)
 class Auto:
-    """What is expected to be fastest: `Block`, or `Sparse` where its factor costs less."""
+    """What is expected to be fastest: `Block`, or `Sparse` where its factor costs less.
+
+    Where neither fits into memory, or an evaluation would take more than some 15 seconds, `Krylov`.
+
+    Parameters
+    ----------
+    sampling : bool, default True
+        Whether it may be `Krylov`, which estimates.
+    """
+
+    sampling: bool = True
 
     name = "auto"
 
     def bind(self, problem: Problem) -> PLS:
-        """Make ready to solve a problem."""
+        """Make ready to solve a problem.
+
+        Raises
+        ------
+        DataError
+            The memory does not suffice.
+        """
         _check_width(problem)
-        return _sparse_or_none(problem) or Block().bind(problem)
+        return _large(problem, self.sampling) or Block().bind(problem)
 
 
 @dataclass(frozen=True)
@@ -53,7 +89,13 @@ class Block:
     name = "block"
 
     def bind(self, problem: Problem) -> PLS:
-        """Make ready to solve a problem."""
+        """Make ready to solve a problem.
+
+        Raises
+        ------
+        DataError
+            The memory does not suffice for a dense tail.
+        """
         _check_width(problem)
         if len(problem.groups) == 1:
             return GroupedPLS.build(problem)
@@ -69,6 +111,7 @@ class Block:
             return NestedPLS.build(problem, nested, others)
         if len(matrices.lower) > MANY_PARAMETERS and matrices.q <= FEW_FOR_MANY:
             return SmallPLS.build(problem)
+        check_memory(dense_tail(problem.tail_size), advice="solver='krylov' needs less.")
         return CrossedPLS.build(problem)
 
 
@@ -115,6 +158,8 @@ class Sparse:
         ------
         ImportError
             scikit-sparse is not installed; the message says how to install it.
+        DataError
+            The memory does not suffice.
         """
         from lmm.pls.sparse.solver import SparsePLS, has_cholmod
 
@@ -126,7 +171,9 @@ class Sparse:
                 "work without it."
             )
         refuse_wide(problem)
-        return SparsePLS.build(problem, self.library or ("cholmod" if has_cholmod() else "scipy"))
+        solver = SparsePLS.build(problem, self.library or ("cholmod" if has_cholmod() else "scipy"))
+        check_memory(_factor(solver), advice="solver='krylov' needs less.")
+        return solver
 
 
 @dataclass(frozen=True)
@@ -165,12 +212,73 @@ def refuse_wide(problem: Problem) -> None:
             )
 
 
+@dataclass(frozen=True)
+class Krylov:
+    """Iteration, for crossed factors whose tail is too large to factor.
+
+    The log determinant is estimated with fixed random probes. For a seed the criterion is one
+    smooth function of theta, which differs from the exact one by a small, known error.
+
+    Parameters
+    ----------
+    tolerance : float, default 0.01
+        Standard error of the criterion that is aimed at.
+    probes : int, default 16
+        Random probes at least; more are drawn where the tolerance needs them.
+    seed : int, default 0
+        Seed of the probes.
+
+    Raises
+    ------
+    ValueError
+        The tolerance is not positive, or there are fewer than two probes.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> penicillin = lmm.load_dataset("Penicillin")
+    >>> krylov = lmm.pls.Krylov(tolerance=1e-3, seed=1)
+    >>> m = lmm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", penicillin, solver=krylov)
+    >>> m.optimum.solver
+    'krylov: 24 levels of plate eliminated, 6 columns for sample by iteration, ...
+    """
+
+    tolerance: float = 0.01
+    probes: int = 16
+    seed: int = 0
+
+    name = "krylov"
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0.0:
+            raise ValueError(f"tolerance must be positive, not {self.tolerance!r}.")
+        if self.probes < 2:
+            raise ValueError(f"probes must be 2 or more, not {self.probes!r}: they tell the error.")
+
+    def bind(self, problem: Problem) -> PLS:
+        """Make ready to solve a problem.
+
+        Raises
+        ------
+        DataError
+            The memory does not suffice.
+        """
+        if len(problem.groups) == 1:
+            return GroupedPLS.build(problem)
+        refuse_wide(problem)
+        check_memory(iteration(problem), advice=TOO_LARGE)
+        from lmm.pls.krylov.solver import KrylovPLS
+
+        return KrylovPLS.build(problem, self)
+
+
 SOLVERS: dict[str, Solver] = {
     "auto": Auto(),
     "block": Block(),
     "cholmod": Sparse("cholmod"),
     "sparse": Sparse(),
     "dense": Dense(),
+    "krylov": Krylov(),
 }
 
 
@@ -215,23 +323,58 @@ def _pays(nested: tuple[Group, ...], others: tuple[Group, ...], tail: int) -> bo
     return (levels + columns) * float(columns) ** 2 < float(tail) ** 3
 
 
-def _sparse_or_none(problem: Problem) -> PLS | None:
-    """The sparse solver where it costs less than the block solvers, None where it does not.
+def exact(solver: Solver) -> Solver:
+    """The solver of a model that needs the covariances of all pairs of levels.
 
-    The alternative is a dense tail for all groups but the largest, unless factors are nested. An
+    Raises
+    ------
+    ValueError
+        It estimates.
+    """
+    if isinstance(solver, Krylov):
+        raise ValueError(LINEAR_ONLY)
+    return Auto(sampling=False) if isinstance(solver, Auto) else solver
+
+
+def _large(problem: Problem, sampling: bool) -> PLS | None:
+    """A solver other than `Block` where that costs less, None where it does not.
+
+    `Block` has a dense tail for all groups but the largest, unless factors are nested. An
     evaluation with gradient takes about q_T^3 operations for a dense tail of q_T columns, and three
-    factorizations, slower by `PENALTY`, for a sparse factor (docs/decisions/solvers.md).
+    factorizations for a sparse factor (docs/decisions/solvers.md).
     """
     tail, q = problem.tail_size, sum(group.q for group in problem.groups)
     if float(tail) ** 3 < LOOK * q:
         return None
     from lmm.pls.nested import chain
-    from lmm.pls.sparse.solver import SparsePLS, has_cholmod
 
     nested, others = chain(problem)
     if not others or _pays(nested, others, tail):
         return None
+    found: list[tuple[Cost, PLS | None]] = [(dense_tail(tail), None)]
+    if fill(problem) < FILLED or not sampling:
+        found.append(_sparse(problem))
+    fitting = [way for way in found if way[0].fits]
+    best = min(fitting, key=lambda way: way[0].operations, default=None)
+    if best and (best[0].operations < PATIENCE or not sampling):
+        return best[1]
+    ways = [cost for cost, _ in found]
+    if sampling:
+        if best and not iteration(problem).fits:
+            return best[1]
+        ways.append(iteration(problem))
+    check_memory(*ways, advice=TOO_LARGE)
+    return Krylov().bind(problem)
+
+
+def _sparse(problem: Problem) -> tuple[Cost, PLS]:
+    """The sparse solver, and what it takes."""
+    from lmm.pls.sparse.solver import SparsePLS, has_cholmod
+
     solver = SparsePLS.build(problem, "cholmod" if has_cholmod() else "scipy")
+    return _factor(solver), solver
+
+
+def _factor(solver: SparsePLS) -> Cost:
     ordering = solver.system.ordering
-    dense_is_cheaper = 3.0 * PENALTY[ordering.backend] * ordering.flops > float(tail) ** 3
-    return None if tail < LARGE_TAIL and dense_is_cheaper else solver
+    return sparse_factor(ordering.backend, float(ordering.counts.sum()), ordering.flops)

@@ -1,0 +1,98 @@
+"""Large data: time, peak memory and accuracy of fits of up to 1e8 rows.
+
+    python tests/benchmarks/scale.py crossed [rows users items] [--solver NAME] [--seed N]
+
+makes ratings as people give them, fits two crossed factors, and prints what it took. Run it in a
+process of its own: the peak memory is that of the process, the making of the data included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import numpy as np
+import pandas as pd
+
+import lmm
+
+# Standard deviations of users, items and single ratings, in stars.
+USER, ITEM, NOISE = 0.45, 0.55, 0.85
+GENRES = 20
+# Rows that are drawn at a time.
+DRAWN = 2_000_000
+
+
+def ratings(n: int, users: int, items: int, seed: int = 0) -> pd.DataFrame:
+    """Ratings of items by users with a realistic popularity: `user`, `item`, `rating` (n rows).
+
+    Activity is log-normal from 20 ratings on, popularity Zipf-Mandelbrot's law as in MovieLens
+    (half of the items have a handful of ratings, the most popular are rated by every second user),
+    tastes are mixtures of genres, and nobody rates an item twice. Stars come in halves.
+    """
+    rng = np.random.default_rng(seed)
+    activity = rng.lognormal(0.0, 1.1, users)
+    floor = min(20.0, 0.5 * n / users)
+    wanted = floor + activity * (n / users - floor) / activity.mean()
+    popularity = 1.0 / (np.arange(items) + 0.01 * items) ** 1.6
+    popularity = rng.permutation(popularity)
+    genre = rng.integers(0, GENRES, items)
+    order = np.argsort(genre, kind="stable")
+    reach = np.cumsum(popularity[order])
+    bounds = np.append(0.0, reach[np.searchsorted(genre[order], np.arange(GENRES), "right") - 1])
+    taste = np.diff(bounds) * rng.gamma(0.8, size=(users, GENRES))
+    taste = np.ascontiguousarray((np.cumsum(taste, axis=1) / taste.sum(axis=1)[:, None]).T)
+    pairs = np.empty(0, dtype=np.int64)
+    while len(pairs) < n:
+        size = min(DRAWN, int(1.3 * (n - len(pairs))) + 1000)
+        user = np.repeat(np.arange(users), rng.multinomial(size, wanted / wanted.sum()))
+        draw, chosen = rng.random(size), np.zeros(size, dtype=np.intp)
+        for reached in taste[:-1]:
+            chosen += reached[user] < draw
+        place = bounds[chosen] + rng.random(size) * (bounds[chosen + 1] - bounds[chosen])
+        item = order[np.searchsorted(reach, place).clip(max=items - 1)]
+        pairs = np.sort(np.append(pairs, user * items + item))
+        pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])]
+    pairs = np.sort(rng.choice(pairs, n, replace=False, shuffle=False))
+    user, item = np.divmod(pairs, items)
+    mean = 3.4 + USER * rng.standard_normal(users)[user] + ITEM * rng.standard_normal(items)[item]
+    stars = 0.5 * np.rint(2.0 * (mean + NOISE * rng.standard_normal(n)))
+    return pd.DataFrame(
+        {"user": user.astype(np.int32), "item": item.astype(np.int32), "rating": stars.clip(0.5, 5)}
+    )
+
+
+def crossed(rows: int, users: int, items: int, solver: str, seed: int) -> None:
+    """Fit ratings by maximum likelihood, and print what it took."""
+    table = ratings(rows, users, items, seed)
+    print(f"{rows} ratings, {_peak():.0f} MiB before the fit", flush=True)
+    start, processor = time.perf_counter(), time.process_time()
+    m = lmm.lmer("rating ~ 1 + (1 | user) + (1 | item)", table, reml=False, solver=solver)
+    took, used = time.perf_counter() - start, time.process_time() - processor
+    print(m.optimum.solver)
+    print(f"theta {m.theta}, deviance {m.deviance():.6f}, {m.optimum.n_evaluations} evaluations")
+    print(f"{took:.1f} s, {used:.1f} processor seconds, {_peak():.0f} MiB")
+
+
+def _peak() -> float:
+    """Peak memory of the process in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("crossed", help="two crossed factors")
+    for name, default in (("rows", 1_000_000), ("users", 7_000), ("items", 5_000)):
+        command.add_argument(name, type=int, nargs="?", default=default)
+    command.add_argument("--solver", default="auto")
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=crossed)
+    arguments = vars(parser.parse_args())
+    arguments.pop("run")(**arguments)
+
+
+if __name__ == "__main__":
+    main()
