@@ -30,9 +30,10 @@ from lmm.formula import parse_formula
 from lmm.laplace import LaplaceCriterion
 from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
-from lmm.pipeline import glmer, glmer_nb, lm, lmer, lmer_arrays, load
+from lmm.pipeline import glmer, glmer_nb, lm, lmer, lmer_arrays, load, sums
 
 if TYPE_CHECKING:
+    from lmm.criterion.summed import ModelSums
     from lmm.design.source import Source, scan
     from lmm.family import (
         Binomial,
@@ -78,6 +79,7 @@ else:
         "Gaussian": "lmm.family",
         "InverseGaussian": "lmm.family",
         "LinearModel": "lmm.model.least_squares",
+        "ModelSums": "lmm.criterion.summed",
         "NegativeBinomial": "lmm.family",
         "Poisson": "lmm.family",
         "REB": "lmm.inference.resample.schemes",
@@ -167,6 +169,7 @@ __all__ = [
     "LmerControl",
     "LmmWarning",
     "MissingCellsWarning",
+    "ModelSums",
     "NegativeBinomial",
     "NelderMead",
     "NumericalError",
@@ -224,6 +227,7 @@ __all__ = [
     "simulate_formula",
     "slopes",
     "standardize_parameters",
+    "sums",
     "table",
     "vcov_cr",
     "wald_test_cr",

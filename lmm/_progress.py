@@ -14,13 +14,13 @@ Item = TypeVar("Item")
 PATIENCE = 2.0
 
 
-def progress_bar(total: int, unit: str, progress: bool | None) -> Any:
+def progress_bar(total: int | None, unit: str, progress: bool | None) -> Any:
     """A progress bar, or a stand-in; both are context managers with ``update(done)``.
 
     Parameters
     ----------
-    total : int
-        How many steps there are.
+    total : int or None
+        How many steps there are; None where nobody knows.
     unit : str
         What a step is.
     progress : bool or None

@@ -13,16 +13,17 @@ from lmm.design import LmerControl, build_matrices, table_of_arrays
 from lmm.design.table import Table
 from lmm.errors import LmmWarning, warn
 from lmm.family import NegativeBinomial, family_named
-from lmm.formula import Formula
+from lmm.formula import Formula, parse_formula
 from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import Optimizer, reporter
 from lmm.pls import Solver
 from lmm.request import GeneralizedRequest, Request
 
 if TYPE_CHECKING:
+    from lmm.criterion.summed import ModelSums
     from lmm.model.least_squares import LinearModel
 
-__all__ = ["glmer", "glmer_nb", "lmer", "lmer_arrays", "load"]
+__all__ = ["glmer", "glmer_nb", "lmer", "lmer_arrays", "load", "sums"]
 
 
 @one_blas_thread
@@ -117,6 +118,77 @@ def lmer(
     )
     criterion = request.criterion()
     return LinearMixedModel.estimate(criterion, request, start=start, report=reporter(verbose))
+
+
+def sums(
+    formula: str | Formula,
+    data: Any,
+    *,
+    weights: str | None = None,
+    offset: str | None = None,
+    subset: str | None = None,
+    na_action: str = "omit",
+    contrasts: Mapping[str, object] | None = None,
+    control: LmerControl | None = None,
+    like: ModelSums | None = None,
+) -> ModelSums:
+    """Sum up the rows of a linear mixed model: all that `lmer` needs of them.
+
+    Sums of parts are added by ``+``, so that a model is fitted to rows that are never in one place:
+    ``lmer(formula, a + b)``.
+
+    Parameters
+    ----------
+    formula : str or Formula
+        Mixed-model formula.
+    data : table or source
+        What `lmer` takes; here tables in memory are parts of a larger one.
+    weights, offset, subset, na_action, contrasts, control
+        As for `lmer`; the first two are names of columns, and `subset` is a name or condition.
+    like : ModelSums, optional
+        Other sums of the formula, to which these can be added: they tell the levels of the fixed
+        part's factors, transforms such as ``scale(x)``, and the coordinates in which is summed.
+        The options are theirs too.
+
+    Returns
+    -------
+    ModelSums
+
+    Raises
+    ------
+    FormulaError
+        The formula does not parse.
+    DataError
+        The data do not suit the formula or `like`.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> d = lmm.load_dataset("sleepstudy")
+    >>> formula = "Reaction ~ Days + (Days | Subject)"
+    >>> first = lmm.sums(formula, d[:100])
+    >>> rest = lmm.sums(formula, d[100:], like=first)
+    >>> round(lmm.lmer(formula, first + rest).reml_criterion(), 4)
+    1743.6283
+    """
+    from lmm.criterion.summed import ModelSums
+    from lmm.design.batches import recipe_of
+    from lmm.design.partitions import source_of
+
+    options: dict[str, Any] = {
+        "weights": weights,
+        "offset": offset,
+        "subset": subset,
+        "na_action": na_action,
+        "contrasts": contrasts,
+        "control": control,
+    }
+    if like is not None:
+        given = {name: value for name, value in options.items() if value not in (None, "omit")}
+        like.check(parse_formula(formula), given)
+        return like.of_more(data)
+    source = source_of(data)
+    return ModelSums.of(recipe_of(formula, source, **options), source)
 
 
 def lm(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 from lmm._brief import Brief
@@ -13,8 +14,11 @@ from lmm.design.absent import Unread
 from lmm.design.batches import Batch, Recipe, Scales
 from lmm.design.keys import Keys
 from lmm.design.matrices import ModelMatrices
+from lmm.design.partitions import source_of
 from lmm.design.response import Response
 from lmm.design.source import Source
+from lmm.design.summary import Summary
+from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.formula import Formula, parse_formula
 from lmm.pls import Problem, Solver, named
@@ -41,12 +45,15 @@ class ModelSums(Brief):
         Number of rows that the subset selects, those with missing values too.
     scales : Scales
         Moments of the columns of X.
+    summary : Summary
+        What later results ask of the data's columns.
     """
 
     recipe: Recipe
     sums: Sums
     n_selected: int
     scales: Scales
+    summary: Summary
 
     @classmethod
     def of(cls, recipe: Recipe, source: Source) -> ModelSums:
@@ -57,12 +64,35 @@ class ModelSums(Brief):
         DataError
             The source does not suit the formula, or can be read once only but must be read twice.
         """
-        total = cls.over(recipe, recipe.batches(source))
+        total = cls._over_source(recipe, source)
         if not is_far(total.sums):
             return total
         source.check_rereadable("its first rows are so unlike the others that digits were lost")
-        pilot = better(total.sums, recipe.group_of)
-        return cls.over(recipe, recipe.batches(source), pilot)
+        return cls._over_source(recipe, source, better(total.sums, recipe.group_of))
+
+    @classmethod
+    def _over_source(cls, recipe: Recipe, source: Source, pilot: Pilot | None = None) -> ModelSums:
+        if not source.is_spread:
+            return cls.over(recipe, recipe.batches(source), pilot)
+        pilot = pilot or _first_pilot(recipe.batches(source))
+        total = source.total(recipe.columns, partial(cls.of_rows, recipe, pilot))
+        if total.n == 0:
+            raise _no_rows()
+        return cast(ModelSums, total)
+
+    @classmethod
+    def of_rows(cls, recipe: Recipe, pilot: Pilot, table: Table) -> ModelSums:
+        """Sums over the rows of a table, of which none may count."""
+        batch = recipe.batch(table)
+        return cls(recipe, Sums.of(batch, pilot), batch.n_selected, batch.scales, batch.summary)
+
+    def of_more(self, data: Any) -> ModelSums:
+        """Sums over other rows, of which none may count, to be added to these."""
+        source, columns = source_of(data), self.recipe.columns
+        part = partial(type(self).of_rows, self.recipe, self.sums.pilot)
+        if source.is_spread:
+            return cast(ModelSums, source.total(columns, part))
+        return add(map(part, source.batches(columns)))
 
     @classmethod
     def over(
@@ -105,6 +135,7 @@ class ModelSums(Brief):
             sums=self.sums + other.sums,
             n_selected=self.n_selected + other.n_selected,
             scales=self.scales + other.scales,
+            summary=self.summary + other.summary,
         )
 
     def check(self, formula: Formula, options: Mapping[str, Any]) -> None:
@@ -126,7 +157,7 @@ class ModelSums(Brief):
     def matrices(self) -> ModelMatrices:
         """The model, without rows."""
         kept, n = Fixed(self.sums).kept, self.n
-        design = self.recipe.design(self.keys, kept, n, self.n_selected, self.scales)
+        design = self.recipe.design(self.keys, kept, n, self.n_selected, self.scales, self.summary)
         rows = self.recipe.reader.rows
         known = cast(Vector, Unread((n,)))
         has_offset = rows.offset is not None or self.recipe.plan.offsets
@@ -152,7 +183,19 @@ def _parts(recipe: Recipe, batches: Iterable[Batch], pilot: Pilot | None) -> Ite
         if len(batch.X) == 0:
             continue
         pilot = pilot or Pilot.of(batch)
-        yield ModelSums(recipe, Sums.of(batch, pilot), selected, batch.scales)
+        yield ModelSums(recipe, Sums.of(batch, pilot), selected, batch.scales, batch.summary)
         selected = 0
     if pilot is None:
-        raise DataError("0 (non-NA) cases: no row is selected and complete")
+        raise _no_rows()
+
+
+def _first_pilot(batches: Iterable[Batch]) -> Pilot:
+    """Coordinates that suit the first rows that count."""
+    for batch in batches:
+        if len(batch.X):
+            return Pilot.of(batch)
+    raise _no_rows()
+
+
+def _no_rows() -> DataError:
+    return DataError("0 (non-NA) cases: no row is selected and complete")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -185,21 +186,37 @@ def _named(nodes: Iterable[Node], table: Table) -> set[str]:
     return set(column_names(nodes, table))
 
 
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """Columns in whole, by pieces, and the distinct values of others; parts add up."""
+
+    pieces: Mapping[str, tuple[pd.Series[Any], ...]]
+    met: Mapping[str, Values]
+
+    @classmethod
+    def of(cls, portion: Portion, whole: Sequence[str], by_value: Sequence[str]) -> _Columns:
+        """Columns of a batch."""
+        with placed(portion):
+            return cls(
+                {name: (portion.series(name),) for name in whole},
+                {name: distinct(portion.series(name), name)[0] for name in by_value},
+            )
+
+    def __add__(self, other: _Columns) -> _Columns:
+        return _Columns(
+            {name: parts + other.pieces[name] for name, parts in self.pieces.items()},
+            {name: values.union(other.met[name])[0] for name, values in self.met.items()},
+        )
+
+
 def _read_columns(
     source: Source, whole: list[str], by_value: list[str]
 ) -> tuple[dict[str, RawColumn], dict[str, RawColumn]]:
     """Columns in whole, and columns of the distinct values of others."""
-    pieces: dict[str, list[pd.Series[Any]]] = {name: [] for name in whole}
-    met: dict[str, Values] = {}
-    for portion in source.batches([*whole, *by_value]):
-        with placed(portion):
-            for name in whole:
-                pieces[name].append(portion.series(name))
-            for name in by_value:
-                values, _ = distinct(portion.series(name), name)
-                met[name] = met[name].union(values)[0] if name in met else values
-    raw = {name: read_column(_joined(name, parts), name) for name, parts in pieces.items()}
-    return raw, {name: read_column(values.series(), name) for name, values in met.items()}
+    read = partial(_Columns.of, whole=whole, by_value=by_value)
+    found = source.total([*whole, *by_value], read)
+    raw = {name: read_column(_joined(name, parts), name) for name, parts in found.pieces.items()}
+    return raw, {name: read_column(values.series(), name) for name, values in found.met.items()}
 
 
 def _joined(name: str, parts: Sequence[pd.Series[Any]]) -> pd.Series[Any]:
@@ -214,62 +231,104 @@ def _joined(name: str, parts: Sequence[pd.Series[Any]]) -> pd.Series[Any]:
 # Levels of the rows used ---------------------------------------------------------------------
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Levels:
-    """Levels of a variable that rows used have, and the combinations of values that make them.
+    """Levels of a variable at rows used, and the combinations of values that make them.
 
     Attributes
     ----------
-    node : Node
-        The variable.
-    columns : tuple of str
-        Columns that it reads.
-    used : set of str
+    factor : Factor
+        The variable without rows, with the levels of the first batch.
+    used : frozenset of str
         Levels at rows used.
     keys : Keys or None
-        Combinations of the columns' values; None where the levels are the same in every batch.
-    factor : Factor or None
-        The variable at one batch.
+        Combinations of the values of its columns; None where levels are the same in every batch.
     """
 
-    node: Node
-    columns: tuple[str, ...]
-    used: set[str] = field(default_factory=set)
-    keys: Keys | None = None
-    factor: Factor | None = None
+    factor: Factor
+    used: frozenset[str]
+    keys: Keys | None
 
-    def add(self, portion: Portion, factor: Factor, rows: IntVector) -> None:
-        """Add the levels of a batch."""
-        self.factor = factor
-        self.used.update(factor.levels[code] for code in np.unique(factor.codes[rows]))
-        if isinstance(self.node, Call) and self.node.function in _FIXED_LEVELS:
-            return
-        columns = [distinct(portion.series(name), name) for name in self.columns]
+    def __add__(self, other: _Levels) -> _Levels:
+        keys = None
+        if self.keys is not None and other.keys is not None:
+            keys = self.keys.union(other.keys)[0]
+        return _Levels(self.factor, self.used | other.used, keys)
+
+
+@dataclass(frozen=True, eq=False)
+class _Used:
+    """Levels of several variables at n rows used; parts add up."""
+
+    levels: Mapping[str, _Levels]
+    n: int
+
+    def __add__(self, other: _Used) -> _Used:
+        levels = {text: own + other.levels[text] for text, own in self.levels.items()}
+        return _Used(levels, self.n + other.n)
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """How levels are looked for.
+
+    Attributes
+    ----------
+    reader : Reader
+        Reads batches.
+    columns : mapping of str to tuple of str
+        Columns of each variable.
+    groups : sequence of str
+        Those of the variables that group.
+    """
+
+    reader: Reader
+    columns: Mapping[str, tuple[str, ...]]
+    groups: Sequence[str]
+
+    def used(self, portion: Portion) -> _Used:
+        """Levels of a batch."""
+        with placed(portion):
+            read = self.reader.read(portion)
+            rows = read.choice.rows
+            levels = {text: self._levels(text, portion, read, rows) for text in self.columns}
+            return _Used(levels, len(rows))
+
+    def _levels(self, text: str, portion: Portion, read: Read, rows: IntVector) -> _Levels:
+        factor = _factor_of(text, read, text in self.groups)
+        used = frozenset(factor.levels[code] for code in np.unique(factor.codes[rows]))
+        node = self.reader.variables.nodes[text]
+        if isinstance(node, Call) and node.function in _FIXED_LEVELS:
+            return _Levels(take(factor, _NO_ROWS), used, None)
+        columns = [distinct(portion.series(name), name) for name in self.columns[text]]
         complete = np.logical_and.reduce([codes >= 0 for _, codes in columns])
         keys, _ = Keys.of(columns, np.flatnonzero(complete))
-        self.keys = keys if self.keys is None else self.keys.union(keys)[0]
+        return _Levels(take(factor, _NO_ROWS), used, keys)
 
-    def result(self, reader: Reader, levels: dict[str, tuple[str, ...]], is_group: bool) -> Factor:
-        """The variable without rows, with the levels of the rows used in their order."""
-        assert self.factor is not None
-        factor = self.factor
-        if self.keys is not None:
-            table = Table(_distinct_rows(self.columns, self.keys))
-            for name in self.columns:
-                raw = table.column(name)
-                if isinstance(raw, Factor):
-                    levels.setdefault(name, raw.levels)
-            text = deparse(self.node)
-            if is_group:
-                (factor,) = reader.variables.groups_on(table, [text])
-            else:
-                column = reader.variables.on(table, [text])[0][text]
-                assert isinstance(column, Factor)
-                factor = column
+    def factor(self, text: str, found: _Levels) -> Factor:
+        """A variable without rows, with the levels of the rows used in their order."""
+        factor = found.factor
+        if found.keys is not None:
+            factor = self._evaluated(text, found.keys)
         if factor.is_logical:
-            return replace(factor, codes=_NO_ROWS)
-        ordered = tuple(level for level in factor.levels if level in self.used)
+            return take(factor, _NO_ROWS)
+        ordered = tuple(level for level in factor.levels if level in found.used)
         return replace(factor, codes=_NO_ROWS, levels=ordered)
+
+    def _evaluated(self, text: str, keys: Keys) -> Factor:
+        """A variable at all combinations of its columns' values."""
+        variables = self.reader.variables
+        table = Table(_distinct_rows(self.columns[text], keys))
+        assert isinstance(variables.levels, dict)
+        for name in self.columns[text]:
+            raw = table.column(name)
+            if isinstance(raw, Factor):
+                variables.levels.setdefault(name, raw.levels)
+        if text in self.groups:
+            return variables.groups_on(table, [text])[0]
+        column = variables.on(table, [text])[0][text]
+        assert isinstance(column, Factor)
+        return column
 
 
 def _distinct_rows(names: Sequence[str], keys: Keys) -> pd.DataFrame:
@@ -289,21 +348,12 @@ def _levels_used(
 ) -> dict[str, Factor]:
     """Factors without rows, with the levels that rows used have."""
     nodes = reader.variables.nodes
-    known = source.heading
-    found = {t: _Levels(nodes[t], column_names([nodes[t]], known)) for t in [*pending, *made]}
-    any_row = False
-    for portion in source.batches(columns):
-        with placed(portion):
-            read = reader.read(portion)
-            rows = read.choice.rows
-            any_row = any_row or len(rows) > 0
-            for text, levels in found.items():
-                levels.add(portion, _factor_of(text, read, text in made), rows)
-    if not any_row:
+    wanted = {text: column_names([nodes[text]], source.heading) for text in [*pending, *made]}
+    look = _Look(reader, wanted, made)
+    found = source.total(columns, look.used)
+    if found.n == 0:
         raise DataError(f"0 (non-NA) cases: no row of {source.label} is selected and complete")
-    assert isinstance(reader.variables.levels, dict)
-    known_levels = reader.variables.levels
-    return {text: own.result(reader, known_levels, text in made) for text, own in found.items()}
+    return {text: look.factor(text, own) for text, own in found.levels.items()}
 
 
 def _factor_of(text: str, read: Read, is_group: bool) -> Factor:

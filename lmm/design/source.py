@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import pandas as pd
 
+from lmm._progress import progress_bar
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.files import message, open_files, read_dataset
@@ -77,6 +79,9 @@ class Source:
         Rows of a batch: larger ones are cut, smaller ones joined.
     count : callable, optional
         Number of rows, of what may as well be read in whole.
+    progress : bool, optional
+        Whether to show a bar of rows read; by default in a terminal or a notebook when reading
+        takes more than two seconds.
     """
 
     label: str
@@ -85,8 +90,14 @@ class Source:
     is_rereadable: bool = True
     batch_rows: int = BATCH_ROWS
     count: Callable[[], int] | None = None
+    progress: bool | None = None
     _taken: list[bool] = field(default_factory=list, repr=False)
     _held: list[tuple[tuple[str, ...], Iterator[Portion]]] = field(default_factory=list, repr=False)
+
+    #: Whether its parts are on other machines, where `total` adds them.
+    is_spread: ClassVar[bool] = False
+    #: Whether it may be one part of many, and have no rows.
+    is_part: ClassVar[bool] = False
 
     @classmethod
     def of(cls, data: Any) -> Source | None:
@@ -96,7 +107,8 @@ class Source:
         ----------
         data : object
             A `Source`; a pyarrow Dataset or RecordBatchReader; a DuckDB relation; a polars
-            LazyFrame; anything else with ``__arrow_c_stream__`` that is no table in memory.
+            LazyFrame; a Dask DataFrame; anything else with ``__arrow_c_stream__`` that is no
+            table in memory.
         """
         if isinstance(data, Source):
             return data
@@ -106,6 +118,10 @@ class Source:
             return _of_lazyframe(data)
         if narwhals.dependencies.is_duckdb_relation(data):
             return _of_relation(data)
+        if narwhals.dependencies.is_dask_dataframe(data):
+            from lmm.design.partitions import DaskSource
+
+            return DaskSource.of_frame(data)
         if type(data).__module__.startswith("pyarrow."):
             return _of_pyarrow(data)
         if not hasattr(data, "__arrow_c_stream__"):
@@ -144,12 +160,15 @@ class Source:
         """
         if self._held and self._held[0][0] == tuple(columns):
             return self._held.pop()[1]
+        self._check(columns)
+        self._take()
+        return self._portions(columns)
+
+    def _check(self, columns: Sequence[str]) -> None:
         for name in columns:
             if name not in self.names:
                 hint = nearest(name, self.names)
                 raise DataError(f"{self.label} has no column {name!r}.{hint}")
-        self._take()
-        return self._portions(columns)
 
     def first(self, columns: Sequence[str]) -> Portion:
         """The first batch of some columns, with which reading the same columns begins later."""
@@ -160,13 +179,38 @@ class Source:
 
     def _portions(self, columns: Sequence[str]) -> Iterator[Portion]:
         start = 0
+        with progress_bar(None, " rows", self.progress) as bar:
+            for portion in self._parts(columns):
+                yield portion
+                bar.update(portion.n)
+                start = portion.start + portion.n
+        if start == 0 and not self.is_part:
+            raise DataError(f"{self.label} has no rows")
+
+    def _parts(self, columns: Sequence[str]) -> Iterator[Portion]:
+        start = 0
         pieces = _resized(self._read(list(columns)), self.batch_rows)
         for number, (origin, batch) in enumerate(pieces, start=1):
             place = f"batch {number} of {origin}"
             yield Portion(frame_of_batch(batch, place), True, place, start)
             start += batch.num_rows
-        if start == 0:
-            raise DataError(f"{self.label} has no rows")
+
+    def total(self, columns: Sequence[str], part: Callable[[Portion], Any]) -> Any:
+        """The sum of what a function makes of each batch, which must be additive.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Columns that it reads.
+        part : callable
+            From a batch to what has ``+``, and may have a ``size``, what adding costs.
+
+        Raises
+        ------
+        DataError
+            As for `batches`.
+        """
+        return reduce(operator.add, map(part, self.batches(columns)))
 
     def _take(self) -> None:
         if self.is_rereadable:
@@ -336,7 +380,10 @@ def _of_dataset(dataset: ds.Dataset, label: str) -> Source:
 
 
 def scan(
-    data: str | Path | Sequence[str | Path] | Callable[[], Any], *, batch_rows: int = BATCH_ROWS
+    data: str | Path | Sequence[str | Path] | Callable[[], Any],
+    *,
+    batch_rows: int = BATCH_ROWS,
+    progress: bool | None = None,
 ) -> Source:
     """Open tables that are larger than memory, to be read batch by batch.
 
@@ -351,6 +398,9 @@ def scan(
         Arrow stream anew each time.
     batch_rows : int
         Rows of a batch.
+    progress : bool, optional
+        Whether to show a bar of rows read; by default in a terminal or a notebook when reading
+        takes more than two seconds.
 
     Returns
     -------
@@ -375,7 +425,8 @@ def scan(
     if batch_rows < 1:
         raise ValueError(f"batch_rows must be positive, not {batch_rows}.")
     if callable(data):
-        return replace(_of_function(data), batch_rows=batch_rows)
+        return replace(_of_function(data), batch_rows=batch_rows, progress=progress)
     paths = [data] if isinstance(data, str | Path) else list(data)
     label = str(paths[0]) if len(paths) == 1 else "the files"
-    return replace(_of_dataset(open_files(paths), label), batch_rows=batch_rows)
+    source = _of_dataset(open_files(paths), label)
+    return replace(source, batch_rows=batch_rows, progress=progress)
