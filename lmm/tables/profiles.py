@@ -196,7 +196,7 @@ class Profile(Printed):
         Parameters
         ----------
         absolute : bool
-            Plot |zeta|, in which an interval is a horizontal line.
+            Plot ``|zeta|``, in which an interval is a horizontal line.
         """
         from lmm.plots.profile import plot_zeta
 
