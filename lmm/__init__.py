@@ -61,11 +61,12 @@ if TYPE_CHECKING:
     from lmm.tables.emmeans.interaction_plot import emmip
     from lmm.tables.emmeans.joint_tests import joint_tests
     from lmm.tables.emmeans.predictions import ref_grid
+    from lmm.tables.fixed_tests import wald_anova
     from lmm.tables.getme import get_me
     from lmm.tables.hypotheses import linear_hypothesis
     from lmm.tables.lmlist import lmlist
     from lmm.tables.marginal_effects import comparisons, predictions, slopes
-    from lmm.tables.modcomp import kr_modcomp, pb_modcomp, sat_modcomp
+    from lmm.tables.modcomp import kr_modcomp, pb_modcomp, restriction_matrix, sat_modcomp
     from lmm.tables.model_table import table
     from lmm.tables.pool import pool
     from lmm.tables.robust import coef_test, vcov_cr, wald_test_cr
@@ -110,6 +111,7 @@ else:
         "r2_nakagawa": "lmm.tables.effect_sizes",
         "ref_grid": "lmm.tables.emmeans",
         "refit_many": "lmm.inference.resample.many",
+        "restriction_matrix": "lmm.tables.modcomp",
         "sat_modcomp": "lmm.tables.modcomp",
         "scan": "lmm.design.source",
         "simulate_formula": "lmm.simulate",
@@ -117,6 +119,7 @@ else:
         "standardize_parameters": "lmm.tables.standardized",
         "table": "lmm.tables.model_table",
         "vcov_cr": "lmm.tables.robust",
+        "wald_anova": "lmm.tables.fixed_tests",
         "wald_test_cr": "lmm.tables.robust",
     }
 
@@ -221,6 +224,7 @@ __all__ = [
     "r2_nakagawa",
     "ref_grid",
     "refit_many",
+    "restriction_matrix",
     "sat_modcomp",
     "scan",
     "show_versions",
@@ -230,5 +234,6 @@ __all__ = [
     "sums",
     "table",
     "vcov_cr",
+    "wald_anova",
     "wald_test_cr",
 ]

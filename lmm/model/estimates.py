@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from scipy.linalg import block_diag
 
 from lmm._types import Matrix
+from lmm.fit import check_linear
 from lmm.model.base import MixedModel
 
 if TYPE_CHECKING:
@@ -43,8 +45,13 @@ class Estimates(MixedModel):
         """Names of the random-effects columns per term, terms named as in `varcorr`."""
         return {group: block.columns for group, block in self.varcorr().blocks.items()}
 
-    def fixef(self) -> pd.Series[float]:
+    def fixef(self, add_dropped: bool = False) -> pd.Series[float]:
         """Fixed-effects estimates by name, (p,).
+
+        Parameters
+        ----------
+        add_dropped : bool
+            Whether to list the coefficients that were dropped too, as NaN in their places.
 
         Examples
         --------
@@ -53,11 +60,56 @@ class Estimates(MixedModel):
         >>> m.fixef().round(3).to_dict()
         {'(Intercept)': 251.405, 'Days': 10.467}
         """
-        return pd.Series(
-            self.beta, index=pd.Index(self.fit.matrices.fixed.names), dtype=float, copy=True
-        )
+        fixed = self.fit.matrices.fixed
+        known = pd.Series(self.beta, index=pd.Index(fixed.names), dtype=float, copy=True)
+        return known.reindex(list(fixed.full_names)) if add_dropped else known
 
-    def vcov(self, full: bool = False) -> pd.DataFrame:
+    def model_frame(self) -> pd.DataFrame:
+        """The variables of the formula at the rows used, as R's ``model.frame``.
+
+        Returns
+        -------
+        DataFrame
+            A column per variable, such as ``log(y)`` and ``Subject``, several for ``poly(x, 2)``;
+            ``(weights)`` and ``(offset)`` where there are any.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("log(Reaction) ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.model_frame().head(2).round(3)
+           log(Reaction)  Days Subject
+        0          5.520   0.0     308
+        1          5.556   1.0     308
+        """
+        from lmm.tables.frame import model_frame
+
+        return model_frame(self.fit.matrices)
+
+    def marginal_covariance(self) -> sparse.csc_array:
+        """Covariance of the response without its random effects known, sparse (n, n).
+
+        ``sigma^2 (Z Lambda Lambda'Z' + W^-1)``, the V of generalized least squares.
+
+        Raises
+        ------
+        ValueError
+            The model is not linear.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> V = m.marginal_covariance()
+        >>> V.shape, round(float(V[0, 1] / V[0, 0]), 4) == round(lmm.icc(m).adjusted, 4)
+        ((30, 30), True)
+        """
+        check_linear("marginal covariance matrices", self)
+        A = self.Z @ self.Lambda
+        noise = sparse.diags_array(1.0 / self.weights)
+        return sparse.csc_array(self.sigma**2 * (A @ A.T + noise))
+
+    def vcov(self, full: bool = False, *, ddf: str | None = None) -> pd.DataFrame:
         """Covariance matrix of the fixed effects, (p, p).
 
         Parameters
@@ -66,6 +118,8 @@ class Estimates(MixedModel):
             Whether to return the joint covariance of the errors of fixed and random effects
             instead, (p + q, p + q): the random effects follow, named ``Subject.308.(Intercept)``,
             by grouping factor and level. It is dense; ``m.joint`` gives blocks of it.
+        ddf : {"kenward-roger"}, optional
+            Covariance that allows for the estimation of the variances, as this method's tests use.
 
         Examples
         --------
@@ -77,6 +131,10 @@ class Estimates(MixedModel):
         Days              -1.451  2.389
         """
         names = list(self.fit.matrices.fixed.names)
+        if ddf is not None:
+            from lmm.inference.fixed.ddf import ddf_method
+
+            return pd.DataFrame(ddf_method(self.fit, ddf).vcov, index=names, columns=names)
         if not full:
             return pd.DataFrame(self.fit.vcov, index=names, columns=names, copy=True)
         for group, table in self.ranef().items():
@@ -247,8 +305,14 @@ class Estimates(MixedModel):
         """
         return self.fit.deviance if self.reml else self.optimum.value
 
-    def loglik(self) -> float:
+    def loglik(self, reml: bool | None = None) -> float:
         """Log-likelihood; for a REML fit the restricted one, as R's logLik.
+
+        Parameters
+        ----------
+        reml : bool, optional
+            Whether to give the restricted one at the estimated covariance parameters, or the full
+            one, whatever the model was fitted by.
 
         Examples
         --------
@@ -257,7 +321,10 @@ class Estimates(MixedModel):
         >>> round(m.loglik(), 4)
         -159.8271
         """
-        return self.fit.loglik
+        if reml is None or reml == self.reml:
+            return self.fit.loglik
+        check_linear("restricted likelihoods", self)
+        return -0.5 * self.fit.criterion.with_reml(reml).value(self.optimum.x)
 
     def aic(self) -> float:
         """Akaike's criterion, from `loglik` and all parameters.

@@ -353,13 +353,13 @@ class GeneralizedMixedModel(StatsmodelsNames):
         """
         from lmm.inference.fixed.contrasts import anova_type
         from lmm.inference.fixed.ddf import ddf_method
-        from lmm.tables.fixed_tests import wald_anova
+        from lmm.tables.fixed_tests import wald_tests
 
         if test != "Chisq":
             return self._compared_terms(anova_type(type), ddf, test, nsim, seed)
         if ddf == "lme4":
             return super().anova(type, ddf)
-        return wald_anova(ddf_method(self.fit, ddf), anova_type(type))
+        return wald_tests(ddf_method(self.fit, ddf), anova_type(type))
 
     def least_squares(self, formula: str) -> NoReturn:
         """There is none.

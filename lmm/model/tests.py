@@ -132,7 +132,10 @@ class Tests(Intervals):
         from lmm.tables.term_models import lrt_anova, pb_anova
 
         if test not in ("LRT", "PB"):
-            raise ValueError(f"test must be 'F' (for linear models), 'LRT' or 'PB', not {test!r}.")
+            raise ValueError(
+                f"test must be 'F' (for linear models), 'LRT' or 'PB', not {test!r}; "
+                "lmm.wald_anova(m) has chi-square tests."
+            )
         if ddf is not None:
             raise ValueError(f"test={test!r} has no denominator degrees of freedom: leave ddf out.")
         return lrt_anova(self, type_) if test == "LRT" else pb_anova(self, type_, nsim, seed)

@@ -21,12 +21,13 @@ from lmm.design.fixed import FixedEffects
 from lmm.design.labels import rows_by_name
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
+from lmm.fit import check_linear, check_models
 from lmm.fitted import Fitted
 from lmm.inference.fixed.anova import TermTests, term_tests
 from lmm.inference.fixed.balanced import BalancedPopulation
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
-from lmm.inference.fixed.contrasts import AnovaType, term_contrasts
-from lmm.inference.fixed.ddf import check_contrasts
+from lmm.inference.fixed.contrasts import AnovaType, anova_type, term_contrasts
+from lmm.inference.fixed.ddf import check_contrasts, ddf_method
 from lmm.inference.fixed.hypotheses import LinearHypotheses, hypothesis_labels, parse_hypotheses
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Block, Document
@@ -44,6 +45,7 @@ __all__ = [
     "ls_means",
     "type_anova",
     "wald_anova",
+    "wald_tests",
 ]
 
 
@@ -87,14 +89,78 @@ def type_anova(method: DdfMethod, type_: AnovaType) -> AnovaTable:
     return AnovaTable(anova_frame(tested.tests, method.fit.sigma), (heading,))
 
 
-def wald_anova(method: DdfMethod, type_: AnovaType) -> AnovaTable:
-    """Type I, II or III Wald chi-square tests, printed as car's ``Anova``."""
-    tested = term_tests(method, type_).tests
-    rows = {label: _chisq_row(test) for label, test in tested.items()}
-    columns = ["Chisq", "Df", "Pr(>Chisq)"]
+def wald_tests(method: DdfMethod, type_: AnovaType, test: str = "Chisq") -> AnovaTable:
+    """Type I, II or III Wald tests, printed as car's ``Anova``."""
+    tested = term_tests(method, type_, method.vcov).tests
+    if test == "Chisq":
+        rows = {label: _chisq_row(found) for label, found in tested.items()}
+        columns = ["Chisq", "Df", "Pr(>Chisq)"]
+        name = "Wald chisquare tests"
+    else:
+        rows = {label: _wald_f_row(found) for label, found in tested.items()}
+        columns = ["F", "Df", "Df.res", "Pr(>F)"]
+        name = f"Wald F tests with {method.name} df"
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
-    heading = f"Analysis of Deviance Table (Type {type_} Wald chisquare tests)"
+    heading = f"Analysis of Deviance Table (Type {type_} {name})"
     return AnovaTable(frame, (heading, "", f"Response: {method.fit.formula.response}"))
+
+
+def _wald_f_row(test: FTest | None) -> list[float]:
+    if test is None:
+        return [np.nan] * 4
+    return [test.statistic, test.ndf, test.ddf, test.p_value]
+
+
+def wald_anova(
+    m: Fitted, type: str | int = "II", test: str = "Chisq", ddf: str | None = None
+) -> AnovaTable:
+    """Wald tests of the fixed terms with the model's covariance, as car's ``Anova``.
+
+    Type II differs from that of ``m.anova("II")``, lmerTest's, where designs are not balanced: a
+    term is tested after what the terms that contain it are known to explain, by the covariance of
+    the estimates instead of by the columns of the model matrix.
+
+    Parameters
+    ----------
+    m : LinearMixedModel or GeneralizedMixedModel
+        The model.
+    type : {"II", "III", "I"} or {2, 3, 1}
+        What a term is adjusted for, as for ``m.anova``. Type III does not depend on the contrasts
+        of the factors: it is that of car for sum contrasts.
+    test : {"Chisq", "F"}
+        Chi-square tests, or F tests with a method's degrees of freedom (linear models).
+    ddf : {"kenward-roger", "satterthwaite"}, optional
+        The method for F, the first by default.
+
+    Raises
+    ------
+    ValueError
+        There is no such type, test or method.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("angle ~ recipe + temp + (1 | replicate)", lmm.load_dataset("cake"))
+    >>> lmm.wald_anova(m)
+    Analysis of Deviance Table (Type II Wald chisquare tests)
+    <BLANKLINE>
+    Response: angle
+             Chisq Df Pr(>Chisq)
+    recipe   5.637  2    0.05971 .
+    temp   126.402  1    < 2e-16 ***
+    ---
+    Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
+    """
+    check_models(m)
+    type_ = anova_type(type)
+    if test not in ("Chisq", "F"):
+        raise ValueError(f"test must be 'Chisq' or 'F', not {test!r}.")
+    if test == "Chisq" and ddf is not None:
+        raise ValueError("test='Chisq' has no denominator degrees of freedom: leave ddf out.")
+    if test == "F":
+        check_linear("F tests", m)
+    method = ddf_method(m.fit, ddf if test == "F" else "asymptotic", "kenward-roger")
+    return wald_tests(method, type_, test)
 
 
 def _chisq_row(test: FTest | None) -> list[float]:
@@ -159,12 +225,24 @@ def stated(
     if is_text(hypothesis):
         if np.any(np.asarray(rhs, dtype=float) != 0.0):
             raise ValueError("hypotheses as text hold their values: leave rhs out.")
+        if isinstance(hypothesis, str):
+            hypothesis = _of_term(method.fit.matrices, hypothesis) or hypothesis
         written = parse_hypotheses(hypothesis, names)
         return LinearHypotheses(_estimable(method, written.L), written.rhs, written.labels)
     rows = _estimable(method, hypothesis)
     values = np.broadcast_to(np.asarray(rhs, dtype=float), (len(rows),))
     shown = method.fit.matrices.fixed.names
     return LinearHypotheses(rows, values, hypothesis_labels(rows, values, shown))
+
+
+def _of_term(matrices: ModelMatrices, text: str) -> list[str]:
+    """Coefficients of the fixed term that a text names, if it names none itself."""
+    fixed = matrices.fixed
+    label = text.strip()
+    if label in fixed.full_names or label not in fixed.term_labels:
+        return []
+    term = fixed.term_labels.index(label) + 1
+    return [name for name, own in zip(fixed.names, fixed.assign, strict=True) if own == term]
 
 
 def _t_frame(tests: TTests, level: float) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def linear_hypothesis(
         The model.
     hypothesis : str, sequence of str or (q, p) array
         Such as ``"Days = 10"``, ``["fb = fc", "2*x - z = 15"]`` (`lmm.inference.fixed.hypotheses`),
-        or rows L of ``L beta = rhs``.
+        a fixed term whose coefficients are all zero, or rows L of ``L beta = rhs``.
     rhs : float or (q,) array
         Values of the rows of an array.
     test : {"Chisq", "F"}

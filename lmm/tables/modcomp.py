@@ -182,6 +182,37 @@ def _smaller(large: ModelT, change: str) -> ModelT:
     return large.update_on_own_rows(change)
 
 
+def restriction_matrix(large: Comparable, small: Comparable) -> pd.DataFrame:
+    """Rows L of ``L beta = 0``, which holds in a model where a smaller one does.
+
+    Parameters
+    ----------
+    large, small : LinearMixedModel or GeneralizedMixedModel
+        Models of the same rows; the fixed effects of the second are combinations of the first's.
+
+    Returns
+    -------
+    DataFrame (q, p)
+        Columns by coefficient of the larger model; `m.contest` takes it.
+
+    Raises
+    ------
+    DataError
+        The models are not nested in this order, or differ in their data.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    >>> lmm.restriction_matrix(m, m.update(". ~ . - Days")).abs()
+       (Intercept)  Days
+    0          0.0   1.0
+    """
+    check_models(large, small)
+    L = nested_contrasts(large.fit, small.fit)
+    return pd.DataFrame(L, columns=list(large.fit.matrices.fixed.names))
+
+
 def nested_contrasts(large: Fit, small: Fit) -> Matrix:
     """L (q, p) with ``L beta = 0`` in the larger model where the smaller one holds.
 

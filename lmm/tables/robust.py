@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,10 +40,13 @@ class RobustTests(Framed):
         Kind of the covariance.
     cluster : str
         Name of the clusters.
+    test : str
+        Where the degrees of freedom come from.
     """
 
     kind: str
     cluster: str
+    test: str = "Satterthwaite"
 
     def confint(self, level: float = 0.95) -> PrintedTable:
         """Intervals of the t distribution with the tests' degrees of freedom.
@@ -70,34 +73,42 @@ class RobustTests(Framed):
     def document(self, *, digits: int = DIGITS) -> Document:
         """The table, with so many significant digits."""
         p = self.frame["p-val"].to_numpy()
+        short = "Satt" if self.test == "Satterthwaite" else self.test
         small = ["<0.001" if x < 0.001 else format_numbers([x], digits)[0] for x in p]
-        names = {"Estimate": "Estimate", "SE": "SE", "t-stat": "t-stat", "d.f. (Satt)": "d.f."}
+        names = {"Estimate": "Estimate", "SE": "SE", "t-stat": "t-stat", f"d.f. ({short})": "d.f."}
         columns = (
             Column("Coef.", labels(self.frame.index), "label"),
             *(
                 Column(name, tuple(format_numbers(self.frame[column], digits)))
                 for name, column in names.items()
             ),
-            Column("p-val (Satt)", tuple(small)),
+            Column(f"p-val ({short})", tuple(small)),
             Column("Sig.", tuple(significance_stars(p)), "stars"),
         )
         return Document((Cells(columns),))
 
 
 def coef_test(
-    m: Fitted, vcov: str = "CR2", cluster: str | Sequence[Any] | None = None
+    m: Fitted,
+    vcov: str = "CR2",
+    cluster: str | Sequence[Any] | None = None,
+    *,
+    test: str = "Satterthwaite",
 ) -> RobustTests:
-    """Test each fixed effect with a cluster-robust standard error and Satterthwaite's df.
+    """Test each fixed effect with a cluster-robust standard error.
 
     Parameters
     ----------
     m : LinearMixedModel
         The model.
-    vcov : {"CR2", "CR3", "CR4", "CR1", "CR0"}
+    vcov : {"CR2", "CR3", "CR4", "CR1", "CR1p", "CR1S", "CR0"}
         Kind of the covariance: see `lmm.inference.fixed.robust`.
     cluster : str or (n,) sequence, optional
         A grouping factor, a column of the data, or the label of each row's cluster (a Series is
         aligned). By default the grouping factor in which all others are nested.
+    test : {"Satterthwaite", "naive-t", "naive-tp", "z"}
+        Degrees of freedom: estimated from the design; number of clusters less one; less the number
+        of coefficients; infinite.
 
     Returns
     -------
@@ -106,7 +117,7 @@ def coef_test(
     Raises
     ------
     ValueError
-        The kind is unknown.
+        The kind or the test is unknown.
     DataError
         Clusters are not independent under the model, or their name is unknown.
 
@@ -122,6 +133,9 @@ def coef_test(
     check_linear("cluster-robust covariances", m)
     robust = cluster_robust(m.fit, vcov, cluster, m.call.table)
     tests = robust.t_tests(np.eye(m.fit.matrices.p))
+    if test != "Satterthwaite":
+        df = _naive_df(test, robust.n_clusters, m.fit.matrices.p)
+        tests = replace(tests, df=np.full(m.fit.matrices.p, df))
     frame = pd.DataFrame(
         {
             "Estimate": tests.estimate,
@@ -132,7 +146,23 @@ def coef_test(
         },
         index=pd.Index(m.fit.matrices.fixed.names),
     )
-    return RobustTests(frame, robust.kind, robust.cluster)
+    return RobustTests(frame, robust.kind, robust.cluster, test)
+
+
+def _naive_df(test: str, clusters: int, p: int) -> float:
+    """Degrees of freedom that do not look at the design.
+
+    Raises
+    ------
+    ValueError
+        The test is unknown, or has no degrees of freedom left.
+    """
+    known = {"z": np.inf, "naive-t": clusters - 1.0, "naive-tp": float(clusters - p)}
+    if test not in known:
+        raise ValueError(f"test must be one of Satterthwaite, {', '.join(known)}, not {test!r}.")
+    if known[test] <= 0.0:
+        raise ValueError(f"{test} needs more clusters than coefficients: {clusters} and {p}.")
+    return known[test]
 
 
 def vcov_cr(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lmm._types import Matrix
 from lmm.errors import MissingCellsWarning, warn
 from lmm.fit import Fit
 from lmm.inference.fixed.base import DdfMethod, FTest
@@ -34,7 +35,7 @@ class TermTests:
     method: str
 
 
-def term_tests(method: DdfMethod, type_: AnovaType) -> TermTests:
+def term_tests(method: DdfMethod, type_: AnovaType, vcov: Matrix | None = None) -> TermTests:
     """Test each fixed term.
 
     Parameters
@@ -43,13 +44,15 @@ def term_tests(method: DdfMethod, type_: AnovaType) -> TermTests:
         See `lmm.inference.fixed.ddf`.
     type_ : {"I", "II", "III"}
         See `lmm.inference.fixed.contrasts`.
+    vcov : (p, p) array, optional
+        For car's type II, as `term_contrasts` takes it.
 
     Warns
     -----
     MissingCellsWarning
         Type III, and combinations of levels do not occur in the data.
     """
-    contrasts = term_contrasts(method.fit.matrices, type_)
+    contrasts = term_contrasts(method.fit.matrices, type_, vcov)
     if contrasts.missing_cells:
         text = (
             f"Missing cells for: {', '.join(contrasts.missing_cells)}.\n"

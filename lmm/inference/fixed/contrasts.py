@@ -97,8 +97,20 @@ def anova_type(name: str | int) -> AnovaType:
     return type_  # type: ignore[return-value]
 
 
-def term_contrasts(matrices: ModelMatrices, type_: AnovaType) -> TermContrasts:
+def term_contrasts(
+    matrices: ModelMatrices, type_: AnovaType, vcov: Matrix | None = None
+) -> TermContrasts:
     """Contrast matrices of all fixed terms.
+
+    Parameters
+    ----------
+    matrices : ModelMatrices
+        The model.
+    type_ : {"I", "II", "III"}
+        Type of hypothesis.
+    vcov : (p, p) array, optional
+        Covariance of the coefficients, for car's type II: the hypotheses that the estimates of the
+        containing terms say nothing of. Those of lmerTest look at the columns of X only.
 
     Examples
     --------
@@ -115,7 +127,8 @@ def term_contrasts(matrices: ModelMatrices, type_: AnovaType) -> TermContrasts:
         return TermContrasts(type_, _by_term(fixed, rows), _names_by_term(fixed))
     if type_ == "II":
         containing = containing_terms(fixed, _matrix_variables(matrices))
-        return TermContrasts(type_, _type_two(matrices, containing), _names_by_term(fixed))
+        L = _type_two(matrices, containing, vcov)
+        return TermContrasts(type_, L, _names_by_term(fixed))
     return _type_three(matrices.spanning, containing_terms(fixed))
 
 
@@ -266,12 +279,18 @@ def _cleared(L: Matrix) -> Matrix:
     return np.where(np.abs(L) < ZERO, 0.0, L)
 
 
-def _type_two(matrices: ModelMatrices, containing: Sequence[tuple[int, ...]]) -> dict[str, Matrix]:
+def _type_two(
+    matrices: ModelMatrices, containing: Sequence[tuple[int, ...]], vcov: Matrix | None
+) -> dict[str, Matrix]:
     L = _by_term(matrices.fixed, np.eye(matrices.p))
     assign, factor = matrices.fixed.assign, matrices.factor
     for j, (label, above) in enumerate(zip(L, containing, strict=True), start=1):
         if above:
             own, last = assign == j, np.isin(assign, above)
+            if vcov is not None:
+                weights = np.linalg.solve(vcov[np.ix_(last, last)], vcov[np.ix_(last, own)])
+                L[label][:, last] -= weights.T
+                continue
             order = np.concatenate([np.flatnonzero(part) for part in (~own & ~last, own, last)])
             rows = np.empty((matrices.p, matrices.p))
             rows[:, order] = _sequential(factor[:, order])

@@ -5,7 +5,8 @@ marginal residuals ``e_i = y_i - X_i beta``, the sandwich is
 
     V = M (sum_i X_i' Phi_i^-1 A_i e_i e_i' A_i' Phi_i^-1 X_i) M                                (1)
 
-CR0 has ``A_i = 1``, CR1 ``sqrt(m / (m - 1))`` for m clusters, and CR2 the matrices that make V
+CR0 has ``A_i = 1``, CR1 ``sqrt(m / (m - 1))`` for m clusters, CR1p ``sqrt(m / (m - p))``, CR1S
+``sqrt(m (n - 1) / ((m - 1) (n - p)))`` as Stata, and CR2 the matrices that make V
 unbiased when the model holds, ``A_i = D_i' B_i^(-1/2) D_i`` with ``Phi_i = D_i'D_i`` (Cholesky) and
 ``B_i = D_i (Phi_i - X_i M X_i') D_i'`` (Pustejovsky & Tipton, 2018, J. Bus. Econ. Stat. 36,
 672-683). CR3 is nearly the jackknife over clusters, ``A_i = (1 - X_i M X_i'Phi_i^-1)^-1``. CR4
@@ -46,7 +47,7 @@ from lmm.inference.fixed.base import FTest, TTests, orthogonal_rows
 
 __all__ = ["KINDS", "TESTS", "ClusterRobust", "cluster_robust", "is_nested", "outermost"]
 
-KINDS = ("CR0", "CR1", "CR2", "CR3", "CR4")
+KINDS = ("CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "CR4")
 TESTS = ("HTZ", "Naive-F", "chi-sq")
 # Eigenvalues of B below this fraction of the largest are zero: a cluster that alone determines a
 # coefficient leaves no residual in its direction.
@@ -163,7 +164,7 @@ def cluster_robust(
     ----------
     fit : Fit
         The fit.
-    kind : {"CR2", "CR3", "CR4", "CR1", "CR0"}
+    kind : {"CR2", "CR3", "CR4", "CR1", "CR1p", "CR1S", "CR0"}
         Correction for few clusters.
     cluster : str or (n,) sequence, optional
         A grouping factor, a column of the data, or the label of each row's cluster; a Series is put
@@ -192,18 +193,29 @@ def cluster_robust(
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
     name, codes = _clusters(fit.matrices, cluster, data)
     m, p = int(codes.max()) + 1, fit.matrices.p
+    inflations = _inflations(m, fit.matrices.n, p)
+    if kind == "CR1p" and kind not in inflations:
+        raise DataError(f"CR1p needs more clusters than fixed effects; there are {m} and {p}.")
     scores, spreads, loadings = np.empty((m, p)), np.empty((m, p, p)), np.empty((m, p, p))
     residuals = fit.matrices.y - fit.fixed_part
     for i, rows in enumerate(_rows_of(codes)):
         X, Phi = fit.matrices.X[rows], _marginal(fit, rows)
-        G = _weights(X, Phi, fit.vcov, kind, m)
+        G = _weights(X, Phi, fit.vcov, kind, inflations)
         scores[i] = G.T @ residuals[rows]
         spreads[i] = G.T @ Phi @ G
         loadings[i] = X.T @ G
     return ClusterRobust(fit, kind, name, scores.T @ scores, spreads, loadings)
 
 
-def _weights(X: Matrix, Phi: Matrix, M: Matrix, kind: str, m: int) -> Matrix:
+def _inflations(m: int, n: int, p: int) -> dict[str, float]:
+    """Factors of the covariances that correct for few clusters by one number."""
+    known = {"CR1": m / (m - 1.0), "CR1S": m * (n - 1.0) / ((m - 1.0) * (n - p))}
+    return known if m <= p else {**known, "CR1p": m / float(m - p)}
+
+
+def _weights(
+    X: Matrix, Phi: Matrix, M: Matrix, kind: str, inflations: Mapping[str, float]
+) -> Matrix:
     """``G = A'Phi^-1 X M``, (n_i, p), of one cluster."""
     D = cholesky(Phi)
     half = solve_triangular(D, X, trans="T")
@@ -212,8 +224,8 @@ def _weights(X: Matrix, Phi: Matrix, M: Matrix, kind: str, m: int) -> Matrix:
     G = solve_triangular(D, half @ M)
     if kind == "CR0":
         return G
-    if kind == "CR1":
-        return np.asarray(np.sqrt(m / (m - 1.0)) * G)
+    if kind in inflations:
+        return np.asarray(np.sqrt(inflations[kind]) * G)
     if kind == "CR3":
         # A' = (1 - Phi^-1 X M X')^-1, and D A'D^-1 is symmetric
         inner = np.eye(len(X)) - half @ M @ half.T

@@ -78,6 +78,12 @@ def grid_of(
 ) -> ReferenceGrid:
     """The reference grid that is asked for."""
     check_models(m)
+    each = cov_reduce.values() if isinstance(cov_reduce, Mapping) else [cov_reduce]
+    if bad := [one for one in each if one is not False and not callable(one)]:
+        raise TypeError(
+            f"cov_reduce takes functions of a column such as numpy.median, or False for all of its "
+            f"values, not {bad[0]!r}"
+        )
     if isinstance(cov_reduce, Mapping):
         return reference_grid(m, at, {k: one or None for k, one in cov_reduce.items()}, nesting)
     return reference_grid(m, at, cov_reduce or None, nesting)

@@ -18,6 +18,7 @@ class EmmeansList(Printed):
     """Tables of estimates by name, as ``emmeans(m, "pairwise ~ f")`` gives means and contrasts.
 
     What can be done with each can be done with all: ``confint() test() summary() response()``.
+    Means are contrasted by ``pairs() contrast()``.
 
     Attributes
     ----------
@@ -65,13 +66,21 @@ class EmmeansList(Printed):
         """All on the scale of the response: see `Estimates.response`."""
         return self._all(lambda table: table.response(*args, **kwargs))
 
+    def pairs(self, *args: Any, **kwargs: Any) -> Any:
+        """Pairwise differences of the first table: see `Estimates.pairs`."""
+        return self.emmeans.pairs(*args, **kwargs)
+
+    def contrast(self, *args: Any, **kwargs: Any) -> Any:
+        """Contrasts of the first table: see `Estimates.contrast`."""
+        return self.emmeans.contrast(*args, **kwargs)
+
     def to_frame(self) -> dict[str, Any]:
         """The tables as DataFrames, by name."""
         return {name: table.to_frame() for name, table in self.tables.items()}
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Any = None, **kwargs: Any) -> Any:
         """The first table's plot: see `Estimates.plot`."""
-        return self.emmeans.plot(ax)
+        return self.emmeans.plot(ax, **kwargs)
 
     def document(self) -> Document:
         """All, one below the other."""
