@@ -277,6 +277,18 @@ def test_more_than_two_hundred_columns_are_refused():
         lmm.lmer("y ~ 1 + ar1(0 + factor(t) | g)", few_visits(201, 50, 201), control=MANY)
 
 
+@pytest.mark.parametrize("word", ["ar1", "toep"])
+def test_a_level_without_rows_between_others_is_refused(sleep, word):
+    data = sleep[sleep["Df"] != "4"]
+    with pytest.raises(lmm.FormulaError, match="'4' between others has no rows"):
+        lmm.lmer(f"Reaction ~ Days + {word}(0 + Df | Subject, hom = TRUE)", data)
+    outside = sleep[~sleep["Df"].isin(["0", "8", "9"])]
+    for kept, term in ((outside, "Df"), (data, "factor(Df)")):
+        m = lmm.lmer(f"Reaction ~ Days + ar1(0 + {term} | Subject)", kept)
+        assert m.fit.matrices.terms[0].size == kept["Df"].nunique()
+    assert lmm.lmer("Reaction ~ Days + ou(0 + Df | Subject)", data).converged
+
+
 # ar1 wants no residual variance for these data.
 @pytest.mark.filterwarnings("ignore::lmm.PrecisionWarning")
 def test_irregular_times_are_told_apart():

@@ -61,6 +61,8 @@ class Factor:
         Whether the column holds strings (R's character), not categories.
     contrasts : object
         Coding that ``C(f, ...)`` asks for; None for the default.
+    gaps : tuple of str
+        Levels that no row has and that stood between those that some have.
     """
 
     codes: IntVector
@@ -69,6 +71,7 @@ class Factor:
     is_logical: bool = False
     is_text: bool = False
     contrasts: object = field(default=None, repr=False)
+    gaps: tuple[str, ...] = ()
 
     @classmethod
     def of_booleans(cls, values: np.ndarray) -> Factor:
@@ -207,8 +210,10 @@ def drop_unused_levels(factor: Factor) -> Factor:
     used = np.bincount(factor.codes + 1, minlength=len(factor.levels) + 1)[1:] > 0
     if used.all():
         return factor
-    levels = tuple(level for level, keep in zip(factor.levels, used, strict=True) if keep)
-    return replace(factor, codes=factor.by_level(np.cumsum(used) - 1, -1), levels=levels)
+    names, before = np.array(factor.levels, dtype=object), np.cumsum(used)
+    gaps = ~used & (before > 0) & (before < before[-1])
+    codes = factor.by_level(before - 1, -1)
+    return replace(factor, codes=codes, levels=tuple(names[used]), gaps=tuple(names[gaps]))
 
 
 def as_factor(column: Column | Identifiers) -> Factor:

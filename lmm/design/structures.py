@@ -41,6 +41,8 @@ def covariance_of(term: RandomTerm, layout: Layout, columns: Mapping[str, Column
     hom = bool(structure.hom) if term.hom is None else term.hom
     if structure.of_levels:
         factor = _only_factor(term, layout, columns)
+        if factor.gaps and not structure.of_times:
+            raise FormulaError(_gap(term, factor))
         times = _times(term, factor) if structure.of_times else ()
     else:
         times = ()
@@ -80,6 +82,15 @@ def _only_factor(term: RandomTerm, layout: Layout, columns: Mapping[str, Column]
         f"{term.structure}({term}) correlates the levels of one factor, in their order: "
         f"write {term.structure}(0 + f | {term.group_text}) with a factor f, "
         "or factor(x) for a numeric column x."
+    )
+
+
+def _gap(term: RandomTerm, factor: Factor) -> str:
+    return (
+        f"{term.structure}({term}) takes distances from the order of the levels, but "
+        f"{', '.join(map(repr, factor.gaps[:5]))} between others has no rows: its neighbours would "
+        "count as next to each other. If they are, write factor(f) for f, which leaves it out; "
+        "else take ou() for distances in time."
     )
 
 
