@@ -141,8 +141,8 @@ def known_codes(variable: str, factor: Factor, levels: tuple[str, ...]) -> IntVe
     if (codes == unseen).any():
         level = factor.levels[factor.codes[np.argmax(codes == unseen)]]
         raise DataError(
-            f"factor {variable!r} has level {level!r}, which the model was not fit with: a fixed "
-            f"effect cannot be predicted for it.{nearest(level, levels)}"
+            f"factor {variable!r} has level {level!r}, which the model was not fit with: its "
+            f"effect cannot be predicted.{nearest(level, levels)}"
         )
     return codes
 
