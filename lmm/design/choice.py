@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,9 @@ from lmm.design.evaluate import Evaluator
 from lmm.design.functions.values import State
 from lmm.design.labels import in_order
 from lmm.design.table import Table, number_array, series_of
+from lmm.design.variables import Variables, column_names
 from lmm.errors import DataError, FormulaError
 from lmm.language import parse_condition
-
-if TYPE_CHECKING:
-    pass
-from lmm.design.variables import Variables, column_names
 
 __all__ = [
     "NA_ACTIONS",

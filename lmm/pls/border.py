@@ -11,7 +11,7 @@ import numpy as np
 from lmm import _lapack
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import PLSSolution, PLSTerms
+from lmm.pls.base import PLS, PLSSolution, PLSTerms
 
 __all__ = ["Border", "Bordered"]
 
@@ -78,6 +78,8 @@ class Bordered:
 
     Attributes
     ----------
+    pls : PLS
+        The problem.
     logdet : float
         log|Omega|.
     reduced : (t, t) array
@@ -87,12 +89,21 @@ class Bordered:
     if TYPE_CHECKING:  # fields or properties
 
         @property
+        def pls(self) -> PLS:
+            """The problem."""
+
+        @property
         def logdet(self) -> float:
             """Log determinant."""
 
         @property
         def reduced(self) -> Matrix:
             """What is left of [X y]'[X y]."""
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that was factored."""
+        return self.pls.dense_size
 
     @cached_property
     def border(self) -> Border:

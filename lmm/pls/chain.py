@@ -56,11 +56,6 @@ class NestedPoint(Bordered):
     half_T: Matrix  # L_T^-1 Lambda_T', the tail's inverse half_T'half_T, (q_T, q_T)
     reduced: Matrix  # [X y]'V^-1 [X y], (t, t)
 
-    @property
-    def dense_size(self) -> int:
-        """Columns of the tail and what is behind it."""
-        return self.pls.dense_size
-
     @cached_property
     def N(self) -> list[Matrix]:
         """I - A H per factor, (k, k, l)."""

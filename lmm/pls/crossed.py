@@ -99,11 +99,6 @@ class CrossedPoint(Bordered):
     half: Matrix  # L_T^-1 Lambda_T' coupling, (q_T, t)
     reduced: Matrix  # [X y]'V^-1[X y], (t, t)
 
-    @property
-    def dense_size(self) -> int:
-        """Columns of the tail."""
-        return self.pls.dense_size
-
     @limited
     def solution(self) -> PLSSolution:
         """Coefficients."""

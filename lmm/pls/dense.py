@@ -15,16 +15,16 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from lmm._brief import Brief
-from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Blocks, Factors, FullDerivatives, PLSSolution, PLSTerms
-from lmm.pls.inverse import dense_blocks, dense_diagonal, dense_product
+from lmm._types import Matrix, Vector
+from lmm.pls.base import Factors, FullDerivatives, PLSSolution, PLSTerms
+from lmm.pls.inverse import DenseInverse
 from lmm.pls.problem import Problem
 
 __all__ = ["DensePLS"]
 
 
 @dataclass(frozen=True, eq=False)
-class DensePoint:
+class DensePoint(DenseInverse):
     """Everything at one Lambda: L (q, q), RZX (q, p), RX (p, p), cu (q,), beta (p,), u (q,)."""
 
     pls: DensePLS
@@ -96,23 +96,9 @@ class DensePoint:
         return PLSSolution(self.terms, self.beta, effects, root)
 
     @cached_property
-    def _D(self) -> Matrix:
+    def D(self) -> Matrix:
         """D, (q, q)."""
         return np.asarray(self.Lambda @ cho_solve((self.L, True), self.Lambda.T))
-
-    def solve(self, right: Blocks) -> Blocks:
-        """D times columns."""
-        return dense_product(self._D, self.pls.problem.places, right)
-
-    @property
-    def diagonal(self) -> Blocks:
-        """Blocks of D of each level."""
-        return dense_diagonal(self._D, self.pls.problem.places)
-
-    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
-        """Blocks of D between levels."""
-        places = self.pls.problem.places
-        return dense_blocks(self._D, places[g][i], places[h][j])
 
 
 @dataclass(frozen=True, eq=False, repr=False)

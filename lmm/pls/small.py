@@ -15,16 +15,16 @@ from lmm import _lapack
 from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.base import Blocks, Factors, FullDerivatives, PLSSolution
+from lmm.pls.base import Factors, FullDerivatives, PLSSolution
 from lmm.pls.border import Bordered
-from lmm.pls.inverse import dense_blocks, dense_diagonal, dense_product
+from lmm.pls.inverse import DenseInverse
 from lmm.pls.problem import Problem
 
 __all__ = ["SmallPLS"]
 
 
 @dataclass(frozen=True, eq=False)
-class SmallPoint(Bordered):
+class SmallPoint(Bordered, DenseInverse):
     """At one Lambda: L^-1 Lambda' (q, q), L^-1 Lambda'B (q, t), log|Omega|, what is left."""
 
     pls: SmallPLS
@@ -69,23 +69,9 @@ class SmallPoint(Bordered):
         return self.coefficients(effects)
 
     @cached_property
-    def _D(self) -> Matrix:
+    def D(self) -> Matrix:
         """D, (q, q)."""
         return np.asarray(self.half.T @ self.half)
-
-    def solve(self, right: Blocks) -> Blocks:
-        """D times columns."""
-        return dense_product(self._D, self.pls.problem.places, right)
-
-    @property
-    def diagonal(self) -> Blocks:
-        """Blocks of D of each level."""
-        return dense_diagonal(self._D, self.pls.problem.places)
-
-    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
-        """Blocks of D between levels."""
-        places = self.pls.problem.places
-        return dense_blocks(self._D, places[g][i], places[h][j])
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -141,7 +141,7 @@ def test_inverses(model, name):
                 assert_close(actual.blocks(g, h, i, j), blocks, DERIVATIVE, size=1.0)
         quadratic = row_quadratic(expected, groups)
         assert_close(row_quadratic(actual, groups), quadratic, DERIVATIVE, size=1.0)
-        Z, D = problem(model).dense_Z(), expected._D
+        Z, D = problem(model).dense_Z(), expected.D
         assert_close(quadratic, np.einsum("ij,jk,ik->i", Z, D, Z, optimize=True), DERIVATIVE)
 
 

@@ -173,11 +173,6 @@ class SparsePoint(Bordered):
     logdet: float
     reduced: Matrix  # [X y]'V^-1[X y], (t, t)
 
-    @property
-    def dense_size(self) -> int:
-        """Columns of the largest dense matrix that is factored."""
-        return self.pls.dense_size
-
     @limited
     def solution(self) -> PLSSolution:
         """Coefficients."""
