@@ -63,6 +63,10 @@ class Elimination(ABC):
     def solve(self, right: Matrix) -> Matrix:
         """``D right`` for (q,) or (q, r)."""
 
+    @abstractmethod
+    def release(self) -> None:
+        """Forget what is large and served derivatives alone; it would be computed again."""
+
     @property
     @abstractmethod
     def sums(self) -> tuple[Matrix, ...]:
@@ -123,6 +127,9 @@ class ByLevel(Elimination):
     def is_dear(self) -> bool:
         """See `Elimination`: never."""
         return False
+
+    def release(self) -> None:
+        """See `Elimination`: nothing is large."""
 
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
@@ -200,6 +207,12 @@ class Solved(Elimination):
     def logdet(self) -> float:
         """See `Elimination`."""
         return self._point.logdet
+
+    def release(self) -> None:
+        """See `Elimination`."""
+        self.__dict__.pop("_derivatives", None)
+        if self.closed:
+            self.closed.release()
 
     @property
     def is_dear(self) -> bool:

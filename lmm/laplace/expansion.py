@@ -354,7 +354,7 @@ class Expansion:
         J[e:, m:] = np.eye(model.d - m)
         hessian = J.T @ self.hessian @ J
         hessian[:m, :m] += model.parameters.bend(x, stacked(self.slopes))
-        return LaplaceEvaluation(
+        here = LaplaceEvaluation(
             self.value,
             self.score @ J,
             hessian,
@@ -367,3 +367,6 @@ class Expansion:
             0.0,
             self,
         )
+        self.D.release()
+        self.D_o.release()
+        return here

@@ -31,11 +31,27 @@ CHUNK = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Cross-products of weighted rows: lead (k, k, l), couplings (k, e), tail (q2, q2)."""
+    """Cross-products of weighted rows.
+
+    Attributes
+    ----------
+    A : (k, k, l) array
+        Of the lead, level by level.
+    C : (k, e) array
+        Couplings.
+    T : tuple of (int array, int array, array)
+        Of the groups behind: rows, columns and values of what is not zero.
+    """
 
     A: Matrix
     C: Matrix
-    T: Matrix
+    T: tuple[tuple[IntVector, IntVector, Matrix], ...]
+
+    def added_to(self, M: Matrix) -> Matrix:
+        """M (q2, q2) itself, with T added."""
+        for rows, columns, values in self.T:
+            M[rows, columns] += values
+        return M
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,20 +173,19 @@ class Meetings:
             ]
             found.append(np.stack(own, axis=2).reshape(lead.size, -1))
         C = found[0] if len(found) == 1 else np.hstack(found)[:, self._ordered[2]]
-        return Parts(grams(lead, weights), C, self._products_behind(weights))
+        return Parts(grams(lead, weights), C, tuple(self._products_behind(weights)))
 
-    def _products_behind(self, weights: Vector) -> Matrix:
-        full = np.zeros((self.shape[1],) * 2)
+    def _products_behind(self, weights: Vector) -> Iterator[tuple[IntVector, IntVector, Matrix]]:
         for group, places, others in zip(self.behind, self.places, self.within, strict=True):
-            blocks = grams(group, weights).transpose(2, 0, 1)
-            full[places[:, :, None], places[:, None, :]] = blocks
+            own = grams(group, weights).transpose(2, 0, 1)
+            yield places[:, :, None], places[:, None, :], own
             for pairs, other, columns in zip(others, self.behind, self.places, strict=False):
                 there = columns[pairs.j]
                 for a, column in enumerate(group.Z.T):
                     here = places[pairs.i, a, None]
                     sums = sum_products(other.Z, weights * column, pairs.rows, len(pairs.i)).T
-                    full[here, there] = full[there, here] = sums
-        return full
+                    yield here, there, sums
+                    yield there, here, sums
 
     def times(self, blocks: Matrix, couplings: Matrix) -> Matrix:
         """Blocks (k, k, l) of the lead's levels times couplings (k, e)."""

@@ -75,7 +75,7 @@ class Split(Elimination):
     @cached_property
     def schur(self) -> Matrix:
         """What the lead leaves of the tail's cross-products, (q2, q2)."""
-        return self.own.T - self.meetings.crossed(self.own.C, self.B)
+        return self.own.added_to(self.meetings.crossed(self.own.C, -self.B))
 
     @cached_property
     def _lams(self) -> list[Matrix]:
@@ -117,6 +117,11 @@ class Split(Elimination):
         own = np.einsum("abl,lbr->lar", self.H, lead) - self.meetings.spread(self.B, tail)
         found[front] = own.reshape(n_levels * k, -1)
         return found.reshape(right.shape)
+
+    def release(self) -> None:
+        """See `Elimination`: all of the size (q2, q2) but the Cholesky factor."""
+        for name in ("schur", "_omega_inverse", "Y", "_rest", "_F22", "_G", "_GY", "_GR"):
+            self.__dict__.pop(name, None)
 
     def _scaled(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
         """One matrix (k, k) per group of the tail times rows M (q2, r) of each of its levels."""
@@ -321,8 +326,8 @@ class Split(Elimination):
         for weights in moved.T:
             S = meetings.products(np.ascontiguousarray(weights))
             R = S.C - meetings.times(S.A, self.B)  # couplings of the lead's rows of S J
-            half = meetings.crossed(self.B, 0.5 * (S.C + R))
-            P = S.T - half - half.T
+            half = meetings.crossed(self.B, -0.5 * (S.C + R))
+            P = S.added_to(half + half.T)
             rows.append(R)
             products.append((np.einsum("abl,bcl->acl", self.H, S.A), self.Y @ P))
         d = len(rows)

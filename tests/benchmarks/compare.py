@@ -1,15 +1,16 @@
-"""Whole-call times of `lmm.lmer` beside R's lme4 and other Python packages, in one run.
+"""Whole-call times of `lmm.lmer` and `lmm.glmer` beside R and other Python packages, in one run.
 
-    python tests/benchmarks/compare.py [--quick] [--output docs/benchmarks]
+    python tests/benchmarks/compare.py [--quick] [--only TABLE] [--output docs/benchmarks]
 
 Every engine that is installed fits every model; an engine whose criterion is off by more than 1e-4
-is listed as "other optimum" and its time is not compared. Rounds are interleaved, so that a slow
+is listed as "other optimum" and its time is not compared; of generalized models, where most engines
+stop early, by how much is said. Rounds are interleaved, so that a slow
 minute of the machine hits all engines alike, and each engine makes several calls in a row, so that
 none finds its caches emptied by another; medians and ratios are what to read.
-Writes ``table.md`` and ``scaling.png`` into the output folder.
+Writes ``table.md``, ``generalized.md`` and ``scaling.png`` into the output folder.
 
-R's lme4 takes part when Rscript is on the path (its BLAS is named in the table), and these packages
-when they can be imported: glmm, mixedlm, lme_python, statsmodels, gpboost.
+R's lme4 and glmmTMB take part when Rscript is on the path (its BLAS is named in the table), and
+these packages when they can be imported: glmm, mixedlm, lme_python.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import pandas as pd
 import lmm
 
 AGREE = 1e-4
+REFERENCE = Path(__file__).parents[1] / "reference" / "generalized" / "data"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Case:
     data: Callable[[], pd.DataFrame]
     rounds: int = 15
     engines: tuple[str, ...] = ("lme4", "glmm", "mixedlm", "lme_python")
+    family: str = ""
 
     @property
     def in_a_row(self) -> int:
@@ -58,7 +61,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per call and the REML criterion reached."""
+    """Seconds per call and the criterion reached: REML's, or -2 log-likelihood."""
 
     seconds: float
     criterion: float
@@ -119,6 +122,51 @@ def crossed(n: int, levels: tuple[int, ...]) -> Callable[[], pd.DataFrame]:
     return make
 
 
+def reference(name: str) -> pd.DataFrame:
+    """A table of the reference fits by R."""
+    return pd.read_csv(REFERENCE / f"{name}.csv.gz")
+
+
+def herds() -> pd.DataFrame:
+    """Cases of cbpp, with the failures as a column."""
+    data = shipped("cbpp")()
+    return data.assign(healthy=data["size"] - data["incidence"], period="p" + data["period"])
+
+
+def pupils() -> pd.DataFrame:
+    """Answers of VerbAgg as 0 and 1."""
+    data = reference("VerbAgg")
+    return data.assign(yes=(data["r2"] == "Y").astype(int))
+
+
+def contraception() -> pd.DataFrame:
+    """Use of contraception as 0 and 1."""
+    data = reference("Contraception")
+    return data.assign(uses=(data["use"] == "Y").astype(int), children=data["livch"].astype(str))
+
+
+def ticks() -> pd.DataFrame:
+    """Counts of ticks, years as text."""
+    data = reference("grouseticks")
+    return data.assign(YEAR="y" + data["YEAR"].astype(str))
+
+
+def crossed_binary() -> pd.DataFrame:
+    """50 000 answers of 1200 persons to 150 items."""
+    rng = np.random.default_rng(3)
+    n = 50_000
+    f, g, x = rng.integers(0, 1200, n), rng.integers(0, 150, n), rng.normal(size=n)
+    eta = -0.3 + 0.5 * x + 0.8 * rng.normal(size=1200)[f] + 0.6 * rng.normal(size=150)[g]
+    y = (rng.uniform(size=n) < 1.0 / (1.0 + np.exp(-eta))).astype(int)
+    return pd.DataFrame({"y": y, "x": x, "f": f, "g": g})
+
+
+def good_lectures() -> pd.DataFrame:
+    """InstEval with the two best marks as success."""
+    data = shipped("InstEval")()
+    return data.assign(good=(data["y"] >= 4).astype(int))
+
+
 CASES = (
     Case("sleepstudy", "Reaction ~ Days + (Days | Subject)", shipped("sleepstudy")),
     Case("dietox", "Weight ~ Time + (1 + Time | Pig)", shipped("dietox")),
@@ -147,30 +195,84 @@ CASES = (
 )
 
 
-def fit_lmm(formula: str, data: pd.DataFrame) -> float:
-    return lmm.lmer(formula, data).reml_criterion()
+GENERALIZED = (
+    Case(
+        "cbpp",
+        "cbind(incidence, healthy) ~ period + (1 | herd)",
+        herds,
+        9,
+        ("lme4", "glmmTMB", "glmm"),
+        "binomial",
+    ),
+    Case(
+        "Contraception",
+        "uses ~ age + I(age^2) + urban + children + (1 | district)",
+        contraception,
+        5,
+        ("lme4", "glmmTMB", "glmm"),
+        "binomial",
+    ),
+    Case(
+        "VerbAgg",
+        "yes ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)",
+        pupils,
+        2,
+        ("lme4", "glmmTMB", "glmm"),
+        "binomial",
+    ),
+    Case(
+        "grouseticks",
+        "TICKS ~ YEAR + cHEIGHT + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)",
+        ticks,
+        5,
+        ("lme4", "glmmTMB", "glmm"),
+        "poisson",
+    ),
+    Case(
+        "crossed, 50 000 rows",
+        "y ~ x + (1 | f) + (1 | g)",
+        crossed_binary,
+        1,
+        ("lme4", "glmmTMB", "glmm"),
+        "binomial",
+    ),
+    Case(
+        "InstEval, 73 421 rows",
+        "good ~ service + (1 | s) + (1 | d)",
+        good_lectures,
+        1,
+        ("glmm",),
+        "binomial",
+    ),
+)
 
 
-def fit_glmm(formula: str, data: pd.DataFrame) -> float:
+def fit_lmm(case: Case, data: pd.DataFrame) -> float:
+    if case.family:
+        return lmm.glmer(case.formula, data, case.family).deviance()
+    return lmm.lmer(case.formula, data).reml_criterion()
+
+
+def fit_glmm(case: Case, data: pd.DataFrame) -> float:
     import glmm
 
-    return -2.0 * float(glmm.fit(data, formula).loglik)
+    return -2.0 * float(glmm.fit(data, case.formula, family=case.family or "gaussian").loglik)
 
 
-def fit_mixedlm(formula: str, data: pd.DataFrame) -> float:
+def fit_mixedlm(case: Case, data: pd.DataFrame) -> float:
     import mixedlm
 
-    return float(mixedlm.lmer(formula, data).REMLcrit())
+    return float(mixedlm.lmer(case.formula, data).REMLcrit())
 
 
-def fit_lme_python(formula: str, data: pd.DataFrame) -> float:
+def fit_lme_python(case: Case, data: pd.DataFrame) -> float:
     import lme_python
     import polars as pl
 
-    return float(lme_python.lmer(formula, pl.from_pandas(data), True).reml_criterion)
+    return float(lme_python.lmer(case.formula, pl.from_pandas(data), True).reml_criterion)
 
 
-PYTHON_ENGINES: dict[str, Callable[[str, pd.DataFrame], float]] = {
+PYTHON_ENGINES: dict[str, Callable[[Case, pd.DataFrame], float]] = {
     "lmm": fit_lmm,
     "glmm": fit_glmm,
     "mixedlm": fit_mixedlm,
@@ -178,15 +280,18 @@ PYTHON_ENGINES: dict[str, Callable[[str, pd.DataFrame], float]] = {
 }
 
 R_SCRIPT = r"""
-suppressMessages({library(lme4); library(jsonlite)})
-args <- commandArgs(TRUE)
+args <- commandArgs(TRUE); package <- args[4]; family <- args[5]
+suppressMessages({library(package, character.only = TRUE); library(jsonlite)})
 d <- read.csv(args[1], stringsAsFactors = FALSE); f <- as.formula(args[2])
-fit <- function() suppressMessages(suppressWarnings(lmer(f, d)))
+fitter <- if (package == "glmmTMB") glmmTMB else if (family == "") lmer else glmer
+options <- if (family == "") list(f, d) else list(f, d, family = family)
+fit <- function() suppressMessages(suppressWarnings(do.call(fitter, options)))
 m <- fit()
 once <- function(i) {start <- Sys.time(); fit(); as.numeric(Sys.time() - start, units = "secs")}
 seconds <- sapply(seq_len(as.integer(args[3])), once)
-cat(toJSON(list(seconds = seconds, criterion = REMLcrit(m),
-  lme4 = as.character(packageVersion("lme4")), blas = sessionInfo()$BLAS),
+criterion <- if (family == "") REMLcrit(m) else -2 * as.numeric(logLik(m))
+cat(toJSON(list(seconds = seconds, criterion = criterion,
+  version = as.character(packageVersion(package)), blas = sessionInfo()$BLAS),
   auto_unbox = TRUE, digits = NA))
 """
 
@@ -194,32 +299,33 @@ cat(toJSON(list(seconds = seconds, criterion = REMLcrit(m),
 def installed() -> list[str]:
     """Engines that can take part, ours first."""
     engines = [name for name in PYTHON_ENGINES if importlib.util.find_spec(name)]
-    return engines + (["lme4"] if shutil.which("Rscript") else [])
+    return engines + (list(R_ENGINES) if shutil.which("Rscript") else [])
 
 
-def time_r(case: Case, data: pd.DataFrame) -> tuple[Timing, str]:
+def time_r(case: Case, data: pd.DataFrame, package: str) -> tuple[Timing, str]:
     """Median over rounds inside one R process, without its start-up."""
     with tempfile.TemporaryDirectory() as folder:
         table, script = Path(folder, "data.csv"), Path(folder, "fit.R")
         data.to_csv(table, index=False)
         script.write_text(R_SCRIPT)
         count = case.rounds * case.in_a_row
-        command = ["Rscript", str(script), str(table), case.formula, str(count)]
+        options = [case.formula, str(count), package, case.family]
+        command = ["Rscript", str(script), str(table), *options]
         result = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     seconds = np.atleast_1d(result["seconds"])
-    label = f"lme4 {result['lme4']} ({Path(result['blas']).parent.name or 'BLAS'})"
+    label = f"{package} {result['version']} ({Path(result['blas']).parent.name or 'BLAS'})"
     return Timing(float(np.median(seconds)), result["criterion"]), label
 
 
 def time_python(case: Case, data: pd.DataFrame, engines: list[str]) -> dict[str, Timing]:
     """Interleaved rounds of every Python engine."""
-    criteria = {name: PYTHON_ENGINES[name](case.formula, data) for name in engines}
+    criteria = {name: PYTHON_ENGINES[name](case, data) for name in engines}
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(case.rounds):
         for name in engines:
             for _ in range(case.in_a_row):
                 start = time.perf_counter()
-                PYTHON_ENGINES[name](case.formula, data)
+                PYTHON_ENGINES[name](case, data)
                 seconds[name].append(time.perf_counter() - start)
     return {name: Timing(median(seconds[name]), criteria[name]) for name in engines}
 
@@ -228,7 +334,7 @@ def peak_memory(case: Case, data: pd.DataFrame) -> float:
     """Peak of one call over what was held before, in megabytes."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    lmm.lmer(case.formula, data)
+    fit_lmm(case, data)
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     return peak / 1e6
@@ -244,7 +350,8 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds >= 1.0 else f"{seconds * 1e3:.3g} ms"
 
 
-# Version and BLAS of R's engine, as R told them.
+R_ENGINES = ("lme4", "glmmTMB")
+# Versions and BLAS of R's engines, as R told them.
 ABOUT: dict[str, str] = {}
 
 
@@ -255,25 +362,35 @@ def rows(cases: tuple[Case, ...]) -> Iterator[dict[str, str]]:
         data = case.data()
         engines = [e for e in available if e in PYTHON_ENGINES and e in ("lmm", *case.engines)]
         timings = time_python(case, data, engines)
-        if "lme4" in available and "lme4" in case.engines:
-            timings["lme4"], ABOUT["lme4"] = time_r(case, data)
-        model = lmm.lmer(case.formula, data)
+        for name in R_ENGINES:
+            if name in available and name in case.engines:
+                timings[name], ABOUT[name] = time_r(case, data, name)
         ours = timings["lmm"]
         row = {
             "model": case.name,
             "lmm": duration(ours.seconds),
-            "steps": str(model.optimum.n_evaluations),
+            "steps": str(steps(case, data)),
             "MB": short(peak_memory(case, data)),
         }
-        for name, timing in timings.items():
-            if name != "lmm":
-                worse = timing.criterion - ours.criterion > AGREE * max(
-                    1.0, abs(ours.criterion) * 1e-3
-                )
-                text = f"{duration(timing.seconds)}, {short(timing.seconds / ours.seconds)}×"
-                row[name] = "other optimum" if worse else text
-        print(row, file=sys.stderr)
-        yield row
+        others = {name: compared(case, t, ours) for name, t in timings.items() if name != "lmm"}
+        print(row | others, file=sys.stderr)
+        yield row | others
+
+
+def steps(case: Case, data: pd.DataFrame) -> int:
+    """Evaluations of the criterion in one of our fits."""
+    if case.family:
+        return lmm.glmer(case.formula, data, case.family).optimum.n_evaluations
+    return lmm.lmer(case.formula, data).optimum.n_evaluations
+
+
+def compared(case: Case, timing: Timing, ours: Timing) -> str:
+    """Another engine's time, as a multiple of ours, where it comes to the same optimum."""
+    text = f"{duration(timing.seconds)}, {short(timing.seconds / ours.seconds)}×"
+    excess = timing.criterion - ours.criterion
+    if case.family:
+        return text if excess < 1e-6 else f"{text}, +{excess:.0e}"
+    return text if excess <= AGREE * max(1.0, abs(ours.criterion) * 1e-3) else "other optimum"
 
 
 def about() -> str:
@@ -333,15 +450,19 @@ def scaling(output: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the small models only, no curves")
+    parser.add_argument("--only", choices=("table", "generalized"), help="one table, no curves")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame(list(rows(CASES[:5] if arguments.quick else CASES)))
-    text = markdown(table)
-    print(text)
-    (arguments.output / "table.md").write_text(text)
-    if not arguments.quick:
+    for cases, name in ((CASES, "table"), (GENERALIZED, "generalized")):
+        if arguments.only in (None, name):
+            ABOUT.clear()
+            chosen = cases[: 5 if cases is CASES else 2] if arguments.quick else cases
+            text = markdown(pd.DataFrame(list(rows(chosen))))
+            print(text)
+            (arguments.output / f"{name}.md").write_text(text)
+    if not arguments.quick and arguments.only is None:
         scaling(arguments.output)
 
 
