@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import pandas as pd
 
+from lmm._words import Ddf, IntervalMethod, TidyScale
 from lmm.design.matrices import ModelMatrices
 from lmm.fit import Fit
 from lmm.formula import Formula
@@ -86,7 +87,7 @@ class Reported(Fitted, Protocol):
     def ngroups(self) -> dict[str, int]:
         """Number of levels of each grouping factor."""
 
-    def summary(self, ddf: str | None = None) -> Summary:
+    def summary(self, ddf: Ddf | None = None) -> Summary:
         """Coefficient table."""
 
     def varcorr(self) -> VarCorr:
@@ -95,17 +96,19 @@ class Reported(Fitted, Protocol):
     def coef(self) -> Coefficients:
         """Coefficients by level."""
 
-    def confint(self, parm: Any = None, level: float = 0.95, method: str = "") -> PrintedTable:
+    def confint(
+        self, parm: Any = None, level: float = 0.95, method: IntervalMethod = "profile"
+    ) -> PrintedTable:
         """Confidence intervals."""
 
     def tidy(
         self,
         effects: str | Sequence[str] = ...,
         *,
-        scales: str = ...,
+        scales: TidyScale = ...,
         conf_int: bool = ...,
         conf_level: float = ...,
-        conf_method: str = ...,
-        ddf: str | None = ...,
+        conf_method: IntervalMethod = ...,
+        ddf: Ddf | None = ...,
     ) -> pd.DataFrame:
         """Its estimates in broom's columns."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
+from lmm._words import NaAction, OptimizerName, SolverName
 from lmm.design import LmerControl, build_matrices, table_of_arrays
 from lmm.design.table import Table
 from lmm.errors import LmmWarning, warn
@@ -35,11 +36,11 @@ def lmer(
     weights: Any = None,
     offset: Any = None,
     subset: Any = None,
-    na_action: str = "omit",
+    na_action: NaAction = "omit",
     contrasts: Mapping[str, object] | None = None,
     start: Vector | None = None,
-    solver: str | Solver = "auto",
-    optimizer: str | Optimizer = "auto",
+    solver: SolverName | Solver = "auto",
+    optimizer: OptimizerName | Optimizer = "auto",
     control: LmerControl | None = None,
     verbose: int = 0,
 ) -> LinearMixedModel:
@@ -127,7 +128,7 @@ def sums(
     weights: str | None = None,
     offset: str | None = None,
     subset: str | None = None,
-    na_action: str = "omit",
+    na_action: NaAction = "omit",
     contrasts: Mapping[str, object] | None = None,
     control: LmerControl | None = None,
     like: ModelSums | None = None,
@@ -198,7 +199,7 @@ def lm(
     weights: Any = None,
     offset: Any = None,
     subset: Any = None,
-    na_action: str = "omit",
+    na_action: NaAction = "omit",
     contrasts: Mapping[str, object] | None = None,
     control: LmerControl | None = None,
 ) -> LinearModel:
@@ -303,11 +304,11 @@ def glmer(
     weights: Any = None,
     offset: Any = None,
     subset: Any = None,
-    na_action: str = "omit",
+    na_action: NaAction = "omit",
     contrasts: Mapping[str, object] | None = None,
     start: Vector | None = None,
-    solver: str | Solver = "auto",
-    optimizer: str | Optimizer = "auto",
+    solver: SolverName | Solver = "auto",
+    optimizer: OptimizerName | Optimizer = "auto",
     control: LmerControl | None = None,
     verbose: int = 0,
 ) -> GeneralizedMixedModel:

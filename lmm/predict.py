@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lmm._types import Frozen, Matrix, Vector
+from lmm._words import Interval
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
 from lmm.errors import checked_level
 from lmm.family import Link
@@ -109,7 +110,7 @@ def predict(
     allow_new_levels: Levels = False,
     random_only: bool = False,
     se: bool = False,
-    interval: str | None = None,
+    interval: Interval | None = None,
     level: float = 0.95,
     offset: Vector | None = None,
     weights: Vector | None = None,
@@ -238,7 +239,7 @@ def prediction_parts(
     return pd.DataFrame(padded, index=matrices.frame.labels)
 
 
-def _check_interval(interval: str | None, level: float, random_only: bool) -> None:
+def _check_interval(interval: Interval | None, level: float, random_only: bool) -> None:
     if interval not in (None, "confidence", "prediction"):
         raise ValueError(f"interval must be None, 'confidence' or 'prediction', not {interval!r}.")
     if interval == "prediction" and random_only:

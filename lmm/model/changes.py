@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._threads import one_blas_thread
+from lmm._words import Ddf, Interval
 from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table
 from lmm.fit import Fit
@@ -42,7 +43,7 @@ class Changes(Estimates):
         *,
         random_only: bool = False,
         se: bool = False,
-        interval: str | None = None,
+        interval: Interval | None = None,
         level: float = 0.95,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the response for the rows of the fit, or for new rows.
@@ -454,7 +455,7 @@ class Changes(Estimates):
         self,
         scope: Sequence[str] | None = None,
         test: str | None = None,
-        ddf: str | None = None,
+        ddf: Ddf | None = None,
     ) -> AnovaTable:
         """Leave out each fixed term that may be left out.
 

@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.linalg import block_diag
 
 from lmm._types import Matrix
+from lmm._words import Ddf, ResidualKind
 from lmm.fit import check_linear
 from lmm.model.base import MixedModel
 
@@ -109,7 +110,7 @@ class Estimates(MixedModel):
         noise = sparse.diags_array(1.0 / self.weights)
         return sparse.csc_array(self.sigma**2 * (A @ A.T + noise))
 
-    def vcov(self, full: bool = False, *, ddf: str | None = None) -> pd.DataFrame:
+    def vcov(self, full: bool = False, *, ddf: Ddf | None = None) -> pd.DataFrame:
         """Covariance matrix of the fixed effects, (p, p).
 
         Parameters
@@ -386,7 +387,7 @@ class Estimates(MixedModel):
         """
         return self._by_row(self.fit.fitted)
 
-    def residuals(self, kind: str = "response", scaled: bool = False) -> pd.Series[float]:
+    def residuals(self, kind: ResidualKind = "response", scaled: bool = False) -> pd.Series[float]:
         """Residuals by row, as R's ``residuals(m, type, scaled)``.
 
         Parameters

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
+from lmm._words import Ddf, EffectsTest, Interval, MeanScale, ResidualKind
 from lmm.family import Family
 from lmm.formula import Formula
 from lmm.generalized import GeneralizedFit
@@ -85,7 +86,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
 
     def residuals(
         self,
-        kind: str = "deviance",
+        kind: ResidualKind = "deviance",
         scaled: bool = False,
         seed: int | np.random.Generator | None = None,
     ) -> pd.Series[float]:
@@ -123,10 +124,10 @@ class GeneralizedMixedModel(StatsmodelsNames):
         re_form: str | Formula | None = None,
         allow_new_levels: bool | Literal["missing"] = False,
         *,
-        type: str = "link",
+        type: MeanScale = "link",
         random_only: bool = False,
         se: bool = False,
-        interval: str | None = None,
+        interval: Interval | None = None,
         level: float = 0.95,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows of the fit, or new rows.
@@ -269,7 +270,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
             super().report(), family=f"{family.title}  ( {family.link} )", approximation=rule
         )
 
-    def summary(self, ddf: str | None = None) -> Summary:
+    def summary(self, ddf: Ddf | None = None) -> Summary:
         """Summary that prints as R's ``summary(glmer(...))``, with Wald's z tests.
 
         Raises
@@ -308,8 +309,8 @@ class GeneralizedMixedModel(StatsmodelsNames):
     def anova(
         self,
         type: str | int = "III",
-        ddf: str | None = None,
-        test: str = "Chisq",
+        ddf: Ddf | None = None,
+        test: EffectsTest = "Chisq",
         nsim: int = 1000,
         seed: int | np.random.Generator | None = None,
     ) -> AnovaTable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from lmm._words import IntervalMethod
 from lmm.model.changes import Changes
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Intervals(Changes):
         self,
         parm: Which = None,
         level: float = 0.95,
-        method: str = "profile",
+        method: IntervalMethod = "profile",
         *,
         nsim: int = 500,
         seed: int | None = None,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix
+from lmm._words import Ddf, IntervalMethod, TidyScale
 from lmm.design.table import Table
 from lmm.errors import ConvergenceWarning, SingularFitWarning
 from lmm.model.diagnostics import Diagnostics
@@ -74,7 +75,7 @@ class Reports(Diagnostics):
             ),
         )
 
-    def summary(self, ddf: str | None = None) -> Summary:
+    def summary(self, ddf: Ddf | None = None) -> Summary:
         """Summary that prints as R's ``summary(lmer(...))``.
 
         Parameters
@@ -134,11 +135,11 @@ class Reports(Diagnostics):
         self,
         effects: str | Sequence[str] = ("fixed", "ran_pars"),
         *,
-        scales: str = "sdcor",
+        scales: TidyScale = "sdcor",
         conf_int: bool = False,
         conf_level: float = 0.95,
-        conf_method: str = "wald",
-        ddf: str | None = None,
+        conf_method: IntervalMethod = "wald",
+        ddf: Ddf | None = None,
         exponentiate: bool = False,
     ) -> pd.DataFrame:
         """Estimates as one table, a row each, with broom.mixed's columns.

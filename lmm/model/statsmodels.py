@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.linalg import block_diag
 
+from lmm._words import Ddf
 from lmm.model.reports import Reports
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class StatsmodelsNames(Reports):
         return self.vcov()
 
     def t_test(
-        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: str | None = None
+        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: Ddf | None = None
     ) -> PrintedTable:
         """Test hypotheses one by one; statsmodels' name of ``contest(..., joint=False)``.
 
@@ -166,7 +167,7 @@ class StatsmodelsNames(Reports):
         return self.contest(r_matrix, joint=False, ddf=ddf)
 
     def wald_test(
-        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: str | None = None
+        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: Ddf | None = None
     ) -> PrintedTable:
         """Test hypotheses jointly; statsmodels' name of `contest`.
 

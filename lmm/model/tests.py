@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from lmm._words import Ddf, EffectsTest
 from lmm.model.intervals import Intervals
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class Tests(Intervals):
     def anova(
         self,
         type: str | int = "III",
-        ddf: str | None = None,
-        test: str = "F",
+        ddf: Ddf | None = None,
+        test: EffectsTest = "F",
         nsim: int = 1000,
         seed: int | np.random.Generator | None = None,
     ) -> AnovaTable:
@@ -124,7 +125,7 @@ class Tests(Intervals):
     def _compared_terms(
         self,
         type_: AnovaType,
-        ddf: str | None,
+        ddf: Ddf | None,
         test: str,
         nsim: int,
         seed: int | np.random.Generator | None,
@@ -145,7 +146,7 @@ class Tests(Intervals):
         L: str | Sequence[str] | ArrayLike,
         rhs: ArrayLike = 0.0,
         joint: bool = True,
-        ddf: str | None = None,
+        ddf: Ddf | None = None,
         level: float = 0.95,
     ) -> PrintedTable:
         """Test linear contrasts of the fixed effects, ``L beta = rhs``.
@@ -243,7 +244,7 @@ class Tests(Intervals):
 
     def step(
         self,
-        ddf: str | None = None,
+        ddf: Ddf | None = None,
         alpha_random: float = 0.1,
         alpha_fixed: float = 0.05,
         reduce_random: bool = True,
@@ -280,7 +281,7 @@ class Tests(Intervals):
         return step(self, ddf, alpha_random, alpha_fixed, reduce_random, reduce_fixed, keep)
 
     def ls_means(
-        self, term: str | None = None, ddf: str | None = None, level: float = 0.95
+        self, term: str | None = None, ddf: Ddf | None = None, level: float = 0.95
     ) -> LeastSquaresMeans:
         """Least-squares means of factor terms, as lmerTest's ``ls_means``.
 
@@ -317,7 +318,7 @@ class Tests(Intervals):
         return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=False)
 
     def difflsmeans(
-        self, term: str | None = None, ddf: str | None = None, level: float = 0.95
+        self, term: str | None = None, ddf: Ddf | None = None, level: float = 0.95
     ) -> LeastSquaresMeans:
         """Differences of all pairs of least-squares means; parameters as for `ls_means`.
 

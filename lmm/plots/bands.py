@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from lmm._types import Vector
+from lmm._words import Interval
 from lmm.design.columns import Factor, Identifiers, RawColumn, take
 from lmm.design.table import Table
 from lmm.design.variables import column_names
@@ -41,7 +42,7 @@ def predictions(
     x: str,
     by: str | None = None,
     *,
-    interval: str | None = "prediction",
+    interval: Interval | None = "prediction",
     level: float = 0.95,
     at: Mapping[str, Any] | None = None,
     data: bool = True,
@@ -163,7 +164,7 @@ def _draw(
     places: Vector,
     color: str,
     label: str,
-    interval: str | None,
+    interval: Interval | None,
     level: float,
     is_number: bool,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmm._words import Ddf
 from lmm.errors import DataError
 from lmm.fitted import Reported
 from lmm.plots.canvas import FAINT, axes, label_rows
@@ -21,7 +22,7 @@ def coefficients(
     *models: Reported,
     names: Sequence[str] | None = None,
     level: float = 0.95,
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
     intercept: bool = False,
     exponentiate: bool = False,
     ax: Axes | None = None,

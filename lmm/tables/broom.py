@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Vector
+from lmm._words import Ddf, IntervalMethod, TidyScale
 from lmm.design.table import Table
 from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
@@ -37,11 +38,11 @@ def tidy(
     model: Reported,
     effects: str | Sequence[str] = ("fixed", "ran_pars"),
     *,
-    scales: str = "sdcor",
+    scales: TidyScale = "sdcor",
     conf_int: bool = False,
     conf_level: float = 0.95,
-    conf_method: str = "wald",
-    ddf: str | None = None,
+    conf_method: IntervalMethod = "wald",
+    ddf: Ddf | None = None,
     exponentiate: bool = False,
 ) -> pd.DataFrame:
     """Table of estimates, one row each; see `LinearMixedModel.tidy`."""
@@ -100,7 +101,7 @@ def _parameter_rows(varcorr: VarCorr, scales: str) -> pd.DataFrame:
 
 
 def _limits(
-    model: Reported, effect: str, rows: pd.DataFrame, level: float, method: str
+    model: Reported, effect: str, rows: pd.DataFrame, level: float, method: IntervalMethod
 ) -> dict[str, Vector]:
     if effect == "ran_vals" or (effect == "fixed" and method == "wald" and "df" in rows):
         df = rows["df"].to_numpy() if effect == "fixed" else np.inf

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lmm._types import Matrix
+from lmm._words import Ddf
 from lmm.design.fixed import FixedEffects
 from lmm.design.labels import rows_by_name
 from lmm.design.matrices import ModelMatrices
@@ -112,7 +113,7 @@ def _wald_f_row(test: FTest | None) -> list[float]:
 
 
 def wald_anova(
-    m: Fitted, type: str | int = "II", test: str = "Chisq", ddf: str | None = None
+    m: Fitted, type: str | int = "II", test: str = "Chisq", ddf: Ddf | None = None
 ) -> AnovaTable:
     """Wald tests of the fixed terms with the model's covariance, as car's ``Anova``.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from lmm._words import Ddf
 from lmm.errors import nearest
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.fixed.hypotheses import LinearHypotheses
@@ -27,7 +28,7 @@ def linear_hypothesis(
     rhs: ArrayLike = 0.0,
     *,
     test: str = "Chisq",
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
 ) -> AnovaTable:
     """Test hypotheses about the fixed effects jointly, as car's ``linearHypothesis``.
 

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lmm._types import IntVector, Matrix, Vector
+from lmm._words import Ddf
 from lmm.design.table import Table
 from lmm.errors import DataError, checked_level, nearest
 from lmm.fit import check_models
@@ -82,7 +83,7 @@ def predictions(
     *,
     average: bool = True,
     type: Scale = "response",
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
     vcov: ArrayLike | None = None,
     level: float = 0.95,
 ) -> MarginalEffects:
@@ -147,7 +148,7 @@ def comparisons(
     comparison: Kind = "difference",
     average: bool = True,
     type: Scale = "response",
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
     vcov: ArrayLike | None = None,
     level: float = 0.95,
 ) -> MarginalEffects:
@@ -208,7 +209,7 @@ def slopes(
     *,
     average: bool = True,
     type: Scale = "response",
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
     vcov: ArrayLike | None = None,
     level: float = 0.95,
 ) -> MarginalEffects:

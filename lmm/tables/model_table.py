@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from lmm._words import Ddf
 from lmm.errors import DataError, nearest
 from lmm.fit import check_models
 from lmm.fitted import Reported
@@ -103,7 +104,7 @@ def table(
     names: Sequence[str] | None = None,
     show: Shown = "interval",
     level: float = 0.95,
-    ddf: str | None = "satterthwaite",
+    ddf: Ddf | None = "satterthwaite",
     exponentiate: bool = False,
     rename: Mapping[str, str] | None = None,
     digits: int = 2,
@@ -213,7 +214,7 @@ class _Part:
         m: Reported,
         show: Shown,
         level: float,
-        ddf: str | None,
+        ddf: Ddf | None,
         exponentiate: bool,
         digits: int,
         stars: bool,
@@ -288,7 +289,7 @@ def _notes(
     fixed: pd.DataFrame,
     show: Shown,
     level: float,
-    ddf: str | None,
+    ddf: Ddf | None,
     exponentiate: bool,
     stars: bool,
 ) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
+from lmm._words import Ddf
 from lmm.criterion import ProfiledCriterion
 from lmm.design.columns import Factor
 from lmm.errors import DataError, nearest
@@ -193,7 +194,7 @@ def _factors(model: Comparable) -> frozenset[str]:
 # Fixed effects -----------------------------------------------------------------------------------
 
 
-def drop1_f(model: Comparable, scope: Sequence[str] | None, ddf: str | None) -> AnovaTable:
+def drop1_f(model: Comparable, scope: Sequence[str] | None, ddf: Ddf | None) -> AnovaTable:
     """F tests of the fixed terms that may be left out, as lmerTest's ``drop1``."""
     method = ddf_method(model.fit, ddf)
     tests = _marginal_tests(method, checked_scope(model.fit.matrices.fixed, scope))
@@ -247,7 +248,7 @@ class Selection(Printed, Generic[ModelT]):
 
 def step(
     model: ModelT,
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
     alpha_random: float = 0.1,
     alpha_fixed: float = 0.05,
     reduce_random: bool = True,
@@ -355,7 +356,7 @@ def _fixed_formula(model: Comparable, terms: Sequence[str]) -> str:
 
 
 def _reduce_fixed(
-    model: ModelT, ddf: str | None, alpha: float, keep: Sequence[str]
+    model: ModelT, ddf: Ddf | None, alpha: float, keep: Sequence[str]
 ) -> tuple[ModelT, pd.DataFrame]:
     gone: list[pd.DataFrame] = []
     while True:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Vector
+from lmm._words import Ddf
 from lmm.design.choice import row_numbers
 from lmm.design.columns import Factor
 from lmm.design.table import Table
@@ -76,7 +77,7 @@ def standardize_parameters(
     *,
     two_sd: bool = False,
     level: float = 0.95,
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
 ) -> StandardizedCoefficients:
     """Fixed effects per standard deviation of covariates, in those of the response.
 
@@ -131,7 +132,7 @@ def standardize_parameters(
     return StandardizedCoefficients(frame, method, level)
 
 
-def _estimates(m: Reported, level: float, ddf: str | None) -> pd.DataFrame:
+def _estimates(m: Reported, level: float, ddf: Ddf | None) -> pd.DataFrame:
     table = m.tidy("fixed", conf_int=True, conf_level=level, ddf=ddf).set_index("term")
     table.index.name = None
     names = ["Std_Coefficient", "CI_low", "CI_high"]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lmm._types import IntMatrix, Matrix
+from lmm._words import Adjust
 from lmm.design.labels import by_name
 from lmm.errors import DataError, nearest
 
@@ -40,14 +41,14 @@ class Contrasts:
 
     coefficients: Matrix
     names: tuple[str, ...]
-    adjustment: str
+    adjustment: Adjust
     pairs: IntMatrix | None = None
 
 
 def _differences(
     pairs: Sequence[tuple[int, int]],
     labels: Sequence[str],
-    adjustment: str,
+    adjustment: Adjust,
     *,
     are_all: bool = False,
 ) -> Contrasts:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from lmm._words import Adjust, Ddf, MeanScale
 from lmm.design.labels import by_name
 from lmm.errors import DataError, nearest
 from lmm.fitted import Fitted
@@ -32,14 +33,14 @@ def emmeans(
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     *,
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
     weights: str | ArrayLike = "equal",
-    type: str = "link",
+    type: MeanScale = "link",
     nesting: Nested = DETECT,
     cov_reduce: Reduce = np.mean,
     vcov: ArrayLike | None = None,
     regrid: str | None = None,
-    adjust: str | None = None,
+    adjust: Adjust | None = None,
     infer: bool | None = None,
     bias_adjust: bool = False,
     sigma: float | None = None,
@@ -139,13 +140,13 @@ def emtrends(
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     *,
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
     weights: str | ArrayLike = "equal",
     max_degree: int = 1,
     nesting: Nested = DETECT,
     cov_reduce: Reduce = np.mean,
     vcov: ArrayLike | None = None,
-    adjust: str | None = None,
+    adjust: Adjust | None = None,
     infer: bool | None = None,
 ) -> Estimates | EmmeansList:
     """Slopes of a covariate, by combinations of other predictors.
@@ -220,7 +221,7 @@ class _Asked:
     specs: str | Sequence[str]
     by: str | Sequence[str] | None
     weights: str | ArrayLike
-    adjust: str | None
+    adjust: Adjust | None
     infer: bool | None
     always: tuple[str, ...] = ()
 
@@ -262,7 +263,7 @@ def _tables(
     return EmmeansList(tables) if len(tables) > 1 else next(iter(tables.values()))
 
 
-def _inferred(table: Estimates, adjust: str | None, infer: bool | None) -> Estimates:
+def _inferred(table: Estimates, adjust: Adjust | None, infer: bool | None) -> Estimates:
     if infer is None and adjust is None:
         return table
     intervals = table.shown.intervals if infer is None else infer

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntMatrix, Matrix, Vector
+from lmm._words import Adjust
 from lmm.errors import DataError, LmmWarning, checked_level, warn
 from lmm.inference.marginal import IDENTITY, Coefficients, Place, contrasts_of, scale_named
 from lmm.tables.emmeans.arrows import comparison_arrows
@@ -45,7 +46,7 @@ class Estimates(EstimatesTable):
         self,
         method: str | Coefficients = "eff",
         by: str | Sequence[str] | None = None,
-        adjust: str | None = None,
+        adjust: Adjust | None = None,
         ref: Place | Sequence[Place] | None = None,
         *,
         reverse: bool = False,
@@ -114,7 +115,7 @@ class Estimates(EstimatesTable):
         self,
         method: str | Coefficients,
         offset: float,
-        adjust: str | None,
+        adjust: Adjust | None,
         ref: Place | Sequence[Place] | None,
         reverse: bool,
         exclude: Place | Sequence[Place],
@@ -180,7 +181,7 @@ class Estimates(EstimatesTable):
     def pairs(
         self,
         by: str | Sequence[str] | None = None,
-        adjust: str | None = None,
+        adjust: Adjust | None = None,
         reverse: bool = False,
         *,
         simple: str | Sequence[str] | None = None,
@@ -288,12 +289,12 @@ class Estimates(EstimatesTable):
         """Contrasts in units of a standard deviation: Cohen's d. See `effect_sizes`."""
         return effect_sizes(self.contrast(method), sigma, edf, level)
 
-    def pwpm(self, adjust: str | None = None, reverse: bool = False) -> PairwiseMatrices:
+    def pwpm(self, adjust: Adjust | None = None, reverse: bool = False) -> PairwiseMatrices:
         """Means, their differences and p-values as matrices. See `PairwiseMatrices`."""
         return PairwiseMatrices.of(self, self.pairs(adjust=adjust, reverse=reverse))
 
     def cld(
-        self, level: float = 0.95, adjust: str | None = None, reverse: bool = False
+        self, level: float = 0.95, adjust: Adjust | None = None, reverse: bool = False
     ) -> CompactLetters:
         """Means in order, with a sign in common where they do not differ. See `CompactLetters`."""
         return CompactLetters.of(
@@ -301,7 +302,7 @@ class Estimates(EstimatesTable):
         )
 
     def plot(
-        self, ax: Axes | None = None, *, comparisons: bool = False, adjust: str | None = None
+        self, ax: Axes | None = None, *, comparisons: bool = False, adjust: Adjust | None = None
     ) -> Axes:
         """Estimates with their confidence intervals, row by row.
 
@@ -338,7 +339,7 @@ class Estimates(EstimatesTable):
             names, frame[self.column].to_numpy(), lower, upper, self.column, ax, arrows
         )
 
-    def _arrows(self, adjust: str | None) -> tuple[Vector, Vector]:
+    def _arrows(self, adjust: Adjust | None) -> tuple[Vector, Vector]:
         """Ends of comparison arrows, (r,) each, on the scale that is shown."""
         means = replace(self, shown=replace(self.shown, on_response=False))
         arrows = comparison_arrows(means, means.pairs(adjust=adjust))

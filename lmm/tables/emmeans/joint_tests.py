@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lmm._types import IntVector, Matrix, Vector
+from lmm._words import Ddf
 from lmm.fit import check_models
 from lmm.fitted import Fitted
 from lmm.inference.marginal import DETECT, Cells, checked, reference_grid
@@ -25,7 +26,7 @@ def joint_tests(
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     *,
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
     nesting: Nested = DETECT,
     vcov: ArrayLike | None = None,
 ) -> JointTests:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lmm._types import Matrix, Vector
+from lmm._words import Ddf
 from lmm.design.fixed import FixedEffects
 from lmm.design.labels import in_order
 from lmm.errors import DataError
@@ -43,7 +44,7 @@ def ref_grid(
     m: Fitted,
     at: Mapping[str, Any] | None = None,
     *,
-    ddf: str | None = None,
+    ddf: Ddf | None = None,
     nesting: Nested = DETECT,
     cov_reduce: Reduce = np.mean,
     vcov: ArrayLike | None = None,
@@ -89,7 +90,7 @@ def grid_of(
     return reference_grid(m, at, cov_reduce or None, nesting)
 
 
-def method_of(m: Fitted, ddf: str | None, vcov: ArrayLike | None) -> DdfMethod:
+def method_of(m: Fitted, ddf: Ddf | None, vcov: ArrayLike | None) -> DdfMethod:
     """The method for degrees of freedom, with another covariance of the fixed effects or not.
 
     Raises

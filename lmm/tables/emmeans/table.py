@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntMatrix, IntVector, Matrix, Vector
+from lmm._words import Adjust, Side
 from lmm.errors import DataError, checked_level
 from lmm.inference.fixed.base import TTests
 from lmm.inference.marginal import (
@@ -134,7 +135,7 @@ class EstimatesTable(TableLike):
     # What is shown -------------------------------------------------------------------------------
 
     def confint(
-        self, level: float = 0.95, adjust: str | None = None, *, side: str = "two-sided"
+        self, level: float = 0.95, adjust: Adjust | None = None, *, side: Side = "two-sided"
     ) -> Self:
         """The same with confidence intervals, adjusted for the rows of each group or not.
 
@@ -158,9 +159,9 @@ class EstimatesTable(TableLike):
     def test(
         self,
         null: float = 0.0,
-        adjust: str | None = None,
+        adjust: Adjust | None = None,
         *,
-        side: str = "two-sided",
+        side: Side = "two-sided",
         delta: float = 0.0,
         cross_adjust: str = "none",
     ) -> Self:
@@ -207,9 +208,9 @@ class EstimatesTable(TableLike):
         tests: bool = True,
         level: float = 0.95,
         null: float = 0.0,
-        adjust: str | None = None,
+        adjust: Adjust | None = None,
         *,
-        side: str = "two-sided",
+        side: Side = "two-sided",
         delta: float = 0.0,
         cross_adjust: str = "none",
     ) -> Self:
