@@ -217,7 +217,7 @@ def _pairs(sums: Sums, turned: Sequence[_Turned], g: int, h: int) -> Pairs:
     i, j = one.place[i], two.place[j]
     if one.number < two.number and one.is_sorted and two.is_sorted:
         return Pairs(g, h, i, j, A)
-    order = np.lexsort((j, i))
+    order = np.argsort(i * np.int64(len(two.place)) + j)
     return Pairs(g, h, i[order], j[order], A[:, :, order])
 
 
