@@ -202,6 +202,11 @@ class Request:
         return refuse() if self.table is None else self.table
 
     @property
+    def heading(self) -> Table:
+        """A table with the columns of the data; it need not have their rows."""
+        return self._table if self.source is None else self.source.heading
+
+    @property
     def data(self) -> Any:
         """The data, of the user's kind (pandas for a dict); None where there are none."""
         return None if self.table is None else self.table.to_native()

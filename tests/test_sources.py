@@ -91,3 +91,28 @@ def test_first_rows_that_mislead(ratings):
 def test_generalized_models_need_their_rows(ratings):
     with pytest.raises(lmm.DataError, match="in memory"):
         lmm.glmer("f == 'a' ~ x + (1 | user)", source(ratings, 100))
+
+
+def test_models_of_one_source_are_compared(ratings):
+    m = lmm.lmer("y ~ x + f + (1 | user)", source(ratings.dropna(), 100))
+    known = lmm.lmer("y ~ x + f + (1 | user)", ratings.dropna())
+    for results in (lambda m: m.drop1(), lambda m: m.confint(method="wald")):
+        pd.testing.assert_frame_equal(
+            pd.DataFrame(results(m)), pd.DataFrame(results(known)), rtol=1e-5
+        )
+    smaller = m.update(". ~ . - f")
+    assert smaller.formula == known.update(". ~ . - f").formula
+    table = lmm.anova(m, smaller)
+    assert table["Chisq"].iloc[1] == pytest.approx(
+        lmm.anova(known, known.update(". ~ . - f"))["Chisq"].iloc[1], rel=1e-6
+    )
+    with pytest.raises(lmm.DataError, match="responses"):
+        lmm.anova(m, lmm.lmer("w ~ x + (1 | user)", source(ratings.dropna(), 100)))
+    with pytest.raises(lmm.DataError, match="subset="):
+        lmm.lmer("y ~ x + f + (1 | user)", source(ratings, 100)).drop1()
+
+
+def test_profiles_need_no_rows(ratings):
+    m = lmm.lmer("y ~ x + (1 | user)", source(ratings, 100))
+    known = lmm.lmer("y ~ x + (1 | user)", ratings)
+    pd.testing.assert_frame_equal(m.confint(), known.confint(), rtol=1e-6)

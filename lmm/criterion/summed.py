@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
+import pandas as pd
+
 from lmm._brief import Brief
 from lmm._types import Vector
 from lmm.criterion.profiled import ProfiledCriterion
-from lmm.design.absent import Unread
+from lmm.design.absent import Summed, Unread
 from lmm.design.batches import Batch, Recipe, Scales
 from lmm.design.keys import Keys
 from lmm.design.matrices import ModelMatrices
@@ -118,6 +121,11 @@ class ModelSums(Brief):
         return self.sums.n
 
     @property
+    def heading(self) -> Table:
+        """A table with the columns that were read, without rows."""
+        return Table(pd.DataFrame(columns=list(self.recipe.columns)))
+
+    @property
     def keys(self) -> tuple[Keys, ...]:
         """Levels of each grouping factor, in order of appearance."""
         return cast("tuple[Keys, ...]", self.sums.keys)
@@ -162,7 +170,15 @@ class ModelSums(Brief):
         known = cast(Vector, Unread((n,)))
         has_offset = rows.offset is not None or self.recipe.plan.offsets
         weights = None if rows.weights is None else known
-        return ModelMatrices(design, Response.of(known, weights, known if has_offset else None))
+        y = cast(Vector, Summed((n,), self.response_squares))
+        return ModelMatrices(design, Response.of(y, weights, known if has_offset else None))
+
+    @property
+    def response_squares(self) -> float:
+        """Sum of squares of the weighted response, less its offset."""
+        pilot, base = self.sums.pilot, self.sums.base
+        whole = np.append(pilot.beta, pilot.scale)  # y = X* beta + scale y*
+        return float(whole @ base @ whole)
 
     def problem(self) -> Problem:
         """The standardized problem, without rows."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import numpy as np
+
 from lmm.errors import DataError
 
-__all__ = ["Unread"]
+__all__ = ["Summed", "Unread", "is_same", "is_unread"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,36 @@ class Unread:
     __neg__ = __abs__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __eq__ = __ne__ = _refuse
     __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, eq=False)
+class Summed(Unread):
+    """A response of which only the weighted sum of squares is known.
+
+    Attributes
+    ----------
+    squares : float
+        The sum.
+    """
+
+    squares: float
+
+
+# Relative difference of sums over the same rows in another order.
+ROUNDING = 1e-9
+
+
+def is_unread(values: object) -> bool:
+    """Whether an array of rows is not there."""
+    return isinstance(values, Unread)
+
+
+def is_same(left: Any, right: Any) -> bool:
+    """Whether two responses are the same: of those that are not there, by their sums."""
+    if is_unread(left) or is_unread(right):
+        sums = [each.squares for each in (left, right) if isinstance(each, Summed)]
+        return len(sums) == 2 and abs(sums[0] - sums[1]) <= ROUNDING * max(sums)
+    return np.array_equal(left, right)
 
 
 def refuse() -> NoReturn:

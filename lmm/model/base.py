@@ -11,7 +11,7 @@ import pandas as pd
 
 from lmm._types import Matrix, Vector, frozen_property, read_only
 from lmm.criterion import ProfiledCriterion
-from lmm.design import DEFAULT_CONTROL
+from lmm.design import DEFAULT_CONTROL, absent
 from lmm.errors import LmmWarning, warn
 from lmm.fit import Fit, verdict
 from lmm.formula import Formula
@@ -221,7 +221,11 @@ class MixedModel:
         ------
         TypeError
             The model was put together from its parts, without data.
+        DataError
+            The data were read batch by batch.
         """
+        if self.call.source is not None:
+            absent.refuse()
         return refuse() if self.call.table is None else self.call.data
 
     def _by_row(self, values: Vector) -> pd.Series[float]:

@@ -13,6 +13,7 @@ from lmm._threads import one_blas_thread
 from lmm._words import Ddf, Interval
 from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table
+from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.formula import Formula, update_formula
 from lmm.model.estimates import Estimates
@@ -396,7 +397,7 @@ class Changes(Estimates):
         new = self.formula
         if formula is not None:
             new = update_formula(self.formula, formula)
-            check_names(formula, changes.get("data", self.data))
+            check_names(formula, changes.get("data", self.call.heading))
         start, verbose = changes.pop("start", None), changes.pop("verbose", 0)
         request = self.call.changed(new, **changes)
         return self.estimate(request.criterion(), request, start=start, report=reporter(verbose))
@@ -428,6 +429,11 @@ class Changes(Estimates):
         frame = self.fit.matrices.frame
         if len(frame.rows) == len(frame.selected):
             return {}
+        if self.call.source is not None:
+            raise DataError(
+                f"{frame.n_omitted} rows of the source were left out for missing values, and a "
+                "smaller model might not leave out the same ones: say by subset= which are complete"
+            )
         used = np.zeros(Table.of(self.data).n, dtype=bool)
         used[frame.rows] = True
         return {"subset": used}

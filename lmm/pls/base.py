@@ -224,6 +224,9 @@ class PLS(Protocol):
     def at(self, factors: Factors) -> PLSPoint:
         """Eliminate at given factors; nothing is remembered."""
 
+    def with_problem(self, problem: Problem) -> Self:
+        """A problem of the same random effects with other columns [X y]; the rest is shared."""
+
     def with_response(self, y: Vector) -> Self:
         """The same problem with another response (n,); everything else is shared."""
 

@@ -330,7 +330,10 @@ class CrossedPLS(Brief):
 
     def with_response(self, y: Vector) -> CrossedPLS:
         """The same design with another response (n,)."""
-        problem = self.problem.with_response(y)
+        return self.with_problem(self.problem.with_response(y))
+
+    def with_problem(self, problem: Problem) -> CrossedPLS:
+        """The same random effects with other columns [X y]."""
         C, *behind = (problem.products.couplings[g] for g in self.order)
         border = np.concatenate([flat(each) for each in behind])
         return CrossedPLS(

@@ -170,3 +170,7 @@ class DensePLS(Brief):
     def with_response(self, y: Vector) -> DensePLS:
         """The same design with another response (n,)."""
         return DensePLS(self.problem.with_response(y))
+
+    def with_problem(self, problem: Problem) -> DensePLS:
+        """The same random effects with other columns [X y]."""
+        return DensePLS(problem)

@@ -212,6 +212,10 @@ class GroupedPLS(Brief):
         """The same design with another response (n,)."""
         return GroupedPLS.build(self.problem.with_response(y))
 
+    def with_problem(self, problem: Problem) -> GroupedPLS:
+        """The same random effects with other columns [X y]."""
+        return GroupedPLS.build(problem)
+
     def reweighted(self, weights: Vector, y: Vector | None = None) -> GroupedPLS:
         """The same layout with other weights (n,) and response (n,)."""
         return GroupedPLS.build(self.problem.reweighted(weights, y))

@@ -121,14 +121,16 @@ class NestedPLS(Brief):
 
     def with_response(self, y: Vector) -> NestedPLS:
         """The same design with another response (n,)."""
-        problem = self.problem.with_response(y)
-        couplings = [problem.products.couplings[g][-1:] for g in self.order]
-        D = [np.concatenate([d[:-1], own]) for d, own in zip(self.D, couplings, strict=False)]
-        base = self.base.copy()
-        base[-1, -1] = problem.base[-1, -1]
-        sums = [flat(own).ravel() for own in couplings[len(D) :]]
-        column = np.concatenate([*sums, problem.base[:-1, -1]])
-        base[-1, :-1] = base[:-1, -1] = column
+        return self.with_problem(self.problem.with_response(y))
+
+    def with_problem(self, problem: Problem) -> NestedPLS:
+        """The same random effects with other columns [X y]."""
+        t, q = len(self.problem.base), self.tail.q
+        couplings = [problem.products.couplings[g] for g in self.order]
+        D = [np.concatenate([d[:-t], own]) for d, own in zip(self.D, couplings, strict=False)]
+        behind = [np.zeros((0, len(problem.base))), *map(flat, couplings[len(D) :])]
+        border = np.concatenate(behind)
+        base = np.block([[self.base[:q, :q], border], [border.T, problem.base]])
         return dataclasses.replace(self, problem=problem, D=tuple(D), base=base)
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> NestedPLS:

@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
@@ -155,7 +156,7 @@ class Problem(Brief):
     @property
     def has_rows(self) -> bool:
         """Whether the model's rows are in memory."""
-        return not isinstance(self.matrices.X, Unread)
+        return isinstance(self.products, RowProducts) or not isinstance(self.matrices.X, Unread)
 
     @property
     def X(self) -> Matrix:
@@ -276,6 +277,32 @@ class Problem(Brief):
             base=_base(len(self.T), y),
             beta0=beta0,
             scale=scale,
+        )
+
+    def fixing(self, j: int, value: float) -> Problem:
+        """The problem without column j of X, whose coefficient is held at a value.
+
+        Its columns are combinations of this one's [X y]: no row is read.
+        """
+        p = self.p
+        Q, R = np.linalg.qr(np.delete(self.T, j, axis=1))
+        # what is held fixed leaves of X beta0, in terms of the orthonormal columns
+        target = self.T @ self.beta0 - value * self.T[:, j]
+        coefficients = Q.T @ target
+        rest = target - Q @ coefficients
+        squares = self.squares * self.scale**2 + float(rest @ rest)
+        scale = math.sqrt(squares / max(self.n - p + 1, 1))
+        basis = np.zeros((p + 1, p))
+        basis[:p, : p - 1] = Q
+        basis[:p, -1], basis[p, -1] = rest / scale, self.scale / scale
+        design = dataclasses.replace(self.layout.design, X=cast(Matrix, Unread((self.n, p - 1))))
+        return Problem(
+            ModelMatrices(design, self.matrices.response),
+            dataclasses.replace(self.layout, design=design, T=R),
+            self.products.mixed(basis),
+            basis.T @ self.base @ basis,
+            _lapack.solve_upper(R, coefficients),
+            scale,
         )
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> Problem:

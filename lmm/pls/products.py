@@ -84,6 +84,10 @@ class Products(ABC):
         """Z_h'Z_i per level i of g, (k_h, k_g, l_g), where g is nested in h."""
         return np.ascontiguousarray(self.pairs(g, h).A.transpose(1, 0, 2))
 
+    @abstractmethod
+    def mixed(self, basis: Matrix) -> Products:
+        """Those of other columns, ``[X y] basis``, for a basis (t, s)."""
+
     def dense(self, chosen: Sequence[int], places: Sequence[IntVector]) -> tuple[Matrix, Matrix]:
         """Dense Z'Z (q, q) and Z'[X y] (q, t) of some groups, at places (l, k) given for each."""
         q = sum(own.size for own in places)
@@ -175,6 +179,14 @@ class RowProducts(Products):
             Z[rows, own[self.groups[g].codes]] = self.groups[g].Z
         return Z.T @ Z, Z.T @ np.column_stack([self.X, self.y])
 
+    def mixed(self, basis: Matrix) -> RowProducts:
+        """Those of other columns."""
+        both = self.X @ basis[:-1] + self.y[:, None] * basis[-1]
+        changed = replace(self, X=both[:, :-1], y=both[:, -1])
+        vars(changed)["grams"] = self.grams
+        vars(changed)["couplings"] = _mixed(self.couplings, basis)
+        return changed
+
     def with_response(self, y: Vector) -> RowProducts:
         """Those of the same columns with another response (n,)."""
         changed = replace(self, y=y)
@@ -226,10 +238,18 @@ class KnownProducts(Products):
         """Pairs of levels."""
         return self.known[g, h] if g < h else self.known[h, g].turned
 
+    def mixed(self, basis: Matrix) -> KnownProducts:
+        """Those of other columns."""
+        return replace(self, C=_mixed(self.C, basis))
+
     def parents(self, g: int, h: int) -> IntVector | None:
         """Level that each level belongs to."""
         pairs = self.pairs(g, h)
         return pairs.j if len(pairs.i) == self.groups[g].n_levels else None
+
+
+def _mixed(couplings: tuple[Matrix, ...], basis: Matrix) -> tuple[Matrix, ...]:
+    return tuple(np.einsum("ts,tkl->skl", basis, C) for C in couplings)
 
 
 def _gram(group: Group) -> Matrix:

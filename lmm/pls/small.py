@@ -105,10 +105,13 @@ class SmallPLS(Brief):
 
     def with_response(self, y: Vector) -> SmallPLS:
         """The same design with another response (n,)."""
-        problem = self.problem.with_response(y)
-        B = self.B.copy()
+        return self.with_problem(self.problem.with_response(y))
+
+    def with_problem(self, problem: Problem) -> SmallPLS:
+        """The same random effects with other columns [X y]."""
+        B = np.empty((len(self.B), len(problem.base)))
         for own, C in zip(problem.places, problem.products.couplings, strict=True):
-            B[own, -1] = C[-1].T
+            B[own] = C.transpose(2, 1, 0)
         return SmallPLS(problem, self.A, B, problem.base)
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> SmallPLS:

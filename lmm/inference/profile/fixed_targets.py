@@ -47,14 +47,6 @@ class FixedEffectTarget:
     kind = "beta"
     bounds = (-np.inf, np.inf)
 
-    @cached_property
-    def _others(self) -> ProfiledCriterion:
-        """Criterion of the model without the column."""
-        criterion, matrices = self.likelihood.criterion, self.likelihood.criterion.matrices
-        X = np.delete(matrices.X, self.index, axis=1)
-        others = matrices.with_columns(X)
-        return ProfiledCriterion(others, reml=False, solver=criterion.solver)
-
     def _conditional(self, w: Vector) -> tuple[Vector, Vector]:
         """GLS estimate beta^ (p,) and column j of its unscaled covariance (p,), at given w."""
         problem = self.likelihood.criterion.problem
@@ -88,8 +80,11 @@ class FixedEffectTarget:
 
     def at(self, t: float) -> Callable[[Vector], Section]:
         """The likelihood at fixed t, as a function of w; derivatives in t are left to `slope`."""
-        matrices = self.likelihood.criterion.matrices
-        criterion = self._others.with_response(matrices.y - t * matrices.X[:, self.index])
+        whole = self.likelihood.criterion
+        problem = whole.problem.fixing(self.index, t)
+        criterion = replace(
+            whole, matrices=problem.matrices, reml=False, bound=whole.pls.with_problem(problem)
+        )
         exact = self.likelihood.always_exact
         likelihood = replace(likelihood_of(criterion), always_exact=exact)
 

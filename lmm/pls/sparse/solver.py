@@ -363,7 +363,10 @@ class SparsePLS(Brief):
 
     def with_response(self, y: Vector) -> SparsePLS:
         """The same design with another response (n,); the analysis is shared."""
-        problem = self.problem.with_response(y)
+        return self.with_problem(self.problem.with_response(y))
+
+    def with_problem(self, problem: Problem) -> SparsePLS:
+        """The same random effects with other columns [X y]; the analysis is shared."""
         B = np.concatenate([flat(C) for C in problem.products.couplings])
         return SparsePLS(problem, self.pairs, B, self.system)
 
