@@ -44,7 +44,7 @@ FORMULAS = [
 @pytest.mark.parametrize("weights", [None, "w"])
 def test_estimates(ratings, formula, rows, weights):
     if rows == 1:
-        ratings = ratings.sample(frac=1.0, random_state=1)
+        ratings = ratings.sample(200, random_state=1)
     if rows == 7:
         ratings = ratings.sort_values(["f", "user"])
     with lmm.errors.silence():
@@ -107,7 +107,7 @@ def test_models_of_one_source_are_compared(ratings):
         lmm.anova(known, known.update(". ~ . - f"))["Chisq"].iloc[1], rel=1e-6
     )
     with pytest.raises(lmm.DataError, match="responses"):
-        lmm.anova(m, lmm.lmer("w ~ x + (1 | user)", source(ratings.dropna(), 100)))
+        lmm.anova(m, lmm.lmer("exp(y / 9) ~ x + (1 | user)", source(ratings.dropna(), 100)))
     with pytest.raises(lmm.DataError, match="subset="):
         lmm.lmer("y ~ x + f + (1 | user)", source(ratings, 100)).drop1()
 
@@ -115,4 +115,4 @@ def test_models_of_one_source_are_compared(ratings):
 def test_profiles_need_no_rows(ratings):
     m = lmm.lmer("y ~ x + (1 | user)", source(ratings, 100))
     known = lmm.lmer("y ~ x + (1 | user)", ratings)
-    pd.testing.assert_frame_equal(m.confint(), known.confint(), rtol=1e-6)
+    np.testing.assert_allclose(m.confint(), known.confint(), rtol=1e-6)
