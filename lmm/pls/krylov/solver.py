@@ -228,8 +228,11 @@ class KrylovPLS(Brief):
 
     def with_response(self, y: Vector) -> KrylovPLS:
         """The same design with another response (n,); directions and probes are shared."""
-        problem = self.problem.with_response(y)
-        system = self.system.with_response(problem)
+        return self.with_problem(self.problem.with_response(y))
+
+    def with_problem(self, problem: Problem) -> KrylovPLS:
+        """The same random effects with other columns [X y]; directions and probes are shared."""
+        system = self.system.with_columns(problem)
         return dataclasses.replace(self, problem=problem, system=system)
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> KrylovPLS:

@@ -199,8 +199,8 @@ class System:
         pieces, A = tuple(_pieces(links)), products.grams[first]
         return cls(leading, tail, A, *_borders(problem), pieces, blocks, whole)
 
-    def with_response(self, problem: Problem) -> System:
-        """With the cross-products of another response."""
+    def with_columns(self, problem: Problem) -> System:
+        """With the cross-products of other columns [X y]."""
         C, border = _borders(problem)
         return replace(self, C=C, border=border)
 
