@@ -30,7 +30,7 @@ from lmm.formula import parse_formula
 from lmm.laplace import LaplaceCriterion
 from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
-from lmm.pipeline import glmer, glmer_nb, lm, lmer, lmer_arrays, load, sums
+from lmm.pipeline import glm, glmer, glmer_nb, lm, lmer, lmer_arrays, load, sums
 
 if TYPE_CHECKING:
     from lmm.criterion.summed import ModelSums
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lmm.inference.resample.many import refit_many
     from lmm.inference.resample.power import StudyDesign, power
     from lmm.inference.resample.schemes import REB, Cases, Residual, Wild
+    from lmm.model.glm import GeneralizedLinearModel
     from lmm.model.least_squares import LinearModel
     from lmm.simulate import simulate_formula
     from lmm.tables.collinearity import check_collinearity
@@ -78,6 +79,7 @@ else:
         "Cases": "lmm.inference.resample.schemes",
         "Gamma": "lmm.family",
         "Gaussian": "lmm.family",
+        "GeneralizedLinearModel": "lmm.model.glm",
         "InverseGaussian": "lmm.family",
         "LinearModel": "lmm.model.least_squares",
         "ModelSums": "lmm.criterion.summed",
@@ -163,6 +165,7 @@ __all__ = [
     "FormulaError",
     "Gamma",
     "Gaussian",
+    "GeneralizedLinearModel",
     "GeneralizedMixedModel",
     "GlmerControl",
     "InverseGaussian",
@@ -202,6 +205,7 @@ __all__ = [
     "emtrends",
     "get_me",
     "get_variance",
+    "glm",
     "glmer",
     "glmer_nb",
     "icc",

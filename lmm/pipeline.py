@@ -12,7 +12,7 @@ from lmm._types import Vector
 from lmm._words import NaAction, OptimizerName, SolverName
 from lmm.design import LmerControl, build_matrices, table_of_arrays
 from lmm.design.table import Table
-from lmm.errors import LmmWarning, warn
+from lmm.errors import DataError, LmmWarning, warn
 from lmm.family import NegativeBinomial, family_named
 from lmm.formula import Formula, parse_formula
 from lmm.model import GeneralizedMixedModel, LinearMixedModel
@@ -22,9 +22,10 @@ from lmm.request import GeneralizedRequest, Request
 
 if TYPE_CHECKING:
     from lmm.criterion.summed import ModelSums
+    from lmm.model.glm import GeneralizedLinearModel
     from lmm.model.least_squares import LinearModel
 
-__all__ = ["glmer", "glmer_nb", "lmer", "lmer_arrays", "load", "sums"]
+__all__ = ["glm", "glmer", "glmer_nb", "lm", "lmer", "lmer_arrays", "load", "sums"]
 
 
 @one_blas_thread
@@ -294,6 +295,77 @@ def lmer_arrays(y: Any, X: Any, groups: Any, Z: Any = None, **options: Any) -> L
 
 
 @one_blas_thread
+def glm(
+    formula: str,
+    data: Any,
+    family: Any = "binomial",
+    *,
+    weights: Any = None,
+    offset: Any = None,
+    subset: Any = None,
+    na_action: str = "omit",
+    contrasts: Mapping[str, object] | None = None,
+    control: LmerControl | None = None,
+) -> GeneralizedLinearModel:
+    """Fit a generalized model without random effects, to compare those of `glmer` with.
+
+    A shape, such as the dispersion of Gamma responses or theta of negative binomial ones, is that
+    of the highest likelihood too, so that likelihoods compare.
+
+    Parameters
+    ----------
+    formula : str
+        Such as ``"incidence / size ~ period"``, in R's syntax.
+    family : str, Family, class of Family, or statsmodels family
+        As for `glmer`.
+    data, weights, offset, subset, na_action, contrasts, control
+        As for `glmer`.
+
+    Returns
+    -------
+    GeneralizedLinearModel
+
+    Raises
+    ------
+    FormulaError
+        The formula does not parse, or has a random term.
+    DataError
+        The data do not suit the formula or the family; for a Gaussian identity link use `lm`.
+    NumericalError
+        The coefficients have no finite values.
+
+    Examples
+    --------
+    >>> import lmm
+    >>> cbpp = lmm.load_dataset("cbpp")
+    >>> m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    >>> m0 = lmm.glm("cbind(incidence, size - incidence) ~ period", cbpp)
+    >>> lmm.anova(m, m0, boundary=True).to_frame()[["npar", "Chisq", "Pr(>Chibar)"]].round(5)
+        npar     Chisq  Pr(>Chibar)
+    m2     4       NaN          NaN
+    m1     5  14.00513      0.00009
+    """
+    from lmm.model.glm import GeneralizedLinearModel
+
+    known = family_named(family)
+    if known.is_gaussian_identity:
+        raise DataError("a Gaussian model with the identity link is a linear one: use lmm.lm.")
+    table = Table.of(data).frozen()
+    matrices = build_matrices(
+        formula,
+        table,
+        weights=weights,
+        offset=offset,
+        subset=subset,
+        na_action=na_action,
+        contrasts=contrasts,
+        control=control,
+        family=known,
+        mixed=False,
+    )
+    return GeneralizedLinearModel.of(matrices, table, known, offset)
+
+
 def glmer(
     formula: str | Formula,
     data: Any,

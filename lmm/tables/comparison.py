@@ -13,7 +13,7 @@ from lmm._types import Vector
 from lmm.design import ModelMatrices
 from lmm.design.fixed import FixedEffects
 from lmm.errors import DataError, nearest
-from lmm.family import Family
+from lmm.family import Family, family_named
 from lmm.fit import Fit, check_models
 from lmm.fitted import Comparable
 from lmm.inference.variance.lrt import (
@@ -95,15 +95,37 @@ class _Line:
             y = np.asarray(about.endog, dtype=np.float64)
             # statsmodels counts coefficients alone, also where there is a residual variance
             return cls(str(text), y, len(model.params) + 1, float(model.llf))
+        if hasattr(model, "llf") and hasattr(about, "endog") and hasattr(about, "family"):
+            return cls._of_statsmodels_glm(model, about)
         formula, name = str(getattr(model, "formula", "")), getattr(model, "data_name", None)
         own = getattr(model, "matrices", None)
         if isinstance(own, ModelMatrices):
-            return cls(formula, own.y, model.n_parameters, model.loglik(), own, name)
+            family = getattr(model, "family", None)
+            return cls(formula, own.y, model.n_parameters, model.loglik(), own, name, family)
         check_models(model)
         fit = model.fit
         y, loglik = fit.matrices.y, fit.loglik
         n, matrices = fit.n_parameters, fit.matrices
         return cls(formula, y, n, loglik, matrices, name, fit.family, fit.rule)
+
+    @classmethod
+    def _of_statsmodels_glm(cls, model: Any, about: Any) -> _Line:
+        """Line of a statsmodels GLM, whose likelihood is exact where it has no dispersion.
+
+        Raises
+        ------
+        TypeError
+            It has one.
+        """
+        if type(about.family).__name__ not in ("Binomial", "Poisson"):
+            raise TypeError(
+                "statsmodels' likelihood of a family with a dispersion is not the highest one: fit "
+                "the model by lmm.glm."
+            )
+        text = getattr(about, "formula", None) or getattr(about, "endog_names", "y")
+        y = np.asarray(about.endog, dtype=np.float64)
+        family = family_named(about.family)
+        return cls(str(text), y, len(model.params), float(model.llf), family=family)
 
 
 def anova(
@@ -118,7 +140,7 @@ def anova(
     ----------
     *models : LinearMixedModel
         Two models or more; they are sorted by their number of parameters. Models without random
-        effects may be among them: of `lmm.lm`, or results of statsmodels' least squares.
+        effects may be among them: of `lmm.lm`, `lmm.glm`, or results of statsmodels' least squares.
     refit : bool
         Whether models fitted by REML are fitted again by maximum likelihood first, which makes
         models with different fixed effects comparable.
