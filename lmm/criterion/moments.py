@@ -32,7 +32,7 @@ __all__ = ["moment_start"]
 # Least share of the variance that is left to the residuals.
 RESIDUAL = 0.1
 # Columns up to which all entries of Psi are estimated.
-FEW = 12
+FEW = 8
 
 
 def moment_start(problem: Problem) -> Vector:
@@ -64,13 +64,15 @@ def _along_units(problem: Problem, group: Group) -> tuple[Matrix, float]:
     K = multiply_turned(R, R)
     ridge = 1e-9 * float(np.einsum("aam->", K)) / K.shape[2]
     inverse, _ = invert(K + ridge * np.eye(len(K))[:, :, None])
-    between = float(np.einsum("am,abm,bcm,cm->", s, K, inverse, s, optimize=True))
+    explained = (np.einsum("abm,bm->am", block, s) for block in (K, inverse))
+    between = float(np.vdot(next(explained), next(explained)))
     within = max(problem.squares - between, 1e-3 * problem.squares)
     within = min(within / max(problem.n - group.q, 1), problem.squares / problem.n)
     blocks = list(_generic_blocks(problem, group))
     B = np.array([multiply_turned(R, block @ R) for block in blocks])
-    system = np.einsum("aijm,bijm->ab", B, B)
-    right = np.einsum("im,aijm,jm->a", s, B, s, optimize=True)
+    flat = B.reshape(len(B), -1)
+    system = flat @ flat.T
+    right = np.einsum("aijm,jm->aim", B, s).reshape(len(B), -1) @ s.ravel()
     right = right - within * np.einsum("aiim->a", B)
     entries = np.linalg.lstsq(system, right, rcond=1e-9)[0]
     psi = np.tensordot(entries, np.array(blocks), 1)
