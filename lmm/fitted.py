@@ -5,7 +5,7 @@ The models themselves stand above these functions, which therefore know them by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, Self
 
 import pandas as pd
@@ -31,6 +31,13 @@ class Fitted(Protocol):
     @property
     def call(self) -> Request:
         """Data and options; a request without data where it was put together from its parts."""
+
+    @property
+    def converged(self) -> bool:
+        """Whether a verified optimum was reached."""
+
+    def is_singular(self) -> bool:
+        """Whether a covariance of random effects is singular."""
 
     def ranef(self, condvar: bool = False) -> RandomEffects:
         """Random effects."""
@@ -59,8 +66,11 @@ class Comparable(Fitted, Protocol):
     def refit_ml(self) -> Self:
         """The model fitted by maximum likelihood."""
 
-    def update(self, formula: str | None = None) -> Self:
-        """The model with a changed formula."""
+    def update(self, formula: str | None = None, **changes: Any) -> Self:
+        """The model with a changed formula or other arguments."""
+
+    def refit(self, y: Any) -> Self:
+        """The model of another response (n,)."""
 
     def update_on_own_rows(self, formula: str) -> Self:
         """The model with a changed formula, on the rows of this fit."""
@@ -71,9 +81,12 @@ class Comparable(Fitted, Protocol):
     def lowered(self, others: Iterable[Fit]) -> Self:
         """The model, or one from the covariances of other fits, where its criterion is lower."""
 
+    def least_squares(self, formula: str) -> Any:
+        """A model without random effects, fitted to the rows of this one."""
 
-class Reported(Fitted, Protocol):
-    """A model with its labelled tables."""
+
+class Reported(Comparable, Protocol):
+    """A model with its labelled tables, predictions and simulations."""
 
     @property
     def data(self) -> Any:
@@ -112,3 +125,15 @@ class Reported(Fitted, Protocol):
         ddf: Ddf | None = ...,
     ) -> pd.DataFrame:
         """Its estimates in broom's columns."""
+
+    @property
+    def predict(self) -> Callable[..., Any]:
+        """Predicts rows; the options are those of the model's kind."""
+
+    def bootstrap(
+        self, nsim: int, seed: int | None = None, *, statistic: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """Replicates of the parameters, or of a statistic."""
+
+    def cooks_distance(self) -> pd.Series[float]:
+        """Cook's distance of each row."""

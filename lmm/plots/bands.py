@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.errors import DataError, nearest
 from lmm.fit import check_models
-from lmm.fitted import Fitted
+from lmm.fitted import Reported
 from lmm.plots.canvas import axes, label_columns, spread
 
 if TYPE_CHECKING:
@@ -30,15 +30,8 @@ MAX_DATA = 5000
 INTERVALS = ("prediction", "confidence", None)
 
 
-class Predicting(Fitted, Protocol):
-    """A model that predicts new rows."""
-
-    def predict(self, newdata: Any = None, re_form: Any = None, **options: Any) -> Any:
-        """Predictions, with limits or without."""
-
-
 def predictions(
-    m: Predicting,
+    m: Reported,
     x: str,
     by: str | None = None,
     *,
@@ -114,7 +107,7 @@ def predictions(
     return ax
 
 
-def _columns(m: Predicting) -> dict[str, RawColumn]:
+def _columns(m: Reported) -> dict[str, RawColumn]:
     """Columns of the data that fixed and random effects are made of, for the rows of the fit."""
     if m.call.data is None:
         raise DataError("the model was made of arrays: there are no predictors to draw along")
@@ -159,7 +152,7 @@ def _held(column: RawColumn) -> Any:
 
 def _draw(
     ax: Axes,
-    m: Predicting,
+    m: Reported,
     rows: Mapping[str, Any],
     places: Vector,
     color: str,
@@ -187,7 +180,7 @@ def _draw(
     ax.plot(places, fit, "-" if is_number else "o", color=color, lw=2.0, label=label)
 
 
-def _observations(ax: Axes, m: Predicting, along: Vector | Factor, by: Factor | None) -> None:
+def _observations(ax: Axes, m: Reported, along: Vector | Factor, by: Factor | None) -> None:
     """The observations, each in the colour of its line; at levels, beside each other at random."""
     y, rng = m.fit.matrices.y, np.random.default_rng(0)
     rows = spread(len(y), MAX_DATA)

@@ -28,7 +28,6 @@ from lmm.inference.variance.lrt import (
 from lmm.report.printed import AnovaTable
 
 __all__ = [
-    "Comparable",
     "anova",
     "checked_scope",
     "drop1",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from lmm.fit import check_models
-from lmm.fitted import Fitted
-from lmm.inference.resample.bootstrap import Bootstrap
+from lmm.fitted import Comparable, Fitted, Reported
 from lmm.inference.variance.lrt import check_comparable
 from lmm.inference.variance.parts import VarianceParts, variance_parts
 from lmm.likelihood import correlations
@@ -20,7 +19,7 @@ from lmm.report.cells import Cells, Column, bars, listed
 from lmm.report.document import Document
 from lmm.report.format import format_number
 from lmm.report.printed import Framed, TableLike
-from lmm.tables.comparison import Comparable, model_names
+from lmm.tables.comparison import model_names
 
 __all__ = [
     "ICC",
@@ -35,15 +34,6 @@ __all__ = [
     "model_performance",
     "r2_nakagawa",
 ]
-
-
-class Resampled(Fitted, Protocol):
-    """A fitted model that can be simulated and fitted again."""
-
-    def bootstrap(
-        self, nsim: int, seed: int | None = None, *, statistic: Callable[[Any], Any]
-    ) -> Bootstrap:
-        """Replicates of a statistic."""
 
 
 SharesT = TypeVar("SharesT", bound="Shares")
@@ -260,9 +250,7 @@ def _labelled(name: str, texts: Iterable[str]) -> Column:
     return Column(name, tuple(texts), "label", left=True)
 
 
-def _shares(
-    kind: type[SharesT], m: Resampled, nsim: int, seed: int | None, level: float
-) -> SharesT:
+def _shares(kind: type[SharesT], m: Reported, nsim: int, seed: int | None, level: float) -> SharesT:
     """Shares of a model's variance, with percentile intervals by parametric bootstrap."""
     check_models(m)
     shares = kind.of(variance_parts(m.fit))
@@ -277,7 +265,7 @@ def _shares(
 
 
 def icc(
-    m: Resampled,
+    m: Reported,
     by_group: bool = False,
     *,
     nsim: int = 0,
@@ -322,7 +310,7 @@ def icc(
     return GroupICC(variance_parts(m.fit).icc_by_group)
 
 
-def r2_nakagawa(m: Resampled, *, nsim: int = 0, seed: int | None = None, level: float = 0.95) -> R2:
+def r2_nakagawa(m: Reported, *, nsim: int = 0, seed: int | None = None, level: float = 0.95) -> R2:
     """Marginal and conditional R2: what fixed effects, and all effects, explain.
 
     Parameters

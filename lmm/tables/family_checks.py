@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from lmm.fitted import Comparable
 from lmm.generalized import GeneralizedFit
 from lmm.likelihood import variance_of_estimates
 from lmm.report.cells import Cells, Column, listed
@@ -30,15 +31,12 @@ TOLERANCE = 0.05
 CLOSE = 0.1
 
 
-class Fitted(Protocol):
+class Generalized(Comparable, Protocol):
     """A fitted generalized model."""
 
     @property
     def fit(self) -> GeneralizedFit:
         """Its fit."""
-
-    def update(self, formula: str | None = None, **changes: Any) -> Self:
-        """The model with other arguments."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,7 +186,7 @@ def zero_inflation(fit: GeneralizedFit) -> ZeroInflation:
     return ZeroInflation(int((response.y == 0.0).sum()), float(upto.sum()))
 
 
-def laplace_check(m: Fitted, nagq: int) -> LaplaceCheck:
+def laplace_check(m: Generalized, nagq: int) -> LaplaceCheck:
     """Fit a model again by adaptive quadrature.
 
     Raises

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 
 from lmm._words import Ddf
 from lmm.errors import nearest
+from lmm.fitted import Comparable
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.fixed.hypotheses import LinearHypotheses
 from lmm.inference.variance.lrt import chi_square_tail
 from lmm.report.printed import AnovaTable
-from lmm.tables.comparison import Comparable
 from lmm.tables.fixed_tests import stated
 
 __all__ = ["linear_hypothesis"]

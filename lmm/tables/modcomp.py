@@ -18,6 +18,7 @@ from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import DataError, NumericalError
 from lmm.fit import Fit, check_models
+from lmm.fitted import Comparable
 from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.contrasts import restriction
 from lmm.inference.fixed.ddf import check_contrasts, ddf_method
@@ -31,7 +32,7 @@ from lmm.report.format import format_numbers, format_p_values, round_decimals
 from lmm.report.printed import TableLike
 from lmm.report.tables import frame_cells, labels, starred
 from lmm.simulate import simulate
-from lmm.tables.comparison import Comparable, ModelT, checked_scope, settled
+from lmm.tables.comparison import ModelT, checked_scope, settled
 
 if TYPE_CHECKING:
     from lmm.formula import Formula

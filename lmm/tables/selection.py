@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from lmm._words import Ddf
 from lmm.criterion import ProfiledCriterion
 from lmm.design.columns import Factor
 from lmm.errors import DataError, nearest
+from lmm.fitted import Comparable
 from lmm.formula import Formula, RandomTerm, expand_terms, update_formula
 from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.contrasts import deletion_contrasts
@@ -21,19 +22,10 @@ from lmm.inference.variance.lrt import check_comparable, chi_square_tail
 from lmm.language import deparse
 from lmm.report.document import Document
 from lmm.report.printed import AnovaTable, Printed
-from lmm.tables.comparison import Comparable, checked_scope, settled
+from lmm.tables.comparison import ModelT, checked_scope, settled
 from lmm.tables.fixed_tests import anova_frame
 
 __all__ = ["Selection", "drop1_f", "ranova", "step"]
-
-ModelT = TypeVar("ModelT", bound="Reducible")
-
-
-class Reducible(Comparable, Protocol):
-    """A mixed model from which terms are left out."""
-
-    def least_squares(self, formula: str) -> LeastSquares:
-        """A model without random effects, fitted to the rows of this one."""
 
 
 class LeastSquares(Protocol):
@@ -66,7 +58,7 @@ class _Deletion:
     kept: tuple[str, ...]
 
 
-def ranova(model: Reducible, reduce_terms: bool = True) -> AnovaTable:
+def ranova(model: Comparable, reduce_terms: bool = True) -> AnovaTable:
     """Likelihood-ratio tests of the random terms, each left out in turn.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,19 +28,6 @@ METHODS = ("refit", "posthoc", "basic", "pseudo")
 
 # Functions that move and stretch with their argument, or take its powers.
 POLYNOMIAL = {"I", "poly", "ns", "bs", "scale", "standardize", "center"}
-
-
-class Refitted(Reported, Protocol):
-    """A model that can be fitted to other data."""
-
-    def update(self, formula: str | None = None, **changes: Any) -> Self:
-        """The model of other data."""
-
-    def update_on_own_rows(self, formula: str) -> Self:
-        """The model of another formula, on the rows of this fit."""
-
-    def refit(self, y: Any) -> Self:
-        """The model of another response."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,7 +59,7 @@ class StandardizedCoefficients(TableLike):
 
 
 def standardize_parameters(
-    m: Refitted,
+    m: Reported,
     method: str = "refit",
     *,
     two_sd: bool = False,
@@ -142,7 +129,7 @@ def _estimates(m: Reported, level: float, ddf: Ddf | None) -> pd.DataFrame:
 # Fitted again ------------------------------------------------------------------------------------
 
 
-def _refitted(m: Refitted, times: float) -> Refitted:
+def _refitted(m: Reported, times: float) -> Reported:
     """The model of standardized columns."""
     fit, table = m.fit, Table.of(m.data)
     rows = fit.matrices.frame.rows
@@ -221,11 +208,11 @@ def _deviations(X: np.ndarray) -> Vector:
     return np.asarray(np.std(X, axis=0, ddof=1))
 
 
-def _basic(m: Refitted, times: float) -> Vector:
+def _basic(m: Reported, times: float) -> Vector:
     return times * _deviations(m.fit.matrices.X) / _response_deviation(m.fit)
 
 
-def _posthoc(m: Refitted, times: float) -> Vector:
+def _posthoc(m: Reported, times: float) -> Vector:
     """Products of the covariates' deviations by coefficient; zero for the intercept."""
     matrices = m.fit.matrices
     fixed, columns = matrices.fixed, matrices.frame.columns
@@ -240,7 +227,7 @@ def _posthoc(m: Refitted, times: float) -> Vector:
     return factors / _response_deviation(m.fit)
 
 
-def _pseudo(m: Refitted, times: float) -> Vector:
+def _pseudo(m: Reported, times: float) -> Vector:
     """Deviations of the columns over those of the response, between or within groups."""
     fit = m.fit
     groups = {term.group: term for term in fit.matrices.terms}

@@ -23,6 +23,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.design.rows import Selection
 from lmm.errors import DataError, NumericalError, silence
 from lmm.fit import Fit
+from lmm.fitted import Comparable
 from lmm.generalized import GeneralizedFit
 from lmm.inference.resample.cases import CaseSampler, Refit
 from lmm.inference.resample.families import FamilyEngine, FamilySimulator
@@ -38,7 +39,7 @@ from lmm.inference.resample.schemes import REB, Cases, Residual, Scheme, Wild
 from lmm.inference.resample.simulator import Simulator
 from lmm.inference.variance.parameters import parameters_of, sdcor
 
-__all__ = ["Chunk", "Parameters", "Refits", "Resampled", "Statistic", "Work", "run"]
+__all__ = ["Chunk", "Parameters", "Refits", "Statistic", "Work", "run"]
 
 # Models that a worker refits before it reports.
 MODELS = 10
@@ -53,16 +54,6 @@ class Refitted(Protocol):
 
     def is_singular(self) -> bool:
         """Whether it is singular."""
-
-
-class Resampled(Protocol):
-    """A model that can be refitted to other responses and other matrices."""
-
-    def refit(self, y: Any) -> Any:
-        """The model of another response (n,)."""
-
-    def on(self, matrices: ModelMatrices) -> Any:
-        """The model of other matrices."""
 
 
 Statistic = Callable[[Any], Any]
@@ -312,7 +303,7 @@ def statistic_work(
     fit: Fit,
     scheme: Scheme,
     held: Selection,
-    model: Resampled,
+    model: Comparable,
     statistic: Statistic,
     names: tuple[str, ...],
 ) -> Work:

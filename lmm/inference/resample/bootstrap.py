@@ -28,11 +28,11 @@ from lmm._types import Frozen, Matrix, Vector
 from lmm.design.rows import Selection, select
 from lmm.errors import FailedReplicatesWarning, checked_level, nearest, warn
 from lmm.fit import Fit
+from lmm.fitted import Comparable
 from lmm.formula import Formula
 from lmm.generalized import GeneralizedFit
 from lmm.inference.resample.batches import (
     Chunk,
-    Resampled,
     Statistic,
     named,
     parameter_names,
@@ -326,7 +326,7 @@ def bootstrap(
     use_u: bool = False,
     re_form: str | Formula | None = "~0",
     statistic: Statistic | None = None,
-    model: Resampled | None = None,
+    model: Comparable | None = None,
     resume: Bootstrap | None = None,
     n_jobs: int | None = 1,
     progress: bool | None = None,

@@ -59,11 +59,6 @@ class KrylovPoint(Bordered):
         return LogDeterminant.of(self.deflated, space.probes, space.repeats)
 
     @property
-    def dense_size(self) -> int:
-        """Columns of the largest dense matrix that is factored."""
-        return self.pls.dense_size
-
-    @property
     @limited
     def logdet(self) -> float:
         """log|Omega|, by quadrature."""
