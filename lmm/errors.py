@@ -211,7 +211,7 @@ def warn(warning: LmmWarning) -> None:
     if _silent.get():
         return
     frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("lmm."):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lmm."):
         frame, level = frame.f_back, level + 1
     warnings.warn(warning, stacklevel=level)
 
