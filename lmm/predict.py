@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lmm._types import Frozen, Matrix, Vector
 from lmm._words import Interval
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
+from lmm.design.table import Table
 from lmm.errors import checked_level
 from lmm.family import Link
 from lmm.fit import Fit
@@ -20,12 +21,14 @@ from lmm.formula import Formula
 from lmm.joint import Effects, JointCovariance
 from lmm.likelihood import critical_value
 
-__all__ = ["Levels", "Prediction", "predict", "prediction_parts"]
+__all__ = ["Levels", "Prediction", "effects_of", "predict", "prediction_parts"]
 
 Levels = bool | Literal["missing"]
 """Whether unknown levels are predicted by effects of zero, or are missing."""
 
 
+# Rows that are predicted at a time, so that their model rows stay small.
+AT_A_TIME = 1 << 18
 # Step in the whitened coordinates for derivatives of predictions.
 STEP = 1e-3
 
@@ -98,7 +101,7 @@ class _Query:
         """Variance of the error of the means, (m,)."""
         rows, left = self.rows.interpolated(fit.matrices, fit.theta)
         X = np.zeros_like(rows.X) if self.random_only else rows.X
-        total = JointCovariance(fit).variance(X, _effects(fit, rows, self.selection))
+        total = JointCovariance(fit).variance(X, effects_of(fit, rows, self.selection))
         return total + _untold(fit, left, [bool(mask.any()) for mask in self.selection])
 
 
@@ -152,38 +155,93 @@ def predict(
         raise ValueError(
             "Prediction intervals exist for linear models only: simulate() draws new responses."
         )
-    matrices = fit.matrices
-    selection = select(matrices, re_form)
+    question = _Question(
+        select(fit.matrices, re_form), allow_new_levels, random_only, se, interval, level
+    )
     if newdata is None:
-        rows = fitted_rows(matrices)
-    else:
-        everything = interval == "prediction"
-        rows = new_rows(
-            matrices,
-            newdata,
-            selection,
-            checked_levels(allow_new_levels),
-            offset,
-            weights,
-            all_columns=everything,
-        )
-    query = _Query(rows, selection, random_only)
-    results = [query.mean(fit)]
-    if se or interval is not None:
-        results.append(np.sqrt(query.variance(fit)))
-    if interval is not None:
-        if fit.family.is_gaussian_identity:
-            margin = _margin(fit, query, interval, level)
+        return question.answer(fit)
+    table = Table.of(newdata)
+    parts = [
+        question.answer(fit, piece, _within(offset, place), _within(weights, place))
+        for piece, place in _pieces(table)
+    ]
+    return _joined(parts, index_of(newdata, table.n))
+
+
+def _pieces(table: Table) -> Iterator[tuple[Table, slice]]:
+    """The rows of a table, not too many at a time."""
+    for start in range(0, max(table.n, 1), AT_A_TIME):
+        place = slice(start, min(start + AT_A_TIME, table.n))
+        yield (table if table.n <= AT_A_TIME else Table(table.native[place])), place
+
+
+def _within(values: Vector | None, place: slice) -> Vector | None:
+    return None if values is None else values[place]
+
+
+def _joined(parts: Sequence[Prediction], index: pd.Index) -> Prediction:
+    """Predictions of pieces of a table."""
+
+    def together(values: list[Vector | None]) -> Vector | None:
+        known = [each for each in values if each is not None]
+        return np.concatenate(known) if known else None
+
+    mean = np.concatenate([part.mean for part in parts])
+    limits = [part.limits for part in parts if part.limits is not None]
+    lower, upper = (together([each[k] for each in limits]) for k in (0, 1))
+    both = None if lower is None or upper is None else (lower, upper)
+    return Prediction(index, mean, together([part.se for part in parts]), both)
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """What is asked about rows: see `predict`."""
+
+    selection: Selection
+    allow_new_levels: Levels
+    random_only: bool
+    se: bool
+    interval: str | None
+    level: float
+
+    def answer(
+        self,
+        fit: Fit,
+        newdata: Table | None = None,
+        offset: Vector | None = None,
+        weights: Vector | None = None,
+    ) -> Prediction:
+        """Predictions of new rows, or of those of the fit."""
+        matrices = fit.matrices
+        if newdata is None:
+            rows = fitted_rows(matrices)
         else:
-            margin = critical_value(level) * results[1]
-        results += [results[0] - margin, results[0] + margin]
-    if allow_new_levels == "missing":
-        results = [np.where(query.unknown(), np.nan, result) for result in results]
-    index = matrices.frame.labels if newdata is None else index_of(newdata, rows.m)
-    if newdata is None:
-        results = [matrices.frame.pad(result) for result in results]
-    limits = (results[2], results[3]) if interval is not None else None
-    return Prediction(index, results[0], results[1] if len(results) > 1 else None, limits)
+            rows = new_rows(
+                matrices,
+                newdata,
+                self.selection,
+                checked_levels(self.allow_new_levels),
+                offset,
+                weights,
+                all_columns=self.interval == "prediction",
+            )
+        query = _Query(rows, self.selection, self.random_only)
+        results = [query.mean(fit)]
+        if self.se or self.interval is not None:
+            results.append(np.sqrt(query.variance(fit)))
+        if self.interval is not None:
+            if fit.family.is_gaussian_identity:
+                margin = _margin(fit, query, self.interval, self.level)
+            else:
+                margin = critical_value(self.level) * results[1]
+            results += [results[0] - margin, results[0] + margin]
+        if self.allow_new_levels == "missing":
+            results = [np.where(query.unknown(), np.nan, result) for result in results]
+        if newdata is None:
+            results = [matrices.frame.pad(result) for result in results]
+        index = matrices.frame.labels if newdata is None else pd.RangeIndex(rows.m)
+        limits = (results[2], results[3]) if self.interval is not None else None
+        return Prediction(index, results[0], results[1] if len(results) > 1 else None, limits)
 
 
 def checked_levels(allow_new_levels: Levels) -> bool:
@@ -289,8 +347,8 @@ def _moved(fit: Fit, step: Vector) -> Fit:
     return Fit.at(fit.formula, fit.criterion, optimum, keep=True)
 
 
-def _effects(fit: Fit, rows: Rows, selection: Selection) -> Effects:
-    """Selected columns of each group's terms side by side, the others zero."""
+def effects_of(fit: Fit, rows: Rows, selection: Selection) -> Effects:
+    """Selected columns (m, k) of each group's terms side by side, the others zero."""
     effects = {}
     for g, group in enumerate(fit.problem.groups):
         columns = np.zeros((len(rows.X), group.size))

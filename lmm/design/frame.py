@@ -260,7 +260,7 @@ def build_frame(
     levels = {name: column.levels for name, column in raw.items() if isinstance(column, Factor)}
 
     known = [numbers_of(columns[text], f"offset({text})") for text in offsets]
-    selected = selected_rows(table, subset)
+    selected = selected_rows(table, subset, state)
     choice = choose_rows(
         table,
         selected,

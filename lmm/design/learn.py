@@ -72,7 +72,7 @@ def learn(plan: Plan, source: Source, rows: RowArguments) -> Learned:
     nodes = {**plan.nodes, **plan.groups}
     groups = tuple(GroupVariable.of(text, node) for text, node in plan.groups.items())
     variables = Variables(nodes, {}, {}, plan.formula.source)
-    reader = Reader(plan, variables, groups, rows, {})
+    reader = Reader(plan, variables, groups, rows)
     used = reader.columns_of(source.heading)
     first = source.first(used)
     with placed(first):
@@ -153,7 +153,7 @@ def _is_categorical(column: RawColumn) -> bool:
 
 def _learn_transforms(reader: Reader, source: Source, first: Portion) -> None:
     """Fill the states of transforms, and the levels of columns that expressions read."""
-    need, subset = _Need(), _Need()
+    need = _Need()
     for node in reader.plan.nodes.values():
         need.add(node, first)
     for group in reader.groups:
@@ -161,14 +161,14 @@ def _learn_transforms(reader: Reader, source: Source, first: Portion) -> None:
             need.add(reader.plan.groups[group.text], first)
     condition = reader.rows.condition(first.names)
     if condition is not None:
-        subset.add(condition, first)
+        need.add(condition, first)
     variables = reader.variables
     assert isinstance(variables.levels, dict)
-    whole = _named([*need.whole, *subset.whole], first)
+    whole = _named(need.whole, first)
     by_value = _named(need.levels, first) | set(need.columns)
     if not whole and not by_value:
         return
-    causes = [deparse(node) for node in (*need.whole, *need.levels, *subset.whole)]
+    causes = [deparse(node) for node in (*need.whole, *need.levels)]
     learned = ", ".join(causes or sorted(by_value))
     source.check_rereadable(f"{learned} must be known from all rows before they are summed")
     raw, values = _read_columns(source, sorted(whole), sorted(by_value - whole))
@@ -178,8 +178,6 @@ def _learn_transforms(reader: Reader, source: Source, first: Portion) -> None:
         Evaluator(levels, variables.state, variables.source).value(call)
     for node in need.whole:
         Evaluator(raw, variables.state, variables.source).value(node)
-    for node in subset.whole:
-        Evaluator(raw, reader.subset_state, reader.rows.subset or "").value(node)
 
 
 def _named(nodes: Iterable[Node], table: Table) -> set[str]:

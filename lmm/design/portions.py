@@ -18,7 +18,6 @@ from lmm.design.choice import (
     used_columns,
 )
 from lmm.design.columns import Column, is_missing, numbers_of
-from lmm.design.functions.values import State
 from lmm.design.keys import Keys, Values, distinct
 from lmm.design.table import Table
 from lmm.design.variables import Variables
@@ -158,19 +157,22 @@ class Reader:
         Those that group.
     rows : RowArguments
         Which rows count.
-    subset_state : dict
-        What functions in the subset's condition learned.
     """
 
     plan: Plan
     variables: Variables
     groups: tuple[GroupVariable, ...]
     rows: RowArguments
-    subset_state: State
 
     def columns_of(self, heading: Table) -> list[str]:
         """Columns that are read."""
         return used_columns(self.variables, heading, self.rows.names, self.rows.subset)
+
+    @property
+    def response(self) -> str:
+        """The response as a variable."""
+        assert self.plan.response is not None
+        return self.plan.response
 
     @cached_property
     def _texts(self) -> tuple[str, ...]:
@@ -189,7 +191,7 @@ class Reader:
         missing = {text: is_missing(column) for text, column in columns.items()}
         missing |= {text: codes < 0 for text, (_, codes) in groups.items()}
         known = [numbers_of(columns[text], f"offset({text})") for text in self.plan.offsets]
-        selected = selected_rows(table, self.rows.subset, self.subset_state)
+        selected = selected_rows(table, self.rows.subset, self.variables.state)
         choice = choose_rows(
             table,
             selected,

@@ -89,9 +89,13 @@ def cooks_distance(fit: Fit, hat: Vector) -> Vector:
     Technometrics 19, 15-18). `lmm.diagnostics.influence` refits instead. NaN without fixed effects,
     and for rows that determine their own fitted value.
     """
-    p = len(fit.beta) or np.nan
+    return distances(fit.scaled_residuals, hat, len(fit.beta))
+
+
+def distances(scaled: Vector, hat: Vector, p: int) -> Vector:
+    """Cook's distances (n,) from scaled Pearson residuals and leverages, for p coefficients."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(fit.scaled_residuals**2 * hat / (p * (1.0 - hat) ** 2))
+        return np.asarray(scaled**2 * hat / ((p or np.nan) * (1.0 - hat) ** 2))
 
 
 def marginal_residuals(fit: Fit) -> Vector:

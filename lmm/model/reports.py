@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,6 +257,76 @@ class Reports(Diagnostics):
 
         hat = leverages(self.joint)
         return augment(self, hat, cooks_distance(self.fit, hat))
+
+    def augment_batches(
+        self, data: Any = None, *, columns: Sequence[str] = (), hat: bool = True
+    ) -> Iterator[pd.DataFrame]:
+        """Rows of data with what the fit says of each, batch by batch, as `augment`.
+
+        Parameters
+        ----------
+        data : table or source, optional
+            Rows with the response; those of the fit, which are read again, by default. Weights,
+            offset, subset and missing values are treated as in the fit.
+        columns : sequence of str
+            Columns to return beside those of the formula.
+        hat : bool, default True
+            Whether to compute leverages and Cook's distances, which takes most of the time.
+
+        Yields
+        ------
+        DataFrame
+            The columns, then those of `augment`; rows are labelled by their position in the data.
+
+        Raises
+        ------
+        DataError
+            The data do not suit the model, or a grouping factor has a new level.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> d = lmm.load_dataset("Dyestuff")
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", d)
+        >>> parts = m.augment_batches(hat=False)
+        >>> next(parts)[["Yield", ".fitted", ".resid"]].head(2).round(2)
+           Yield  .fitted  .resid
+        0   1545  1509.89   35.11
+        1   1440  1509.89  -69.89
+        """
+        from lmm.tables.by_batch import augment_batches
+
+        return augment_batches(self, data, columns=columns, hat=hat)
+
+    def predict_batches(
+        self, data: Any, **options: Any
+    ) -> Iterator[pd.Series[float] | pd.DataFrame]:
+        """Predictions of rows that are read batch by batch.
+
+        Parameters
+        ----------
+        data : table or source
+            New rows, such as ``lmm.scan("new/*.parquet")``.
+        **options
+            As for `predict`.
+
+        Yields
+        ------
+        Series or DataFrame
+            What `predict` gives; rows are labelled by their position in the data.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> new = {"Days": [0.0, 9.0], "Subject": ["308", "new"]}
+        >>> for part in m.predict_batches(new, allow_new_levels=True):
+        ...     print(part.round(1).to_list())
+        [253.7, 345.6]
+        """
+        from lmm.tables.by_batch import predict_batches
+
+        return predict_batches(self, partial(self.predict, **options), data)
 
     def __str__(self) -> str:
         return str(self.report())
