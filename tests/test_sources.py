@@ -100,6 +100,8 @@ def test_models_of_one_source_are_compared(ratings):
         pd.testing.assert_frame_equal(
             pd.DataFrame(results(m)), pd.DataFrame(results(known)), rtol=1e-5
         )
+    assert str(lmm.icc(m)) == str(lmm.icc(known))
+    assert str(lmm.r2_nakagawa(m)) == str(lmm.r2_nakagawa(known))
     smaller = m.update(". ~ . - f")
     assert smaller.formula == known.update(". ~ . - f").formula
     table = lmm.anova(m, smaller)

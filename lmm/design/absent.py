@@ -9,7 +9,7 @@ import numpy as np
 
 from lmm.errors import DataError
 
-__all__ = ["Summed", "Unread", "is_same", "is_unread"]
+__all__ = ["Summed", "Unread", "cross_products", "is_same", "is_unread"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +63,15 @@ class Unread:
 
 @dataclass(frozen=True, eq=False)
 class Summed(Unread):
-    """A response of which only the weighted sum of squares is known.
+    """A column, or columns, of which only sums of squares and products are known.
 
     Attributes
     ----------
-    squares : float
-        The sum.
+    squares : float or (k, k) array
+        The sums; those of a response are weighted.
     """
 
-    squares: float
+    squares: Any
 
 
 # Relative difference of sums over the same rows in another order.
@@ -81,6 +81,11 @@ ROUNDING = 1e-9
 def is_unread(values: object) -> bool:
     """Whether an array of rows is not there."""
     return isinstance(values, Unread)
+
+
+def cross_products(columns: Any) -> Any:
+    """Sums of squares and products (k, k) of columns (n, k), also of those that are not there."""
+    return columns.squares if isinstance(columns, Summed) else columns.T @ columns
 
 
 def is_same(left: Any, right: Any) -> bool:

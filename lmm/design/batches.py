@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.design.absent import Unread
+from lmm.design.absent import Summed, Unread
 from lmm.design.build import Plan, double_bar_notes, linear_response, plan_for, written_out
 from lmm.design.checks import (
     DEFAULT_CONTROL,
@@ -206,13 +206,14 @@ class Recipe:
             layout = _recipe(term).layout
             if id(layout) not in made:
                 made[id(layout)] = _finite(layout, frame)
+        Z = tuple(made[id(_recipe(term).layout)][:, _recipe(term).kept] for term in self.terms)
         grouped = [read.keys(group) for group in self.groups]
         assert self.plan.response is not None
         y = linear_response(self.plan.formula, self.plan.response, frame)
         response = Response.of(y, read.choice.weights, read.choice.offset)
         return Batch(
             X,
-            tuple(made[id(_recipe(term).layout)][:, _recipe(term).kept] for term in self.terms),
+            Z,
             self.group_of,
             tuple(codes for _, codes in grouped),
             tuple(keys for keys, _ in grouped),
@@ -220,7 +221,7 @@ class Recipe:
             table.n,
             read.n_selected,
             Scales.of(X),
-            self._summary(table, rows, columns, X, response.offset),
+            self._summary(table, rows, columns, X, Z, response.offset),
         )
 
     def _summary(
@@ -229,6 +230,7 @@ class Recipe:
         rows: IntVector,
         columns: Mapping[str, Column],
         X: Matrix,
+        Z: Sequence[Matrix],
         offset: Vector,
     ) -> Summary:
         """Summary of the rows used of a batch."""
@@ -242,7 +244,7 @@ class Recipe:
             series = {name: column.iloc[rows] for name, column in series.items()}
         arrays = {name: column.array for name, column in series.items()}
         frame = pd.DataFrame(arrays, index=pd.RangeIndex(len(rows)), copy=False)
-        return Summary.of(frame, X, model, offset)
+        return Summary.of(frame, X, Z, model, offset)
 
     @cached_property
     def _fixed_columns(self) -> tuple[str, ...]:
@@ -291,8 +293,10 @@ class Recipe:
         """
         sorted_keys = [_sorted_names(own) for own in keys]
         terms = [
-            _without_rows(term, sorted_keys[group], n)
-            for term, group in zip(self.terms, self.group_of, strict=True)
+            _without_rows(term, sorted_keys[group], columns)
+            for term, group, columns in zip(
+                self.terms, self.group_of, self._columns(n, summary), strict=True
+            )
         ]
         control = self.control
         notes = check_identifiers(self._inexact(keys))
@@ -311,6 +315,13 @@ class Recipe:
         )
         ordered = tuple(terms[i] for i in self.order_of(keys))
         return Design(self.plan.formula, Unread((n, len(kept))), ordered, fixed, frame, notes)  # type: ignore[arg-type]
+
+    def _columns(self, n: int, summary: Summary | None) -> list[Unread]:
+        """What stands for the columns of the terms."""
+        shapes = [(n, term.size) for term in self.terms]
+        if summary is None:
+            return [Unread(shape) for shape in shapes]
+        return [Summed(*known) for known in zip(shapes, summary.random, strict=True)]
 
     def _inexact(self, keys: Sequence[Keys]) -> list[str]:
         """Grouping factors whose numbers are doubles that are not told apart."""
@@ -343,13 +354,15 @@ def _sorted_names(keys: Keys) -> tuple[np.ndarray, np.ndarray | None]:
     return labels, keys.escaped[order]
 
 
-def _without_rows(term: ReTerm, names: tuple[np.ndarray, np.ndarray | None], n: int) -> ReTerm:
+def _without_rows(
+    term: ReTerm, names: tuple[np.ndarray, np.ndarray | None], columns: Unread
+) -> ReTerm:
     return replace(
         term,
         levels=names[0],
         keys=names[1],
-        codes=Unread((n,)),  # type: ignore[arg-type]
-        Z=Unread((n, term.size)),  # type: ignore[arg-type]
+        codes=Unread((len(columns),)),  # type: ignore[arg-type]
+        Z=columns,  # type: ignore[arg-type]
     )
 
 

@@ -321,7 +321,7 @@ class ModelMatrices(Brief):
     def full_factor(self) -> Matrix:
         """Rows with the cross-products of all rows of all columns, dropped ones too, (r, P)."""
         if self.frame.summary is not None:
-            return self.frame.summary.triangle
+            return self.frame.summary.factor
         if self.fixed.dropped:
             return self.fixed.layout.matrix(self.frame.columns, self.n)
         return self.X
@@ -330,6 +330,12 @@ class ModelMatrices(Brief):
     def factor(self) -> Matrix:
         """Rows with the cross-products of all rows of X, (r, p)."""
         return self.X if self.frame.summary is None else self.full_factor[:, self.fixed.kept]
+
+    def variance(self, beta: Vector) -> float:
+        """Variance over the rows of X beta, for coefficients (p,)."""
+        if self.frame.summary is None:
+            return float(np.var(self.X @ beta, ddof=1))
+        return self.frame.summary.variance(beta, self.fixed.kept) / (self.n - 1)
 
     def at_rows(self, rows: IntVector) -> ModelMatrices:
         """The model on some of its rows (m,); see `Design.at_rows`."""

@@ -318,8 +318,10 @@ class Summary:
         Combinations of its other columns, and of numbers with few values.
     spanning : Spanning
         Rows that span the model's.
-    triangle : (P, P) array
-        Triangular factor R of all rows: ``X'X = R'R``, of all columns, without weights.
+    triangle : (P + 1, P + 1) array
+        Triangular factor R of ``[1 X]``, of all rows and columns, without weights.
+    random : tuple of (k_i, k_i) arrays
+        Z'Z of each random-effects term, without weights.
     offset : Moments
         Known parts of the rows.
     """
@@ -329,6 +331,7 @@ class Summary:
     cells: Cells
     spanning: Spanning
     triangle: Matrix
+    random: tuple[Matrix, ...]
     offset: Moments
 
     @classmethod
@@ -336,6 +339,7 @@ class Summary:
         cls,
         columns: pd.DataFrame,
         X: Matrix,
+        Z: Sequence[Matrix],
         indicators: Callable[[IntVector], Matrix],
         offset: Vector,
     ) -> Summary:
@@ -347,6 +351,8 @@ class Summary:
             Columns that the fixed part reads, n rows without missing values.
         X : (n, P) array
             Model rows.
+        Z : sequence of (n, k_i) arrays
+            Columns of the random-effects terms.
         indicators : callable
             Model rows (m, Q) of some rows (m,) with all factors coded by indicators.
         offset : (n,) array
@@ -366,7 +372,8 @@ class Summary:
             {name: Moments.of(column) for name, column in numbers.items()},
             Cells.of(few, len(columns)),
             Spanning.of(columns, indicators, X.shape[1]),
-            _triangle(X),
+            _triangle(np.column_stack([np.ones(len(X)), X])),
+            tuple(columns.T @ columns for columns in Z),
             Moments.of(offset),
         )
 
@@ -377,8 +384,19 @@ class Summary:
             self.cells + other.cells,
             self.spanning + other.spanning,
             _triangle(np.vstack([self.triangle, other.triangle])),
+            tuple(a + b for a, b in zip(self.random, other.random, strict=True)),
             self.offset + other.offset,
         )
+
+    @property
+    def factor(self) -> Matrix:
+        """Rows (P + 1, P) with the cross-products of all rows of X."""
+        return self.triangle[:, 1:]
+
+    def variance(self, beta: Vector, kept: IntVector) -> float:
+        """Sum of squares of X beta about its mean, for coefficients of the columns kept."""
+        about_mean = self.triangle[1:, 1 + kept] @ beta
+        return float(about_mean @ about_mean)
 
 
 def _counted(column: pd.Series[Any], name: str, raw: RawColumn) -> tuple[Values, IntVector]:

@@ -34,7 +34,7 @@ def test_summaries_of_batches_are_those_of_the_whole(formula, rows):
     whole = lmm.build_matrices(formula, data, control={"check.rankX": "ignore"})
     used = data.iloc[whole.frame.rows]
     X = recipe.fixed.layout.matrix(whole.frame.columns, whole.n)
-    np.testing.assert_allclose(total.triangle.T @ total.triangle, X.T @ X, rtol=1e-10, atol=1e-6)
+    np.testing.assert_allclose(total.factor.T @ total.factor, X.T @ X, rtol=1e-10, atol=1e-6)
     for name, moments in total.moments.items():
         assert moments.n == whole.n
         np.testing.assert_allclose(moments.mean, used[name].mean(), rtol=1e-14)

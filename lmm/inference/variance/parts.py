@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import Vector
+from lmm.design.absent import cross_products
 from lmm.fit import Fit
 from lmm.generalized import GeneralizedFit
 from lmm.optimize import minimize
@@ -89,12 +90,12 @@ def variance_parts(fit: Fit) -> VarianceParts:
     by_group: dict[str, float] = {}
     residual = distribution_variance(fit)
     for term, covariance in zip(fit.matrices.terms, fit.covariances, strict=True):
-        variance = float(np.einsum("na,ab,nb->", term.Z, covariance, term.Z)) / fit.matrices.n
+        variance = float(np.vdot(cross_products(term.Z), covariance)) / fit.matrices.n
         if isinstance(fit, GeneralizedFit) and term.n_levels == fit.matrices.n:
             residual += variance  # a random effect of every row is dispersion
             continue
         by_group[term.group] = by_group.get(term.group, 0.0) + variance
-    fixed = float(np.var(fit.matrices.X @ fit.beta, ddof=1))
+    fixed = fit.matrices.variance(fit.beta)
     return VarianceParts(fixed, by_group, residual)
 
 
