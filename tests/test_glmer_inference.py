@@ -212,7 +212,7 @@ def test_bootstrap_names_responses_that_cannot_be_fitted():
         b = m.bootstrap(30, seed=1)
     assert b.failed.sum() == 1
     assert b.replicates[b.failed].isna().all(axis=None)
-    assert "The fixed effects fit the response exactly" in b.errors[0]
+    assert "The response is 0 in all rows" in b.errors[0]
 
 
 def test_bootstrap_has_the_sampling_spread():

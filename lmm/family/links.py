@@ -197,10 +197,11 @@ class Cloglog(ProbabilityLink):
         """See `ProbabilityLink`: with t = exp(eta), C = -t, and A = t / (exp(t) - 1)."""
         t = self._t(eta)
         small = t < 0.03
-        divisor = np.expm1(np.where(small, 1.0, np.minimum(t, 700.0)))
-        A: Jet = (np.where(small, _bernoulli(t) + 1.0, t / divisor),)
+        failing = np.exp(-np.where(small, 1.0, t))
+        near = _bernoulli(np.where(small, t, 0.0))
+        A: Jet = (np.where(small, near + 1.0, t * failing / (1.0 - failing)),)
         # A' = A g with g = 1 - t - A, which cancels where t is small
-        g: Jet = (np.where(small, -t - _bernoulli(t), 1.0 - t - A[0]),)
+        g: Jet = (np.where(small, -t - near, 1.0 - t - A[0]),)
         for n in range(order):
             A = (*A, product(A, g)[n])
             g = (*g, -t - A[-1])

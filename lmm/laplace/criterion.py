@@ -164,6 +164,8 @@ class LaplaceCriterion:
         far = (move is None or move.promise > FAR) and len(self.model.effects.groups) > 1
         mode = self._mode(place, move)
         here = self._expansion(place, mode, 1 if far else 2).evaluation()
+        if not np.isfinite(here.hessian).all():
+            raise NumericalError("Derivatives overflow here: linear predictors are too large.")
         near = move is not None and move.promise < (FAR if self.nagq > 1 else NEAR)
         return self._differentiated(here, x) if near and not here.exact else here
 
@@ -212,8 +214,8 @@ class LaplaceCriterion:
             if self.value(np.append(x[:-1], POISSON)) <= here.value:
                 return "SHAPE_UNBOUNDED", signs
             signs[-1] = 0.0
-        part = slice(model.e, model.e + model.p)
-        if model.p and is_suspicious(0.5 * here.information[part, part]):
+        own = self.known(x, here).expansion
+        if is_suspicious(model, own.rows.expected[0], own.place.xi):
             signs[model.m : model.m + model.p] = np.sign(separating(model))
         return ("SEPARATED", signs) if signs.any() else None
 

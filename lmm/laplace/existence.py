@@ -8,7 +8,7 @@ rows at the upper end of the response want x'delta >= 0, those at the lower end 
                                      |delta| <= 1                                               (1)
 
 has a positive maximum just then. It is asked only where the information of some combination of
-coefficients has vanished against that at the start.
+coefficients has vanished against that at means close to the responses.
 """
 
 from __future__ import annotations
@@ -16,22 +16,42 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._types import Matrix, Vector
+from lmm._types import Vector
 from lmm.family import Binomial, Family
 from lmm.laplace.model import Model
 
 __all__ = ["LARGE", "POISSON", "is_suspicious", "separating"]
 
-# Information below this share of the start's makes one suspect that a coefficient runs away.
+# Information below this share of what it could be makes one suspect that a coefficient runs away.
 SUSPICIOUS = 1e-3
 # A logarithm of theta above the one makes one suspect that it has no bound; at the other the
 # distribution is Poisson's.
 LARGE, POISSON = 4.0, 30.0
 
 
-def is_suspicious(information: Matrix) -> bool:
-    """Whether the information (p, p) of the coefficients of X* has a vanishing eigenvalue."""
-    return bool(len(information)) and float(np.linalg.eigvalsh(information)[0]) < SUSPICIOUS
+def is_suspicious(model: Model, weights: Vector, xi: float) -> bool:
+    """Whether some combination of coefficients has lost its information X'WX.
+
+    Parameters
+    ----------
+    model : Model
+        The model. Its fit without random effects may have run away already: the weights of that
+        are no measure.
+    weights : (n,) array
+        Expected information of the rows where a search has ended.
+    xi : float
+        Logarithm of the shape there.
+    """
+    family, bound, X = model.family, model.bound, model.X
+    if not model.p or not any(end.any() for end in ends(family, bound.y)):
+        return False
+    near = family.link_function(family.start_mean(bound.y, bound.weights))
+    left, full = (X.T @ (W[:, None] * X) for W in (weights, bound.at(near, xi, 0).expected[0]))
+    if not np.isfinite(left).all():
+        return True
+    size = np.sqrt(np.outer(full.diagonal(), full.diagonal()))
+    root = np.linalg.inv(np.linalg.cholesky(full / size))
+    return float(np.linalg.eigvalsh(root @ (left / size) @ root.T)[0]) < SUSPICIOUS
 
 
 def ends(family: Family, y: Vector) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -17,6 +17,7 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.design.matrices import ModelMatrices
 from lmm.design.response import Response
+from lmm.errors import NumericalError
 from lmm.family import Conditional, Family
 from lmm.laplace.effects import Effects
 from lmm.laplace.elimination import Units
@@ -25,6 +26,8 @@ from lmm.pls import PLS, Factors, Problem, Solver, standardize
 from lmm.pls.choose import refuse_wide
 
 __all__ = ["Model", "Place"]
+
+GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +92,14 @@ class Model:
         joint: bool = False,
     ) -> Model:
         """Whiten the columns of a model."""
+        if np.ptp(bound.y) == 0.0:
+            raise NumericalError(
+                f"The response is {bound.y[0]:g} in all rows, and there is nothing to model."
+            )
         marginal = marginal_fit(matrices, family, bound)
-        working = Response(marginal.working, marginal.weights, matrices.offset)
+        # Steps bring their own response. That of a separated fit the columns would explain.
+        scattered = np.arange(matrices.n) * GOLDEN % 1.0 / np.sqrt(marginal.weights)
+        working = Response(matrices.offset + scattered, marginal.weights, matrices.offset)
         problem = standardize(ModelMatrices(matrices.design, working))
         refuse_wide(problem)
         return cls(matrices, family, bound, marginal, Effects(problem, solver), joint)

@@ -40,8 +40,8 @@ class Marginal:
     ----------
     beta : (p,) array
         Coefficients.
-    eta, weights, working : (n,) arrays
-        Linear predictor, expected information, kept away from zero, and working response.
+    eta, weights : (n,) arrays
+        Linear predictor, and expected information, kept away from zero.
     xi : float
         Where to begin with the family's shape, on the log scale.
     """
@@ -49,7 +49,6 @@ class Marginal:
     beta: Vector
     eta: Vector
     weights: Vector
-    working: Vector
     xi: float
 
 
@@ -83,8 +82,7 @@ def _marginal_fit(matrices: ModelMatrices, family: Family, bound: Conditional) -
         last = loglik
     xi = _shape_start(family, bound, eta)
     rows = bound.at(eta, xi, 0)
-    W = _positive(rows.expected[0])
-    return Marginal(beta, eta, W, eta + rows.score / W, xi)
+    return Marginal(beta, eta, _positive(rows.expected[0]), xi)
 
 
 def _positive(W: Vector) -> Vector:

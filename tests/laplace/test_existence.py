@@ -69,3 +69,34 @@ def test_informative_rows_are_no_separation():
     wins = rng.binomial(trials, 1.0 / (1.0 + np.exp(-5.0 - 0.5 * rng.normal(size=15)[GROUP])))
     data = {"wins": wins, "losses": trials - wins, "x": rng.normal(size=N), "g": GROUP}
     assert lmm.glmer("cbind(wins, losses) ~ x + (1 | g)", data).converged
+
+
+@pytest.mark.parametrize("family, response", [("binomial", "y"), ("poisson", "counts")])
+def test_the_fit_without_random_effects_has_run_away(family, response):
+    """Its weights have vanished where the search begins, and vanish no further."""
+    data = table()
+    low, high = data["f"] == "a", data["f"] == "b"
+    data[response][low] = 0
+    if family == "binomial":
+        data[response][high] = 1
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    m, message = fit(f"{response} ~ 0 + f + (1 | g)", data, family, control=control)
+    assert m.optimum.status is Status.SEPARATED
+    assert "fa (-inf)" in message
+
+
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog", "cauchit"])
+@pytest.mark.parametrize("seed", range(8))
+def test_separation_of_few_rows(link, seed):
+    """With the smallest of designs, where levels are often all alike."""
+    rng = np.random.default_rng(seed)
+    n = 30
+    f, x, g = rng.integers(0, 3, n), rng.normal(size=n), rng.integers(0, 5, n)
+    eta = (rng.normal(size=3) * 3.0)[f] + 0.5 * x
+    y = (rng.uniform(size=n) < 1.0 / (1.0 + np.exp(-eta))).astype(int)
+    y[f == 0] = 1
+    data = {"y": y, "f": f.astype(str), "x": x, "g": g, "rng": rng}
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    m, message = fit("y ~ f + (1 | g)", data, lmm.Binomial(link), control=control)
+    assert m.optimum.status is Status.SEPARATED
+    assert "inf)" in message
