@@ -202,3 +202,9 @@ def test_a_search_hands_on_what_its_last_step_eliminated():
     criterion = ProfiledCriterion(lmm.build_matrices("Weight ~ Time + (Time | Pig)", data))
     optimum = lmm.minimize(criterion)
     assert criterion.point(optimum.x, optimum.state) is optimum.state.point
+
+
+def test_errors_that_do_not_exist_cost_no_elimination(monkeypatch):
+    criterion = ProfiledCriterion(matrices("crossed"))
+    monkeypatch.setattr(ProfiledCriterion, "point", None)
+    assert criterion.errors(criterion.start, np.eye(2), None) is None

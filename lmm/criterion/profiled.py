@@ -36,6 +36,7 @@ from lmm.pls import (
     PLSPoint,
     PLSTerms,
     Problem,
+    Sampled,
     SampledPoint,
     Solver,
     named,
@@ -299,9 +300,10 @@ class ProfiledCriterion(Brief):
 
     def errors(self, x: Vector, hessian: Matrix, state: object) -> tuple[float, Vector] | None:
         """Standard errors of the criterion and of theta (m,) at the minimum x, if it is sampled."""
-        point = self.point(x, state)
-        if not isinstance(point, SampledPoint):
+        if not isinstance(self.pls, Sampled):
             return None
+        point = self.point(x, state)
+        assert isinstance(point, SampledPoint)
         parameters = self.matrices.parameters
         sampling = point.sampling()
         moved = parameters.jacobian(x).T @ parameters.units(x)

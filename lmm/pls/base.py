@@ -38,6 +38,7 @@ __all__ = [
     "PLSPoint",
     "PLSSolution",
     "PLSTerms",
+    "Sampled",
     "SampledPoint",
     "Solver",
     "stacked",
@@ -200,6 +201,10 @@ class SampledPoint(Protocol):
 
         Derivatives are those by the directions of `Derivatives`.
         """
+
+
+class Sampled:
+    """A problem of which every point is a `SampledPoint`: no point is made to find out."""
 
 
 class PLS(Protocol):

@@ -21,7 +21,7 @@ from scipy.linalg import block_diag
 from lmm._brief import Brief
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, Sampled
 from lmm.pls.border import Bordered
 from lmm.pls.grouped import directions, per_term
 from lmm.pls.groups import Group
@@ -193,7 +193,7 @@ class KrylovPoint(Bordered):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class KrylovPLS(Brief):
+class KrylovPLS(Brief, Sampled):
     """Iterative solver for crossed factors.
 
     Parameters
