@@ -17,6 +17,7 @@ __all__ = [
     "MeanScale",
     "NaAction",
     "OptimizerName",
+    "PredictionScale",
     "ResidualKind",
     "Side",
     "SolverName",
@@ -42,10 +43,18 @@ EffectsTest: TypeAlias = Literal["F", "Chisq", "LRT", "PB"]
 Interval: TypeAlias = Literal["confidence", "prediction"]
 IntervalMethod: TypeAlias = Literal["profile", "wald", "boot"]
 MeanScale: TypeAlias = Literal["link", "response"]
+PredictionScale: TypeAlias = Literal["link", "response", "population"]
 NaAction: TypeAlias = Literal["omit", "exclude", "raise"]
 OptimizerName: TypeAlias = Literal["auto", "L-BFGS-B", "COBYQA", "Nelder-Mead"]
 ResidualKind: TypeAlias = Literal[
-    "response", "working", "deviance", "pearson", "marginal", "normalized", "quantile"
+    "response",
+    "working",
+    "deviance",
+    "pearson",
+    "marginal",
+    "normalized",
+    "least-squares",
+    "quantile",
 ]
 Side: TypeAlias = Literal[
     "two-sided",

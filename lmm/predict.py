@@ -21,7 +21,14 @@ from lmm.formula import Formula
 from lmm.joint import Effects, JointCovariance
 from lmm.likelihood import critical_value
 
-__all__ = ["Levels", "Prediction", "effects_of", "predict", "prediction_parts"]
+__all__ = [
+    "Levels",
+    "Prediction",
+    "effects_of",
+    "population_means",
+    "predict",
+    "prediction_parts",
+]
 
 Levels = bool | Literal["missing"]
 """Whether unknown levels are predicted by effects of zero, or are missing."""
@@ -31,6 +38,8 @@ Levels = bool | Literal["missing"]
 AT_A_TIME = 1 << 18
 # Step in the whitened coordinates for derivatives of predictions.
 STEP = 1e-3
+# Points of the quadrature over a normal linear predictor.
+NODES = 41
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,6 +304,36 @@ def prediction_parts(
         return pd.DataFrame(parts, index=index_of(newdata, rows.m))
     padded = {name: matrices.frame.pad(part) for name, part in parts.items()}
     return pd.DataFrame(padded, index=matrices.frame.labels)
+
+
+def population_means(
+    fit: Fit, newdata: Any = None, offset: Vector | None = None
+) -> pd.Series[float]:
+    """Means of rows, averaged over new levels of all grouping factors.
+
+    The integral of the inverse link over the normal linear predictor of a row, by Gauss-Hermite
+    quadrature.
+
+    Parameters
+    ----------
+    fit, newdata, offset
+        As for `predict`.
+    """
+    matrices = fit.matrices
+    if newdata is None:
+        rows, index = fitted_rows(matrices), matrices.frame.used
+    else:
+        nothing = select(matrices, "~0")
+        rows = new_rows(matrices, newdata, nothing, offset=offset, all_columns=True)
+        index = index_of(newdata, rows.m)
+    variance = np.zeros(rows.m)
+    for Z, covariance in zip(rows.Z, fit.covariances, strict=True):
+        assert Z is not None
+        variance += np.einsum("ma,ab,mb->m", Z, covariance, Z)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    mean, spread = rows.fixed_part(fit.beta), np.sqrt(variance)
+    values = fit.family.inverse(mean[:, None] + spread[:, None] * nodes)
+    return pd.Series(values @ weights / weights.sum(), index=index)
 
 
 def _check_interval(interval: Interval | None, level: float, random_only: bool) -> None:

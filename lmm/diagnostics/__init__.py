@@ -5,6 +5,7 @@ from lmm.diagnostics.convergence import ConvergenceCheck, check_convergence
 from lmm.diagnostics.influence import Influence, influence
 from lmm.diagnostics.leverage import (
     cooks_distance,
+    fixed_leverages,
     leverages,
     residuals,
     standardized_residuals,
@@ -19,6 +20,7 @@ __all__ = [
     "check_convergence",
     "cooks_distance",
     "fit_with_each",
+    "fixed_leverages",
     "influence",
     "leverages",
     "residuals",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._brief import Brief
-from lmm._progress import watched
+from lmm._progress import progress_bar, watched
 from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
@@ -47,6 +47,9 @@ class Influence(Brief, Frozen):
         Whether each refit reached a verified optimum.
     n_evaluations : (g,) int array
         Evaluations of the criterion of each refit.
+    effects_without : DataFrame (g, q) or None
+        Random effects, where they were asked for, by ``(group, level, term)``; NaN for levels that
+        are deleted.
     """
 
     groups: str
@@ -61,6 +64,7 @@ class Influence(Brief, Frozen):
     components_without: Matrix
     converged: np.ndarray
     n_evaluations: IntVector
+    effects_without: pd.DataFrame | None = None
 
     def dfbeta(self, which: str = "fixed") -> pd.DataFrame:
         """Change of each estimate when a group is left out: estimate without it minus estimate.
@@ -166,6 +170,8 @@ def influence(
     groups: str | None = None,
     sets: Sets | None = None,
     *,
+    effects: bool = False,
+    n_jobs: int | None = 1,
     progress: bool | None = None,
 ) -> Influence:
     """Refit a model without each observation, or without each level of a grouping factor.
@@ -181,6 +187,10 @@ def influence(
     sets : sequence or mapping, optional
         Levels of it (or labels of rows) to delete, one after the other; or lists of them by name,
         of which each is deleted together. All by default.
+    effects : bool
+        Whether to keep the random effects of each refit.
+    n_jobs : int or None
+        Workers (joblib's); None for those of the enclosing ``joblib.parallel_config``.
     progress : bool, optional
         Whether to show a bar; by default in a terminal or a notebook when it takes more than
         two seconds.
@@ -195,7 +205,8 @@ def influence(
     gone, labels = _deletions(matrices, groups, sets)
     _check_levels_left(matrices, gone)
     every = np.arange(matrices.n)
-    without = [_refit(fit, np.delete(every, rows)) for rows in watched(gone, "fit", progress)]
+    left = [np.delete(every, rows) for rows in gone]
+    without = _refits(fit, left, n_jobs, progress)
     names = matrices.fixed.names
     fixef = np.full((len(labels), len(names)), np.nan)
     vcov = np.full((len(labels), len(names), len(names)), np.nan)
@@ -216,6 +227,7 @@ def influence(
         components_without=np.array([_components(other) for other in without]),
         converged=np.array([other.optimum.converged for other in without]),
         n_evaluations=np.array([other.optimum.n_evaluations for other in without]),
+        effects_without=_effects(fit, without, labels) if effects else None,
     )
 
 
@@ -275,6 +287,41 @@ def _check_levels_left(matrices: ModelMatrices, gone: Sequence[IntVector]) -> No
                     f"{term.group!r}: a grouping factor needs at least 2. Delete by another "
                     "factor, or case by case with groups=None."
                 )
+
+
+def _refits(
+    fit: Fit, left: Sequence[IntVector], n_jobs: int | None, progress: bool | None
+) -> list[Fit]:
+    """The model on each set of rows, here or by joblib's workers."""
+    if n_jobs == 1:
+        return [_refit(fit, rows) for rows in watched(left, "fit", progress)]
+    try:
+        from joblib import Parallel, delayed
+    except ImportError as error:
+        raise ImportError("Several workers need joblib: pip install 'lmm[parallel]'.") from error
+    with progress_bar(len(left), "fit", progress) as bar:
+        tasks = Parallel(n_jobs=n_jobs, return_as="generator")(
+            delayed(_refit)(fit, rows) for rows in left
+        )
+        found = []
+        for other in tasks:
+            found.append(other)
+            bar.update(1)
+    return found
+
+
+def _effects(fit: Fit, others: Sequence[Fit], deleted: pd.Index[Any]) -> pd.DataFrame:
+    """Random effects (g, q) of refits, in the order of the whole fit's."""
+    blocks, columns = [], []
+    for i, term in enumerate(fit.matrices.terms):
+        values = np.full((len(others), term.n_levels, term.size), np.nan)
+        for g, other in enumerate(others):
+            places = pd.Index(term.levels).get_indexer(pd.Index(other.matrices.terms[i].levels))
+            values[g, places] = other.b[i]
+        blocks.append(values.reshape(len(others), -1))
+        columns += [(term.group, level, name) for level in term.levels for name in term.columns]
+    names = pd.MultiIndex.from_tuples(columns, names=["group", "level", "term"])
+    return pd.DataFrame(np.hstack(blocks), index=deleted, columns=names)
 
 
 def _refit(fit: Fit, rows: IntVector) -> Fit:

@@ -12,9 +12,17 @@ from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.joint import JointCovariance
 
-__all__ = ["RESIDUAL_KINDS", "cooks_distance", "leverages", "residuals", "standardized_residuals"]
+__all__ = [
+    "RESIDUAL_KINDS",
+    "cooks_distance",
+    "fixed_leverages",
+    "leverages",
+    "residuals",
+    "standardized_residuals",
+]
 
-RESIDUAL_KINDS = ("response", "working", "deviance", "pearson", "marginal", "normalized")
+LINEAR_KINDS = ("marginal", "normalized", "least-squares")
+RESIDUAL_KINDS = ("response", "working", "deviance", "pearson", *LINEAR_KINDS)
 
 
 def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
@@ -24,12 +32,14 @@ def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
     ----------
     fit : Fit
         The model.
-    kind : {"response", "working", "deviance", "pearson", "marginal", "normalized"}
+    kind : str
+        "response", "working", "deviance", "pearson", "marginal", "normalized", "least-squares".
         Response minus fitted values; these over the slope of the mean in the linear predictor;
         signed roots of what a row adds to the deviance; response minus fitted values over the root
         of the variance. For a linear model the first two are the same, and the last two are these
         times the square roots of the prior weights. Of linear models also response minus the
-        fixed part, and these made independent (`normalized_residuals`).
+        fixed part, these made independent (`normalized_residuals`), and those of each level alone
+        (`least_squares_residuals`).
     scaled : bool
         Whether to divide by sigma; normalized residuals have variance 1 as they are.
 
@@ -40,12 +50,13 @@ def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
     """
     if kind not in RESIDUAL_KINDS:
         raise ValueError(f"Unknown kind of residuals {kind!r}.{nearest(kind, RESIDUAL_KINDS)}")
-    if kind in ("marginal", "normalized") and not fit.family.is_gaussian_identity:
+    if kind in LINEAR_KINDS and not fit.family.is_gaussian_identity:
         raise ValueError(f"{kind} residuals exist for linear models only: see kind='quantile'.")
     if kind == "normalized":
         return normalized_residuals(fit)
-    if kind == "marginal":
-        values = marginal_residuals(fit)
+    if kind in ("marginal", "least-squares"):
+        of = marginal_residuals if kind == "marginal" else least_squares_residuals
+        values = of(fit)
         return values / fit.sigma if scaled else values
     values = fit.residuals_of(kind)
     return values / fit.sigma if scaled else values
@@ -71,6 +82,45 @@ def leverages(joint: JointCovariance) -> Vector:
         for g, terms in enumerate(members)
     }
     return joint.variance(matrices.X, effects) / fit.noise**2 * fit.working_weights
+
+
+def fixed_leverages(joint: JointCovariance) -> Vector:
+    """Diagonal (n,) of ``X (X'V^-1 X)^-1 X'V^-1``: the part of the fixed effects in `leverages`.
+
+    With M of `lmm.joint`, the rows of ``V^-1 X`` are those of ``W (X - Z M)``.
+    """
+    fit = joint.fit
+    matrices = fit.matrices
+    if fit.working_root is not fit.fixed_root:
+        joint = JointCovariance(fit, fit.working_root)
+    X = matrices.X
+    left = X.copy()
+    for g, group in enumerate(fit.problem.groups):
+        terms = [matrices.terms[i] for i, _ in group.members]
+        Z = np.hstack([term.Z for term in terms])
+        left -= np.einsum("nk,nkp->np", Z, joint.coupling[g][terms[0].codes])
+    projected = X @ fit.working_root @ fit.working_root.T
+    return np.asarray(np.einsum("np,np->n", projected, left) * fit.working_weights)
+
+
+def least_squares_residuals(fit: Fit) -> Vector:
+    """Residuals (n,) of least squares in each level of the innermost grouping factor alone.
+
+    The response is regressed on the columns of X in the level's rows, so that neither the random
+    effects nor their covariance have a part in it (Hilden-Minton, 1995; Loy & Hofmann, 2014,
+    J. Stat. Softw. 56(5)). Zero where a level has no more rows than it has columns.
+    """
+    matrices = fit.matrices
+    innermost = max(matrices.terms, key=lambda term: term.n_levels)
+    root = np.sqrt(matrices.weights)
+    y = marginal_residuals(fit)
+    values = np.empty(matrices.n)
+    order = np.argsort(innermost.codes, kind="stable")
+    for rows in np.split(order, np.cumsum(np.bincount(innermost.codes))[:-1]):
+        X, target = root[rows, None] * matrices.X[rows], root[rows] * y[rows]
+        beta = np.linalg.lstsq(X, target, rcond=None)[0]
+        values[rows] = y[rows] - matrices.X[rows] @ beta
+    return values
 
 
 def standardized_residuals(fit: Fit, hat: Vector) -> Vector:

@@ -25,8 +25,14 @@ __all__ = ["Diagnostics"]
 class Diagnostics(Tests):
     """Leverage, influence, convergence, plots."""
 
-    def hatvalues(self) -> pd.Series[float]:
+    def hatvalues(self, parts: bool = False) -> pd.Series[float] | pd.DataFrame:
         """Leverages by row: the diagonal of the matrix that turns y into fitted values.
+
+        Parameters
+        ----------
+        parts : bool
+            Whether to give a table ``overall fixef ranef`` instead: what fixed effects have part
+            in, and what random effects add (Nobre & Singer, 2011).
 
         Examples
         --------
@@ -35,9 +41,14 @@ class Diagnostics(Tests):
         >>> m.hatvalues().head(2).round(4).to_list()
         [0.1638, 0.1638]
         """
-        from lmm.diagnostics import leverages
+        from lmm.diagnostics import fixed_leverages, leverages
 
-        return self._by_row(leverages(self.joint))
+        whole = leverages(self.joint)
+        if not parts:
+            return self._by_row(whole)
+        fixed = fixed_leverages(self.joint)
+        columns = {"overall": whole, "fixef": fixed, "ranef": whole - fixed}
+        return pd.DataFrame({name: self._by_row(values) for name, values in columns.items()})
 
     def rstudent(self) -> pd.Series[float]:
         """Standardized residuals by row, ``r / (sigma sqrt(1 - h))``, as lme4's ``rstudent``.
@@ -72,6 +83,8 @@ class Diagnostics(Tests):
         groups: str | None = None,
         sets: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
         *,
+        effects: bool = False,
+        n_jobs: int | None = 1,
         progress: bool | None = None,
     ) -> Influence:
         """Refit without each observation, or without each level of a grouping factor.
@@ -83,6 +96,10 @@ class Diagnostics(Tests):
         sets : sequence or mapping, optional
             Levels (or labels of rows) to delete one after the other, such as ``["308", "370"]``;
             or lists that are deleted together, by name. All by default.
+        effects : bool
+            Whether to keep the random effects of each refit, as ``.effects_without``.
+        n_jobs : int or None
+            Workers; -1 for all processors, None for those of ``joblib.parallel_config``.
         progress : bool, optional
             Whether to show a bar; by default in a terminal or a notebook when it takes more than
             two seconds.
@@ -111,7 +128,7 @@ class Diagnostics(Tests):
         """
         from lmm.diagnostics import influence
 
-        return influence(self.fit, groups, sets, progress=progress)
+        return influence(self.fit, groups, sets, effects=effects, n_jobs=n_jobs, progress=progress)
 
     def simulated_residuals(
         self,

@@ -392,10 +392,12 @@ class Estimates(MixedModel):
 
         Parameters
         ----------
-        kind : {"response", "working", "deviance", "pearson", "marginal", "normalized"}
-            Response minus fitted values, for "deviance" and "pearson" times the square root of the
-            weight; response minus the fixed part; or that made independent by the Cholesky factor
-            of its covariance, in the order of the rows.
+        kind : str
+            ``"response"`` or ``"working"``, response minus fitted values; ``"deviance"`` or
+            ``"pearson"``, these times the square root of the weight; ``"marginal"``, response minus
+            the fixed part; ``"normalized"``, that made independent by the Cholesky factor of its
+            covariance, in the order of the rows; ``"least-squares"``, what least squares leave in
+            each level of the innermost grouping factor alone.
         scaled : bool
             Whether to divide by sigma; normalized residuals have variance 1 as they are.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
-from lmm._words import Ddf, EffectsTest, Interval, MeanScale, ResidualKind
+from lmm._words import Ddf, EffectsTest, Interval, PredictionScale, ResidualKind
 from lmm.family import Family
 from lmm.formula import Formula
 from lmm.generalized import GeneralizedFit
@@ -124,7 +124,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
         re_form: str | Formula | None = None,
         allow_new_levels: bool | Literal["missing"] = False,
         *,
-        type: MeanScale = "link",
+        type: PredictionScale = "link",
         random_only: bool = False,
         se: bool = False,
         interval: Interval | None = None,
@@ -136,8 +136,10 @@ class GeneralizedMixedModel(StatsmodelsNames):
         ----------
         newdata, re_form, allow_new_levels, random_only, se, level
             As for linear models.
-        type : {"link", "response"}
-            The linear predictor, as R's default, or the mean.
+        type : {"link", "response", "population"}
+            The linear predictor, as R's default; the mean; or the mean averaged over new levels
+            of all grouping factors, the population's, which that of a typical level
+            (``re_form="~0"``) is not.
         interval : {"confidence"}, optional
             Add limits, made on the scale of the link.
 
@@ -156,9 +158,18 @@ class GeneralizedMixedModel(StatsmodelsNames):
         -----
         Standard errors of means are those of the link times the slope of the mean.
         """
-        if type not in ("link", "response"):
-            raise ValueError(f"type must be 'link' or 'response', not {type!r}.")
-        from lmm.predict import predict
+        if type not in ("link", "response", "population"):
+            raise ValueError(f"type must be 'link', 'response' or 'population', not {type!r}.")
+        from lmm.predict import population_means, predict
+
+        if type == "population":
+            if se or interval is not None or random_only or re_form is not None:
+                raise ValueError(
+                    "means over the population have no standard errors here, and all random "
+                    "effects: leave se, interval, random_only and re_form out."
+                )
+            offset = None if newdata is None else self.call.offset_for(newdata)
+            return population_means(self.fit, newdata, offset)
 
         prediction = predict(
             self.fit,

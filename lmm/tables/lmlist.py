@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTables, confidence_table
 from lmm.report.tables import frame_cells, labels
 from lmm.request import Request, check_names
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["LmList", "lmlist"]
 
@@ -213,6 +216,37 @@ class LmList(Printed, Frozen):
                 for j, name in enumerate(self.names)
             }
         )
+
+    def plot(self, level: float = 0.95, pooled: bool = False) -> list[Axes]:
+        """Coefficients by level with their intervals, as nlme's ``plot(intervals(lmList))``.
+
+        Parameters
+        ----------
+        level, pooled
+            As for `confint`.
+
+        Returns
+        -------
+        list of Axes
+            One per coefficient, side by side.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> fits = lmm.lmlist("Reaction ~ Days | Subject", lmm.load_dataset("sleepstudy"))
+        >>> [ax.get_xlabel() for ax in fits.plot()]
+        ['(Intercept)', 'Days']
+        """
+        from lmm.plots.canvas import panels
+        from lmm.plots.estimates import estimates
+
+        intervals = self.confint(level, pooled)
+        axes = panels(len(self.names))
+        names = [str(one) for one in self.levels]
+        for j, (ax, name) in enumerate(zip(axes, self.names, strict=True)):
+            lower, upper = intervals[name].to_numpy().T
+            estimates(names, self.estimates[:, j], lower, upper, name, ax)
+        return axes
 
     def document(self, *, digits: int = 7) -> Document:
         """The call, coefficients by level, and the pooled standard deviation."""
