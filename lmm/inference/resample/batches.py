@@ -27,7 +27,7 @@ from lmm.fitted import Comparable
 from lmm.generalized import GeneralizedFit
 from lmm.inference.resample.cases import CaseSampler, Refit
 from lmm.inference.resample.families import FamilyEngine, FamilySimulator
-from lmm.inference.resample.many import Batched, Engine, engine_for
+from lmm.inference.resample.many import Engine, engine_for
 from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.residuals import (
     WildSimulator,
@@ -106,8 +106,7 @@ class Parameters:
         rows = rows_of(fit.criterion.problem)
         fewer = compressed(rows) if scheme.name == "parametric" else rows
         engine = engine_for(fit.criterion, fit.optimum.x, fewer)
-        shown = fewer if isinstance(engine, Batched) else rows
-        return cls(fit, linear_draws(fit, shown, scheme, held), engine)
+        return cls(fit, linear_draws(fit, engine.rows, scheme, held), engine)
 
     @property
     def batch(self) -> int:

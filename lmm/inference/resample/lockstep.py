@@ -30,13 +30,13 @@ from lmm._lapack import solve_upper
 from lmm._types import Matrix, Vector
 from lmm.covariance import Diagonal, Filled, Unstructured
 from lmm.criterion import ProfiledCriterion
-from lmm.inference.resample.newton import Local, newton_steps, predicted
-from lmm.inference.resample.replicates import ROUNDING, Replicates, Responses
+from lmm.inference.resample.newton import Local, descend
+from lmm.inference.resample.replicates import SINGULAR, Replicates, Responses
 from lmm.inference.resample.rows import Rows
 from lmm.inference.resample.strata import Stratum, component_columns, penalized
 from lmm.inference.resample.sums import Accumulated, Sums, cholesky, symmetric
 from lmm.likelihood import Entries
-from lmm.optimize.newton import LOST, SADDLE, damped
+from lmm.optimize.newton import LOST, SADDLE
 from lmm.optimize.verdict import SNAP
 
 # Columns K t of a component up to which dense matrices, batched, beat a solver that knows more.
@@ -47,16 +47,9 @@ LONGEST = 200_000
 BATCH = 4_000_000
 # Responses in one batch, at most: more would leave the cache.
 MOST = 1000
-MAX_STEPS = 60
-# A fit has converged when the quadratic model promises a smaller decrease of the criterion.
-TOLERANCE = 1e-10
-# Fits with a singular value below this are singular, as in `Fit`.
-SINGULAR = 1e-4
 # A stationary point is a saddle also if the criterion falls at more than this rate in some whitened
 # variance.
 DESCENT = 1e-3
-# Steps are no longer than this times the larger of 1 and the largest entry of lambda*.
-FURTHEST = 2.0
 EPSILON = float(np.finfo(float).eps)
 # Restarts put vanished diagonal entries of lambda* back to this.
 LIFT = 0.3
@@ -120,19 +113,9 @@ class Lockstep:
         hidden : (r,) array
             Further residual sums of squares that no row shows.
         """
-        X, T = self.rows.X, self.criterion.problem.T
-        coefficients = X.T @ y
-        residual = y - X @ coefficients
-        correction = X.T @ residual  # the first pass leaves rounding errors of X's size
-        residual -= X @ correction
-        yy = np.einsum("ij,ij->j", residual, residual) + hidden
-        nu = max(self.criterion.matrices.n - self.criterion.matrices.p, 1)
-        scale = np.sqrt(yy / nu)
-        beta0 = (
-            np.linalg.solve(T, coefficients + correction).T if T.size else np.empty((len(yy), 0))
-        )
-        Zy = self.Zt @ (residual / scale)
-        return Responses(tuple(s.sums(Zy) for s in self.strata), yy / scale**2, beta0, scale)
+        left = self.rows.regressed(y, hidden, self.criterion)
+        Zy = self.Zt @ left.residual
+        return Responses(tuple(s.sums(Zy) for s in self.strata), left.yy, left.beta0, left.scale)
 
     # Values ---------------------------------------------------------------------------------------
 
@@ -238,30 +221,9 @@ class Lockstep:
         return np.asarray(data.beta0 + data.scale[:, None] * back)
 
     def _minimize(self, everything: Responses, x: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
-        """Damped Newton steps for all responses at once; those that have converged drop out."""
-        x, data = x.copy(), everything
-        active = np.arange(len(x))
-        damping: Vector = np.zeros(len(x))
-        here = self._local(x, data)
-        for _ in range(MAX_STEPS):
-            step, promise, scale = newton_steps(here, damping)
-            close = promise < np.maximum(TOLERANCE, ROUNDING * np.abs(here.value))
-            moving = ~(close & (damping <= scale))
-            active, data, here = active[moving], data[moving], here[moving]
-            damping, step, scale = damping[moving], step[moving], scale[moving]
-            if len(active) == 0:
-                break
-            longest = FURTHEST * np.maximum(1.0, np.abs(x[active]).max(axis=1))
-            step *= (longest / np.maximum(longest, np.abs(step).max(axis=1)))[:, None]
-            there = self._local(x[active] + step, data)
-            better = there.value <= here.value
-            gain = (here.value - there.value) / predicted(here, step)
-            x[active[better]] += step[better]
-            here = here.where(better, there)
-            damping = damped(damping, gain, scale)
-        converged = np.ones(len(x), dtype=bool)
-        converged[active] = False
-        return x, converged & self._is_minimum(self._local(x, everything))
+        """Minima for all responses at once."""
+        x, stationary = descend(lambda x, chosen: self._local(x, everything[chosen]), x)
+        return x, stationary & self._is_minimum(self._local(x, everything))
 
     def _is_minimum(self, here: Local) -> NDArray[np.bool_]:
         """Whether stationary points are minima: no saddles in x, none of the singular lambda.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from lmm.errors import DataError
 from lmm.fit import Fit, check_linear
 from lmm.fitted import Fitted
 from lmm.inference.fixed.satterthwaite import Satterthwaite
+from lmm.inference.resample.interpolated import Interpolated
 from lmm.inference.resample.lockstep import Lockstep
 from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.rows import Rows, rows_of
@@ -39,12 +40,19 @@ FEW = 4
 LARGE = 1000.0
 
 
+Data = TypeVar("Data")
+
+
 class Engine(Protocol):
     """Fits one design to many responses."""
 
     @property
     def batch(self) -> int:
         """Responses that are best fitted together."""
+
+    @property
+    def rows(self) -> Rows:
+        """Standardized rows that show its responses."""
 
     def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
         """Fit standardized responses.
@@ -63,41 +71,70 @@ class Engine(Protocol):
         """Statistics (r, d) that the score at the design's own estimates is linear in."""
 
 
+class Together(Protocol[Data]):
+    """A design that is fitted to a batch of responses at once."""
+
+    @property
+    def criterion(self) -> ProfiledCriterion:
+        """The design; its response does not matter."""
+
+    @property
+    def rows(self) -> Rows:
+        """Standardized rows that show its responses."""
+
+    @property
+    def batch(self) -> int:
+        """Responses that are best fitted together."""
+
+    def responses(self, y: Matrix, hidden: Vector) -> Data:
+        """What it needs of responses (n, r) and hidden sums of squares (r,)."""
+
+    def fit(self, data: Data, start: Vector, *, df: bool = False) -> Replicates:
+        """Fit them from whitened coordinates (m,)."""
+
+    def score(self, data: Data, x: Vector) -> Matrix:
+        """Statistics (r, d) that the score at x (m,) is linear in."""
+
+
 @dataclass(frozen=True, eq=False)
-class Batched:
-    """All responses at once (`lmm.inference.resample.lockstep`).
+class Batched(Generic[Data]):
+    """All responses at once; those that this leaves without a minimum one by one.
 
     Parameters
     ----------
-    lockstep : Lockstep
+    design : Lockstep or Interpolated
         The design.
     estimate : (m,) array
         Whitened coordinates of the design's own fit.
     """
 
-    lockstep: Lockstep
+    design: Together[Data]
     estimate: Vector
 
     @property
     def batch(self) -> int:
         """Responses that are best fitted together."""
-        return self.lockstep.batch
+        return self.design.batch
+
+    @property
+    def rows(self) -> Rows:
+        """Standardized rows that show the responses."""
+        return self.design.rows
 
     def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
         """Fit standardized responses; see `Engine`."""
-        data = self.lockstep.responses(y, hidden)
-        start = lifted(self.lockstep.criterion, self.estimate)
-        fits = self.lockstep.fit(data, start, df=df)
-        stuck = np.flatnonzero(~fits.converged)
-        if len(stuck) == 0 or self.lockstep.rows.hidden:
-            return fits
         # The optimizer of single fits knows more ways out of a corner.
-        single = OneByOne(self.lockstep.criterion, self.estimate)
+        single = OneByOne(self.design.criterion, self.estimate)
+        start = lifted(self.design.criterion, self.estimate)
+        fits = self.design.fit(self.design.responses(y, hidden), start, df=df)
+        stuck = np.flatnonzero(~fits.converged)
+        if len(stuck) == 0 or self.rows.hidden:
+            return fits
         return fits.updated(stuck, single.replicates(y[:, stuck], hidden[stuck], df=df))
 
     def score(self, y: Matrix, hidden: Vector) -> Matrix:
         """Statistics (r, d) that the score at the design's own estimates is linear in."""
-        return self.lockstep.score(self.lockstep.responses(y, hidden), self.estimate)
+        return self.design.score(self.design.responses(y, hidden), self.estimate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +153,11 @@ class OneByOne:
     estimate: Vector
 
     batch = FEW
+
+    @property
+    def rows(self) -> Rows:
+        """All standardized rows."""
+        return rows_of(self.criterion.problem)
 
     def _criterion(self, y: Vector) -> ProfiledCriterion:
         """The criterion of one standardized response (n,)."""
@@ -168,7 +210,9 @@ def lifted(criterion: ProfiledCriterion, x: Vector) -> Vector:
 
 
 def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None = None) -> Engine:
-    """The batched engine where components and variances are not large, else one by one.
+    """A batched engine where one fits the design and variances are not large, else one by one.
+
+    Small components advance in lockstep; larger designs are interpolated about the estimates.
 
     Parameters
     ----------
@@ -177,13 +221,16 @@ def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None
     estimate : (m,) array
         Whitened coordinates to start from.
     rows : Rows, optional
-        Its rows compressed; all rows by default. One by one, all rows are needed.
+        Its rows compressed, for `Lockstep`; all rows by default.
     """
     if np.abs(estimate).max(initial=0.0) > LARGE:
         return OneByOne(criterion, estimate)
     everything = rows_of(criterion.problem)
-    lockstep = Lockstep.build(criterion, everything if rows is None else rows)
-    return OneByOne(criterion, estimate) if lockstep is None else Batched(lockstep, estimate)
+    if lockstep := Lockstep.build(criterion, everything if rows is None else rows):
+        return Batched(lockstep, estimate)
+    if interpolated := Interpolated.build(criterion, everything, estimate):
+        return Batched(interpolated, estimate)
+    return OneByOne(criterion, estimate)
 
 
 # Many responses -----------------------------------------------------------------------------------
@@ -262,8 +309,9 @@ def refit_many(m: Fitted, Y: Any, *, df: bool = True, progress: bool | None = No
     """Fit one model to many responses.
 
     Designs whose levels fall into small components are fitted in batches, all responses advancing
-    together; others one by one. Missing values are allowed: responses with the same pattern are
-    fitted together.
+    together; many responses of a larger design by interpolation about the estimates of `m`, if
+    their own are near; others one by one. Missing values are allowed: responses with the same
+    pattern are fitted together.
 
     Parameters
     ----------

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._types import Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector
+from lmm.inference.resample.replicates import ROUNDING
+from lmm.optimize.newton import damped
+
+MAX_STEPS = 60
+# A fit has converged when the quadratic model promises a smaller decrease of the criterion.
+TOLERANCE = 1e-10
+# Steps are no longer than this times the larger of 1 and the largest coordinate.
+FURTHEST = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,3 +62,47 @@ def predicted(here: Local, step: Matrix) -> Vector:
     quadratic = 0.5 * np.einsum("ri,rij,rj->r", step, here.hessian, step)
     model = -(linear + np.maximum(quadratic, 0.0))
     return np.asarray(np.maximum(np.maximum(model, -0.5 * linear), 1e-300))
+
+
+def descend(
+    local: Callable[[Matrix, IntVector], Local], x: Matrix
+) -> tuple[Matrix, NDArray[np.bool_]]:
+    """Damped Newton steps of all fits at once; those that have converged drop out.
+
+    Parameters
+    ----------
+    local : callable
+        The criterion at points (s, m) of s chosen fits.
+    x : (r, m) array
+        Where they start.
+
+    Returns
+    -------
+    x : (r, m) array
+        Where they end.
+    stationary : (r,) array of bool
+        Which of them have converged.
+    """
+    x = x.copy()
+    active = np.arange(len(x))
+    damping: Vector = np.zeros(len(x))
+    here = local(x, active)
+    for _ in range(MAX_STEPS):
+        step, promise, scale = newton_steps(here, damping)
+        close = promise < np.maximum(TOLERANCE, ROUNDING * np.abs(here.value))
+        moving = ~(close & (damping <= scale))
+        active, here = active[moving], here[moving]
+        damping, step, scale = damping[moving], step[moving], scale[moving]
+        if len(active) == 0:
+            break
+        longest = FURTHEST * np.maximum(1.0, np.abs(x[active]).max(axis=1))
+        step *= (longest / np.maximum(longest, np.abs(step).max(axis=1)))[:, None]
+        there = local(x[active] + step, active)
+        better = there.value <= here.value
+        gain = (here.value - there.value) / predicted(here, step)
+        x[active[better]] += step[better]
+        here = here.where(better, there)
+        damping = damped(damping, gain, scale)
+    stationary = np.ones(len(x), dtype=bool)
+    stationary[active] = False
+    return x, stationary

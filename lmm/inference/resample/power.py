@@ -20,7 +20,7 @@ from lmm.errors import DataError, nearest
 from lmm.fit import check_linear
 from lmm.fitted import Fitted
 from lmm.formula import Formula
-from lmm.inference.resample.many import Batched, engine_for
+from lmm.inference.resample.many import engine_for
 from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.rows import compressed, rows_of
 from lmm.inference.resample.simulator import Simulator
@@ -349,8 +349,7 @@ class _Trial:
         rows = rows_of(criterion.problem)
         fewer = compressed(rows)
         engine = engine_for(criterion, x, fewer)
-        shown = fewer if isinstance(engine, Batched) else rows
-        simulator = Simulator.parametric(criterion, shown, x, self.beta, self.sigma)
+        simulator = Simulator.parametric(criterion, engine.rows, x, self.beta, self.sigma)
         parts = []
         for size in _batches(nsim, engine.batch):
             parts.append(engine.replicates(*simulator.draw(rng, size), df=True))

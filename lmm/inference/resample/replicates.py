@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lmm._types import IntVector, Matrix, Vector
 
 ROUNDING = 1e-12
+# Fits with a singular value below this are singular, as in `Fit`.
+SINGULAR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,13 @@ class Replicates:
     criterion: Vector
     converged: NDArray[np.bool_]
     singular: NDArray[np.bool_]
+
+    @classmethod
+    def unknown(cls, r: int, m: int, p: int, n_df: int) -> Replicates:
+        """Nothing about r responses: none has converged."""
+        theta, sigma, beta, df = (np.full(s, np.nan) for s in ((r, m), r, (r, p), (r, n_df)))
+        none = np.zeros(r, dtype=np.bool_)
+        return cls(theta, sigma, beta, beta, df, sigma, none, none)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Replicates]) -> Replicates:

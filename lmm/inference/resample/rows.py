@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, Vector
+from lmm.criterion import ProfiledCriterion
 from lmm.pls import Problem
 
 # Rows are compressed if that leaves fewer than one in so many.
@@ -16,8 +17,30 @@ WORTHWHILE = 3
 
 
 @dataclass(frozen=True, eq=False)
+class Regressed:
+    """Responses of which least squares has taken the fixed effects, in units of what is left.
+
+    Attributes
+    ----------
+    residual : (n, r) array
+        What is left, over `scale`.
+    yy : (r,) array
+        Its sums of squares, with those of hidden rows.
+    beta0 : (r, p) array
+        Least-squares coefficients of the data.
+    scale : (r,) array
+        Units of the responses.
+    """
+
+    residual: Matrix
+    yy: Vector
+    beta0: Matrix
+    scale: Vector
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
-    """Standardized rows of a design: what `Lockstep` is made of.
+    """Standardized rows of a design, on which batches of responses are regressed.
 
     Attributes
     ----------
@@ -40,6 +63,32 @@ class Rows:
     def n(self) -> int:
         """Number of rows."""
         return len(self.X)
+
+    def regressed(self, y: Matrix, hidden: Vector, criterion: ProfiledCriterion) -> Regressed:
+        """Least squares of responses on the fixed effects.
+
+        Parameters
+        ----------
+        y : (n, r) array
+            Responses in these rows: weighted, offset subtracted.
+        hidden : (r,) array
+            Further residual sums of squares that no row shows.
+        criterion : ProfiledCriterion
+            The design.
+        """
+        X, T = self.X, criterion.problem.T
+        coefficients = X.T @ y
+        residual = y - X @ coefficients
+        correction = X.T @ residual  # the first pass leaves rounding errors of X's size
+        residual -= X @ correction
+        yy = np.einsum("ij,ij->j", residual, residual) + hidden
+        nu = max(criterion.matrices.n - criterion.matrices.p, 1)
+        scale = np.sqrt(yy / nu)
+        beta0 = (
+            np.linalg.solve(T, coefficients + correction).T if T.size else np.empty((len(yy), 0))
+        )
+        residual /= scale
+        return Regressed(residual, yy / scale**2, beta0, scale)
 
     def Zt(self, n_levels: Sequence[int]) -> sparse.csr_array:
         """Z' (q, n), term by term, level by level."""
