@@ -25,8 +25,8 @@ from lmm.errors import NumericalError
 from lmm.laplace.elimination import Elimination, Units, block_traces, product_traces
 from lmm.laplace.meetings import Meetings, Parts
 from lmm.pls.grouped import identity_minus, penalized_inverse
-from lmm.pls.groups import Group
 from lmm.pls.inverse import dense_blocks
+from lmm.pls.tail import pair_traces
 
 __all__ = ["Split"]
 
@@ -371,11 +371,3 @@ class Split(Elimination):
                 part = E[a, b] * (left @ right.T)
                 total += part if a == b else part + part.T
         return total
-
-
-def pair_traces(F: Matrix, g: Group, h: Group) -> Matrix:
-    """``tr(F E F'E')`` (k_g^2, k_h^2) over entries of two groups' Gammas, for F (q_g, q_h)."""
-    levels = F.reshape(g.n_levels, g.size, h.n_levels, h.size)
-    pairs = levels.transpose(1, 3, 0, 2).reshape(g.size * h.size, -1)
-    square = (pairs @ pairs.T).reshape(g.size, h.size, g.size, h.size)
-    return np.asarray(np.einsum("bcad->abcd", square)).reshape(g.size**2, h.size**2)

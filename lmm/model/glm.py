@@ -24,8 +24,8 @@ from lmm.errors import (
 )
 from lmm.family import Family
 from lmm.family.base import Conditional
-from lmm.formula import Formula
 from lmm.likelihood import critical_value
+from lmm.model.without_effects import WithoutEffects
 from lmm.report.cells import named, wide_vector
 from lmm.report.document import Document
 from lmm.report.format import format_number, format_numbers
@@ -47,7 +47,7 @@ KINDS = ("response", "deviance", "pearson", "working")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GeneralizedLinearModel(Frozen, Printed):
+class GeneralizedLinearModel(Frozen, Printed, WithoutEffects):
     """A generalized linear model fitted by maximum likelihood. Made by `lmm.glm`.
 
     Attributes
@@ -129,16 +129,6 @@ class GeneralizedLinearModel(Frozen, Printed):
     # What anova asks of every model ---------------------------------------------------------------
 
     @property
-    def formula(self) -> Formula:
-        """The parsed formula."""
-        return self.matrices.formula
-
-    @property
-    def data_name(self) -> str | None:
-        """Name of the data, where they have one."""
-        return self.table.label
-
-    @property
     def n_parameters(self) -> int:
         """Coefficients, and a shape that is estimated."""
         return len(self.beta) + bool(self.family.shape_name)
@@ -147,25 +137,7 @@ class GeneralizedLinearModel(Frozen, Printed):
         """Log-likelihood at its maximum, over the shape too."""
         return _bound(self.matrices, self.family).loglik(self.linear, self.xi)
 
-    def aic(self) -> float:
-        """Akaike's criterion."""
-        return -2.0 * self.loglik() + 2.0 * self.n_parameters
-
-    def bic(self) -> float:
-        """Schwarz's criterion."""
-        return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.n_parameters
-
     # Estimates ------------------------------------------------------------------------------------
-
-    @property
-    def nobs(self) -> int:
-        """Number of observations used."""
-        return self.matrices.n
-
-    @property
-    def df_resid(self) -> int:
-        """Residual degrees of freedom, n - p."""
-        return self.nobs - len(self.beta)
 
     @cached_property
     def linear(self) -> Vector:
@@ -187,10 +159,6 @@ class GeneralizedLinearModel(Frozen, Printed):
     def deviance(self) -> float:
         """Twice the log-likelihood that a perfect fit has more, without the dispersion."""
         return float(np.sum(self._residuals("deviance") ** 2))
-
-    def fixef(self) -> pd.Series[float]:
-        """Coefficients by name."""
-        return pd.Series(self.beta, index=pd.Index(self.matrices.fixed.names), copy=True)
 
     def vcov(self) -> pd.DataFrame:
         """Covariance of the coefficients by the expected information, (p, p)."""

@@ -16,8 +16,8 @@ from lmm.design import ModelMatrices, build_matrices
 from lmm.design.choice import RowArgument
 from lmm.design.table import Table
 from lmm.errors import DataError, checked_level
-from lmm.formula import Formula
 from lmm.likelihood import critical_value
+from lmm.model.without_effects import WithoutEffects
 from lmm.report.cells import named, wide_vector
 from lmm.report.document import Document
 from lmm.report.format import format_numbers
@@ -29,7 +29,7 @@ __all__ = ["LinearModel"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearModel(Frozen, Printed):
+class LinearModel(Frozen, Printed, WithoutEffects):
     """A model fitted by weighted least squares. Made by `lmm.lm`.
 
     Attributes
@@ -112,16 +112,6 @@ class LinearModel(Frozen, Printed):
     # What anova asks of every model ---------------------------------------------------------------
 
     @property
-    def formula(self) -> Formula:
-        """The parsed formula."""
-        return self.matrices.formula
-
-    @property
-    def data_name(self) -> str | None:
-        """Name of the data, where they have one."""
-        return getattr(self.table.native, "attrs", {}).get("name")
-
-    @property
     def n_parameters(self) -> int:
         """Coefficients and the residual variance."""
         return len(self.beta) + 1
@@ -132,34 +122,12 @@ class LinearModel(Frozen, Printed):
         weights = float(np.log(self.matrices.weights).sum())
         return 0.5 * (weights - n * (1.0 + float(np.log(2.0 * np.pi * self.rss / n))))
 
-    def aic(self) -> float:
-        """Akaike's criterion."""
-        return -2.0 * self.loglik() + 2.0 * self.n_parameters
-
-    def bic(self) -> float:
-        """Schwarz's criterion."""
-        return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.n_parameters
-
     # Estimates ------------------------------------------------------------------------------------
-
-    @property
-    def nobs(self) -> int:
-        """Number of observations used."""
-        return self.matrices.n
-
-    @property
-    def df_resid(self) -> int:
-        """Residual degrees of freedom, n - p."""
-        return self.nobs - len(self.beta)
 
     @cached_property
     def sigma(self) -> float:
         """Residual standard deviation, ``sqrt(rss / (n - p))``."""
         return float(np.sqrt(self.rss / self.df_resid))
-
-    def fixef(self) -> pd.Series[float]:
-        """Coefficients by name."""
-        return pd.Series(self.beta, index=pd.Index(self.matrices.fixed.names))
 
     def vcov(self) -> pd.DataFrame:
         """Covariance of the coefficients, (p, p)."""

@@ -14,7 +14,7 @@ from lmm.pls.grouped import directions
 from lmm.pls.groups import Group
 from lmm.pls.inverse import by_level, flat
 
-__all__ = ["Tail"]
+__all__ = ["Tail", "pair_traces"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +67,11 @@ class Tail:
     def trace(self, F: Matrix) -> Matrix:
         """``tr(F E F E')`` (K, K) over the directions, for a symmetric F (q, q)."""
         each = list(zip(self.parts, self.groups, strict=True))
-        return np.block([[_pair(F[p, r], g, h) for r, h in each] for p, g in each])
+        return np.block([[pair_traces(F[p, r], g, h) for r, h in each] for p, g in each])
 
 
-def _pair(F: Matrix, g: Group, h: Group) -> Matrix:
+def pair_traces(F: Matrix, g: Group, h: Group) -> Matrix:
+    """``tr(F E F'E')`` (k_g^2, k_h^2) over entries of two groups' Gammas, for F (q_g, q_h)."""
     levels = F.reshape(g.n_levels, g.size, h.n_levels, h.size)
     pairs = levels.transpose(1, 3, 0, 2).reshape(g.size * h.size, -1)
     square = (pairs @ pairs.T).reshape(g.size, h.size, g.size, h.size)

@@ -19,7 +19,7 @@ from lmm.fit import Fit, check_models
 from lmm.fitted import Reported
 from lmm.language import Call, Name, Node, children, variables
 from lmm.report.document import Document
-from lmm.report.printed import TableLike
+from lmm.report.printed import Framed
 from lmm.report.tables import frame_cells
 
 __all__ = ["METHODS", "StandardizedCoefficients", "standardize_parameters"]
@@ -31,7 +31,7 @@ POLYNOMIAL = {"I", "poly", "ns", "bs", "scale", "standardize", "center"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class StandardizedCoefficients(TableLike):
+class StandardizedCoefficients(Framed):
     """Standardized coefficients. Made by `lmm.standardize_parameters`.
 
     Attributes
@@ -44,13 +44,8 @@ class StandardizedCoefficients(TableLike):
         Coverage of the intervals.
     """
 
-    frame: pd.DataFrame
     method: str
     level: float
-
-    def to_frame(self) -> pd.DataFrame:
-        """The coefficients as a DataFrame of the caller's own."""
-        return self.frame.copy()
 
     def document(self, *, digits: int = 4) -> Document:
         """The method and the coefficients."""
