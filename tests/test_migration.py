@@ -1,4 +1,4 @@
-"""The migration page answers every function that lme4, lmerTest, pbkrtest and emmeans export."""
+"""The migration page answers every function of lme4 and of the packages that build on it."""
 
 import re
 from pathlib import Path
@@ -41,6 +41,24 @@ EXPORTS = {
         compare_column_space ddf_Lb get_Lb_ddf get_SigmaG getKR getLRT getSAT KRmodcomp
         Lb_ddf make_model_matrix make_restriction_matrix model2restriction_matrix PBmodcomp
         PBrefdist restriction_matrix2model SATmodcomp tidy vcovAdj
+    """,
+    "clubSandwich 0.5.8": """
+        coef_test conf_int constrain_equal constrain_pairwise constrain_zero
+        findCluster.rma.mv impute_covariance_matrix linear_contrast
+        pattern_covariance_matrix vcovCR Wald_test
+    """,
+    "afex 1.2.1": """
+        all_fit afex_plot aov_4 aov_car aov_ez ems interaction_plot lmer_alt mixed nice
+        oneway_plot set_sum_contrasts set_treatment_contrasts test_levene test_sphericity
+    """,
+    "performance 0.10.2, of models": """
+        binned_residuals check_autocorrelation check_collinearity check_convergence
+        check_distribution check_heterogeneity_bias check_heteroscedasticity check_homogeneity
+        check_model check_normality check_outliers check_overdispersion check_predictions
+        check_singularity check_zeroinflation compare_performance icc mae model_performance mse
+        multicollinearity performance performance_aic performance_aicc performance_cv
+        performance_rmse performance_rse r2 r2_bayes r2_loo r2_nakagawa rmse test_bf
+        test_likelihoodratio test_lrt test_performance test_wald variance_decomposition
     """,
 }
 
