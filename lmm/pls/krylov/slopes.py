@@ -71,33 +71,48 @@ class _Group:
         self.u, self.Eu, self.w, self.Ew = u, Eu, w, Ew
         # Of dS = L^-1 dOmega L^-T - Phi S - S Phi', Phi the lower half of L^-1 dD L^-T.
         both = _outer(u, w + Ew) + _outer(w, u + Eu)
-        lower = np.tril(np.ones(self.lam.shape))[:, :, None]
-        turned = both.transpose(0, 2, 1, 3)
-        mirrored = np.where(lower > 0.0, both, turned)
-        self.B = 0.5 * np.einsum(
-            "lba,lbcr,lcd->ladr", self.inner, mirrored, self.inner, optimize=True
-        )
+        lower = np.tril(np.ones(self.lam.shape))[:, :, None] > 0.0
+        mirrored = both if len(self.lam) == 1 else np.where(lower, both, both.swapaxes(1, 2))
+        self.B = 0.5 * _between(self.inner, mirrored)
 
     def lead(self) -> Matrix:
         """What the leading Gamma does through D, (r, k_1, k_1)."""
-        moved = np.einsum("ab,lbcr,dc->adlr", self.lam, self.B, self.lam, optimize=True)
-        return np.asarray(np.einsum("abcdl,cdlr->rab", self.P, moved, optimize=True))
+        moved = _between(self.lam.T[None], self.B)
+        k1, r = len(self.P), moved.shape[3]
+        squares = self.P.transpose(0, 1, 4, 2, 3).reshape(k1 * k1, -1)
+        return np.asarray((squares @ moved.reshape(-1, r)).T.reshape(r, k1, k1))
 
     def slope(self) -> Matrix:
         """What the group's own Gamma does, (r, k, k)."""
         scaled = self.lam.T @ self.K @ self.lam
         inner_t = self.inner.transpose(0, 2, 1)
-        total = -2.0 * np.einsum("lab,lbcr->rac", scaled, self.B)
+        k, r = len(self.lam), self.u.shape[2]
+        flat = scaled.transpose(1, 0, 2).reshape(k, -1)
+        total = -2.0 * (flat @ self.B.reshape(-1, k * r)).reshape(k, k, r).transpose(2, 0, 1)
         for x, Ex, y in ((self.w, self.Ew, self.u), (self.u, self.Eu, self.w)):
-            moved = scaled @ (inner_t @ x) + self.root @ Ex
-            total += np.einsum("lar,lbr->rab", moved, inner_t @ y)
+            moved = _times(scaled, _times(inner_t, x)) + _times(self.root, Ex)
+            total += np.einsum("lar,lbr->rab", moved, _times(inner_t, y))
         # d Lambda = Lambda (lower half of Lambda^-1 dGamma Lambda^-T)
-        half = np.tril(total, -1) + 0.5 * np.einsum("raa->ra", total)[:, :, None] * np.eye(
-            len(self.lam)
-        )
+        half = np.tril(total) * (1.0 - 0.5 * np.eye(k))
         half = 0.5 * (half + half.transpose(0, 2, 1))
         inverse = np.linalg.inv(self.lam)
         return np.asarray(inverse.T @ half @ inverse)
+
+
+def _times(blocks: Matrix, rows: Matrix) -> Matrix:
+    """Blocks (l, k, k) times (l, k, r)."""
+    return np.asarray(blocks * rows if blocks.shape[1] == 1 else blocks @ rows)
+
+
+def _between(A: Matrix, X: Matrix) -> Matrix:
+    """``A'X A`` (l, k, k, r) for A (l, k, k), or (1, k, k), and X (l, k, k, r)."""
+    if A.shape[1] == 1:
+        return np.asarray((A * A)[..., None] * X)
+    n_levels, k, _, r = X.shape
+    for _ in range(2):
+        X = (A.transpose(0, 2, 1) @ X.reshape(n_levels, k, k * r)).reshape(n_levels, k, k, r)
+        X = X.swapaxes(1, 2)
+    return X
 
 
 def _outer(u: Matrix, w: Matrix) -> Matrix:

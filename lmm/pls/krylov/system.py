@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import TypeVar
 
@@ -136,18 +136,16 @@ class Piece:
 
     def reach(self, parts: Sequence[Matrix]) -> Matrix:
         """C times rows of the tail's groups, (k_1, l, r)."""
-        return np.stack(
-            [
-                sum(links.matrices[a] @ X for links, X in zip(self.links, parts, strict=True))
-                for a in range(len(self.links[0].values))
-            ]
-        )
+        each = list(zip(self.links, parts, strict=True))
+        k1 = len(self.links[0].values)
+        rows = [_total(links.matrices[a] @ X for links, X in each) for a in range(k1)]
+        return rows[0][None] if k1 == 1 else np.stack(rows)
 
     def back(self, front: Matrix) -> Matrix:
         """C' times rows (k_1, l, r) of the leading factor, (q_T, r)."""
-        return np.concatenate(
+        return _joined(
             [
-                sum(matrix.T @ rows for matrix, rows in zip(links.matrices, front, strict=True))
+                _total(M.T @ rows for M, rows in zip(links.matrices, front, strict=True))
                 for links in self.links
             ]
         )
@@ -209,8 +207,7 @@ class System:
         if len(self.pieces) == 1:
             yield function(self.pieces[0])
             return
-        with ThreadPoolExecutor(THREADS) as pool:
-            yield from pool.map(function, self.pieces)
+        yield from _pool(os.getpid()).map(function, self.pieces)
 
     def summed(self, function: Callable[[Piece], list[Matrix]]) -> list[Matrix]:
         """Sums over the pieces of arrays, one for each group of the tail."""
@@ -305,7 +302,7 @@ class Scaled:
             levels = np.moveaxis(own, 2, 0)
             levels = levels.transpose(0, 2, 1) if transpose else levels
             parts.append((levels @ X[part].reshape(n_levels, k, -1)).reshape(k * n_levels, -1))
-        return np.concatenate(parts)
+        return _joined(parts)
 
     def left(self, X: Matrix) -> Matrix:
         """K X, (q_T, r)."""
@@ -315,7 +312,7 @@ class Scaled:
         def swept(piece: Piece) -> Matrix:
             front = piece.reach(parts)
             H = self.H[:, :, piece.levels]
-            return piece.back(np.stack([_row(own, front) for own in H]))
+            return piece.back(_times(H, front))
 
         return system.gram @ X - _total(system.over_pieces(swept))
 
@@ -342,6 +339,12 @@ class Scaled:
         )
 
 
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads of a process: those of its parent are not there after a fork."""
+    return ThreadPoolExecutor(THREADS)
+
+
 def in_columns(function: Callable[[Matrix], Matrix], X: Matrix, width: int = COLUMNS) -> Matrix:
     """A function of columns (q, r), some at a time."""
     if X.shape[1] <= width:
@@ -355,12 +358,17 @@ def leading_first(problem: Problem) -> list[int]:
     return sorted(range(len(problem.groups)), key=lambda g: -problem.groups[g].q)
 
 
-def _row(blocks: Matrix, front: Matrix) -> Matrix:
-    """A row (k, l) of blocks times (k, l, r)."""
-    total: Matrix = blocks[0, :, None] * front[0]
-    for own, part in zip(blocks[1:], front[1:], strict=True):
-        total += own[:, None] * part
-    return total
+def _times(blocks: Matrix, front: Matrix) -> Matrix:
+    """Blocks (k, k, l) times (k, l, r)."""
+    rows = [
+        _total(own[:, None] * part for own, part in zip(row, front, strict=True)) for row in blocks
+    ]
+    return rows[0][None] if len(rows) == 1 else np.stack(rows)
+
+
+def _joined(parts: Sequence[Matrix]) -> Matrix:
+    """Rows of several groups, one after the other."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _total(parts: Iterable[Matrix]) -> Matrix:

@@ -29,10 +29,10 @@ from lmm.pls.krylov.system import COLUMNS
 __all__ = ["Forms", "LogDeterminant", "functions", "quadratures"]
 
 # What Lanczos steps leave of a system with the probe as its right side, relative to the probe.
-RESIDUAL = 1e-9
+RESIDUAL = 1e-8
 STEPS = 200
 # Eigenvalues of (4), relative to the largest, that are left out.
-SMALL = 1e-9
+SMALL = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +54,13 @@ class Forms:
     signs: Matrix
 
 
-def lanczos(deflated: Deflated, Z: Matrix) -> tuple[Matrix, Matrix]:
-    """Bases (m, q, T) and tridiagonal matrices (T, m, m) for probes Z (q, T)."""
+def lanczos(deflated: Deflated, Z: Matrix) -> tuple[list[Matrix], Matrix]:
+    """Bases, m times (q, T), and tridiagonal matrices (T, m, m) for probes Z (q, T)."""
     count = Z.shape[1]
     norm = np.sqrt(np.einsum("ij,ij->j", Z, Z))
-    basis = [Z / np.where(norm > 0.0, norm, 1.0)]  # with all directions taken out nothing is left
+    basis: list[Matrix] = [
+        Z / np.where(norm > 0.0, norm, 1.0)
+    ]  # with all directions taken out nothing is left
     diagonal: list[Vector] = []
     beside: list[Vector] = []
     # Of LL' = I + T, whose last rows tell the residual of a system with z as its right side.
@@ -82,12 +84,12 @@ def lanczos(deflated: Deflated, Z: Matrix) -> tuple[Matrix, Matrix]:
             break
         beside.append(size)
         basis.append(new / np.where(size > 0.0, size, 1.0))
-    T = np.zeros((count, len(basis), len(basis)))
+    T: Matrix = np.zeros((count, len(basis), len(basis)))
     for i, own in enumerate(diagonal):
         T[:, i, i] = own
     for i, own in enumerate(beside[: len(basis) - 1]):
         T[:, i, i + 1] = T[:, i + 1, i] = own
-    return np.array(basis), T
+    return basis, T
 
 
 def quadratures(deflated: Deflated, Z: Matrix) -> Forms:
@@ -105,7 +107,7 @@ def quadratures(deflated: Deflated, Z: Matrix) -> Forms:
     kept = max(int(large.any(axis=0).sum()), 1)
     turned = np.take_along_axis(turned, order[:, None, :kept], axis=2)
     mixing = np.einsum("tmk,tkr->mtr", vectors, turned)
-    combined = np.einsum("mqt,mtr->qtr", basis, mixing, optimize=True)
+    combined = np.stack([_combined(basis, own) for own in np.moveaxis(mixing, 2, 0)], axis=2)
     return Forms(np.einsum("tk,tk->t", c**2, f), combined, weights[:, :kept])
 
 
@@ -115,7 +117,15 @@ def functions(deflated: Deflated, Z: Matrix, *fs: Callable[[Matrix], Matrix]) ->
     x, vectors = np.linalg.eigh(tridiagonal)
     first = vectors[:, 0] * np.sqrt(np.einsum("ij,ij->j", Z, Z))[:, None]
     weights = [np.einsum("tmk,tk->mt", vectors, first * f(x)) for f in fs]
-    return [np.einsum("mqt,mt->qt", basis, each) for each in weights]
+    return [_combined(basis, each) for each in weights]
+
+
+def _combined(basis: list[Matrix], weights: Matrix) -> Matrix:
+    """Combinations (q, T) of the vectors of each probe's basis, weights (m, T)."""
+    total = np.zeros_like(basis[0])
+    for V, own in zip(basis, weights, strict=True):
+        total += V * own
+    return total
 
 
 def divided(x: Matrix) -> Matrix:
