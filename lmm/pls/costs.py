@@ -81,8 +81,9 @@ def fill(problem: Problem) -> float:
     first, *rest = sorted(range(len(problem.groups)), key=lambda g: -problem.groups[g].q)
     reached = np.zeros(problem.groups[first].n_levels)
     for g in rest:
-        counts = np.bincount(problem.products.pairs(first, g).i, minlength=len(reached))
-        reached += problem.groups[g].size * counts
+        pairs = problem.products.pairs(*sorted((first, g)))  # the order in which they are known
+        own = pairs.i if pairs.g == first else pairs.j
+        reached += problem.groups[g].size * np.bincount(own, minlength=len(reached))
     return float(reached @ reached) / float(problem.tail_size) ** 2
 
 

@@ -366,3 +366,18 @@ def test_generalized_models_are_refused():
 
 def test_the_machine_tells_its_memory():
     assert costs.available() > 1e8
+
+
+def test_factors_of_the_tail_that_are_nested_are_told_apart():
+    rng = np.random.default_rng(6)
+    n, brands, items, users = 8000, 120, 480, 500
+    brand = rng.integers(0, brands, items)
+    item, user = rng.integers(0, items, n), rng.integers(0, users, n)
+    effects = rng.standard_normal(brands)[brand[item]] + 0.5 * rng.standard_normal(items)[item]
+    y = effects + 0.7 * rng.standard_normal(users)[user] + rng.standard_normal(n)
+    data = {"y": y, "user": user, "item": item, "brand": brand[item]}
+    formula = "y ~ 1 + (1 | user) + (1 | item) + (1 | brand)"
+    exact, m = (lmm.lmer(formula, data, solver=solver) for solver in ("block", "krylov"))
+    np.testing.assert_allclose(m.theta, exact.theta, rtol=1e-4)
+    assert m.optimum.error < 0.02
+    assert abs(m.optimum.value - exact.optimum.value) < 5 * m.optimum.error

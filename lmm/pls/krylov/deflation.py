@@ -29,6 +29,13 @@ RESIDUAL = 1e-10
 STEPS = 1000
 # Columns and steps of the block Krylov space in which outlying directions are looked for.
 BLOCK, DEPTH = 8, 10
+# What a column of that space is at least beside those before it.
+INDEPENDENT = 1e-10
+NESTED = (
+    "{what} left more than {residual:g} of a right side in {steps} steps: among the grouping "
+    "factors but the largest, two are nearly nested. Use solver='sparse', or leave one of them out."
+)
+EPSILON = float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +139,7 @@ class Deflated:
             D[:, active] = R[:, active] + direction * (after / size[active])
             size[active] = after
         raise NumericalError(
-            f"Conjugate gradients left more than {RESIDUAL:g} of a right side in {STEPS} steps: "
-            "the grouping factors are nearly nested. Use solver='sparse'."
+            NESTED.format(what="Conjugate gradients", residual=RESIDUAL, steps=STEPS)
         )
 
 
@@ -141,27 +147,30 @@ def _squares(X: Matrix) -> Vector:
     return np.asarray(np.einsum("ij,ij->j", X, X))
 
 
-def outlying(scaled: Scaled, count: int, rng: np.random.Generator) -> tuple[Vector, Matrix]:
-    """Eigenvalues of E, those that `log(1 + x) - x` is largest for, with directions (q, count).
+def outlying(deflated: Deflated, count: int, rng: np.random.Generator) -> Matrix:
+    """Directions (q, count) orthogonal to Q for which `log(1 + x) - x` of E_Q is largest.
 
     By a Rayleigh-Ritz projection on a block Krylov space.
     """
-    q = len(scaled.system.border)
-    block = min(max(BLOCK, -(-count // 4)), q)
-    V = np.linalg.qr(rng.standard_normal((q, block)))[0]
-    basis, images = [V], [scaled.times(V)]
-    while sum(b.shape[1] for b in basis) < min(q, max(3 * count, DEPTH * BLOCK)):
+    q, known = deflated.Q.shape
+    count = min(count, q - known)
+    if not count:
+        return np.empty((q, 0))
+    block = min(max(BLOCK, -(-count // 4)), q - known)
+    V = np.linalg.qr(deflated.project(rng.standard_normal((q, block))))[0]
+    basis, images = [V], [deflated.times(V)]
+    while sum(own.shape[1] for own in basis) < min(q - known, max(3 * count, DEPTH * BLOCK)):
         new = images[-1]
         for _ in range(2):
-            for own in basis:
+            for own in (deflated.Q, *basis):
                 new = new - own @ (own.T @ new)
         V, R = np.linalg.qr(new)
-        V = np.ascontiguousarray(V[:, np.abs(R.diagonal()) > 1e-10])
+        V = np.ascontiguousarray(V[:, np.abs(R.diagonal()) > INDEPENDENT])
         if not V.shape[1]:
             break
         basis.append(V)
-        images.append(scaled.times(V))
+        images.append(deflated.times(V))
     V, image = np.hstack(basis), np.hstack(images)
     values, vectors = np.linalg.eigh(V.T @ image)
-    order = np.argsort(np.log1p(np.maximum(values, -1 + 1e-12)) - values)[:count]
-    return values[order], V @ vectors[:, order]
+    order = np.argsort(np.log1p(np.maximum(values, EPSILON - 1.0)) - values)[:count]
+    return np.asarray(V @ vectors[:, order])

@@ -11,7 +11,7 @@ from scipy.linalg import hadamard
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Factors
 from lmm.pls.krylov.deflation import Deflated, outlying
-from lmm.pls.krylov.system import Scaled, System
+from lmm.pls.krylov.system import Scaled, System, leading_first
 from lmm.pls.krylov.traces import LogDeterminant
 from lmm.pls.problem import Problem
 from lmm.pls.tail import Tail
@@ -23,8 +23,11 @@ __all__ = ["Space"]
 
 # Directions that are taken out at first, and at most.
 FIRST, MOST = 16, 512
-# Up to so many levels of a group of the tail are taken out altogether.
-FEW = 64
+# Up to so many levels of a group of the tail are taken out altogether: of one that another is
+# nested in, which has an outlying eigenvalue for each level, and of any other.
+NESTED, FEW = 512, 64
+# Share of the error that twice as many directions must leave at most, to be worth it.
+WORTH = 0.7
 # Probes at most.
 MANY = 128
 # Least and largest deviations of the reference point, in units of the noise of a level's own mean.
@@ -59,28 +62,29 @@ class Space:
     def of(cls, problem: Problem, system: System, options: Krylov) -> Space:
         """Choose as many as the tolerance asks for."""
         scaled = Scaled.at(system, reference(problem, system))
+        start = Deflated.of(scaled, _known(problem, scaled))
         count, draws = FIRST, options.probes
-        space = cls._drawn(scaled, count, draws, options.seed)
+        space = cls._drawn(start, count, draws, options.seed)
         error = space.error(scaled)
         while error > options.tolerance:
-            wider = cls._drawn(scaled, 2 * count, draws, options.seed)
-            gained = wider.error(scaled)
-            if space.Q.shape[1] < wider.Q.shape[1] and 2 * count <= MOST and gained < 0.7 * error:
-                count, space, error = 2 * count, wider, gained
-                continue
-            wanted = int(np.ceil(draws * (error / options.tolerance) ** 2))
+            if 2 * count <= MOST:
+                wider = cls._drawn(start, 2 * count, draws, options.seed)
+                if (gained := wider.error(scaled)) < WORTH * error:
+                    count, space, error = 2 * count, wider, gained
+                    continue
             if draws >= MANY:
                 break
-            draws = min(MANY, wanted)
-            space = cls._drawn(scaled, count, draws, options.seed)
+            draws = min(MANY, int(np.ceil(draws * (error / options.tolerance) ** 2)))
+            space = cls._drawn(start, count, draws, options.seed)
             error = space.error(scaled)
         return space
 
     @classmethod
-    def _drawn(cls, scaled: Scaled, count: int, draws: int, seed: int) -> Space:
+    def _drawn(cls, start: Deflated, count: int, draws: int, seed: int) -> Space:
+        """With so many directions beside those of `start`, and so many draws."""
         rng = np.random.default_rng(seed)
-        tail = scaled.system.tail
-        Q = _by_column(tail, outlying(scaled, min(count, tail.q), rng)[1])
+        tail = start.scaled.system.tail
+        Q = np.hstack([start.Q, _by_column(tail, outlying(start, count, rng))])
         signs = _signs(tail)
         base = rng.choice([-1.0, 1.0], size=(tail.q, draws))
         Z = (base[:, :, None] * signs[:, None, :]).reshape(tail.q, -1)
@@ -107,18 +111,49 @@ def _signs(tail: Tail) -> Matrix:
     return signs
 
 
+def _known(problem: Problem, scaled: Scaled) -> Matrix:
+    """Orthonormal directions (q, K) that the groups tell without a search.
+
+    All of groups with few levels, and of those that another is nested in; of the latter what is the
+    same within a level of the former, since only the prior tells one from the other.
+    """
+    tail, (_, *rest) = scaled.system.tail, leading_first(problem)
+    parents = [_parents(problem, g, rest) for g in rest]
+    coarse = {h for h, _ in filter(None, parents)}
+    found = [np.empty((tail.q, 0))]
+    for g, part, own, root, above in zip(
+        rest, tail.parts, tail.places, scaled.roots, parents, strict=True
+    ):
+        if g in coarse or problem.groups[g].n_levels <= FEW:
+            found.append(np.eye(tail.q, part.stop - part.start, -part.start))
+        elif above:
+            h, level = above
+            for a, rows in enumerate(own.T):
+                block = np.zeros((tail.q, problem.groups[h].n_levels))
+                block[rows, level] = root[a, a]
+                found.append(block / np.sqrt(np.einsum("ij,ij->j", block, block)))
+    return np.hstack(found)
+
+
+def _parents(problem: Problem, g: int, others: list[int]) -> tuple[int, IntVector] | None:
+    """The finest group with few levels that a group is nested in, and the level for each of its."""
+    groups = problem.groups
+    for h in sorted(others, key=lambda h: -groups[h].n_levels):
+        if h != g and groups[h].n_levels <= min(NESTED, groups[g].n_levels):
+            level = problem.products.parents(g, h)
+            if level is not None:
+                return h, level
+    return None
+
+
 def _by_column(tail: Tail, directions: Matrix) -> Matrix:
     """Orthonormal directions (q, K) that span the others' parts in each column of the tail."""
     found = []
     for rows in _columns(tail):
-        if len(rows) <= FEW:
-            own = np.eye(len(rows))
-        else:
-            U, values, _ = np.linalg.svd(directions[rows], full_matrices=False)
-            own = U[:, values > SLIGHT]
-        block = np.zeros((tail.q, own.shape[1]))
-        block[rows] = own
-        found.append(block)
+        U, values, _ = np.linalg.svd(directions[rows], full_matrices=False)
+        block = np.zeros((tail.q, len(values)))
+        block[rows] = U
+        found.append(block[:, values > SLIGHT])
     return np.hstack(found)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.pls.krylov.deflation import Deflated
+from lmm.pls.krylov.deflation import NESTED, Deflated
 from lmm.pls.krylov.slopes import Slopes, form_slopes
 from lmm.pls.krylov.system import COLUMNS
 
@@ -81,15 +81,21 @@ def lanczos(deflated: Deflated, Z: Matrix) -> tuple[list[Matrix], Matrix]:
         if not np.all(pivot > 0.0):
             raise NumericalError("The tail of the normal equations is not positive definite.")
         if np.all(left * size <= RESIDUAL * pivot):
-            break
+            return basis, _tridiagonal(diagonal, beside)
         beside.append(size)
         basis.append(new / np.where(size > 0.0, size, 1.0))
-    T: Matrix = np.zeros((count, len(basis), len(basis)))
+    raise NumericalError(NESTED.format(what="Quadrature", residual=RESIDUAL, steps=STEPS))
+
+
+def _tridiagonal(diagonal: list[Vector], beside: list[Vector]) -> Matrix:
+    """Matrices (T, m, m)."""
+    m = len(diagonal)
+    T: Matrix = np.zeros((len(diagonal[0]), m, m))
     for i, own in enumerate(diagonal):
         T[:, i, i] = own
-    for i, own in enumerate(beside[: len(basis) - 1]):
+    for i, own in enumerate(beside):
         T[:, i, i + 1] = T[:, i + 1, i] = own
-    return basis, T
+    return T
 
 
 def quadratures(deflated: Deflated, Z: Matrix) -> Forms:
