@@ -136,6 +136,11 @@ def _check_again(name: str, fit: Fit) -> None:
 
 def _content(fit: Fit, request: Request) -> bytes:
     """The bytes of a file."""
+    if request.source is not None:
+        raise DataError(
+            "the model was fitted from a source, and keeps no rows: a file would hold nothing to "
+            "build it of. Save its tables (m.tidy()), or pickle the model"
+        )
     if request.table is None:
         raise TypeError(
             "the model was put together from its parts, without data: it cannot be saved"

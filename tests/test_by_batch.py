@@ -1,5 +1,7 @@
 """Results by row that come batch by batch equal those of the whole."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ import lmm
 from lmm import predict
 from sources import cut, once, study
 
+QUIET = {"check.conv.singular": "ignore"}
 CASES = [
     ("y ~ f * z + size + (z | id) + (1 | text:other)", {}),
     ("y ~ scale(z) + offset(o) + (1 | id)", {"weights": "w", "subset": "z > mean(z)"}),
@@ -73,15 +76,26 @@ def test_large_tables_are_predicted_piece_by_piece(pair, monkeypatch, options):
 
 
 def test_a_stream_that_was_read_cannot_be_read_again():
-    m = lmm.lmer("y ~ z + (1 | id)", once(study(200)), control={"check.conv.singular": "ignore"})
+    m = lmm.lmer("y ~ z + (1 | id)", once(study(200)), control=QUIET)
     with pytest.raises(lmm.DataError, match="can be read once only, and has been"):
         m.augment_batches()
     assert len(next(m.augment_batches(study(50)))) > 30
 
 
+def test_models_of_files_travel_as_bytes(tmp_path):
+    data = study(200)
+    data.to_parquet(tmp_path / "a.parquet")
+    m = lmm.lmer("y ~ z + f + (1 | id)", lmm.scan(tmp_path), control=QUIET)
+    again = pickle.loads(pickle.dumps(m))
+    pd.testing.assert_series_equal(again.fixef(), m.fixef())
+    pd.testing.assert_frame_equal(next(again.augment_batches()), next(m.augment_batches()))
+    with pytest.raises(lmm.DataError, match="fitted from a source, and keeps no rows: a file"):
+        m.save(tmp_path / "m.lmm")
+
+
 def test_sums_have_no_rows_to_read():
     data = study(200)
-    m = lmm.lmer("y ~ z + (1 | id)", lmm.sums("y ~ z + (1 | id)", data), control=None)
+    m = lmm.lmer("y ~ z + (1 | id)", lmm.sums("y ~ z + (1 | id)", data, control=QUIET))
     with pytest.raises(lmm.DataError, match="fitted to sums, not to data"):
         m.augment_batches()
 

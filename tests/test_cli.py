@@ -53,6 +53,23 @@ def test_ml(table):
     assert done.stdout.rstrip("\n").split("\n") == summary_lines("sleep_slope_ml", "sleepstudy")
 
 
+@pytest.mark.parametrize(
+    "names", [["parts"], ["parts/*.parquet"], ["parts/0.parquet", "parts/1.parquet"]]
+)
+def test_files_that_are_read_batch_by_batch(table, tmp_path, names):
+    (tmp_path / "parts").mkdir()
+    for i in range(2):
+        table[90 * i : 90 * (i + 1)].to_parquet(tmp_path / "parts" / f"{i}.parquet")
+    done = run("fit", SLEEP, *names, "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    whole = json.loads(run("fit", SLEEP, "sleepstudy", "--json").stdout)
+    assert json.loads(done.stdout)["criterion"] == pytest.approx(whole["criterion"], rel=1e-10)
+    done = run("fit", SLEEP, *names, "--output", "parts/0.parquet", "--force", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "holds the data" in done.stderr
+    assert run("fit", SLEEP, "none/*.parquet").returncode == 2
+
+
 WRITERS = {
     "sleep.csv": lambda table, path: table.to_csv(path, index=False),
     "sleep.csv.gz": lambda table, path: table.to_csv(path, index=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from lmm.language import variables
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lmm.design.source import Source
     from lmm.model import GeneralizedMixedModel, LinearMixedModel
     from lmm.report import Summary
 
@@ -32,6 +34,7 @@ _EXAMPLES = """\
   lmm fit "yield ~ nitro + (1 | Block/Variety)" Oats --ddf satterthwaite
   lmm fit "Weight ~ Time + (Time || Pig)" pigs.csv --ml --tidy estimates.csv
   lmm fit "cbind(incidence, size - incidence) ~ period + (1 | herd)" cbpp --family binomial
+  lmm fit "rating ~ age + (1 | user) + (1 | item)" "ratings/*.parquet"
   sort -u pigs.csv | lmm fit "Weight ~ Time + (1 | Pig)" - --save pigs.lmm --quiet
 
 exit status:
@@ -42,8 +45,9 @@ exit status:
 
 _FILE = """\
 table as .csv, .tsv, .txt, .parquet, .feather, .ndjson, .xlsx, .ods, .dta or .sav, '-' for standard
-input, or the name of a shipped data set; in text files an empty field and NA are missing values,
-and NaN is one in a column of numbers"""
+input, or the name of a shipped data set; a folder, a pattern in quotes, or several files (Parquet,
+Arrow, ORC, CSV) are read batch by batch, however large they are; in text files an empty field and
+NA are missing values, and NaN is one in a column of numbers"""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,7 +55,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fit = add_command(commands, "fit", "fit a model to a table and print its summary", _EXAMPLES)
     add = fit.add_argument
     add("formula", metavar="FORMULA", help="model in lme4's syntax, such as 'y ~ x + (x | g)'")
-    add("file", metavar="FILE", help=_FILE)
+    add("file", metavar="FILE", nargs="+", help=_FILE)
     _add_model_options(fit)
     _add_results(fit)
     add_reading(fit)
@@ -122,11 +126,9 @@ def _add_results(fit: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    table = read_data(arguments.file, arguments)
-    if not arguments.quiet:
-        _tell_of_text(arguments, table)
+    data = _data(arguments)
     with told_warnings(arguments.quiet) as known:
-        model = _fitted(arguments, table)
+        model = _fitted(arguments, data)
         summary = model.summary(arguments.ddf)
         tidy = model.tidy(ddf=arguments.ddf, exponentiate=arguments.exponentiate)
         # The summary repeats the model's own warnings at its foot, and JSON lists them.
@@ -173,13 +175,27 @@ def _check(arguments: argparse.Namespace) -> None:
     outputs = [Path(name) for name in (arguments.save, arguments.tidy, arguments.output) if name]
     if len(set(outputs)) < len(outputs):
         raise DataError("--save, --tidy and --output must be different files")
-    read = Path(arguments.file)
+    read = [Path(file).resolve() for name in arguments.file for file in glob(name) or [name]]
     for path in outputs:
-        if read.exists() and path.exists() and path.samefile(read):
+        place = path.resolve()
+        if path.exists() and any(file == place or file in place.parents for file in read):
             raise DataError(f"{str(path)!r} holds the data: write to another file.")
 
 
-def _fitted(arguments: argparse.Namespace, table: pd.DataFrame) -> Model:
+def _data(arguments: argparse.Namespace) -> pd.DataFrame | Source:
+    """The table, or files that are read batch by batch."""
+    files = arguments.file
+    if len(files) > 1 or has_magic(files[0]) or Path(files[0]).is_dir():
+        from lmm.design.source import scan
+
+        return scan(files, progress=False if arguments.quiet else None)
+    table = read_data(files[0], arguments)
+    if not arguments.quiet:
+        _tell_of_text(arguments, table)
+    return table
+
+
+def _fitted(arguments: argparse.Namespace, data: pd.DataFrame | Source) -> Model:
     from lmm.pipeline import glmer, lmer
 
     options = {
@@ -191,8 +207,8 @@ def _fitted(arguments: argparse.Namespace, table: pd.DataFrame) -> Model:
         "optimizer": arguments.optimizer,
     }
     if arguments.family is None:
-        return lmer(arguments.formula, table, reml=not arguments.ml, **options)
-    return glmer(arguments.formula, table, _family(arguments), nagq=_nagq(arguments), **options)
+        return lmer(arguments.formula, data, reml=not arguments.ml, **options)
+    return glmer(arguments.formula, data, _family(arguments), nagq=_nagq(arguments), **options)
 
 
 def _nagq(arguments: argparse.Namespace) -> int:

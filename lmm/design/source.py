@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -138,6 +138,10 @@ class Source:
     def n_rows(self) -> float:
         """Number of rows of a query; infinite for what is not to be read in whole."""
         return float("inf") if self.count is None else self.count()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what was begun to be read stays here
+        return {**vars(self), "_held": []}
 
     @cached_property
     def heading(self) -> Table:
@@ -373,9 +377,7 @@ def _opened(open_: Callable[[], Any]) -> Source:
 
 
 def _of_dataset(dataset: ds.Dataset, label: str) -> Source:
-    def read(columns: list[str]) -> Batched:
-        return read_dataset(dataset, columns, BATCH_ROWS)
-
+    read = partial(read_dataset, dataset, batch_rows=BATCH_ROWS)
     return Source(label, tuple(dataset.schema.names), read)
 
 
