@@ -62,13 +62,7 @@ def read_dataset(
     """
     for fragment, types in _checked_fragments(dataset, columns):
         origin = Path(_path_of(fragment)).name
-        batches = fragment.to_batches(
-            schema=_schema_of(dataset, fragment),
-            columns=columns,
-            batch_size=batch_rows,
-            batch_readahead=1,
-            fragment_readahead=1,
-        )
+        batches = _batches(fragment, _schema_of(dataset, fragment), columns, batch_rows)
         number = 0
         try:
             for batch in batches:
@@ -77,6 +71,26 @@ def read_dataset(
         except Exception as error:  # a damaged file can make its reader raise anything
             text = _with_names(message(error), fragment.physical_schema.names)
             raise DataError(f"cannot read on after {number} batches of {origin}: {text}") from error
+
+
+def _batches(
+    fragment: Any, schema: pa.Schema, columns: list[str], batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Batches of one file; Parquet's would be read ahead to its end, unless group by group."""
+    import pyarrow.dataset as ds
+
+    is_parquet = fragment.format.default_extname == "parquet"
+    for piece in fragment.split_by_row_group() if is_parquet else [fragment]:
+        yield from piece.to_batches(
+            schema=schema,
+            columns=columns,
+            batch_size=batch_rows,
+            batch_readahead=1,
+            fragment_readahead=1,
+            fragment_scan_options=ds.ParquetFragmentScanOptions(pre_buffer=False)
+            if is_parquet
+            else None,
+        )
 
 
 def _with_names(text: str, names: Sequence[str]) -> str:
