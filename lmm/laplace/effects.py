@@ -74,12 +74,17 @@ class Effects:
 
     def spread(self, effects: np.ndarray) -> np.ndarray:
         """``Z effects``, (n,) or (n, r), for effects (q,) or (q, r)."""
-        total = 0.0
+        total: np.ndarray | None = None
         for group, own in zip(self.groups, self.by_group(effects), strict=True):
             for column, part in zip(group.Z.T, own.swapaxes(0, 1), strict=True):
-                rows = part[group.codes]
-                total = total + (rows * column if rows.ndim == 1 else rows * column[:, None])
-        return np.asarray(total)
+                rows = np.ascontiguousarray(part)[group.codes]
+                rows *= column if rows.ndim == 1 else column[:, None]
+                if total is None:
+                    total = rows
+                else:
+                    total += rows
+        assert total is not None
+        return total
 
     def by_group(self, effects: np.ndarray) -> tuple[np.ndarray, ...]:
         """Random effects (q, ...) as (l, k, ...) per group."""

@@ -367,6 +367,12 @@ class Expansion:
             0.0,
             self,
         )
+        self._release()
+        return here
+
+    def _release(self) -> None:
+        """Forget what is large and has served; it would be computed again."""
+        for name in ("Y", "force", "Zc", "t"):
+            self.__dict__.pop(name, None)
         self.D.release()
         self.D_o.release()
-        return here

@@ -22,14 +22,17 @@ def grams(group: Group, weights: Vector) -> Matrix:
 
 def row_forms(group: Group, blocks: Matrix) -> Vector:
     """``z_i'B z_i`` by row for blocks B (..., k, k, l) of the rows' levels, (..., n)."""
-    total = 0.0
+    total: np.ndarray | None = None
     for a, left in enumerate(group.Z.T):
         for b, right in enumerate(group.Z.T[: a + 1]):
             entry = blocks[..., a, b, :]
             if a != b:
                 entry = entry + blocks[..., b, a, :]
-            total = total + entry[..., group.codes] * (left * right)
-    return np.asarray(total)
+            rows = np.ascontiguousarray(entry)[..., group.codes]
+            rows *= left * right
+            total = rows if total is None else np.add(total, rows, out=total)
+    assert total is not None
+    return total
 
 
 def pair_forms(group: Group, other: Group, blocks: Matrix, pairs: Cells) -> Vector:
