@@ -342,9 +342,13 @@ class LocalModel:
         return self._orthonormal(size)
 
     def _orthonormal(self, size: Matrix) -> Matrix:
-        """Columns W (c, r) with ``W'size W = 1``, in all directions that the data determine."""
+        """Columns W (c, r) with ``W'size W = 1``, in all directions that the data determine.
+
+        An approximate information may be indefinite: its eigenvalues count by their size.
+        """
         scale = np.sqrt(np.where(self.is_identified, size.diagonal(), np.inf))
         values, vectors = eigh(size / (scale * scale[:, None]))
+        values = np.abs(values)
         kept = values > UNDETERMINED
         return np.asarray(vectors[:, kept] / (np.sqrt(values[kept]) * scale[:, None]))
 

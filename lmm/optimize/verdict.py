@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from lmm._types import Vector
 from lmm.criterion import Criterion, Estimated, Resumable
+from lmm.errors import NumericalError
 from lmm.optimize.newton import LOST, SADDLE, value_at
 from lmm.optimize.optimizers import Path
 from lmm.optimize.point import Point
@@ -131,7 +132,10 @@ def _limit(criterion: Criterion, x: Vector, value: float) -> Point | None:
     size = _size(criterion, x)
     if size <= SUSPICIOUS or size == DISTANT:
         return None
-    limit = _scaled(criterion, x, DISTANT / size)
+    try:
+        limit = _scaled(criterion, x, DISTANT / size)
+    except NumericalError:  # no digits are left there
+        return None
     return limit if limit.value <= value + STATIONARY else None
 
 
