@@ -13,6 +13,7 @@ from lmm.plots.coefficients import coefficients
 from lmm.plots.correlation import correlation
 from lmm.plots.deletion import influence
 from lmm.plots.lines import fitted_lines
+from lmm.plots.power import power
 from lmm.plots.random_effects import caterpillar, qq_random_effects, shrinkage
 from lmm.plots.residuals import (
     binned_residuals,
@@ -44,6 +45,7 @@ __all__ = [
     "effect",
     "fitted_lines",
     "influence",
+    "power",
     "predictions",
     "qq_random_effects",
     "qq_residuals",

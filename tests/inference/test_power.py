@@ -96,8 +96,8 @@ def test_fewer_levels(sleep):
         ({"effect": "Days", "alpha": 5}, "alpha must be between 0 and 1"),
         ({"effect": "Days", "along": {"Subjct": [3]}}, "Did you mean 'Subject'"),
         ({"effect": "Days", "along": {"Subject": [1]}}, "at least 2 levels, not 1"),
-        ({"effect": "Days", "along": {}}, "must name one grouping factor, not 0"),
-        ({"effect": "Days", "value": [1.0, 2.0]}, r"value has shape \(2,\)"),
+        ({"effect": "Days", "along": {}}, "along must name a grouping factor"),
+        ({"effect": "Days", "value": []}, r"value has shape \(0,\)"),
     ],
 )
 def test_bad_input(sleep, arguments, message):
@@ -113,3 +113,28 @@ def test_bad_designs():
         StudyDesign("y ~ x + (1 | id)", rows, beta={"z": 1}, theta=[1], sigma=1)
     with pytest.raises(ValueError, match="sigma must be positive"):
         StudyDesign("y ~ x + (1 | id)", rows, beta=[0, 1], theta=[1], sigma=0)
+
+
+def test_levels_of_two_factors_and_values_of_an_effect(sleep):
+    pen = lmm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", lmm.load_dataset("Penicillin"))
+    p = lmm.power(pen, "(Intercept)", 20, along={"plate": [6, 12], "sample": [3, 6]}, seed=1)
+    assert list(p.table.index) == [(6, 3), (6, 6), (12, 3), (12, 6)]
+    p = lmm.power(sleep, "Days", 200, value=[0.0, 3.0, 9.0], along={"Subject": [6, 24]}, seed=1)
+    assert p.table.index.names == ["Subject", "value"]
+    for size in (6, 24):
+        assert p.table.loc[size, "power"].is_monotonic_increasing
+    assert p.table.loc[(24, 0.0), "power"] < 0.12
+    assert p.table.loc[(24, 9.0), "power"] > 0.95
+
+
+def test_curves_of_power(sleep):
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    p = lmm.power(sleep, "Days", 20, value=[3.0, 9.0], along={"Subject": [6, 12]}, seed=1)
+    ax = lmm.plots.power(p)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["value = 3", "value = 9"]
+    assert list(ax.lines[1].get_ydata()) == p.table.xs(9.0, level="value")["power"].tolist()
+    alone = lmm.plots.power(lmm.power(sleep, "Days", 20, value=[3.0, 9.0], seed=1))
+    assert alone.get_xlabel() == "value"
+    mpl.pyplot.close("all")

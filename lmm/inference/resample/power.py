@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -100,12 +101,13 @@ class Power(TableLike):
     Attributes
     ----------
     table : DataFrame
-        A row per size of the study: the size, ``power``, the limits ``lower`` and ``upper`` of its
-        95 % interval (Clopper & Pearson, 1934), ``nsim``, ``singular`` and ``failed`` fits.
+        A row per size of the study and value of the effect: these, ``power``, the limits ``lower``
+        and ``upper`` of its 95 % interval (Clopper & Pearson, 1934), ``nsim``, ``singular`` and
+        ``failed`` fits.
     effect : str
         What was tested.
     value : tuple of float
-        Its true coefficients.
+        Its true coefficients, or the values of a single one that were tried.
     test : str
         How.
     alpha : float
@@ -157,10 +159,12 @@ def power(
     nsim : int
         Simulated studies per size.
     value : float or sequence of float, optional
-        True value of the effect; by default that of `m`.
+        True value of the effect; by default that of `m`. Several values of a single coefficient
+        are tried in turn.
     along : mapping, optional
-        A grouping factor and its numbers of levels, such as ``{"Subject": [10, 20, 40]}``: rows of
-        existing levels are copied in turn, levels nested in them too.
+        Grouping factors and their numbers of levels, such as ``{"Subject": [10, 20, 40]}``: rows of
+        existing levels are copied in turn, levels nested in them too. Of several factors all
+        combinations are studied, such as subjects and items.
     alpha : float
         Level of the test.
     seed : int, optional
@@ -201,27 +205,42 @@ def power(
         fit = m.fit
         matrices, theta, beta, sigma, reml = fit.matrices, fit.theta, fit.beta, fit.sigma, fit.reml
     columns = _columns(matrices, effect)
-    beta = beta.copy()
-    if value is not None:
-        names = [matrices.fixed.names[j] for j in columns]
-        beta[columns] = _vector("value", by_name(value, names, "value"), names)
-    group, sizes = _sizes(matrices, along)
-    streams = np.random.SeedSequence(seed).spawn(len(sizes))
+    names = [matrices.fixed.names[j] for j in columns]
+    values = _values(value, names, beta[columns])
+    studies = list(product(_sizes(matrices, along), values))
+    streams = np.random.SeedSequence(seed).spawn(len(studies))
     rows = []
     # A term of several columns is tested by studies without its effect too.
-    steps = nsim * len(sizes) * (1 if len(columns) == 1 else 2)
+    steps = nsim * len(studies) * (1 if len(columns) == 1 else 2)
     with progress_bar(steps, "study", progress) as bar:
-        for size, stream in zip(sizes, streams, strict=True):
-            design = matrices if size is None else extended(matrices, group, size)
-            trial = _Trial(design, reml, theta, beta, float(sigma), columns, bar)
+        for (sizes, true), stream in zip(studies, streams, strict=True):
+            design = matrices
+            for group, size in sizes.items():
+                design = extended(design, group, size)
+            own = beta.copy()
+            own[columns] = true
+            trial = _Trial(design, reml, theta, own, float(sigma), columns, bar)
             found, fits = trial.run(nsim, stream, alpha)
-            rows.append({group: size} if size is not None else {})
+            rows.append({**sizes, **({"value": true[0]} if len(values) > 1 else {})})
             rows[-1] |= _row(found, fits)
     table = pd.DataFrame(rows)
-    if along is not None:
-        table = table.set_index(group)
+    index = [*(along or ()), *(["value"] if len(values) > 1 else [])]
+    if index:
+        table = table.set_index(index if len(index) > 1 else index[0])
     test = "t, Satterthwaite" if len(columns) == 1 else "likelihood ratio, simulated null"
-    return Power(table, effect, tuple(beta[columns].tolist()), test, alpha)
+    return Power(table, effect, tuple(np.concatenate(values).tolist()), test, alpha)
+
+
+def _values(
+    value: float | Sequence[float] | None, names: Sequence[str], own: Vector
+) -> list[Vector]:
+    """True coefficients (q,) of each study: several of a single coefficient, one of a term."""
+    if value is None:
+        return [own]
+    given = by_name(value, names, "value")
+    if len(names) == 1 and np.ndim(given) == 1 and len(given) > 1:
+        return [np.array([float(each)]) for each in given]
+    return [_vector("value", given, names)]
 
 
 def _columns(matrices: ModelMatrices, effect: str) -> IntVector:
@@ -237,18 +256,19 @@ def _columns(matrices: ModelMatrices, effect: str) -> IntVector:
 
 def _sizes(
     matrices: ModelMatrices, along: Mapping[str, Sequence[int]] | None
-) -> tuple[str, list[int | None]]:
+) -> list[dict[str, int]]:
+    """Numbers of levels of each study, by grouping factor: all combinations."""
     if along is None:
-        return "", [None]
+        return [{}]
     groups = list(dict.fromkeys(term.group for term in matrices.terms))
-    if len(along) != 1:
-        raise ValueError(f"along must name one grouping factor, not {len(along)}.")
-    ((group, sizes),) = along.items()
-    if group not in groups:
-        raise ValueError(f"The model has no grouping factor {group!r}.{nearest(group, groups)}")
-    if any(size < 2 for size in sizes):
-        raise ValueError(f"{group} must have at least 2 levels, not {min(sizes)}.")
-    return group, [int(size) for size in sizes]
+    if not along:
+        raise ValueError("along must name a grouping factor.")
+    for group, sizes in along.items():
+        if group not in groups:
+            raise ValueError(f"The model has no grouping factor {group!r}.{nearest(group, groups)}")
+        if any(size < 2 for size in sizes):
+            raise ValueError(f"{group} must have at least 2 levels, not {min(sizes)}.")
+    return [dict(zip(along, map(int, sizes), strict=True)) for sizes in product(*along.values())]
 
 
 def _row(found: np.ndarray, fits: Replicates) -> dict[str, Any]:
