@@ -1,16 +1,22 @@
 """Large data: time, peak memory and accuracy of fits of up to 1e8 rows.
 
     python tests/benchmarks/scale.py crossed [rows users items] [--solver NAME] [--seed N]
+    python tests/benchmarks/scale.py files [rows groups] [--folder PATH] [--seed N]
 
-makes ratings as people give them, fits two crossed factors, and prints what it took. Run it in a
-process of its own: the peak memory is that of the process, the making of the data included.
+The first makes ratings as people give them and fits two crossed factors, the second fits a slope by
+group to Parquet files; both print what it took. Run them in a process of their own: the peak memory
+is that of the process, the making of ratings included, that of files not.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -75,6 +81,33 @@ def crossed(rows: int, users: int, items: int, solver: str, seed: int) -> None:
     print(f"{took:.1f} s, {used:.1f} processor seconds, {_peak():.0f} MiB")
 
 
+def files(rows: int, groups: int, folder: str | None, seed: int) -> None:
+    """Fit an intercept and a slope by group to Parquet files, and print what it took."""
+    with tempfile.TemporaryDirectory() as own:
+        path = Path(folder or own)
+        path.mkdir(parents=True, exist_ok=True)
+        if not any(path.glob("*.parquet")):
+            command = [sys.executable, __file__, "write", str(path), str(rows), str(groups)]
+            subprocess.run([*command, str(seed)], check=True)  # its memory is not ours
+        start, processor = time.perf_counter(), time.process_time()
+        m = lmm.lmer("y ~ x + (1 + x | group)", lmm.scan(path, progress=False))
+        took, used = time.perf_counter() - start, time.process_time() - processor
+    print(f"{m.nobs} rows, theta {m.theta}, criterion {m.reml_criterion():.6f}")
+    print(f"{took:.1f} s, {used:.1f} processor seconds, {_peak():.0f} MiB")
+
+
+def write(folder: str, rows: int, groups: int, seed: int) -> None:
+    """Write the files that `files` reads, `DRAWN` rows each."""
+    rng = np.random.default_rng(seed)
+    effects = rng.standard_normal((groups, 2)) * [0.6, 0.3]
+    for i, start in enumerate(range(0, rows, DRAWN)):
+        size = min(DRAWN, rows - start)
+        group, x = rng.integers(0, groups, size), rng.standard_normal(size)
+        mean = 1.0 + effects[group, 0] + (0.5 + effects[group, 1]) * x
+        table = {"y": mean + rng.standard_normal(size), "x": x, "group": group}
+        pd.DataFrame(table).to_parquet(Path(folder) / f"part-{i:04d}.parquet")
+
+
 def _peak() -> float:
     """Peak memory of the process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
@@ -90,6 +123,17 @@ def main() -> None:
     command.add_argument("--solver", default="auto")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=crossed)
+    command = commands.add_parser("files", help="Parquet files, batch by batch")
+    for name, default in (("rows", 10_000_000), ("groups", 50_000)):
+        command.add_argument(name, type=int, nargs="?", default=default)
+    command.add_argument("--folder", help="where the files are, or stay")
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=files)
+    command = commands.add_parser("write", help="the files only")
+    command.add_argument("folder")
+    for name in ("rows", "groups", "seed"):
+        command.add_argument(name, type=int)
+    command.set_defaults(run=write)
     arguments = vars(parser.parse_args())
     arguments.pop("run")(**arguments)
 
