@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import lmm
-from lmm.inference.resample.interpolant import Interpolant, Region
+from lmm.inference.resample.interpolant import Interpolant, Node, Region
 from lmm.inference.resample.interpolated import Interpolated
 from lmm.inference.resample.many import OneByOne, engine_for
 from lmm.inference.resample.polynomials import Basis, count_for, nodes
@@ -149,8 +149,11 @@ def test_derivatives_are_the_criterions(data, reml):
     reduced = design.responses(y, np.zeros(3))
     region = Region.about(m.fit.criterion, m.optimum.x)
     z = nodes(3, int(1.2 * region.expected))
-    swept = [Swept.at(m.fit.criterion, x, reduced) for x in region.x(z)]
-    found = Interpolant.through(region, m.fit.criterion, swept)
+    known = [
+        Node.of(region, m.fit.criterion, own, Swept.at(m.fit.criterion, x, reduced))
+        for own, x in zip(z, region.x(z), strict=True)
+    ]
+    found = Interpolant.through(region, known)
     point, nu = np.full((3, 3), 0.2), m.fit.criterion.degrees_of_freedom
     at = found.at(point, np.arange(3), reml)
     x = region.x(point)[0]
@@ -205,6 +208,15 @@ def test_a_dask_cluster_gives_the_same(crossed):
     ):
         found = crossed.bootstrap(number, seed=4, n_jobs=None)
     pd.testing.assert_frame_equal(found.to_frame(), expected.to_frame(), check_exact=True)
+
+
+def test_the_batch_is_small_where_derivatives_are_many(data, crossed):
+    assert interpolated(crossed).batch == 128
+    parts = [f"part {i % 300}" for i in range(len(data))]
+    matrices = lmm.build_matrices("y ~ part + (1 | g) + (1 | h)", data.assign(part=parts))
+    criterion = lmm.ProfiledCriterion(matrices)
+    design = Interpolated(criterion, rows_of(criterion.problem))
+    assert 40 <= design.batch < 50  # of 2 x 2 matrices of 301 x 301 in 128 MiB
 
 
 # Polynomials --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from lmm.criterion import ProfiledCriterion
 from lmm.inference.resample.polynomials import Basis, count_for, nodes
 from lmm.inference.resample.swept import Profile, Swept
 
-__all__ = ["ACCURACY", "RADIUS", "Interpolant", "Region"]
+__all__ = ["ACCURACY", "RADIUS", "Interpolant", "Node", "Region"]
 
 # Standard errors from the centre within which the functions are interpolated.
 RADIUS = 4.0
@@ -91,6 +91,33 @@ class Region:
 
 
 @dataclass(frozen=True, eq=False)
+class Node:
+    """The functions (1) of r responses at a point of the ball.
+
+    Attributes
+    ----------
+    functions : (f,) array
+        Their values.
+    gradients : (m, f) array
+        Their derivatives by z.
+    p : int
+        Number of fixed effects.
+    """
+
+    functions: Vector
+    gradients: Matrix
+    p: int
+
+    @classmethod
+    def of(cls, region: Region, criterion: ProfiledCriterion, z: Vector, swept: Swept) -> Node:
+        """What remains of an elimination at z (m,)."""
+        x, parameters = region.x(z[None])[0], criterion.parameters
+        J = parameters.jacobian(x) @ region.jacobian(x)
+        gradients = J.T @ (parameters.units(x) @ swept.derivatives)
+        return cls(swept.functions, gradients, swept.border.shape[1] - 1)
+
+
+@dataclass(frozen=True, eq=False)
 class Interpolant:
     """Polynomials for the functions (1) of r responses.
 
@@ -112,23 +139,13 @@ class Interpolant:
     p: int
 
     @classmethod
-    def through(
-        cls, region: Region, criterion: ProfiledCriterion, swept: Sequence[Swept]
-    ) -> Interpolant:
+    def through(cls, region: Region, known: Sequence[Node]) -> Interpolant:
         """From values and gradients at the first nodes."""
-        z = nodes(len(region.centre), len(swept))
-        parameters, centre = criterion.parameters, swept[0].functions
-        values = np.array([each.functions - centre for each in swept])
-        gradients = np.array(
-            [
-                (parameters.jacobian(x) @ region.jacobian(x)).T
-                @ (parameters.units(x) @ each.derivatives)
-                for x, each in zip(region.x(z), swept, strict=True)
-            ]
-        )
+        z, centre = nodes(len(region.centre), len(known)), known[0].functions
         basis = Basis.of(region.degrees, len(z))
-        p = swept[0].border.shape[1] - 1
-        return cls(basis, centre, basis.coefficients(z, values, gradients), p)
+        values = np.array([node.functions - centre for node in known])
+        gradients = np.array([node.gradients for node in known])
+        return cls(basis, centre, basis.coefficients(z, values, gradients), known[0].p)
 
     def at(self, z: Matrix, chosen: IntVector, reml: bool) -> Profile:
         """The criteria of chosen responses at points z (s, m) of their own."""

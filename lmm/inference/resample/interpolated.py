@@ -19,7 +19,6 @@ each then has its minimum by Newton steps along its polynomials (docs/theory/boo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -31,7 +30,7 @@ from lmm._lapack import solve_upper
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Filled
 from lmm.criterion import ProfiledCriterion
-from lmm.inference.resample.interpolant import ACCURACY, RADIUS, Interpolant, Region
+from lmm.inference.resample.interpolant import ACCURACY, RADIUS, Interpolant, Node, Region
 from lmm.inference.resample.newton import Local, descend, newton_steps
 from lmm.inference.resample.polynomials import nodes
 from lmm.inference.resample.replicates import SINGULAR, Replicates
@@ -43,7 +42,7 @@ __all__ = ["Interpolated"]
 
 # Responses from which nodes may pay, and nodes that pay per response.
 FEWEST, PAYING = 8, 1
-# Numbers of 8 bytes in the rows of one batch, and responses in it, at most.
+# Numbers of 8 bytes in the rows and derivatives of one batch, and responses in it, at most.
 BATCH, MOST = 1 << 24, 128
 # Numbers of nodes that are tried, as shares of the one that is expected.
 SHARES = (0.8, 1.0, 1.25, 1.6)
@@ -89,7 +88,9 @@ class Interpolated:
     @property
     def batch(self) -> int:
         """Responses that are computed at once."""
-        return int(np.clip(BATCH // self.rows.n, 1, MOST))
+        matrices = self.criterion.matrices
+        derivatives = (len(self.criterion.lower) * (matrices.p + 1)) ** 2
+        return int(np.clip(BATCH // max(self.rows.n, derivatives), 1, MOST))
 
     def responses(self, y: Matrix, hidden: Vector) -> Reduced:
         """Reduce responses to what the design needs of them; see `Lockstep.responses`."""
@@ -134,44 +135,44 @@ class Interpolated:
         self, region: Region, data: Reduced
     ) -> tuple[Interpolant, NDArray[np.bool_]] | None:
         """Polynomials, and for which responses they are accurate; None where nodes do not pay."""
-        m = len(region.centre)
-        swept = [Swept.at(self.criterion, region.x(np.zeros(m)), data)]
-        near = self._is_near(Interpolant.through(region, self.criterion, swept), data)
+        m, r = len(region.centre), len(data.yy)
+        z = np.zeros(m)
+        known = [Node.of(region, self.criterion, z, self._swept(region, z, data))]
+        near = self._is_near(Interpolant.through(region, known), r)
         if not self._pays(region, int(near.sum())):
             return None
-        accurate = np.zeros(len(near), dtype=np.bool_)
+        error = np.full(r, np.inf)
         for count in sorted({ceil(share * region.expected) for share in SHARES}):
-            z = nodes(m, count)[len(swept) :]
-            new = [Swept.at(self.criterion, x, data) for x in region.x(z)]
-            if len(swept) > 1:
-                found = Interpolant.through(region, self.criterion, swept)
-                accurate = self._foretells(found, z, new, data)
-            swept += new
-            if accurate[near].all():
+            found = Interpolant.through(region, known)
+            error = np.full(r, np.inf if len(known) == 1 else 0.0)
+            for z in nodes(m, count)[len(known) :]:
+                swept = self._swept(region, z, data)
+                error = np.maximum(error, self._error(found, z, swept, data))
+                known.append(Node.of(region, self.criterion, z, swept))
+            if (error[near] <= 1.0).all():
                 break
-        return Interpolant.through(region, self.criterion, swept), accurate & near
+        return Interpolant.through(region, known), (error <= 1.0) & near
 
-    def _is_near(self, centre: Interpolant, data: Reduced) -> NDArray[np.bool_]:
+    def _swept(self, region: Region, z: Vector, data: Reduced) -> Swept:
+        """The functions at a point z (m,) of the ball."""
+        return Swept.at(self.criterion, region.x(z[None])[0], data)
+
+    def _is_near(self, centre: Interpolant, r: int) -> NDArray[np.bool_]:
         """Which responses have their minima in the region, by the gradient at its centre."""
-        z = np.zeros((len(data.yy), centre.basis.powers.shape[1]))
-        at = centre.at(z, np.arange(len(z)), self.criterion.reml)
+        z = np.zeros((r, centre.basis.powers.shape[1]))
+        at = centre.at(z, np.arange(r), self.criterion.reml)
         gradient = at.gradient(self.criterion.degrees_of_freedom)
         return np.asarray(np.linalg.norm(gradient, axis=1) < NEAR * 2.0 * RADIUS**2)
 
-    def _foretells(
-        self, found: Interpolant, z: Matrix, swept: Sequence[Swept], data: Reduced
-    ) -> NDArray[np.bool_]:
-        """For which responses the criterion (r,) at new nodes z (j, m) is as interpolated."""
+    def _error(self, found: Interpolant, z: Vector, swept: Swept, data: Reduced) -> Vector:
+        """Errors (r,) of the interpolated criterion at a new node z (m,); 1 is allowed."""
         reml, everyone = self.criterion.reml, np.arange(len(data.yy))
-        worst = np.zeros(len(everyone))
-        for point, there in zip(z, swept, strict=True):
-            foretold = found.at(np.tile(point, (len(everyone), 1)), everyone, reml)
-            exact = Profile.at(there, reml)
-            values = (at.values(self.criterion, data.scale) for at in (foretold, exact))
-            error = np.abs(np.subtract(*values))
-            rounding = exact.rounding(self.criterion.degrees_of_freedom, data.yy)
-            worst = np.maximum(worst, error / np.maximum(ACCURACY, MULTIPLE * rounding))
-        return worst <= 1.0
+        exact = Profile.at(swept, reml)
+        foretold = found.at(np.tile(z, (len(everyone), 1)), everyone, reml)
+        values = (at.values(self.criterion, data.scale) for at in (foretold, exact))
+        rounding = exact.rounding(self.criterion.degrees_of_freedom, data.yy)
+        error = np.abs(np.subtract(*values)) / np.maximum(ACCURACY, MULTIPLE * rounding)
+        return np.asarray(error)
 
     def _minima(self, found: Interpolant, data: Reduced) -> tuple[Matrix, NDArray[np.bool_]]:
         """Minima (r, m) in the ball and which are clearly ones; the centre for the others."""
