@@ -210,13 +210,11 @@ def test_a_dask_cluster_gives_the_same(crossed):
     pd.testing.assert_frame_equal(found.to_frame(), expected.to_frame(), check_exact=True)
 
 
-def test_the_batch_is_small_where_derivatives_are_many(data, crossed):
-    assert interpolated(crossed).batch == 128
-    parts = [f"part {i % 300}" for i in range(len(data))]
+def test_designs_with_many_fixed_effects_are_fitted_one_by_one(data):
+    parts = [f"part {i % 100}" for i in range(len(data))]
     matrices = lmm.build_matrices("y ~ part + (1 | g) + (1 | h)", data.assign(part=parts))
     criterion = lmm.ProfiledCriterion(matrices)
-    design = Interpolated(criterion, rows_of(criterion.problem))
-    assert 40 <= design.batch < 50  # of 2 x 2 matrices of 301 x 301 in 128 MiB
+    assert isinstance(engine_for(criterion, np.array([2.5, 2.5])), OneByOne)
 
 
 # Polynomials --------------------------------------------------------------------------------------

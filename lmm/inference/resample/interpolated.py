@@ -42,7 +42,9 @@ __all__ = ["Interpolated"]
 
 # Responses from which nodes may pay, and nodes that pay per response.
 FEWEST, PAYING = 8, 1
-# Numbers of 8 bytes in the rows and derivatives of one batch, and responses in it, at most.
+# Second derivatives of [X y]'V^-1[X y] that cost more than they save.
+MANY = 1 << 14
+# Numbers of 8 bytes in the rows of one batch, and responses in it, at most.
 BATCH, MOST = 1 << 24, 128
 # Numbers of nodes that are tried, as shares of the one that is expected.
 SHARES = (0.8, 1.0, 1.25, 1.6)
@@ -75,7 +77,8 @@ class Interpolated:
     ) -> Interpolated | None:
         """For a design whose estimates vary little about one (m,); None for others."""
         terms = criterion.matrices.terms
-        if not all(isinstance(term.covariance, Filled) for term in terms):
+        derivatives = (len(estimate) * (criterion.matrices.p + 1)) ** 2
+        if derivatives > MANY or not all(isinstance(term.covariance, Filled) for term in terms):
             return None
         region = Region.about(criterion, estimate)
         found = cls(criterion, rows)
@@ -88,9 +91,7 @@ class Interpolated:
     @property
     def batch(self) -> int:
         """Responses that are computed at once."""
-        matrices = self.criterion.matrices
-        derivatives = (len(self.criterion.lower) * (matrices.p + 1)) ** 2
-        return int(np.clip(BATCH // max(self.rows.n, derivatives), 1, MOST))
+        return int(np.clip(BATCH // self.rows.n, 1, MOST))
 
     def responses(self, y: Matrix, hidden: Vector) -> Reduced:
         """Reduce responses to what the design needs of them; see `Lockstep.responses`."""
