@@ -112,9 +112,9 @@ class Request:
 
         What `refit` put in place of the response stays, unless data or response change.
         """
-        read = self._read(data) if data is not None else {}
-        if data is None and self.source is None and self.table is None:
+        if self.source is None and self.table is None:
             refuse()
+        read = self._read(data) if data is not None else {}
         same = data is None and formula.response == self.formula.response
         return replace(
             self,
