@@ -17,6 +17,7 @@ __all__ = [
     "MeanScale",
     "NaAction",
     "OptimizerName",
+    "PowerTest",
     "PredictionScale",
     "ResidualKind",
     "Side",
@@ -43,6 +44,7 @@ EffectsTest: TypeAlias = Literal["F", "Chisq", "LRT", "PB"]
 Interval: TypeAlias = Literal["confidence", "prediction"]
 IntervalMethod: TypeAlias = Literal["profile", "wald", "boot"]
 MeanScale: TypeAlias = Literal["link", "response"]
+PowerTest: TypeAlias = Literal["t", "z", "LRT"]
 PredictionScale: TypeAlias = Literal["link", "response", "population"]
 NaAction: TypeAlias = Literal["omit", "exclude", "raise"]
 OptimizerName: TypeAlias = Literal["auto", "L-BFGS-B", "COBYQA", "Nelder-Mead"]

@@ -308,7 +308,7 @@ class GeneralizedRequest(Request):
         """The criterion to minimize."""
         information = self.information
         if information is None:
-            information = "observed" if self.conditional.has_scale else "expected"
+            information = self.conditional.information
         return LaplaceCriterion(
             self.build(), self.conditional, int(self.nagq), information, self.solver
         )
@@ -338,7 +338,9 @@ def _source_of(data: Any) -> Source | ModelSums | None:
     return None if source is None or source.n_rows <= FEW_ROWS else source
 
 
-def planned_matrices(formula: str | Formula, data: Any, **options: Any) -> ModelMatrices:
+def planned_matrices(
+    formula: str | Formula, data: Any, family: Family | None = None, **options: Any
+) -> ModelMatrices:
     """Matrices of a study whose response is not there yet: it is not read, and zero.
 
     Parameters
@@ -347,6 +349,8 @@ def planned_matrices(formula: str | Formula, data: Any, **options: Any) -> Model
         With a response, which need not be among the data, or without, as ``"~ x + (1 | g)"``.
     data : table
         The rows of the study.
+    family : Family, optional
+        Conditional distribution of the response; without one it is a linear model's.
     **options
         As for `Request.of`.
 
@@ -358,7 +362,11 @@ def planned_matrices(formula: str | Formula, data: Any, **options: Any) -> Model
     """
     text = str(formula)
     parsed = parse_one_sided(text) if text.lstrip().startswith("~") else parse_formula(text)
-    return Request.of(parsed, data, **options).build(planned=True)
+    if family is not None:
+        request: Request = GeneralizedRequest.of(parsed, data, family=family, **options)
+    else:
+        request = Request.of(parsed, data, **options)
+    return request.build(planned=True)
 
 
 def refuse() -> NoReturn:

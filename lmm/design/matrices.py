@@ -345,9 +345,16 @@ class ModelMatrices(Brief):
         """The model of another response (n,)."""
         return replace(self, response=replace(self.response, y=y))
 
-    def with_columns(self, X: Matrix) -> ModelMatrices:
-        """The model with other fixed-effects columns, (n, p)."""
-        return replace(self, design=replace(self.design, X=X))
+    def with_columns(self, X: Matrix, kept: IntVector | None = None) -> ModelMatrices:
+        """The model with other fixed-effects columns, (n, q).
+
+        They are named as those of its own columns that are `kept`, (q,); all by default.
+        """
+        if kept is None:
+            return replace(self, design=replace(self.design, X=X))
+        fixed = replace(self.fixed, kept=self.fixed.kept[kept])
+        design = replace(self.design, X=np.asfortranarray(X), fixed=fixed, notes=())
+        return replace(self, design=design)
 
     def factors(self, theta: Vector) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k, k) per term, for theta."""

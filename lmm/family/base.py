@@ -161,6 +161,11 @@ class Family(ABC):
         return self.shape_name == "dispersion"
 
     @property
+    def information(self) -> str:
+        """Information in Laplace's determinant, unless another is asked for."""
+        return "observed" if self.has_scale else "expected"
+
+    @property
     def is_gaussian_identity(self) -> bool:
         """Whether a model of this family is a linear one."""
         return False

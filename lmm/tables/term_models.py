@@ -12,14 +12,13 @@ Each term is tested by a model pair of one response, both fitted by maximum like
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from lmm._types import IntVector, Matrix
+from lmm._types import Matrix
 from lmm.design.fixed import FixedEffects
 from lmm.design.matrices import ModelMatrices
 from lmm.fit import check_models
@@ -141,7 +140,7 @@ def _left_out(fixed: FixedEffects, j: int, type_: AnovaType) -> list[int]:
 def _part(matrices: ModelMatrices, chosen: NDArray[np.bool_]) -> ModelMatrices:
     """The model with some of its fixed-effects columns, (p,) bool."""
     kept = np.flatnonzero(chosen)
-    return _with_columns(matrices, matrices.X[:, kept], kept)
+    return matrices.with_columns(matrices.X[:, kept], kept)
 
 
 def _restricted(matrices: ModelMatrices, L: Matrix) -> ModelMatrices:
@@ -151,10 +150,4 @@ def _restricted(matrices: ModelMatrices, L: Matrix) -> ModelMatrices:
     pivots = qr(L, mode="r", pivoting=True)[1]
     tied, free = pivots[: len(L)], np.sort(pivots[len(L) :])
     X = matrices.X[:, free] - matrices.X[:, tied] @ np.linalg.solve(L[:, tied], L[:, free])
-    return _with_columns(matrices, X, free)
-
-
-def _with_columns(matrices: ModelMatrices, X: Matrix, kept: IntVector) -> ModelMatrices:
-    fixed = replace(matrices.fixed, kept=matrices.fixed.kept[kept])
-    design = replace(matrices.design, X=np.asfortranarray(X), fixed=fixed, notes=())
-    return replace(matrices, design=design)
+    return matrices.with_columns(X, free)

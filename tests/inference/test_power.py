@@ -138,3 +138,103 @@ def test_curves_of_power(sleep):
     alone = lmm.plots.power(lmm.power(sleep, "Days", 20, value=[3.0, 9.0], seed=1))
     assert alone.get_xlabel() == "value"
     mpl.pyplot.close("all")
+
+
+def counts(n=30, slope=0.3, family="poisson", **options):
+    rows = {"id": np.repeat(np.arange(n), 6).astype(str), "x": np.tile(np.arange(6.0) / 5, n)}
+    rows["size"] = np.full(6 * n, 10.0)
+    truth = {"beta": [0.5, slope], "theta": [0.5]}
+    return StudyDesign("y ~ x + (1 | id)", rows, family=family, **(truth | options))
+
+
+@pytest.mark.slow
+def test_power_of_counts_is_that_of_simulated_fits():
+    """R's glmer, refitted to 600 responses of rpois: 0.520 by z, 0.508 by the likelihood ratio."""
+    for test, known in (("z", 0.52), ("LRT", 0.5083)):
+        p = lmm.power(counts(), "x", 500, test=test, seed=1)
+        assert p.table["power"].iloc[0] == pytest.approx(known, abs=4 * np.sqrt(0.25 / 270))
+        assert p.table["failed"].iloc[0] == 0
+
+
+def test_studies_of_generalized_fits():
+    cbpp = lmm.load_dataset("cbpp")
+    m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    p = lmm.power(m, "period2", 30, value=[-2.0, -0.2], along={"herd": [10, 20]}, seed=1)
+    assert p.test == "Wald z"
+    assert p.table.index.names == ["herd", "value"]
+    assert p.table.loc[(20, -2.0), "power"] > 0.9 > 0.5 > p.table.loc[(20, -0.2), "power"]
+    terms = lmm.power(m, "period", 10, seed=1)
+    assert terms.test == "likelihood ratio, chi-square"
+    assert terms.table["power"].iloc[0] == 1.0
+
+
+def test_trials_of_binomial_studies_count():
+    few = lmm.power(counts(12, 0.8, "binomial"), "x", 30, seed=2)
+    many = lmm.power(counts(12, 0.8, "binomial", weights="size"), "x", 30, seed=2)
+    assert few.table["power"].iloc[0] < 0.5 < many.table["power"].iloc[0]
+
+
+def test_a_study_of_a_family_is_fitted_as_glmer_fits_it():
+    """The first simulated study, drawn again and fitted by glmer, has the verdict counted."""
+    from lmm.inference.resample.families import FamilySimulator
+
+    study = counts()
+    trial = study.trial
+    stream = np.random.SeedSequence(5).spawn(1)[0]
+    simulator = FamilySimulator.parametric(
+        study.matrices, study.family, 1.0, study.theta, study.beta
+    )
+    y, _ = simulator.draw(np.random.default_rng(stream), 1)
+    m = lmm.glmer("y ~ x + (1 | id)", study.data | {"y": y[:, 0]}, "poisson")
+    fit = trial._fitted(study.matrices.with_response(y[:, 0]), study.beta)
+    np.testing.assert_allclose(fit.beta, m.beta, rtol=1e-6)
+    p = lmm.power(study, "x", 1, seed=5)
+    assert p.table["power"].iloc[0] == float(m.pvalues["x"] < 0.05)
+
+
+def test_an_interrupted_study_keeps_what_it_has(monkeypatch, sleep):
+    from lmm.inference.resample import trials
+
+    fits, seen = trials.refitted, []
+
+    def interrupted(*arguments):
+        seen.append(1)
+        if len(seen) == 26:
+            raise KeyboardInterrupt
+        return fits(*arguments)
+
+    whole = lmm.power(counts(10), "x", 20, along={"id": [10, 20, 30]}, seed=1)
+    monkeypatch.setattr(trials, "refitted", interrupted)
+    p = lmm.power(counts(10), "x", 20, along={"id": [10, 20, 30]}, seed=1)
+    assert p.table["nsim"].to_dict() == {10: 20, 20: 5}
+    assert p.asked == 60
+    assert p.table.loc[10].equals(whole.table.loc[10])
+    assert "interrupted: 25 of 60 studies" in repr(p)
+    seen[:] = [1] * 25
+    with pytest.raises(KeyboardInterrupt):
+        lmm.power(counts(10), "x", 20, seed=1)
+
+
+def test_likelihood_ratios_of_a_single_coefficient(sleep):
+    p = lmm.power(sleep, "Days", 200, value=5.0, test="LRT", seed=1)
+    t = lmm.power(sleep, "Days", 200, value=5.0, seed=1)
+    assert p.test == "likelihood ratio, simulated null"
+    assert p.table["power"].iloc[0] == pytest.approx(t.table["power"].iloc[0], abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"test": "t"}, "test must be one of z, LRT here, not 't'"),
+        ({"sigma": 2.0}, "The poisson family has no sigma"),
+        ({"family": "gaussian"}, "sigma must be positive, not None"),
+        ({"family": "negative.binomial"}, "needs its theta"),
+    ],
+)
+def test_bad_studies_of_families(arguments, message):
+    test = arguments.pop("test", None)
+    with pytest.raises(ValueError, match=message):
+        lmm.power(counts(**arguments), "x", 2, test=test)
+    oats = lmm.lmer("yield ~ nitro + Variety + (1 | Block)", lmm.load_dataset("Oats"))
+    with pytest.raises(ValueError, match="test 't' is of a single coefficient, not of 2"):
+        lmm.power(oats, "Variety", 2, test="t")

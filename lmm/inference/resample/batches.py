@@ -295,7 +295,7 @@ def parameters_work(fit: Fit, scheme: Scheme, held: Selection) -> Work:
         return Parameters.of(fit, scheme, held)
     engine = FamilyEngine(fit.criterion, fit.optimum.x)
     asked = Asked(engine.fitted, parameter_values, names, p, FIT_FAILURES)
-    return Refits(FamilySimulator(fit, held), engine, asked)
+    return Refits(FamilySimulator.of(fit, held), engine, asked)
 
 
 def statistic_work(
@@ -314,7 +314,7 @@ def statistic_work(
     asked = Asked(model.refit, statistic, names, p, (Exception,))
     if isinstance(fit, GeneralizedFit):
         engine = FamilyEngine(fit.criterion, fit.optimum.x)
-        return Refits(FamilySimulator(fit, held), engine, asked)
+        return Refits(FamilySimulator.of(fit, held), engine, asked)
     draws = linear_draws(fit, rows_of(fit.criterion.problem), scheme, held)
     return Refits(draws, engine_for(fit.criterion, fit.optimum.x), asked)
 

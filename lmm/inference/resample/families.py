@@ -1,4 +1,4 @@
-"""Simulated responses of generalized models, and their refits from the model's own estimates."""
+"""Simulated responses of generalized models, and their refits from known parameters."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import Matrix, Vector
-from lmm.design.rows import Selection, fitted_rows
+from lmm.design.matrices import ModelMatrices
+from lmm.design.rows import Selection, fitted_rows, select
 from lmm.errors import DataError, NumericalError
+from lmm.family import Family
 from lmm.generalized import GeneralizedFit
 from lmm.laplace import LaplaceCriterion
 from lmm.optimize import minimize
 
-__all__ = ["FamilyEngine", "FamilySimulator"]
+__all__ = ["FamilyEngine", "FamilySimulator", "refitted"]
 
 # Standard deviations, in units of their noise, below which a refit starts above them: from zero
 # every response looks stationary.
@@ -22,34 +24,69 @@ OFF_BOUNDARY = 0.1
 
 @dataclass(frozen=True, eq=False)
 class FamilySimulator:
-    """Draws responses of a generalized fit.
+    """Draws responses of a generalized model.
 
     Parameters
     ----------
-    fit : GeneralizedFit
-        The fit.
+    matrices : ModelMatrices
+        The design; its response does not matter.
+    family : Family
+        Conditional distribution.
+    shape : float
+        Its shape.
+    mean : (n,) array
+        Known part of the linear predictor.
+    factors : tuple of (k_i, k_i) arrays
+        Square roots of the covariances.
     held : Selection
-        Random effects that are held at their conditional modes.
+        Random effects that are part of `mean`.
     """
 
-    fit: GeneralizedFit
+    matrices: ModelMatrices
+    family: Family
+    shape: float
+    mean: Vector
+    factors: tuple[Matrix, ...]
     held: Selection
+
+    @classmethod
+    def of(cls, fit: GeneralizedFit, held: Selection) -> FamilySimulator:
+        """Prepare the simulation of a fit, some of whose random effects are held."""
+        mean = fit.fixed_part + fitted_rows(fit.matrices).random_part(fit.b, held)
+        return cls(fit.matrices, fit.family, fit.shape, mean, fit.factors, held)
+
+    @classmethod
+    def parametric(
+        cls, matrices: ModelMatrices, family: Family, shape: float, theta: Vector, beta: Vector
+    ) -> FamilySimulator:
+        """Prepare the simulation of a model with given parameters, all random effects drawn."""
+        mean = matrices.X @ beta + matrices.offset
+        held = select(matrices, "~0")
+        return cls(matrices, family, shape, mean, matrices.factors(theta), held)
 
     def draw(self, rng: np.random.Generator, size: int) -> tuple[Matrix, Vector]:
         """Responses (n, size), and zeros (size,): no rows are hidden."""
-        fit = self.fit
-        mean = fit.fixed_part + fitted_rows(fit.matrices).random_part(fit.b, self.held)
-        eta = np.repeat(mean[:, None], size, axis=1)
-        for term, factor, mask in zip(fit.matrices.terms, fit.factors, self.held, strict=True):
+        eta = np.repeat(self.mean[:, None], size, axis=1)
+        for term, factor, mask in zip(self.matrices.terms, self.factors, self.held, strict=True):
             if not mask.all():
                 b = rng.standard_normal((size, term.n_levels, term.size)) @ factor.T
                 eta += np.einsum("na,sna->ns", term.Z[:, ~mask], b[:, term.codes][:, :, ~mask])
-        weights = np.repeat(fit.matrices.weights[:, None], size, axis=1)
-        return fit.family.draw(rng, fit.family.inverse(eta), weights, fit.shape), np.zeros(size)
+        weights = np.repeat(self.matrices.weights[:, None], size, axis=1)
+        y = self.family.draw(rng, self.family.inverse(eta), weights, self.shape)
+        return y, np.zeros(size)
 
     def raw(self, y: Matrix) -> Matrix:
         """Responses as the model's refit takes them."""
         return y
+
+
+def refitted(criterion: LaplaceCriterion, theta: Vector) -> GeneralizedFit:
+    """The fit of a criterion, from parameters (d,) on the users' scale."""
+    # The whitening depends on the response: what is carried over is on the users' scale.
+    x = criterion.to_x(theta)
+    x = np.where(criterion.lower == 0.0, np.maximum(x, OFF_BOUNDARY), x)
+    optimum = minimize(criterion, start=criterion.to_theta(x))
+    return GeneralizedFit.at(criterion.matrices.formula, criterion, optimum)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +106,7 @@ class FamilyEngine:
 
     def fitted(self, y: Vector) -> GeneralizedFit:
         """The fit of one response (n,)."""
-        criterion = self.criterion.with_response(y)
-        bounded = self.criterion.lower == 0.0
-        x = np.where(bounded, np.maximum(self.estimate, OFF_BOUNDARY), self.estimate)
-        # The whitening depends on the response: what is carried over is on the users' scale.
-        optimum = minimize(criterion, start=self.criterion.to_theta(x))
-        return GeneralizedFit.at(criterion.matrices.formula, criterion, optimum)
+        return refitted(self.criterion.with_response(y), self.criterion.to_theta(self.estimate))
 
     def score(self, y: Matrix, hidden: Vector) -> Matrix:
         """Scores (r, d) of the responses at the model's estimates."""

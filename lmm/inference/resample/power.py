@@ -12,19 +12,26 @@ import numpy as np
 import pandas as pd
 
 from lmm._progress import progress_bar
-from lmm._threads import blas_threads, one_blas_thread
+from lmm._threads import one_blas_thread
 from lmm._types import IntVector, Vector
-from lmm.criterion import ProfiledCriterion
+from lmm._words import PowerTest
 from lmm.design.labels import by_name
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError, nearest
-from lmm.fit import check_linear
+from lmm.family import Family, family_named
+from lmm.fit import check_models
 from lmm.fitted import Fitted
 from lmm.formula import Formula
-from lmm.inference.resample.many import engine_for
-from lmm.inference.resample.replicates import Replicates
-from lmm.inference.resample.rows import compressed, rows_of
-from lmm.inference.resample.simulator import Simulator
+from lmm.generalized import GeneralizedFit
+from lmm.inference.resample.trials import (
+    FamilyTrial,
+    LinearTrial,
+    Outcomes,
+    Plan,
+    Trial,
+    with_effect,
+)
+from lmm.laplace import LaplaceCriterion
 from lmm.report.document import Document
 from lmm.report.printed import TableLike
 from lmm.report.tables import frame_cells
@@ -47,16 +54,21 @@ class StudyDesign:
         Fixed effects, in the order of the model matrix's columns or by name; names that a mapping
         or Series leaves out are zero.
     theta : (m,) array or mapping
-        Covariance parameters, lme4's scale: relative to sigma.
-    sigma : float
-        Residual standard deviation.
+        Covariance parameters, lme4's scale: relative to sigma, of a generalized model absolute.
+    sigma : float, optional
+        Residual standard deviation, or root of the dispersion; families without one have none.
+    family : str or Family
+        Conditional distribution of the response, as for `lmm.glmer`.
+    weights : str or (n,) array, optional
+        Numbers of trials of a binomial response, or other prior weights; one by default.
 
     Raises
     ------
     DataError
         The data do not suit the formula.
     ValueError
-        A parameter has the wrong length; the message names the parameters.
+        A parameter has the wrong length; the message names the parameters. Or sigma is missing, or
+        given for a family that has none.
 
     Examples
     --------
@@ -64,25 +76,66 @@ class StudyDesign:
     >>> study = StudyDesign("y ~ time + (1 | id)", rows, beta=[0, 0.2], theta=[1], sigma=1)
     >>> study.matrices.n
     100
+    >>> counts = StudyDesign(
+    ...     "y ~ time + (1 | id)", rows, beta=[0, 0.2], theta=[0.5], family="poisson"
+    ... )
+    >>> counts.family
+    Poisson(link='log')
     """
 
     formula: str | Formula
     data: Any
     beta: Any
     theta: Any
-    sigma: float
+    sigma: float | None = None
+    family: Any = "gaussian"
+    weights: Any = None
     matrices: ModelMatrices = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        matrices = planned_matrices(self.formula, self.data)
+        family = family_named(self.family)
+        is_linear = family.is_gaussian_identity
+        matrices = planned_matrices(
+            self.formula, self.data, None if is_linear else family, weights=self.weights
+        )
+        object.__setattr__(self, "family", family)
         object.__setattr__(self, "matrices", matrices)
         names = matrices.fixed.names
         beta = by_name(self.beta, names, "beta", otherwise=0.0)
         theta = by_name(self.theta, matrices.theta_names, "theta")
         object.__setattr__(self, "beta", _vector("beta", beta, names))
         object.__setattr__(self, "theta", _vector("theta", theta, matrices.theta_names))
-        if not self.sigma > 0.0:
-            raise ValueError(f"sigma must be positive, not {self.sigma!r}.")
+        object.__setattr__(self, "sigma", _residual(family, self.sigma))
+
+    @property
+    def trial(self) -> Trial:
+        """What simulates the study."""
+        family, sigma = self.family, float(self.sigma or 1.0)
+        parameters = self.matrices, self.theta, self.beta
+        if family.is_gaussian_identity:
+            return LinearTrial(*parameters, sigma, reml=self.matrices.p > 0)
+        shape = sigma**2 if family.has_scale else family.shape_of(0.0)
+        criterion = LaplaceCriterion(self.matrices, family, information=family.information)
+        return FamilyTrial(*parameters, shape, criterion)
+
+
+def _residual(family: Family, sigma: float | None) -> float:
+    """Standard deviation, or root of the dispersion; 1 for families without one.
+
+    Raises
+    ------
+    ValueError
+        It is missing or not positive, or the family has another shape or none.
+    """
+    if family.shape_name == "theta":
+        raise ValueError("A negative binomial study needs its theta: NegativeBinomial(theta=2).")
+    if family.has_scale:
+        if sigma is None or not sigma > 0.0:
+            raise ValueError(f"sigma must be positive, not {sigma!r}.")
+        return sigma
+    if sigma not in (None, 1.0):
+        raise ValueError(f"The {family.name} family has no sigma: leave it out, not {sigma!r}.")
+    return 1.0
 
 
 def _vector(name: str, values: Any, names: Sequence[str]) -> Vector:
@@ -112,6 +165,8 @@ class Power(TableLike):
         How.
     alpha : float
         Level of the test.
+    asked : int
+        Studies asked for in all; more than `table` counts if it was interrupted.
     """
 
     table: pd.DataFrame
@@ -119,6 +174,7 @@ class Power(TableLike):
     value: tuple[float, ...]
     test: str
     alpha: float
+    asked: int
 
     def to_frame(self) -> pd.DataFrame:
         """The table."""
@@ -128,7 +184,9 @@ class Power(TableLike):
         """What was tested, and the table."""
         values = ", ".join(f"{value:.4g}" for value in self.value)
         head = f"Power for {self.effect} = {values} ({self.test}, alpha = {self.alpha:g})"
-        return Document((head, frame_cells(self.table, digits)))
+        done = int(self.table["nsim"].sum())
+        notes = [f"interrupted: {done} of {self.asked} studies"] if done < self.asked else []
+        return Document((head, frame_cells(self.table, digits), *notes))
 
 
 @one_blas_thread
@@ -139,20 +197,23 @@ def power(
     *,
     value: float | Sequence[float] | None = None,
     along: Mapping[str, Sequence[int]] | None = None,
+    test: PowerTest | None = None,
     alpha: float = 0.05,
     seed: int | None = None,
     progress: bool | None = None,
 ) -> Power:
     """Estimate the power to detect an effect, by simulating and refitting.
 
-    A single coefficient is tested by t with Satterthwaite's degrees of freedom, a term with several
-    by the likelihood ratio against the model without it, whose critical value is simulated too: in
-    small studies that of chi-square rejects too often. All refits advance together in batches where
-    the design allows it (`lmm.refit_many`).
+    In linear models a single coefficient is tested by t with Satterthwaite's degrees of freedom, a
+    term with several by the likelihood ratio against the model without it, whose critical value is
+    simulated too: in small studies that of chi-square rejects too often. All refits advance
+    together in batches where the design allows it (`lmm.refit_many`). In generalized models, whose
+    studies are fitted one after the other, Wald's z and the likelihood ratio against chi-square
+    test as users will. What is finished when interrupted is kept.
 
     Parameters
     ----------
-    m : LinearMixedModel or StudyDesign
+    m : LinearMixedModel, GeneralizedMixedModel or StudyDesign
         A pilot fit, whose design and parameters are used, or a planned study.
     effect : str
         Name of a coefficient or of a fixed term.
@@ -165,6 +226,9 @@ def power(
         Grouping factors and their numbers of levels, such as ``{"Subject": [10, 20, 40]}``: rows of
         existing levels are copied in turn, levels nested in them too. Of several factors all
         combinations are studied, such as subjects and items.
+    test : {"t", "z", "LRT"}, optional
+        ``"t"`` of linear and ``"z"`` of generalized models is the default for a single coefficient,
+        ``"LRT"`` for several.
     alpha : float
         Level of the test.
     seed : int, optional
@@ -180,8 +244,8 @@ def power(
     Raises
     ------
     ValueError
-        `nsim` is below 1, `alpha` is not between 0 and 1, the effect or the factor is unknown, or
-        `value` has the wrong length.
+        `nsim` is below 1, `alpha` is not between 0 and 1, the effect or the factor is unknown,
+        `value` has the wrong length, or the model or effect has no such test.
     DataError
         The design cannot be fitted with so few levels.
 
@@ -197,38 +261,83 @@ def power(
         raise ValueError(f"nsim must be at least 1, not {nsim!r}.")
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"alpha must be between 0 and 1, not {alpha!r}.")
-    if isinstance(m, StudyDesign):
-        matrices, theta, beta, sigma = m.matrices, m.theta, m.beta, m.sigma
-        reml = matrices.p > 0
-    else:
-        check_linear("studies of power", m)
-        fit = m.fit
-        matrices, theta, beta, sigma, reml = fit.matrices, fit.theta, fit.beta, fit.sigma, fit.reml
+    trial = m.trial if isinstance(m, StudyDesign) else _trial_of(m)
+    matrices = trial.matrices
     columns = _columns(matrices, effect)
-    names = [matrices.fixed.names[j] for j in columns]
-    values = _values(value, names, beta[columns])
-    studies = list(product(_sizes(matrices, along), values))
-    streams = np.random.SeedSequence(seed).spawn(len(studies))
-    rows = []
-    # A term of several columns is tested by studies without its effect too.
-    steps = nsim * len(studies) * (1 if len(columns) == 1 else 2)
-    with progress_bar(steps, "study", progress) as bar:
-        for (sizes, true), stream in zip(studies, streams, strict=True):
-            design = matrices
-            for group, size in sizes.items():
-                design = extended(design, group, size)
-            own = beta.copy()
-            own[columns] = true
-            trial = _Trial(design, reml, theta, own, float(sigma), columns, bar)
-            found, fits = trial.run(nsim, stream, alpha)
-            rows.append({**sizes, **({"value": true[0]} if len(values) > 1 else {})})
-            rows[-1] |= _row(found, fits)
+    chosen = _test(trial, len(columns), test)
+    values = _values(value, [matrices.fixed.names[j] for j in columns], trial.beta[columns])
+    sizes = _sizes(matrices, along)
+    asked = nsim * len(sizes) * len(values)
+    streams = np.random.SeedSequence(seed).spawn(len(sizes) * len(values))
+    rows: list[dict[str, Any]] = []
+    with progress_bar(trial.steps(asked, chosen), "study", progress) as bar:
+        plan = Plan(columns, chosen, nsim, alpha, bar)
+        for (size, true), stream in zip(product(sizes, values), streams, strict=True):
+            study = with_effect(trial, _resized(matrices, size), columns, true)
+            found, interruption = _run(study, plan, stream)
+            if found:
+                of_several = {"value": true[0]} if len(values) > 1 else {}
+                rows.append(size | of_several | _row(found))
+            if interruption is not None:
+                if not rows:
+                    raise interruption
+                break
+    table = _indexed(rows, [*(along or ()), *(["value"] if len(values) > 1 else [])])
+    tried = tuple(np.concatenate(values).tolist())
+    return Power(table, effect, tried, trial.tests[chosen], alpha, asked)
+
+
+def _trial_of(m: Fitted) -> Trial:
+    """What simulates studies like that of a fitted model."""
+    check_models(m)
+    fit = m.fit
+    if isinstance(fit, GeneralizedFit):
+        return FamilyTrial(fit.matrices, fit.theta, fit.beta, fit.shape, fit.criterion)
+    return LinearTrial(fit.matrices, fit.theta, fit.beta, float(fit.sigma), fit.reml)
+
+
+def _test(trial: Trial, q: int, test: str | None) -> str:
+    """The test of q coefficients.
+
+    Raises
+    ------
+    ValueError
+        There is none of this name.
+    """
+    single, ratio = trial.tests
+    if test is None:
+        return single if q == 1 else ratio
+    if test not in trial.tests:
+        raise ValueError(f"test must be one of {', '.join(trial.tests)} here, not {test!r}.")
+    if test == single and q > 1:
+        raise ValueError(f"test {test!r} is of a single coefficient, not of {q}: use {ratio!r}.")
+    return test
+
+
+def _run(
+    trial: Trial, plan: Plan, stream: np.random.SeedSequence
+) -> tuple[list[Outcomes], KeyboardInterrupt | None]:
+    """Outcomes of studies of one size, and what interrupted them."""
+    found: list[Outcomes] = []
+    try:
+        for part in trial.run(plan, np.random.default_rng(stream)):
+            found.append(part)  # noqa: PERF402
+    except KeyboardInterrupt as interruption:
+        return found, interruption
+    return found, None
+
+
+def _indexed(rows: Sequence[Mapping[str, Any]], index: list[str]) -> pd.DataFrame:
+    """The table, by what was varied."""
     table = pd.DataFrame(rows)
-    index = [*(along or ()), *(["value"] if len(values) > 1 else [])]
-    if index:
-        table = table.set_index(index if len(index) > 1 else index[0])
-    test = "t, Satterthwaite" if len(columns) == 1 else "likelihood ratio, simulated null"
-    return Power(table, effect, tuple(np.concatenate(values).tolist()), test, alpha)
+    return table.set_index(index if len(index) > 1 else index[0]) if index else table
+
+
+def _resized(matrices: ModelMatrices, sizes: Mapping[str, int]) -> ModelMatrices:
+    """A design with other numbers of levels."""
+    for group, size in sizes.items():
+        matrices = extended(matrices, group, size)
+    return matrices
 
 
 def _values(
@@ -271,19 +380,25 @@ def _sizes(
     return [dict(zip(along, map(int, sizes), strict=True)) for sizes in product(*along.values())]
 
 
-def _row(found: np.ndarray, fits: Replicates) -> dict[str, Any]:
+def _row(found: Sequence[Outcomes]) -> dict[str, Any]:
     """Power with its Clopper-Pearson interval, and what happened to the fits."""
     from scipy.special import betaincinv
 
-    hits, n = int(found.sum()), len(found)
+    n, hits, singular, converged = (
+        sum(int(count) for count in counts) for counts in zip(*map(_counts, found), strict=True)
+    )
     return {
         "power": hits / n,
         "lower": float(betaincinv(hits, n - hits + 1, 0.025)) if hits else 0.0,
         "upper": float(betaincinv(hits + 1, n - hits, 0.975)) if hits < n else 1.0,
         "nsim": n,
-        "singular": int(fits.singular.sum()),
-        "failed": int((~fits.converged).sum()),
+        "singular": singular,
+        "failed": n - converged,
     }
+
+
+def _counts(part: Outcomes) -> tuple[int, int, int, int]:
+    return len(part), part.rejected.sum(), part.singular.sum(), part.converged.sum()
 
 
 def extended(matrices: ModelMatrices, group: str, size: int) -> ModelMatrices:
@@ -326,84 +441,3 @@ def _copied(term: ReTerm, own: ReTerm, rows: IntVector, level: IntVector) -> Int
     codes = term.codes[rows]
     is_nested = len(np.unique(np.stack([term.codes, own.codes]), axis=1).T) == term.n_levels
     return codes + level // own.n_levels * term.n_levels if is_nested else codes
-
-
-@dataclass(frozen=True, eq=False)
-class _Trial:
-    """Studies of one size: a design with its true parameters, the columns tested, and a bar."""
-
-    matrices: ModelMatrices
-    reml: bool
-    theta: Vector
-    beta: Vector
-    sigma: float
-    columns: IntVector
-    bar: Any
-
-    def run(
-        self, nsim: int, stream: np.random.SeedSequence, alpha: float
-    ) -> tuple[np.ndarray, Replicates]:
-        """Whether each simulated study rejects, and its fits."""
-        from scipy.special import stdtrit
-
-        rng = np.random.default_rng(stream)
-        # The response only has to be one that the fixed effects do not fit exactly.
-        matrices = self.matrices.with_response(rng.standard_normal(self.matrices.n))
-        self._check(matrices)
-        with blas_threads(0):
-            if len(self.columns) == 1:
-                fits = self._fits(matrices, nsim, rng)
-                j = self.columns[0]
-                t = np.abs(fits.beta[:, j] / fits.std_error[:, j])
-                return np.asarray(t > stdtrit(fits.df[:, j], 1.0 - 0.5 * alpha)), fits
-            null = self.beta.copy()
-            null[self.columns] = 0.0
-            without, _ = self._ratios(matrices, null, nsim, rng)
-            ratios, fits = self._ratios(matrices, self.beta, nsim, rng)
-            return np.asarray(ratios > np.quantile(without, 1.0 - alpha)), fits
-
-    def _fits(self, matrices: ModelMatrices, nsim: int, rng: np.random.Generator) -> Replicates:
-        """Fits of simulated studies, with degrees of freedom."""
-        criterion = ProfiledCriterion(matrices, self.reml)
-        x = criterion.to_x(self.theta)
-        rows = rows_of(criterion.problem)
-        fewer = compressed(rows)
-        engine = engine_for(criterion, x, fewer)
-        simulator = Simulator.parametric(criterion, engine.rows, x, self.beta, self.sigma)
-        parts = []
-        for size in _batches(nsim, engine.batch):
-            parts.append(engine.replicates(*simulator.draw(rng, size), df=True))
-            self.bar.update(size)
-        return Replicates.concatenate(parts)
-
-    def _ratios(
-        self, matrices: ModelMatrices, beta: Vector, nsim: int, rng: np.random.Generator
-    ) -> tuple[Vector, Replicates]:
-        """Likelihood-ratio statistics of simulated studies, and the larger model's fits."""
-        criterion = ProfiledCriterion(matrices, reml=False)
-        x = criterion.to_x(self.theta)
-        large = engine_for(criterion, x)
-        X = np.delete(matrices.X, self.columns, axis=1)
-        small = engine_for(ProfiledCriterion(matrices.with_columns(X), False), x)
-        simulator = Simulator.parametric(criterion, rows_of(criterion.problem), x, beta, self.sigma)
-        ratios, parts = [], []
-        for size in _batches(nsim, large.batch):
-            drawn = simulator.draw(rng, size)
-            parts.append(large.replicates(*drawn))
-            ratios.append(small.replicates(*drawn).criterion - parts[-1].criterion)
-            self.bar.update(size)
-        return np.concatenate(ratios), Replicates.concatenate(parts)
-
-    def _check(self, matrices: ModelMatrices) -> None:
-        for term in matrices.terms:
-            if term.n_levels >= matrices.n and term.size == 1:
-                raise DataError(
-                    f"{term.group} has as many levels as there are rows ({matrices.n}): its random "
-                    "effects cannot be told from the residuals."
-                )
-        if matrices.n <= matrices.p:
-            raise DataError(f"{matrices.n} rows cannot determine {matrices.p} fixed effects.")
-
-
-def _batches(nsim: int, batch: int) -> list[int]:
-    return [min(batch, nsim - start) for start in range(0, nsim, batch)]
