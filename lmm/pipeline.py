@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,6 +43,7 @@ def lmer(
     solver: SolverName | Solver = "auto",
     optimizer: OptimizerName | Optimizer = "auto",
     control: LmerControl | None = None,
+    extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
     verbose: int = 0,
 ) -> LinearMixedModel:
     """Fit a linear mixed-effects model from a formula in lme4's syntax.
@@ -75,6 +76,9 @@ def lmer(
         ``"auto"`` (second-order), ``"L-BFGS-B"``, ``"COBYQA"``, ``"Nelder-Mead"``, or an object.
     control : LmerControl, optional
         Which checks are made, and what happens when one fails.
+    extra_namespace : mapping of str to callable, optional
+        Functions of your own that the formula calls, such as ``{"f": f}``: they take columns as
+        arrays (n,), and return n values, or an array (n, k), row by row.
     verbose : int, default 0
         Above 0, each evaluation of the criterion is written to standard error.
 
@@ -117,6 +121,7 @@ def lmer(
         solver=solver,
         optimizer=optimizer,
         control=control,
+        extra_namespace=extra_namespace,
     )
     criterion = request.criterion()
     return LinearMixedModel.estimate(criterion, request, start=start, report=reporter(verbose))
@@ -132,6 +137,7 @@ def sums(
     na_action: NaAction = "omit",
     contrasts: Mapping[str, object] | None = None,
     control: LmerControl | None = None,
+    extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
     like: ModelSums | None = None,
 ) -> ModelSums:
     """Sum up the rows of a linear mixed model: all that `lmer` needs of them.
@@ -145,7 +151,7 @@ def sums(
         Mixed-model formula.
     data : table or source
         What `lmer` takes; here tables in memory are parts of a larger one.
-    weights, offset, subset, na_action, contrasts, control
+    weights, offset, subset, na_action, contrasts, control, extra_namespace
         As for `lmer`; the first two are names of columns, and `subset` is a name or condition.
     like : ModelSums, optional
         Other sums of the formula, to which these can be added: they tell the levels of the fixed
@@ -184,6 +190,7 @@ def sums(
         "na_action": na_action,
         "contrasts": contrasts,
         "control": control,
+        "extra_namespace": extra_namespace,
     }
     if like is not None:
         given = {name: value for name, value in options.items() if value not in (None, "omit")}
@@ -203,6 +210,7 @@ def lm(
     na_action: NaAction = "omit",
     contrasts: Mapping[str, object] | None = None,
     control: LmerControl | None = None,
+    extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
 ) -> LinearModel:
     """Fit a model without random effects by least squares, to compare mixed models with.
 
@@ -210,7 +218,7 @@ def lm(
     ----------
     formula : str
         Such as ``"Reaction ~ Days"``, in R's syntax.
-    data, weights, offset, subset, na_action, contrasts, control
+    data, weights, offset, subset, na_action, contrasts, control, extra_namespace
         As for `lmer`.
 
     Returns
@@ -254,6 +262,7 @@ def lm(
         na_action=na_action,
         contrasts=contrasts,
         control=control,
+        extra_namespace=extra_namespace,
         mixed=False,
     )
     for note in matrices.design.notes:
@@ -306,6 +315,7 @@ def glm(
     na_action: str = "omit",
     contrasts: Mapping[str, object] | None = None,
     control: LmerControl | None = None,
+    extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
 ) -> GeneralizedLinearModel:
     """Fit a generalized model without random effects, to compare those of `glmer` with.
 
@@ -318,7 +328,7 @@ def glm(
         Such as ``"incidence / size ~ period"``, in R's syntax.
     family : str, Family, class of Family, or statsmodels family
         As for `glmer`.
-    data, weights, offset, subset, na_action, contrasts, control
+    data, weights, offset, subset, na_action, contrasts, control, extra_namespace
         As for `glmer`.
 
     Returns
@@ -360,6 +370,7 @@ def glm(
         na_action=na_action,
         contrasts=contrasts,
         control=control,
+        extra_namespace=extra_namespace,
         family=known,
         mixed=False,
     )
@@ -382,6 +393,7 @@ def glmer(
     solver: SolverName | Solver = "auto",
     optimizer: OptimizerName | Optimizer = "auto",
     control: LmerControl | None = None,
+    extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
     verbose: int = 0,
 ) -> GeneralizedMixedModel:
     """Fit a generalized linear mixed-effects model from a formula in lme4's syntax.
@@ -407,7 +419,8 @@ def glmer(
     weights : str or (n,) array, optional
         Numbers of trials of proportions; otherwise prior weights, which multiply the
         log-likelihood of a row.
-    data, offset, subset, na_action, contrasts, start, solver, optimizer, control, verbose
+    data, offset, subset, na_action, contrasts, start, solver, optimizer, control, extra_namespace,
+    verbose
         As for `lmer`. `start` is theta, or theta, coefficients and shape.
 
     Returns
@@ -446,6 +459,7 @@ def glmer(
         "solver": solver,
         "optimizer": optimizer,
         "control": control,
+        "extra_namespace": extra_namespace,
     }
     if family_named(family).is_gaussian_identity:
         return _linear(formula, data, start=start, verbose=verbose, **options)

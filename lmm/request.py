@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
@@ -16,6 +16,7 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl, ModelMatrices, absent, build_matrices
 from lmm.design.choice import RowArgument, row_numbers
 from lmm.design.columns import numbers_of
+from lmm.design.functions.own import own_functions
 from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.errors import DataError, WeightsWarning, nearest, warn
@@ -43,7 +44,7 @@ class Request:
         The parsed formula.
     table : Table or None
         The data; None for a model that was put together from its parts.
-    reml, weights, offset, subset, na_action, contrasts, solver, optimizer, control
+    reml, weights, offset, subset, na_action, contrasts, solver, optimizer, control, extra_namespace
         Options of `lmm.lmer`.
     response : (n,) array, optional
         What `refit` put in place of the data's response.
@@ -62,6 +63,7 @@ class Request:
     solver: str | pls.Solver = "auto"
     optimizer: str | optimize.Optimizer = "auto"
     control: LmerControl | None = None
+    extra_namespace: Mapping[str, Callable[..., Any]] | None = None
     response: Vector | None = None
     source: Source | ModelSums | None = None
 
@@ -73,6 +75,7 @@ class Request:
                 "contrasts must be a mapping from factors to contrasts, such as "
                 f"{{'f': 'contr.sum'}}, not {type(self.contrasts).__name__}."
             )
+        own_functions(self.extra_namespace)
         pls.named(self.solver)
         optimize.named(self.optimizer)
         object.__setattr__(self, "control", LmerControl.of(self.control))
@@ -161,6 +164,7 @@ class Request:
             control=self.control,
             planned=planned,
             family=self.conditional,
+            extra_namespace=self.extra_namespace,
         )
         if self.response is None:
             return matrices
@@ -321,7 +325,7 @@ _UNKNOWN_WEIGHTS = (
 # Rows up to which a query's result is read in whole: then all results by row are there.
 FEW_ROWS = 1_000_000
 # Options that say how rows are made of data.
-_OF_ROWS = ("weights", "offset", "subset", "na_action", "contrasts", "control")
+_OF_ROWS = ("weights", "offset", "subset", "na_action", "contrasts", "control", "extra_namespace")
 _NO_OPTIONS = ("formula", "table", "response", "source")
 # Options that hold the user's arrays.
 _ARRAYS = ("weights", "offset", "subset", "contrasts")

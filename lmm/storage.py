@@ -145,6 +145,12 @@ def _content(fit: Fit, request: Request) -> bytes:
         raise TypeError(
             "the model was put together from its parts, without data: it cannot be saved"
         )
+    if request.extra_namespace:
+        names = ", ".join(request.extra_namespace)
+        raise DataError(
+            f"the formula calls functions of your own ({names}), which a file cannot hold: "
+            "compute their columns in the data, or pickle the model"
+        )
     arrays: Arrays = {}
     header = _header(fit, request, request.table, arrays)
     text = json.dumps(header, indent=1, default=_plain).encode()
@@ -185,6 +191,7 @@ def _header(fit: Fit, request: Request, table: Table, arrays: Arrays) -> dict[st
         "arguments": {
             name: _pack_option(name, value, request, fit, arrays)
             for name, value in request.options.items()
+            if name != "extra_namespace"
         },
         "optimum": _pack_optimum(fit.optimum, arrays),
         "refitted": request.response is not None and _put(arrays, "response", request.response),

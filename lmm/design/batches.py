@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,7 @@ from lmm.design.columns import Basis, Column, Factor, take
 from lmm.design.contrasts import choose_contrasts
 from lmm.design.fixed import FixedEffects, check_finite
 from lmm.design.frame import Frame, lost
+from lmm.design.functions.own import own_functions
 from lmm.design.keys import Keys
 from lmm.design.layout import Layout, lay_out, lay_out_indicators
 from lmm.design.learn import Learned, learn
@@ -385,6 +386,7 @@ def recipe_of(
     na_action: str = "omit",
     contrasts: Mapping[str, object] | None = None,
     control: LmerControl | None = None,
+    extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Recipe:
     """Recipe of a model's rows; reads the source before where the formula needs it.
 
@@ -402,7 +404,7 @@ def recipe_of(
         Names of columns.
     subset : str, optional
         A condition, or a column's name.
-    na_action, contrasts, control
+    na_action, contrasts, control, extra_namespace
         As for `lmm.lmer`.
 
     Raises
@@ -424,7 +426,7 @@ def recipe_of(
     rows = RowArguments(weights, offset, subset, na_action)
     heading = source.heading
     plan = plan_for(parse_formula(formula), heading, False)
-    learned = learn(plan, source, rows)
+    learned = learn(plan, source, rows, own_functions(extra_namespace))
     reader = learned.reader
     frame = _without_data(learned)
     if plan.response is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -23,6 +23,7 @@ from lmm.design.columns import Basis, Column, Factor
 from lmm.design.contrasts import choose_contrasts
 from lmm.design.fixed import FixedEffects, check_finite, independent_columns
 from lmm.design.frame import Frame, Observations, build_frame
+from lmm.design.functions.own import own_functions
 from lmm.design.layout import Predictor, lay_out
 from lmm.design.matrices import Design, ModelMatrices
 from lmm.design.outcome import read_outcome
@@ -132,6 +133,7 @@ def build_matrices(
     planned: bool = False,
     family: Family | None = None,
     mixed: bool = True,
+    extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
 ) -> ModelMatrices:
     """Build the arrays of a mixed model from a formula and data (lme4's ``lFormula``).
 
@@ -163,6 +165,8 @@ def build_matrices(
         Conditional distribution of the response; without one it is a linear model's.
     mixed : bool
         Whether the formula has random terms, or none.
+    extra_namespace : mapping, optional
+        The caller's functions: see `lmm.lmer`.
 
     Returns
     -------
@@ -195,6 +199,7 @@ def build_matrices(
         offset=offset,
         subset=subset,
         na_action=na_action,
+        own=own_functions(extra_namespace),
     )
     frame = observed.frame
     response, about_response = _response(plan, observed, family)

@@ -1,14 +1,14 @@
 """R's expressions, evaluated from the formula's tree.
 
 Formula text is never given to Python's `eval`: names are columns, functions are those of
-`lmm.design.functions`, and neither can shadow the other.
+`lmm.design.functions` and those that a caller passes in, and neither can shadow the other.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from lmm.design.columns import (
     numbers_of,
 )
 from lmm.design.functions import FUNCTIONS, NAMED_CONSTANTS, Function
+from lmm.design.functions.own import Own
 from lmm.design.functions.values import State, Value, is_column, logical, truth
 from lmm.errors import FormulaError, nearest
 from lmm.language import (
@@ -57,11 +58,14 @@ class Evaluator:
         Filled by the first evaluation, read by later ones.
     source : str
         The formula's text, for messages.
+    own : mapping of str to Own
+        The caller's functions.
     """
 
     columns: Mapping[str, RawColumn]
     state: State
     source: str
+    own: Mapping[str, Own] = field(default_factory=dict)
 
     def column(self, node: Node) -> Column:
         """Value of a variable of the formula, (n,) or (n, k).
@@ -206,11 +210,13 @@ class Evaluator:
         raise self._fail(f"{deparse(node)} needs numbers, but is given {what}", node)
 
     def _call(self, node: Call) -> Value:
+        if node.function in self.own:
+            return self._call_own(node)
         name = node.function.rpartition("::")[2]
         if name not in FUNCTIONS:
             raise self._fail(
-                f"unknown function {name!r}: compute the column in the data first, or use one that "
-                f"formulas know.{_hint(name)}",
+                f"unknown function {name!r}: compute the column in the data first, pass a function "
+                f"of your own in extra_namespace=, or use one that formulas know.{_hint(name)}",
                 node,
             )
         function = FUNCTIONS[name]
@@ -224,6 +230,11 @@ class Evaluator:
         if function.takes_names:
             arguments["names"] = tuple(map(_argument_name, node.arguments))
         return self._apply(node, function.apply, *values, **arguments)
+
+    def _call_own(self, node: Call) -> Value:
+        values = [self._value(part) for part in node.args]
+        named = {key: self._value(part) for key, part in node.kwargs.items()}
+        return self._apply(node, self.own[node.function], *values, **named)
 
     def _bound(
         self, name: str, function: Function, node: Call

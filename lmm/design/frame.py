@@ -23,6 +23,7 @@ from lmm.design.columns import (
     take,
 )
 from lmm.design.evaluate import Evaluator
+from lmm.design.functions.own import Own
 from lmm.design.functions.values import State
 from lmm.design.labels import in_order
 from lmm.design.table import Table, number_array
@@ -219,6 +220,7 @@ def build_frame(
     offset: RowArgument = None,
     subset: RowArgument = None,
     na_action: str = "omit",
+    own: Mapping[str, Own] | None = None,
 ) -> Observations:
     """Evaluate the variables and keep the rows that are selected and complete.
 
@@ -244,6 +246,8 @@ def build_frame(
         Column name, condition such as ``"Days >= 2 & Subject != '308'"``, or truth value per row.
     na_action : str
         ``"omit"`` and ``"exclude"`` leave out rows with missing values, ``"raise"`` refuses them.
+    own : mapping of str to Own, optional
+        The caller's functions.
 
     Raises
     ------
@@ -254,7 +258,7 @@ def build_frame(
     everything = {**nodes, **groups}
     raw = {name: table.column(name) for name in column_names(everything.values(), table)}
     state: State = {}
-    evaluator = Evaluator(raw, state, source)
+    evaluator = Evaluator(raw, state, source, own or {})
     columns = {text: evaluator.column(node) for text, node in nodes.items()}
     factors = {text: evaluator.grouping(node) for text, node in groups.items()}
     levels = {name: column.levels for name, column in raw.items() if isinstance(column, Factor)}
@@ -279,7 +283,7 @@ def build_frame(
         selected,
         table.index,
         na_action,
-        Variables(everything, state, levels, source),
+        Variables(everything, state, levels, source, own or {}),
     )
     return Observations(
         frame,

@@ -19,6 +19,7 @@ from lmm.design.build import Plan
 from lmm.design.columns import Column, Factor, Identifiers, RawColumn, read_column, take
 from lmm.design.evaluate import Evaluator
 from lmm.design.functions import FUNCTIONS
+from lmm.design.functions.own import Own
 from lmm.design.keys import Keys, Values, distinct
 from lmm.design.portions import GroupVariable, Read, Reader, RowArguments
 from lmm.design.source import Portion, Source, placed
@@ -51,7 +52,9 @@ class Learned:
     columns: Mapping[str, Column]
 
 
-def learn(plan: Plan, source: Source, rows: RowArguments) -> Learned:
+def learn(
+    plan: Plan, source: Source, rows: RowArguments, own: Mapping[str, Own] | None = None
+) -> Learned:
     """Look at a source, once or twice where the formula needs it, else at its first batch.
 
     Parameters
@@ -62,6 +65,8 @@ def learn(plan: Plan, source: Source, rows: RowArguments) -> Learned:
         The data.
     rows : RowArguments
         Which rows count.
+    own : mapping of str to Own, optional
+        The caller's functions.
 
     Raises
     ------
@@ -71,7 +76,7 @@ def learn(plan: Plan, source: Source, rows: RowArguments) -> Learned:
     """
     nodes = {**plan.nodes, **plan.groups}
     groups = tuple(GroupVariable.of(text, node) for text, node in plan.groups.items())
-    variables = Variables(nodes, {}, {}, plan.formula.source)
+    variables = Variables(nodes, {}, {}, plan.formula.source, own or {})
     reader = Reader(plan, variables, groups, rows)
     used = reader.columns_of(source.heading)
     first = source.first(used)
@@ -175,9 +180,9 @@ def _learn_transforms(reader: Reader, source: Source, first: Portion) -> None:
     levels = {**raw, **values}
     variables.levels.update({n: c.levels for n, c in levels.items() if isinstance(c, Factor)})
     for call in need.levels:
-        Evaluator(levels, variables.state, variables.source).value(call)
+        Evaluator(levels, variables.state, variables.source, variables.own).value(call)
     for node in need.whole:
-        Evaluator(raw, variables.state, variables.source).value(node)
+        Evaluator(raw, variables.state, variables.source, variables.own).value(node)
 
 
 def _named(nodes: Iterable[Node], table: Table) -> set[str]:

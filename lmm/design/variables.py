@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lmm.design.columns import (
@@ -13,6 +13,7 @@ from lmm.design.columns import (
 )
 from lmm.design.evaluate import Evaluator
 from lmm.design.functions import NAMED_CONSTANTS
+from lmm.design.functions.own import Own
 from lmm.design.functions.values import State
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
@@ -35,12 +36,15 @@ class Variables:
         Levels of the data's factors, by column.
     source : str
         The formula's text, for messages.
+    own : mapping of str to Own
+        The caller's functions.
     """
 
     nodes: Mapping[str, Node]
     state: State
     levels: Mapping[str, tuple[str, ...]]
     source: str
+    own: Mapping[str, Own] = field(default_factory=dict)
 
     def on(self, data: Any, texts: Iterable[str]) -> tuple[dict[str, Column], int]:
         """Evaluate variables on new data.
@@ -80,7 +84,7 @@ class Variables:
             name: self._with_known_levels(name, table.column(name))
             for name in column_names(nodes.values(), table)
         }
-        return Evaluator(columns, self.state, self.source)
+        return Evaluator(columns, self.state, self.source, self.own)
 
     def _with_known_levels(self, name: str, column: RawColumn) -> RawColumn:
         """Number the levels of a factor as the original data do; new levels come last."""

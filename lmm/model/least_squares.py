@@ -102,6 +102,7 @@ class LinearModel(Frozen, Printed, WithoutEffects):
             na_action=call.na_action,
             contrasts=call.contrasts,
             control=call.control,
+            extra_namespace=call.extra_namespace,
             mixed=False,
         )
         if call.response is not None:

@@ -250,9 +250,11 @@ class ReferenceGrid:
         values = self.axis(name).values()[self.cells.codes[:, self.names.index(name)]] + shift
         if text == name:
             return np.asarray(values)
-        state = self.fixed.variables.state
+        known = self.fixed.variables
         node = parse_tilde(f"~ {text}")[1]
-        return np.asarray(Evaluator({name: values}, state, text).value(node), dtype=float)
+        return np.asarray(
+            Evaluator({name: values}, known.state, text, known.own).value(node), dtype=float
+        )
 
     def axis(self, name: str) -> Axis:
         """The predictor of that name.

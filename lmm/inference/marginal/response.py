@@ -173,7 +173,7 @@ def _evaluator(source: Fitted, node: Node) -> Evaluator:
     frame, table = source.fit.matrices.frame, Table.of(source.call.data)
     names = column_names([node], table)
     columns = {name: take(table.column(name), frame.rows) for name in names}
-    return Evaluator(columns, frame.variables.state, frame.variables.source)
+    return Evaluator(columns, frame.variables.state, frame.variables.source, frame.variables.own)
 
 
 def _value(evaluator: Evaluator, node: Node) -> Vector | float:
