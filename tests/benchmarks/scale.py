@@ -1,11 +1,12 @@
 """Large data: time, peak memory and accuracy of fits of up to 1e8 rows.
 
-    python tests/benchmarks/scale.py crossed [rows users items] [--solver NAME] [--seed N]
+    python tests/benchmarks/scale.py crossed [rows users items] [--solver NAME] [--seed N] [--files]
     python tests/benchmarks/scale.py files [rows groups] [--folder PATH] [--seed N]
 
-The first makes ratings as people give them and fits two crossed factors, the second fits a slope by
-group to Parquet files; both print what it took. Run them in a process of their own: the peak memory
-is that of the process, the making of ratings included, that of files not.
+The first makes ratings as people give them and fits two crossed factors, of a table in memory or of
+a Parquet file; the second fits a slope by group to Parquet files. Both print what it took. Run them
+in a process of their own: the peak memory is that of the process, the making of a table included,
+that of files not.
 """
 
 from __future__ import annotations
@@ -69,16 +70,30 @@ def ratings(n: int, users: int, items: int, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def crossed(rows: int, users: int, items: int, solver: str, seed: int) -> None:
+def crossed(rows: int, users: int, items: int, solver: str, seed: int, files: bool) -> None:
     """Fit ratings by maximum likelihood, and print what it took."""
-    table = ratings(rows, users, items, seed)
-    print(f"{rows} ratings, {_peak():.0f} MiB before the fit", flush=True)
-    start, processor = time.perf_counter(), time.process_time()
-    m = lmm.lmer("rating ~ 1 + (1 | user) + (1 | item)", table, reml=False, solver=solver)
-    took, used = time.perf_counter() - start, time.process_time() - processor
+    sizes = (rows, users, items, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        table = _rated(Path(folder) / "ratings.parquet", sizes) if files else ratings(*sizes)
+        print(f"{rows} ratings, {_peak():.0f} MiB before the fit", flush=True)
+        start, processor = time.perf_counter(), time.process_time()
+        m = lmm.lmer("rating ~ 1 + (1 | user) + (1 | item)", table, reml=False, solver=solver)
+        took, used = time.perf_counter() - start, time.process_time() - processor
     print(m.optimum.solver)
     print(f"theta {m.theta}, deviance {m.deviance():.6f}, {m.optimum.n_evaluations} evaluations")
     print(f"{took:.1f} s, {used:.1f} processor seconds, {_peak():.0f} MiB")
+
+
+def _rated(path: Path, sizes: tuple[int, ...]) -> object:
+    """Ratings in a file that another process writes."""
+    command = [sys.executable, __file__, "rate", str(path), *map(str, sizes)]
+    subprocess.run(command, check=True)  # its memory is not ours
+    return lmm.scan(path, progress=False)
+
+
+def rate(folder: str, rows: int, users: int, items: int, seed: int) -> None:
+    """Write ratings to a Parquet file."""
+    ratings(rows, users, items, seed).to_parquet(folder, row_group_size=1 << 20)
 
 
 def files(rows: int, groups: int, folder: str | None, seed: int) -> None:
@@ -121,6 +136,7 @@ def main() -> None:
     for name, default in (("rows", 1_000_000), ("users", 7_000), ("items", 5_000)):
         command.add_argument(name, type=int, nargs="?", default=default)
     command.add_argument("--solver", default="auto")
+    command.add_argument("--files", action="store_true", help="read from a Parquet file")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=crossed)
     command = commands.add_parser("files", help="Parquet files, batch by batch")
@@ -134,6 +150,11 @@ def main() -> None:
     for name in ("rows", "groups", "seed"):
         command.add_argument(name, type=int)
     command.set_defaults(run=write)
+    command = commands.add_parser("rate", help="a file of ratings only")
+    command.add_argument("folder")
+    for name in ("rows", "users", "items", "seed"):
+        command.add_argument(name, type=int)
+    command.set_defaults(run=rate)
     arguments = vars(parser.parse_args())
     arguments.pop("run")(**arguments)
 
