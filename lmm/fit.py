@@ -28,7 +28,15 @@ from lmm.likelihood import Entries, is_singular
 from lmm.optimize import Optimum, Status
 from lmm.pls import PLSPoint, PLSTerms, Problem, stacked
 
-__all__ = ["Fit", "Uncertainty", "check_linear", "check_models", "singular_text", "verdict"]
+__all__ = [
+    "Fit",
+    "Uncertainty",
+    "check_linear",
+    "check_models",
+    "check_sigma_estimated",
+    "singular_text",
+    "verdict",
+]
 
 
 # Fraction of the largest variance that a variance of zero becomes in another model's start.
@@ -140,13 +148,20 @@ class Fit(Frozen, Brief):
 
     @cached_property
     def sigma(self) -> float:
-        """Residual standard deviation."""
+        """Residual standard deviation, estimated or known."""
+        if self.known_sigma is not None:
+            return self.known_sigma
         return float(np.sqrt(self.terms.pwrss / self.criterion.degrees_of_freedom))
 
     @property
+    def known_sigma(self) -> float | None:
+        """Residual standard deviation of a linear model, where it was given and not estimated."""
+        return self.criterion.sigma
+
+    @property
     def size_name(self) -> Literal["sigma", "theta", ""]:
-        """What the family has beside covariances and coefficients, if anything."""
-        return "sigma"
+        """What is estimated beside covariances and coefficients, if anything."""
+        return "sigma" if self.known_sigma is None else ""
 
     @property
     def rule(self) -> str:
@@ -289,7 +304,12 @@ class Fit(Frozen, Brief):
         units = self.matrices.parameters.units(self.optimum.x)
         with blas_threads(self.criterion.pls.dense_size):
             derivatives, entries = self.criterion.exactly(self.whitened_factors, units)
-        return stacked(derivatives.slopes(self.criterion.degrees_of_freedom)), entries
+        return stacked(derivatives.slopes(self.misfit)), entries
+
+    @property
+    def misfit(self) -> float:
+        """Penalized residual sum of squares over sigma^2: nu where sigma is estimated."""
+        return self.criterion.misfit(self.terms.pwrss / self.problem.scale**2)
 
     @property
     def entries(self) -> Entries:
@@ -304,9 +324,10 @@ class Fit(Frozen, Brief):
     @frozen_property
     def hessian(self) -> Matrix:
         """Exact Hessian (m, m) of the criterion in the whitened coordinates x."""
-        parameters, nu = self.matrices.parameters, self.criterion.degrees_of_freedom
-        x, J = self.optimum.x, parameters.jacobian(self.optimum.x)
-        return J.T @ self.entries.profiled(nu) @ J + parameters.bend(x, self.slopes)
+        parameters, x = self.matrices.parameters, self.optimum.x
+        J = parameters.jacobian(x)
+        curvature = self.criterion.curvature(self.entries, self.misfit)
+        return J.T @ curvature @ J + parameters.bend(x, self.slopes)
 
     @frozen_property
     def vcov(self) -> Matrix:
@@ -325,8 +346,9 @@ class Fit(Frozen, Brief):
 
     @property
     def rounding(self) -> float:
-        """Relative rounding error of the residual variance."""
-        return self.criterion.rounding(self.terms.pwrss / self.problem.scale**2)
+        """Relative rounding error of the residual variance, or of what stands for a known one."""
+        relative = self.criterion.rounding(self.terms.pwrss / self.problem.scale**2)
+        return relative * self.misfit / self.criterion.degrees_of_freedom
 
     def start_for(self, criterion: ProfiledCriterion) -> Vector:
         """Where the search for the same model on other rows starts."""
@@ -355,8 +377,8 @@ class Fit(Frozen, Brief):
 
     @property
     def n_parameters(self) -> int:
-        """Number of estimated parameters as R counts: p + m + 1."""
-        return len(self.beta) + len(self.theta) + 1
+        """Number of estimated parameters as R counts: p + m + 1, without a known sigma."""
+        return len(self.beta) + len(self.theta) + (self.size_name == "sigma")
 
     @property
     def loglik(self) -> float:
@@ -398,6 +420,29 @@ def check_linear(what: str, *models: Any) -> None:
     check_models(*models)
     if not all(model.fit.family.is_gaussian_identity for model in models):
         raise ValueError(f"{what} exist for linear models only, not for those of glmer.")
+
+
+def check_sigma_estimated(what: str, fit: Fit) -> None:
+    """Refuse a fit whose sigma is known.
+
+    Parameters
+    ----------
+    what : str
+        What needs it to be estimated, in the plural.
+    fit : Fit
+        The fit.
+
+    Raises
+    ------
+    ValueError
+        It was given to `lmer`.
+    """
+    if fit.known_sigma is not None:
+        raise ValueError(
+            f"{what} are for models whose residual variance is estimated; this one was fitted with "
+            f"sigma={fit.sigma:g} as known. Use what allows for that: z tests (the default), "
+            "ddf='satterthwaite', m.profile(), m.bootstrap() or m.ranova()."
+        )
 
 
 def verdict(fit: Fit, control: LmerControl) -> tuple[LmmWarning, ...]:

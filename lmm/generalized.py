@@ -239,6 +239,10 @@ class GeneralizedFit(Fit):
         return self._working.problem
 
     @property
+    def known_sigma(self) -> None:
+        """None: only linear models have it."""
+
+    @property
     def size_name(self) -> Literal["sigma", "theta", ""]:
         """What the family has beside covariances and coefficients, if anything."""
         if self.criterion.family.has_scale:

@@ -192,7 +192,9 @@ def satterthwaite(variance: Vector, gradient: Matrix, covariance: Matrix) -> Vec
         A, the covariance of the estimated variance parameters.
     """
     spread = np.einsum("...rt,...tu,...ru->...r", gradient, covariance, gradient, optimize=True)
-    return np.asarray(2.0 * variance**2 / spread)
+    infinite = np.full(np.shape(spread), np.inf)  # of variances that nothing estimated moves
+    df = np.divide(2.0 * variance**2, spread, out=infinite, where=spread != 0.0)
+    return np.asarray(df)
 
 
 def critical_value(level: float, df: ArrayLike = np.inf) -> Any:

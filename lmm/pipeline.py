@@ -45,6 +45,7 @@ def lmer(
     control: LmerControl | None = None,
     extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
     verbose: int = 0,
+    sigma: float | None = None,
 ) -> LinearMixedModel:
     """Fit a linear mixed-effects model from a formula in lme4's syntax.
 
@@ -81,6 +82,10 @@ def lmer(
         arrays (n,), and return n values, or an array (n, k), row by row.
     verbose : int, default 0
         Above 0, each evaluation of the criterion is written to standard error.
+    sigma : float, optional
+        Residual standard deviation, where it is known and not to be estimated: 1.0 for effect sizes
+        with known sampling variances, whose reciprocals are the weights. There may then be a random
+        effect for each row.
 
     Returns
     -------
@@ -122,6 +127,7 @@ def lmer(
         optimizer=optimizer,
         control=control,
         extra_namespace=extra_namespace,
+        sigma=sigma,
     )
     criterion = request.criterion()
     return LinearMixedModel.estimate(criterion, request, start=start, report=reporter(verbose))
@@ -284,8 +290,8 @@ def lmer_arrays(y: Any, X: Any, groups: Any, Z: Any = None, **options: Any) -> L
     Z : (n, k) array, optional
         Random-effects columns, used as given; a random intercept by default.
     **options
-        ``reml, weights, offset, na_action, start, solver, optimizer, control, verbose`` as for
-        `lmer`.
+        ``reml, weights, offset, na_action, start, solver, optimizer, control, verbose, sigma`` as
+        for `lmer`.
 
     Returns
     -------

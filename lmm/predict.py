@@ -361,13 +361,15 @@ def _margin(fit: Fit, query: _Query, interval: str, level: float) -> Vector:
         return query.mean(at), total
 
     _, total = moments(fit)
-    error, noise = np.zeros(len(total)), 2.0 * total**2 / fit.criterion.degrees_of_freedom
+    error, noise = np.zeros(len(total)), np.zeros(len(total))
+    if fit.size_name:
+        noise = 2.0 * total**2 / fit.criterion.degrees_of_freedom
     # Directions: columns of a square root of C.
     for direction in _uncertain_directions(fit).T:
         up, down = (moments(_moved(fit, sign * STEP * direction)) for sign in (1.0, -1.0))
         error += ((up[0] - down[0]) / (2.0 * STEP)) ** 2
         noise += ((up[1] - down[1]) / (2.0 * STEP)) ** 2
-    df = 2.0 * total**2 / noise
+    df = np.divide(2.0 * total**2, noise, out=np.full(len(noise), np.inf), where=noise > 0.0)
     return np.asarray(critical_value(level, df) * np.sqrt(total + 2.0 * error))
 
 

@@ -44,8 +44,10 @@ class Request:
         The parsed formula.
     table : Table or None
         The data; None for a model that was put together from its parts.
-    reml, weights, offset, subset, na_action, contrasts, solver, optimizer, control, extra_namespace
+    reml, weights, offset, subset, na_action, contrasts, solver, optimizer, control
         Options of `lmm.lmer`.
+    extra_namespace, sigma
+        More of them.
     response : (n,) array, optional
         What `refit` put in place of the data's response.
     source : Source or ModelSums, optional
@@ -66,10 +68,13 @@ class Request:
     extra_namespace: Mapping[str, Callable[..., Any]] | None = None
     response: Vector | None = None
     source: Source | ModelSums | None = None
+    sigma: float | None = None
 
     def __post_init__(self) -> None:
         if self.reml not in (True, False):
             raise TypeError(f"reml must be True or False, not {self.reml!r}.")
+        if self.sigma is not None:
+            object.__setattr__(self, "sigma", _known_sigma(self.sigma))
         if self.contrasts is not None and not isinstance(self.contrasts, Mapping):
             raise TypeError(
                 "contrasts must be a mapping from factors to contrasts, such as "
@@ -165,6 +170,7 @@ class Request:
             planned=planned,
             family=self.conditional,
             extra_namespace=self.extra_namespace,
+            sigma=self.sigma,
         )
         if self.response is None:
             return matrices
@@ -178,9 +184,10 @@ class Request:
     def criterion(self) -> ProfiledCriterion:
         """The criterion to minimize. Without fixed effects REML is ML, and is called so."""
         if self.source is not None:
-            return self.sums(self.source).criterion(self.reml, self.solver)
+            return self.sums(self.source).criterion(self.reml, self.solver, self.sigma)
         matrices = self.build()
-        return ProfiledCriterion(matrices, self.reml and matrices.p > 0, self.solver)
+        reml = self.reml and matrices.p > 0
+        return ProfiledCriterion(matrices, reml, self.solver, sigma=self.sigma)
 
     def sums(self, source: Source | ModelSums) -> ModelSums:
         """Sums over the rows of a source.
@@ -277,7 +284,7 @@ class GeneralizedRequest(Request):
     information: str | None = None
 
     function = "glmer"
-    without = ("reml",)
+    without = ("reml", "sigma")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -329,6 +336,26 @@ _OF_ROWS = ("weights", "offset", "subset", "na_action", "contrasts", "control", 
 _NO_OPTIONS = ("formula", "table", "response", "source")
 # Options that hold the user's arrays.
 _ARRAYS = ("weights", "offset", "subset", "contrasts")
+
+
+def _known_sigma(sigma: Any) -> float:
+    """A residual standard deviation as a number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is none.
+    """
+    if isinstance(sigma, bool) or not isinstance(sigma, float | int | np.floating | np.integer):
+        raise TypeError(
+            "sigma is the residual standard deviation where it is known, one number (1.0 where "
+            f"weights are reciprocal sampling variances), not {type(sigma).__name__}."
+        )
+    if not 0.0 < sigma < np.inf:
+        raise ValueError(
+            f"sigma must be positive and finite, not {sigma!r}: leave it out to estimate it."
+        )
+    return float(sigma)
 
 
 def _source_of(data: Any) -> Source | ModelSums | None:

@@ -355,6 +355,8 @@ def _pack_option(name: str, value: Any, request: Request, fit: Fit, arrays: Arra
         return {"family": type(value).__name__, "options": asdict(value)}  # type: ignore[call-overload]
     if is_dataclass(value) and type(value).__name__ in SOLVERS:
         return {"solver": type(value).__name__, "options": asdict(value)}  # type: ignore[arg-type]
+    if name == "sigma":
+        return float(value)
     if name in ("reml", "nagq"):
         return int(value) if name == "nagq" else bool(value)
     if name not in ("weights", "offset", "subset"):

@@ -49,7 +49,7 @@ def is_suspicious(J: Matrix, information: Matrix) -> bool:
     return bool(values.size and values[0] < NEARLY)
 
 
-def undetermined(problem: Problem, reml: bool) -> NDArray[np.bool_]:
+def undetermined(problem: Problem, reml: bool, known: bool = False) -> NDArray[np.bool_]:
     """Parameters (m,) that can change together without changing the likelihood.
 
     Parameters
@@ -58,11 +58,15 @@ def undetermined(problem: Problem, reml: bool) -> NDArray[np.bool_]:
         The design.
     reml : bool
         Whether fixed effects are taken out first.
+    known : bool
+        Whether the residual variance is known, so that nothing is to be told from it.
     """
     parameters = problem.matrices.parameters
     J = parameters.jacobian(parameters.generic).T @ parameters.units(parameters.generic)
     full = J @ _traces(problem, False) @ J.T
     trace = J @ _traces(problem, True) @ J.T if reml else full
+    if known:
+        return _null(trace, full.diagonal())
     nu = problem.n - (problem.p if reml else 0)
     t = (J @ _first(problem, reml))[:, None]
     information = np.block([[trace, t], [t.T, np.array([[nu]])]])

@@ -6,6 +6,7 @@ What a solver returns (`lmm.pls.base`) becomes the likelihood (`lmm.likelihood`)
 
 with nu = n (ML) or n - p (REML; Bates et al. 2015, eqns. 34 and 41), and its derivatives by
 ``Gamma_i = lambda_i lambda_i'`` become those by the entries of lambda (docs/theory/criterion.md).
+Where sigma is known, ``nu log(2 pi sigma^2) + pwrss / sigma^2`` stands in place of the third part.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.criterion.base import Evaluation, Move, checked_start
 from lmm.criterion.differences import differenced_trace
-from lmm.criterion.identification import is_suspicious, undetermined, undetermined_near
+from lmm.criterion.identification import (
+    is_suspicious,
+    undetermined,
+    undetermined_at,
+    undetermined_near,
+)
 from lmm.criterion.moments import moment_start
 from lmm.design.matrices import ModelMatrices
 from lmm.likelihood import Entries
@@ -80,6 +86,8 @@ class ProfiledCriterion(Brief):
         object with options, such as ``lmm.pls.Sparse("scipy")``.
     bound : PLS, optional
         A problem of these matrices that is ready already.
+    sigma : float, optional
+        Residual standard deviation, where it is known; else it is profiled out.
 
     Attributes
     ----------
@@ -113,6 +121,7 @@ class ProfiledCriterion(Brief):
     reml: bool = True
     solver: Solver | str = "auto"
     bound: InitVar[PLS | None] = None
+    sigma: float | None = None
     pls: PLS = field(init=False, repr=False)
 
     def __post_init__(self, bound: PLS | None) -> None:
@@ -165,8 +174,11 @@ class ProfiledCriterion(Brief):
         return self.matrices.lower
 
     def starts(self) -> Iterator[Vector]:
-        """The moment estimates (m,) of `lmm.criterion.moments`, then multiples of the identity."""
-        yield moment_start(self.problem)
+        """The moment estimates (m,) of `lmm.criterion.moments`, then multiples of the identity.
+
+        Moments tell variances from an unknown sigma, for which there may be too many effects.
+        """
+        yield moment_start(self.problem) if self.sigma is None else self.start
         for size in FURTHER:
             yield size * self.start
 
@@ -183,10 +195,21 @@ class ProfiledCriterion(Brief):
 
     def from_terms(self, terms: PLSTerms, sigma: float | None = None) -> float:
         """Criterion (1) from the three numbers of a solver, at the best sigma or a given one."""
+        sigma = self.sigma if sigma is None else sigma
         logdet = terms.logdet_L + terms.logdet_RX if self.reml else terms.logdet_L
         pwrss = terms.pwrss * self.problem.scale**2
         nu = self.degrees_of_freedom
         return float(likelihood.criterion(logdet + self.constant, pwrss, nu, sigma))
+
+    def misfit(self, pwrss: float) -> float:
+        """pwrss, here of a standardized problem, over sigma^2: nu where sigma is profiled out."""
+        if self.sigma is None:
+            return self.degrees_of_freedom
+        return pwrss * (self.problem.scale / self.sigma) ** 2
+
+    def curvature(self, entries: Entries, c: float) -> Matrix:
+        """Second derivative (e, e) by the entries of Gamma, where the misfit is c."""
+        return entries.profiled(c) if self.sigma is None else entries.curvature(c)
 
     @cached_property
     def constant(self) -> float:
@@ -219,9 +242,9 @@ class ProfiledCriterion(Brief):
         """
         theta = self.checked(theta)
         derivatives = self.pls.at(self.whitened(theta)).derivatives(self.reml)
-        parameters, nu = self.matrices.parameters, self.degrees_of_freedom
+        parameters, c = self.matrices.parameters, self.misfit(derivatives.terms.pwrss)
         slopes = tuple(
-            R.T @ G @ R for R, G in zip(self.problem.whitening, derivatives.slopes(nu), strict=True)
+            R.T @ G @ R for R, G in zip(self.problem.whitening, derivatives.slopes(c), strict=True)
         )
         score = parameters.units(theta) @ stacked(slopes)
         return self.from_terms(derivatives.terms), score @ parameters.jacobian(theta)
@@ -277,11 +300,13 @@ class ProfiledCriterion(Brief):
     def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
         derivatives = self.pls.at(self.factors(x)).derivatives(self.reml)
-        parameters, nu = self.matrices.parameters, self.degrees_of_freedom
-        units, slopes = parameters.units(x), derivatives.slopes(nu)
+        parameters, c = self.matrices.parameters, self.misfit(derivatives.terms.pwrss)
+        units, slopes = parameters.units(x), derivatives.slopes(c)
         forms = derivatives.along(units)
         entries = self.sums(derivatives, forms, units)
-        score, curvature = entries.score(nu), entries.profiled(nu)
+        score, curvature = entries.score(c), self.curvature(entries, c)
+        # A known sigma does not move: as if told by infinitely many rows.
+        nu = self.degrees_of_freedom if self.sigma is None else np.inf
         gradient, hessian = likelihood.chained(
             score, curvature, parameters.jacobian(x), parameters.bend(x, stacked(slopes))
         )
@@ -295,7 +320,7 @@ class ProfiledCriterion(Brief):
             entries.logdet / nu,
             slopes,
             forms.trace is not None,
-            nu * self.rounding(derivatives.terms.pwrss),
+            c * self.rounding(derivatives.terms.pwrss),
         )
 
     def errors(self, x: Vector, hessian: Matrix, state: object) -> tuple[float, Vector] | None:
@@ -331,13 +356,15 @@ class ProfiledCriterion(Brief):
         widest = max(term.size for term in self.matrices.terms)
         if here.exact and self.parameters.n_units < widest:
             return self._undetermined_near()
-        return undetermined(self.problem, self.reml)
+        return undetermined(self.problem, self.reml, self.sigma is not None)
 
     def _undetermined_near(self) -> NDArray[np.bool_]:
         """The same without sums of k^2 x k^2 matrices."""
         parameters = self.parameters
         units = parameters.units(parameters.generic)
         _, entries = self.exactly(self.factors(parameters.generic), units)
+        if self.sigma is not None:
+            return undetermined_at(parameters, entries.trace)
         nu = self.degrees_of_freedom
         return undetermined_near(parameters, entries.logdet, entries.trace, nu)
 
@@ -360,9 +387,10 @@ class ProfiledCriterion(Brief):
     def sums(self, derivatives: Derivatives, forms: Forms, units: Matrix) -> Entries:
         """Derivatives along units (e, K) of Gamma.
 
-        Without the exact trace, the average information: nu * average has the same expectation.
+        Without the exact trace, the average information: c * average has the same expectation.
         """
-        trace = self.degrees_of_freedom * forms.average if forms.trace is None else forms.trace
+        c = self.misfit(derivatives.terms.pwrss)
+        trace = c * forms.average if forms.trace is None else forms.trace
         logdet, quadratic = stacked(derivatives.logdet), stacked(derivatives.quadratic)
         return Entries(units @ logdet, units @ quadratic, forms.average, trace)
 
@@ -385,7 +413,7 @@ class ProfiledCriterion(Brief):
 
     def on(self, matrices: ModelMatrices) -> ProfiledCriterion:
         """The criterion of other matrices, by the same solver."""
-        return ProfiledCriterion(matrices, self.reml, self.solver)
+        return ProfiledCriterion(matrices, self.reml, self.solver, sigma=self.sigma)
 
     def with_reml(self, reml: bool) -> ProfiledCriterion:
         """The REML criterion, or the deviance, of the same problem."""

@@ -185,11 +185,13 @@ class ModelSums(Brief):
         order = self.recipe.order_of(self.keys)
         return problem_of(self.sums, self.recipe.group_of, self.matrices(), order)
 
-    def criterion(self, reml: bool, solver: Solver | str) -> ProfiledCriterion:
+    def criterion(
+        self, reml: bool, solver: Solver | str, sigma: float | None = None
+    ) -> ProfiledCriterion:
         """The criterion of the model; without fixed effects REML is ML."""
         bound = named(solver).bind(self.problem())
         matrices = bound.problem.matrices
-        return ProfiledCriterion(matrices, reml and matrices.p > 0, solver, bound)
+        return ProfiledCriterion(matrices, reml and matrices.p > 0, solver, bound, sigma)
 
 
 def _parts(recipe: Recipe, batches: Iterable[Batch], pilot: Pilot | None) -> Iterator[ModelSums]:

@@ -132,6 +132,7 @@ def build_matrices(
     control: LmerControl | None = None,
     planned: bool = False,
     family: Family | None = None,
+    sigma: float | None = None,
     mixed: bool = True,
     extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
 ) -> ModelMatrices:
@@ -163,6 +164,8 @@ def build_matrices(
         Whether there is no response yet: the formula's, if any, is not read, and y is zero.
     family : Family, optional
         Conditional distribution of the response; without one it is a linear model's.
+    sigma : float, optional
+        Residual standard deviation, where it is known; there may then be an effect for each row.
     mixed : bool
         Whether the formula has random terms, or none.
     extra_namespace : mapping, optional
@@ -206,7 +209,9 @@ def build_matrices(
     plan = plan_for(written_out(plan, frame), table, planned)
     terms = build_random(plan.bars, frame)
     notes = check_identifiers(observed.inexact)
-    notes += check_groups(terms, frame.n, control, family is None or family.has_scale)
+    notes += check_groups(
+        terms, frame.n, control, sigma is None and (family is None or family.has_scale)
+    )
     notes += double_bar_notes(plan, frame)
     for term in terms:
         check_finite(term.Z, term.columns, frame)

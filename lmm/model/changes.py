@@ -14,7 +14,7 @@ from lmm._words import Ddf, Interval
 from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table
 from lmm.errors import DataError
-from lmm.fit import Fit
+from lmm.fit import Fit, check_sigma_estimated
 from lmm.formula import Formula, update_formula
 from lmm.model.estimates import Estimates
 from lmm.optimize import reporter
@@ -455,6 +455,7 @@ class Changes(Estimates):
         """
         from lmm.model.least_squares import LinearModel
 
+        check_sigma_estimated("fits by least squares", self.fit)
         return LinearModel.like(self.call.changed(self.formula, **self._own_rows()), formula)
 
     def drop1(

@@ -38,7 +38,7 @@ class Estimates(MixedModel):
 
     @property
     def sigma(self) -> float:
-        """Residual standard deviation."""
+        """Residual standard deviation, estimated or given."""
         return self.fit.sigma
 
     @property
@@ -164,6 +164,7 @@ class Estimates(MixedModel):
             self.fit.covariances,
             self.fit.residual_deviation,
             structures=[term.covariance for term in terms],
+            is_known=self.fit.known_sigma is not None,
         )
 
     def ranef(self, condvar: bool = False) -> RandomEffects:

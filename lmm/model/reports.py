@@ -84,7 +84,7 @@ class Reports(Diagnostics):
         ddf : {"satterthwaite", "kenward-roger"}, optional
             Method for degrees of freedom: adds ``df`` and ``Pr(>|t|)`` as lmerTest does. With
             Kenward-Roger standard errors are adjusted, and a maximum likelihood fit is refitted
-            by REML.
+            by REML. Without one there are no p-values; z tests where sigma is known.
 
         Raises
         ------
@@ -110,6 +110,13 @@ class Reports(Diagnostics):
         correlation = self._fixed_correlation()
         errors = np.sqrt(np.diag(self.fit.vcov))
         residuals = self.fit.scaled_residuals if self.fit.problem.has_rows else None
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.fixed_tests import coefficient_table
+
+        if ddf is None and self.fit.known_sigma is not None:
+            table = coefficient_table(ddf_method(self.fit)).drop(columns="df")
+            table = table.rename(columns={"t value": "z value", "Pr(>|t|)": "Pr(>|z|)"})
+            return Summary(self.report(), table, correlation, residuals)
         if ddf is None or ddf == "lme4":
             table = pd.DataFrame(
                 {
@@ -119,8 +126,6 @@ class Reports(Diagnostics):
                 }
             )
             return Summary(self.report(), table, correlation, residuals)
-        from lmm.inference.fixed.ddf import ddf_method
-        from lmm.tables.fixed_tests import coefficient_table
 
         method = ddf_method(self.fit, ddf)
         if method.fit is not self.fit:

@@ -114,7 +114,12 @@ class StatsmodelsNames(Reports):
 
     @property
     def pvalues(self) -> pd.Series[float]:
-        """Two-sided p-values of the fixed effects, by Satterthwaite's degrees of freedom."""
+        """Two-sided p-values of the fixed effects, by Satterthwaite's degrees of freedom.
+
+        Of z tests where sigma is known.
+        """
+        if self.fit.known_sigma is not None:
+            return self.summary().coefficients["Pr(>|z|)"]
         return self.summary("satterthwaite").coefficients["Pr(>|t|)"]
 
     @property

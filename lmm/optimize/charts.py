@@ -412,7 +412,8 @@ class LocalModel:
 
 
 def _join(moved: list[tuple[Vector, Vector]], shrink: float) -> tuple[Vector, Vector]:
-    xs, taken = zip(*moved, strict=True)
+    nothing = np.empty(0)
+    xs, taken = zip((nothing, nothing), *moved, strict=True)
     return np.concatenate(xs), shrink * np.concatenate(taken)
 
 

@@ -104,6 +104,8 @@ class VarCorr(Printed, Mapping[str, VarianceBlock]):
         By grouping factor, in lme4's order; further terms of one factor are ``Subject.1``, ...
     sigma : float or None
         Residual standard deviation; None for a model without one.
+    is_known : bool
+        Whether it was given, and not estimated: prints say ``(known)``.
 
     See Also
     --------
@@ -124,6 +126,7 @@ class VarCorr(Printed, Mapping[str, VarianceBlock]):
 
     blocks: dict[str, VarianceBlock]
     sigma: float | None
+    is_known: bool = False
 
     def __getitem__(self, group: str) -> VarianceBlock:
         if group not in self.blocks:
@@ -184,7 +187,8 @@ class VarCorr(Printed, Mapping[str, VarianceBlock]):
             for group, block in self.blocks.items()
             for j, column in enumerate(block.columns[: block.shown])
         ]
-        return labels if self.sigma is None else [*labels, ("Residual", "")]
+        residual = ("Residual", "(known)" if self.is_known else "")
+        return labels if self.sigma is None else [*labels, residual]
 
     def _component_texts(self, component: Component, digits: int) -> list[str]:
         blocks = self.blocks.values()
@@ -260,6 +264,7 @@ def variance_components(
     sigma: float | None,
     *,
     structures: Sequence[Covariance] | None = None,
+    is_known: bool = False,
 ) -> VarCorr:
     """Gather the terms' covariance matrices under lme4's names.
 
@@ -275,6 +280,8 @@ def variance_components(
         Residual standard deviation.
     structures : sequence of Covariance, optional
         Structure of each term; full covariances if not given.
+    is_known : bool
+        Whether sigma was given, and not estimated.
 
     Returns
     -------
@@ -296,7 +303,7 @@ def variance_components(
     ):
         block = VarianceBlock(tuple(names), covariance, structure)
         blocks[_unused_name(group, blocks)] = block
-    return VarCorr(blocks, sigma)
+    return VarCorr(blocks, sigma, is_known)
 
 
 def _unused_name(name: str, used: Container[str]) -> str:

@@ -109,7 +109,9 @@ def _limits(
         values = rows["estimate"].to_numpy()
         return {"conf.low": values - half, "conf.high": values + half}
     which = "beta_" if effect == "fixed" else "theta_"
-    table = model.confint(which, level, method).to_frame().to_numpy()
+    table = np.full((len(rows), 2), np.nan)  # a known sigma, which is last, has no interval
+    found = model.confint(which, level, method).to_frame().to_numpy()
+    table[: len(found)] = found
     return {"conf.low": table[:, 0], "conf.high": table[:, 1]}
 
 

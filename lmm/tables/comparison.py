@@ -186,6 +186,7 @@ def anova(
     mixed = [model for model in models if isinstance(getattr(model, "fit", None), Fit)]
     if not mixed:
         raise TypeError("anova compares mixed models: one of them at least must be one.")
+    _check_sigmas(models, mixed)
     heading: list[str] = []
     if any(model.fit.reml for model in mixed):
         if refit:
@@ -243,6 +244,16 @@ def settled(models: Sequence[ModelT]) -> list[ModelT]:
 def _kin(fit: Fit, fits: Sequence[Fit]) -> list[Fit]:
     """Fits of the same kind of criterion."""
     return [other for other in fits if other is not fit and type(other) is type(fit)]
+
+
+def _check_sigmas(models: Sequence[Any], mixed: Sequence[Any]) -> None:
+    """Refuse a known sigma beside an estimated one, or another: the models are not nested."""
+    sigmas = {model.fit.known_sigma for model in mixed}
+    if sigmas != {None} and (len(sigmas) > 1 or len(mixed) < len(models)):
+        raise DataError(
+            "the models do not have the same known residual standard deviation: fit all of them "
+            "by lmm.lmer with the same sigma=; m.ranova() leaves random effects out"
+        )
 
 
 def _check_same_fixed(fits: Sequence[Fit], others: int) -> None:

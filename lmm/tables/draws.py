@@ -140,7 +140,7 @@ def prediction_draws(
 
 def _scales(fit: Fit, rng: np.random.Generator, nsim: int) -> Vector:
     """Drawn sigma over its estimate, (nsim,): by a linear model's chi-square, else 1."""
-    if not fit.family.is_gaussian_identity:
+    if fit.size_name != "sigma" or not fit.family.is_gaussian_identity:
         return np.ones(nsim)
     df = fit.criterion.degrees_of_freedom
     return np.asarray(np.sqrt(df / rng.chisquare(df, nsim)))

@@ -246,7 +246,7 @@ def _devcomp(fit: Fit) -> dict[str, dict[str, float]]:
         "sigmaREML": float(np.sqrt(pwrss / (n - p))),
     }
     dims = {"N": n, "n": n, "p": p, "nmp": n - p, "q": fit.matrices.q, "nth": len(fit.theta)}
-    dims |= {"useSc": int(fit.size_name == "sigma")}
+    dims |= {"useSc": int(is_linear or fit.size_name == "sigma")}
     dims |= {"reTrms": len(fit.matrices.terms), "spFe": 0, "REML": p if reml else 0}
     return {"cmp": cmp, "dims": {**dims, "GLMM": int(not is_linear), "NLMM": 0}}
 

@@ -309,7 +309,7 @@ def _reduce_random(model: ModelT, alpha: float) -> tuple[ModelT, pd.DataFrame, b
         p_values = table["Pr(>Chisq)"].to_numpy()[1:]
         worst = int(np.argmax(p_values))
         kept = deletions[worst].kept
-        if not p_values[worst] > alpha or not (kept or _is_linear(model)):
+        if not p_values[worst] > alpha or not (kept or _has_least_squares(model)):
             return model, _elimination_frame([*gone, table.iloc[1:]], first), True
         gone.append(table.iloc[worst + 1 : worst + 2])
         if not kept:
@@ -317,9 +317,10 @@ def _reduce_random(model: ModelT, alpha: float) -> tuple[ModelT, pd.DataFrame, b
         model = model.update_on_own_rows(_formula_with(model, kept))
 
 
-def _is_linear(model: Comparable) -> bool:
+def _has_least_squares(model: Comparable) -> bool:
+    """Whether the model without random effects is fitted by least squares."""
     criterion: object = model.fit.criterion
-    return isinstance(criterion, ProfiledCriterion)
+    return isinstance(criterion, ProfiledCriterion) and criterion.sigma is None
 
 
 def _reduce_least_squares(

@@ -67,7 +67,7 @@ def ddf_method(fit: Fit, name: str | None = None, linear: str = "satterthwaite")
         The fit.
     name : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
         Capitals do not matter. By default `linear` for linear models, ``"asymptotic"`` for
-        generalized ones, which have no other.
+        generalized ones, which have no other, and where sigma is known.
     linear : str
         The default of linear models.
 
@@ -83,7 +83,7 @@ def ddf_method(fit: Fit, name: str | None = None, linear: str = "satterthwaite")
     """
     is_linear = fit.family.is_gaussian_identity
     if name is None:
-        name = linear if is_linear else "asymptotic"
+        name = linear if is_linear and fit.known_sigma is None else "asymptotic"
     method = METHODS.get(str(name).lower())
     if method is None:
         raise ValueError(f"unknown ddf method {name!r}.{nearest(str(name).lower(), METHODS)}")

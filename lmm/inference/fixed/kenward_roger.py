@@ -22,7 +22,7 @@ import numpy as np
 
 from lmm._types import Matrix, Vector
 from lmm.errors import RefitWarning, warn
-from lmm.fit import Fit
+from lmm.fit import Fit, check_sigma_estimated
 from lmm.inference.fixed.base import FTest, orthogonal_rows
 from lmm.inference.fixed.sensitivity import Couplings, in_level_units, tangents
 from lmm.likelihood import variance_of_estimates
@@ -68,11 +68,17 @@ class KenwardRoger:
     def of(cls, fit: Fit) -> KenwardRoger:
         """Prepare the method; a maximum likelihood fit is refitted by REML.
 
+        Raises
+        ------
+        ValueError
+            Sigma is known.
+
         Warns
         -----
         RefitWarning
             The fit was by maximum likelihood.
         """
+        check_sigma_estimated("Kenward-Roger's degrees of freedom", fit)
         if not fit.reml and len(fit.beta):  # without fixed effects both criteria are the same
             text = (
                 "Kenward-Roger needs a REML fit: the model is refitted by REML, and its "

@@ -43,7 +43,7 @@ class Satterthwaite:
     fit : Fit
         The fit.
     varpar_vcov : (m + 1, m + 1) array
-        Asymptotic covariance A of phi.
+        Asymptotic covariance A of phi; (m, m) where sigma is known, and not one of phi.
     gradients : (m + 1, p, p) array
         Derivatives of the covariance of beta in phi.
 
@@ -67,10 +67,15 @@ class Satterthwaite:
         """Prepare the method."""
         nu, entries = fit.criterion.degrees_of_freedom, in_level_units(fit)
         J, bend = level_chart(fit)
-        _, H = likelihood.with_log_sigma(entries, *likelihood.padded(J, bend), nu, nu)
+        if fit.size_name:
+            _, H = likelihood.with_log_sigma(entries, *likelihood.padded(J, bend), nu, nu)
+        else:
+            c = fit.misfit
+            _, H = likelihood.chained(entries.score(c), entries.curvature(c), J, bend)
         U = fit.fixed_root
         in_mu = np.einsum("rt,rpq->tpq", J, Couplings(fit).first)
         gradients = np.concatenate([fit.sigma**2 * (U @ in_mu @ U.T), 2.0 * fit.vcov[None]])
+        gradients = gradients[: len(H)]
         return cls(fit, likelihood.variance_of_estimates(H), gradients)
 
     @property

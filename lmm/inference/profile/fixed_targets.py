@@ -61,7 +61,8 @@ class FixedEffectTarget:
     @property
     def unit(self) -> float:
         """A first step: its standard error."""
-        return float(np.exp(self.estimate[-1]) * np.sqrt(self._at_estimate[1][self.index]))
+        size = self.likelihood.size(self.estimate)
+        return float(size * np.sqrt(self._at_estimate[1][self.index]))
 
     @cached_property
     def box(self) -> tuple[Vector, Vector]:
@@ -98,13 +99,13 @@ class FixedEffectTarget:
         """Derivative in t: f depends on it as ``(t - beta^_j)^2 / (c_jj sigma^2)``."""
         beta, column = self._conditional(w)
         j = self.index
-        return float(2.0 * (t - beta[j]) / column[j] * np.exp(-2.0 * w[-1]))
+        return float(2.0 * (t - beta[j]) / column[j] / self.likelihood.size(w) ** 2)
 
     def parameters(self, t: float, w: Vector) -> tuple[tuple[Matrix, ...], float, Vector]:
         """Covariances, sigma and beta at (t, w)."""
         beta, column = self._conditional(w)
         moved = beta + column * ((t - beta[self.index]) / column[self.index])
-        return self.likelihood.covariances(w), float(np.exp(w[-1])), moved
+        return self.likelihood.covariances(w), self.likelihood.size(w), moved
 
 
 @dataclass(frozen=True, eq=False)

@@ -212,6 +212,7 @@ def lifted(criterion: ProfiledCriterion, x: Vector) -> Vector:
 def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None = None) -> Engine:
     """A batched engine where one fits the design and variances are not large, else one by one.
 
+    A known sigma, which the batched engines profile out, is left to the latter too.
     Small components advance in lockstep; larger designs are interpolated about the estimates.
 
     Parameters
@@ -223,7 +224,7 @@ def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None
     rows : Rows, optional
         Its rows compressed, for `Lockstep`; all rows by default.
     """
-    if np.abs(estimate).max(initial=0.0) > LARGE:
+    if criterion.sigma is not None or np.abs(estimate).max(initial=0.0) > LARGE:
         return OneByOne(criterion, estimate)
     everything = rows_of(criterion.problem)
     if lockstep := Lockstep.build(criterion, everything if rows is None else rows):
@@ -430,7 +431,7 @@ def _refuse_exact(
 def _without(fit: Fit, kept: np.ndarray) -> Fit:
     """The fit's design on some of its rows, at the same estimates."""
     part = fit.matrices.at_rows(np.flatnonzero(kept))
-    criterion = ProfiledCriterion(part, fit.criterion.reml, fit.criterion.solver)
+    criterion = fit.criterion.on(part)
     optimum = dataclasses.replace(fit.optimum, x=criterion.to_x(fit.theta))
     return dataclasses.replace(fit, criterion=criterion, optimum=optimum)
 

@@ -19,7 +19,7 @@ from lmm.design.labels import by_name
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError, nearest
 from lmm.family import Family, family_named
-from lmm.fit import check_models
+from lmm.fit import check_models, check_sigma_estimated
 from lmm.fitted import Fitted
 from lmm.formula import Formula
 from lmm.generalized import GeneralizedFit
@@ -293,6 +293,7 @@ def _trial_of(m: Fitted) -> Trial:
     fit = m.fit
     if isinstance(fit, GeneralizedFit):
         return FamilyTrial(fit.matrices, fit.theta, fit.beta, fit.shape, fit.criterion)
+    check_sigma_estimated("studies of power", fit)
     return LinearTrial(fit.matrices, fit.theta, fit.beta, float(fit.sigma), fit.reml)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.inference.variance.parameters import Likelihood, Taylor
+from lmm.inference.variance.parameters import KnownSizeLikelihood, Likelihood, Taylor
 from lmm.laplace import LaplaceCriterion
 from lmm.laplace.expansion import LaplaceEvaluation
 from lmm.pls import stacked
@@ -139,7 +139,8 @@ def likelihood_of(
     terms = criterion.matrices.terms
     chosen = tuple(np.arange(term.size) for term in terms) if orders is None else tuple(orders)
     if isinstance(criterion, ProfiledCriterion):
-        return Likelihood(criterion, chosen)
+        kind = Likelihood if criterion.sigma is None else KnownSizeLikelihood
+        return kind(criterion, chosen)
     if criterion.model.joint:
         raise ValueError(
             "with nagq=0 fixed effects are no parameters of the criterion: fit with nagq=1 for "

@@ -20,7 +20,7 @@ from lmm.design.absent import is_same, is_unread
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError
 from lmm.family import Family, Gaussian
-from lmm.fit import Fit
+from lmm.fit import Fit, check_sigma_estimated
 from lmm.report.document import Document
 from lmm.report.printed import Printed
 
@@ -278,6 +278,7 @@ def exact_restricted_lrt(
     """
     if not fit.family.is_gaussian_identity:
         raise ValueError("exact tests exist for linear models only, not for those of glmer.")
+    check_sigma_estimated("exact tests", fit)
     if len(fit.theta) != 1 or not fit.reml:
         raise ValueError(
             "The exact test needs a model with a single variance component, fitted by REML; this "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -235,6 +235,10 @@ class Taylor:
     hessian: Matrix
     exact: bool
 
+    def without_last(self) -> Taylor:
+        """The same as a function of all coordinates but the last."""
+        return replace(self, gradient=self.gradient[:-1], hessian=self.hessian[:-1, :-1])
+
 
 @dataclass(frozen=True, eq=False)
 class Likelihood:
@@ -370,6 +374,44 @@ class Likelihood:
         return J, bend
 
 
+@dataclass(frozen=True, eq=False)
+class KnownSizeLikelihood(Likelihood):
+    """The same where sigma is known: a function of z = (entries of the L_i) alone."""
+
+    @property
+    def n_coordinates(self) -> int:
+        """Length of z, m."""
+        return len(self.criterion.lower)
+
+    @property
+    def _free(self) -> Likelihood:
+        return Likelihood(self.criterion, self.orders, always_exact=self.always_exact)
+
+    def _with_size(self, z: Vector) -> Vector:
+        return np.append(z, np.log(self.size(z)))
+
+    def size(self, z: Vector) -> float:
+        """The known sigma."""
+        assert self.criterion.sigma is not None
+        return self.criterion.sigma
+
+    def coordinates(self, theta: Vector, sigma: float) -> Vector:
+        """Coordinates z (m,) of covariance parameters theta (m,)."""
+        return self._free.coordinates(theta, sigma)[:-1]
+
+    def whitened(self, z: Vector) -> tuple[Matrix, ...]:
+        """Factors for the solver."""
+        return self._free.whitened(self._with_size(z))
+
+    def evaluate(self, z: Vector) -> Taylor:
+        """Value (1), gradient and Hessian at z (m,)."""
+        return self._free.evaluate(self._with_size(z)).without_last()
+
+    def exactly(self, z: Vector) -> Taylor:
+        """Value (1), gradient and Hessian at z (m,), exact with every solver."""
+        return self._free.exactly(self._with_size(z)).without_last()
+
+
 def maximum_likelihood(fit: Fit) -> tuple[ProfiledCriterion, Vector, float]:
     """ML criterion of a fit, its optimum x (m,) and the ML estimate of sigma (or theta).
 
@@ -381,6 +423,8 @@ def maximum_likelihood(fit: Fit) -> tuple[ProfiledCriterion, Vector, float]:
     criterion = fit.criterion.with_reml(False)
     first = criterion.to_theta(next(criterion.starts()))
     x = minimize(criterion, start=fit.optimum.theta, others=[first]).x
+    if criterion.sigma is not None:
+        return criterion, x, criterion.sigma
     terms = criterion.pls.at(criterion.factors(x)).terms
     return (
         criterion,
