@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._types import Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.criterion.base import Evaluation, Move
 from lmm.criterion.identification import undetermined_at
@@ -158,6 +158,35 @@ class LaplaceCriterion:
         place = self.model.place(x)
         return self._expansion(place, self._mode(place, None), 0).value
 
+    def gradient(self, x: Vector) -> Vector:
+        """First derivatives of the criterion at x (d,)."""
+        place = self.model.place(x)
+        here = self._expansion(place, self._mode(place, None), 1)
+        return np.asarray(here.score @ here.chain)
+
+    def part(self, rows: IntVector) -> LaplaceCriterion:
+        """What some rows add to the criterion, as a criterion in the same coordinates.
+
+        Parameters
+        ----------
+        rows : (r,) int array
+            Rows that share no level of a random effect with others.
+
+        Raises
+        ------
+        NumericalError
+            Their random effects are too many to be eliminated in closed form.
+        """
+        model = self.model.at_rows(self.matrices, rows)
+        if not model.effects.has_closed_form:
+            raise NumericalError(
+                f"{model.effects.q} random effects of {len(rows)} rows are crossed: they are too "
+                "many to be taken apart from others."
+            )
+        part = replace(self, matrices=model.matrices)
+        part.__dict__["model"] = model  # its own would have other coordinates
+        return part
+
     def evaluate(self, x: Vector, move: Move | None = None) -> LaplaceEvaluation:
         """The criterion with its derivatives at x (d,), where a search came to by `move`."""
         place = self.model.place(x)
@@ -171,11 +200,8 @@ class LaplaceCriterion:
 
     def _differentiated(self, here: LaplaceEvaluation, x: Vector) -> LaplaceEvaluation:
         """The evaluation with second derivatives by differences of exact gradients."""
-        model, d = self.model, len(x)
-        m, e = model.m, model.e
-        J = np.zeros((model.width, d))
-        J[:e, :m] = model.parameters.jacobian(x[:m])
-        J[e:, m:] = np.eye(d - m)
+        model, d, m = self.model, len(x), self.model.m
+        J = here.expansion.chain
         changes, units = [], model.parameters.units(x[:m])
         for step in STEP * np.eye(d):
             sides = (self._beside(here, x, J, sign * step).along(units) for sign in (1.0, -1.0))

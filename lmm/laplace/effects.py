@@ -155,6 +155,11 @@ class Effects:
         return Split(self, weights, factors) if self.is_splittable else None
 
     @property
+    def has_closed_form(self) -> bool:
+        """Whether `closed` gives one."""
+        return len(self.groups) == 1 or self.is_splittable
+
+    @property
     def is_splittable(self) -> bool:
         """Whether all groups but the largest make a dense tail."""
         front = max(group.q for group in self.groups)
@@ -164,7 +169,7 @@ class Effects:
     @property
     def description(self) -> str:
         """What eliminates them and why."""
-        if not isinstance(self.solver, Auto) or not (len(self.groups) == 1 or self.is_splittable):
+        if not isinstance(self.solver, Auto) or not self.has_closed_form:
             return self.pls.description
         group = self.groups[self.lead]
         if len(self.groups) == 1:
@@ -181,7 +186,7 @@ class Effects:
     @property
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
-        is_closed = isinstance(self.solver, Auto) and (len(self.groups) == 1 or self.is_splittable)
+        is_closed = isinstance(self.solver, Auto) and self.has_closed_form
         return self.q - self.groups[self.lead].q if is_closed else self.pls.dense_size
 
     @cached_property

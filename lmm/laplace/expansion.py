@@ -345,13 +345,20 @@ class Expansion:
         H[: self.model.e] = self.D.swept_forms(self.units) @ moved
         return np.asarray(H + H.T - self.D.moving_weights(moved))
 
+    @property
+    def chain(self) -> Matrix:
+        """Derivatives (width, d) of the units of Gamma, beta and xi by the coordinates x."""
+        model = self.model
+        m, e = model.m, model.e
+        J = np.zeros((model.width, model.d))
+        J[:e, :m] = model.parameters.jacobian(self.place.x[:m])
+        J[e:, m:] = np.eye(model.d - m)
+        return J
+
     def evaluation(self) -> LaplaceEvaluation:
         """Everything in the coordinates of a search."""
-        model = self.model
-        x, m, e = self.place.x[: model.m], model.m, model.e
-        J = np.zeros((model.width, model.d))
-        J[:e, :m] = model.parameters.jacobian(x)
-        J[e:, m:] = np.eye(model.d - m)
+        model, J = self.model, self.chain
+        x, m = self.place.x[: model.m], model.m
         hessian = J.T @ self.hessian @ J
         hessian[:m, :m] += model.parameters.bend(x, stacked(self.slopes))
         here = LaplaceEvaluation(

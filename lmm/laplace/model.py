@@ -7,13 +7,13 @@ prior weights: no result depends on units and origins of covariates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from lmm._lapack import solve_upper
-from lmm._types import Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.design.matrices import ModelMatrices
 from lmm.design.response import Response
@@ -22,7 +22,7 @@ from lmm.family import Conditional, Family
 from lmm.laplace.effects import Effects
 from lmm.laplace.elimination import Units
 from lmm.laplace.start import Marginal, marginal_fit
-from lmm.pls import PLS, Factors, Problem, Solver, standardize
+from lmm.pls import PLS, Auto, Factors, Problem, Solver, exact, standardize
 from lmm.pls.choose import refuse_wide
 
 __all__ = ["Model", "Place"]
@@ -103,6 +103,26 @@ class Model:
         problem = standardize(ModelMatrices(matrices.design, working))
         refuse_wide(problem)
         return cls(matrices, family, bound, marginal, Effects(problem, solver), joint)
+
+    def at_rows(self, matrices: ModelMatrices, rows: IntVector) -> Model:
+        """The model of some of its rows, in the same coordinates.
+
+        Parameters
+        ----------
+        matrices : ModelMatrices
+            All rows, of which those of this model may have been merged.
+        rows : (r,) int array
+            Positions among them.
+        """
+        terms = tuple(term.at_rows(rows) for term in matrices.terms)
+        design = replace(matrices.design, X=matrices.X[rows], terms=terms)
+        response = matrices.response.at_rows(rows)
+        own = ModelMatrices(design, response)
+        bound = self.family.conditional(response.y, response.weights, response.trials)
+        layout = replace(self.problem.layout, design=design)
+        problem = replace(self.problem, matrices=own, layout=layout).reweighted(response.weights)
+        effects = Effects(problem, exact(Auto()))
+        return replace(self, matrices=own, bound=bound, effects=effects)
 
     @property
     def problem(self) -> Problem:

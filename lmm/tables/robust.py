@@ -11,11 +11,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lmm.errors import checked_level
-from lmm.fit import check_linear
+from lmm.fit import check_models
 from lmm.fitted import Fitted
+from lmm.generalized import GeneralizedFit
 from lmm.inference.fixed.base import TTests
 from lmm.inference.fixed.ddf import Asymptotic
-from lmm.inference.fixed.robust import cluster_robust
+from lmm.inference.fixed.robust import ClusterRobust, cluster_robust
+from lmm.inference.fixed.scores import ScoreRobust, score_robust
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import format_numbers, significance_stars
@@ -90,25 +92,28 @@ class RobustTests(Framed):
 
 def coef_test(
     m: Fitted,
-    vcov: str = "CR2",
+    vcov: str | None = None,
     cluster: str | Sequence[Any] | None = None,
     *,
-    test: str = "Satterthwaite",
+    test: str | None = None,
 ) -> RobustTests:
     """Test each fixed effect with a cluster-robust standard error.
 
     Parameters
     ----------
-    m : LinearMixedModel
+    m : LinearMixedModel or GeneralizedMixedModel
         The model.
-    vcov : {"CR2", "CR3", "CR4", "CR1", "CR1p", "CR1S", "CR0"}
-        Kind of the covariance: see `lmm.inference.fixed.robust`.
+    vcov : {"CR2", "CR3", "CR4", "CR1", "CR1p", "CR1S", "CR0"}, optional
+        Kind of the covariance: see `lmm.inference.fixed.robust`. By default CR2. Generalized models
+        have CR1, their default, CR1p, CR1S and CR0, from the clusters' scores
+        (`lmm.inference.fixed.scores`).
     cluster : str or (n,) sequence, optional
         A grouping factor, a column of the data, or the label of each row's cluster (a Series is
         aligned). By default the grouping factor in which all others are nested.
-    test : {"Satterthwaite", "naive-t", "naive-tp", "z"}
+    test : {"Satterthwaite", "naive-t", "naive-tp", "z"}, optional
         Degrees of freedom: estimated from the design; number of clusters less one; less the number
-        of coefficients; infinite.
+        of coefficients; infinite. The first is the default of linear models, the last of
+        generalized ones, which do not have the first.
 
     Returns
     -------
@@ -130,11 +135,13 @@ def coef_test(
      (Intercept)    251.4 6.82  36.84          17       <0.001  ***
             Days     10.5 1.55   6.77          17       <0.001  ***
     """
-    check_linear("cluster-robust covariances", m)
-    robust = cluster_robust(m.fit, vcov, cluster, m.call.table)
+    robust = _robust(m, vcov, cluster)
     tests = robust.t_tests(np.eye(m.fit.matrices.p))
-    if test != "Satterthwaite":
-        df = _naive_df(test, robust.n_clusters, m.fit.matrices.p)
+    if test is None:
+        test = "Satterthwaite" if isinstance(robust, ClusterRobust) else "z"
+    if test != "Satterthwaite" or isinstance(robust, ScoreRobust):
+        known = () if isinstance(robust, ScoreRobust) else ("Satterthwaite",)
+        df = _naive_df(test, robust.n_clusters, m.fit.matrices.p, known)
         tests = replace(tests, df=np.full(m.fit.matrices.p, df))
     frame = pd.DataFrame(
         {
@@ -149,7 +156,7 @@ def coef_test(
     return RobustTests(frame, robust.kind, robust.cluster, test)
 
 
-def _naive_df(test: str, clusters: int, p: int) -> float:
+def _naive_df(test: str, clusters: int, p: int, others: tuple[str, ...]) -> float:
     """Degrees of freedom that do not look at the design.
 
     Raises
@@ -159,14 +166,24 @@ def _naive_df(test: str, clusters: int, p: int) -> float:
     """
     known = {"z": np.inf, "naive-t": clusters - 1.0, "naive-tp": float(clusters - p)}
     if test not in known:
-        raise ValueError(f"test must be one of Satterthwaite, {', '.join(known)}, not {test!r}.")
+        raise ValueError(f"test must be one of {', '.join((*others, *known))}, not {test!r}.")
     if known[test] <= 0.0:
         raise ValueError(f"{test} needs more clusters than coefficients: {clusters} and {p}.")
     return known[test]
 
 
+def _robust(
+    m: Fitted, kind: str | None, cluster: str | Sequence[Any] | None
+) -> ClusterRobust | ScoreRobust:
+    """Cluster-robust covariance of a model, of its default kind where none is named."""
+    check_models(m)
+    if isinstance(m.fit, GeneralizedFit):
+        return score_robust(m.fit, kind or "CR1", cluster, m.call.table)
+    return cluster_robust(m.fit, kind or "CR2", cluster, m.call.table)
+
+
 def vcov_cr(
-    m: Fitted, kind: str = "CR2", cluster: str | Sequence[Any] | None = None
+    m: Fitted, kind: str | None = None, cluster: str | Sequence[Any] | None = None
 ) -> pd.DataFrame:
     """Cluster-robust covariance of the fixed effects, (p, p); arguments as for `coef_test`.
 
@@ -179,11 +196,9 @@ def vcov_cr(
     (Intercept)       46.575 -1.451
     Days              -1.451  2.389
     """
-    check_linear("cluster-robust covariances", m)
+    robust = _robust(m, kind, cluster)
     names = pd.Index(m.fit.matrices.fixed.names)
-    return pd.DataFrame(
-        cluster_robust(m.fit, kind, cluster, m.call.table).vcov, index=names, columns=names
-    )
+    return pd.DataFrame(robust.vcov, index=names, columns=names)
 
 
 def wald_test_cr(
@@ -191,15 +206,15 @@ def wald_test_cr(
     hypothesis: str | Sequence[str] | ArrayLike,
     rhs: ArrayLike = 0.0,
     *,
-    vcov: str = "CR2",
+    vcov: str | None = None,
     cluster: str | Sequence[Any] | None = None,
-    test: str = "HTZ",
+    test: str | None = None,
 ) -> PrintedTable:
     """Joint test of several coefficients with a cluster-robust covariance, as ``Wald_test``.
 
     Parameters
     ----------
-    m : LinearMixedModel
+    m : LinearMixedModel or GeneralizedMixedModel
         The model.
     hypothesis : str, sequence of str or (q, p) array
         As for `linear_hypothesis`: ``["fb", "fc"]``, ``"fb = fc"``, or rows of ``L beta = rhs``.
@@ -207,9 +222,10 @@ def wald_test_cr(
         Values of the rows of an array.
     vcov, cluster
         As for `coef_test`.
-    test : {"HTZ", "Naive-F", "chi-sq"}
+    test : {"HTZ", "Naive-F", "chi-sq"}, optional
         Hotelling's T squared with degrees of freedom estimated from the design (Pustejovsky &
-        Tipton, 2018); F with as many as clusters, less one; chi-square.
+        Tipton, 2018), the default of linear models; F with as many as clusters, less one;
+        chi-square, the default of generalized ones, which do not have the first.
 
     Returns
     -------
@@ -231,8 +247,9 @@ def wald_test_cr(
          Fstat  df_num  df_denom  p_val
     HTZ  0.091       1      17.0  0.766
     """
-    check_linear("cluster-robust covariances", m)
-    robust = cluster_robust(m.fit, vcov, cluster, m.call.table)
+    robust = _robust(m, vcov, cluster)
+    if test is None:
+        test = "HTZ" if isinstance(robust, ClusterRobust) else "chi-sq"
     asked = stated(Asymptotic(m.fit), hypothesis, rhs)
     found = robust.f_test(asked.L, asked.rhs, test)
     row = {

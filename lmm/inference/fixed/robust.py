@@ -45,7 +45,18 @@ from lmm.errors import DataError, nearest
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, TTests, orthogonal_rows
 
-__all__ = ["KINDS", "TESTS", "ClusterRobust", "cluster_robust", "is_nested", "outermost"]
+__all__ = [
+    "KINDS",
+    "TESTS",
+    "ClusterRobust",
+    "cluster_robust",
+    "clusters_of",
+    "inflations",
+    "is_nested",
+    "outermost",
+    "rows_of",
+    "wald",
+]
 
 KINDS = ("CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "CR4")
 TESTS = ("HTZ", "Naive-F", "chi-sq")
@@ -112,9 +123,8 @@ class ClusterRobust(Frozen):
         """
         if test not in TESTS:
             raise ValueError(f"test must be one of {', '.join(TESTS)}, not {test!r}.")
-        rows, residual, _ = orthogonal_rows(self.fit, L, rhs)
+        rows, Q = wald(self.fit, self.vcov, L, rhs)
         q = len(rows)
-        Q = float(residual @ np.linalg.solve(rows @ self.vcov @ rows.T, residual))
         if test == "HTZ":
             eta = self.wishart_df(rows)
             scaling = (eta - q + 1.0) / eta
@@ -191,24 +201,36 @@ def cluster_robust(
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
-    name, codes = _clusters(fit.matrices, cluster, data)
+    name, codes = clusters_of(fit.matrices, cluster, data)
     m, p = int(codes.max()) + 1, fit.matrices.p
-    inflations = _inflations(m, fit.matrices.n, p)
-    if kind == "CR1p" and kind not in inflations:
-        raise DataError(f"CR1p needs more clusters than fixed effects; there are {m} and {p}.")
+    corrections = inflations(kind, m, fit.matrices.n, p)
     scores, spreads, loadings = np.empty((m, p)), np.empty((m, p, p)), np.empty((m, p, p))
     residuals = fit.matrices.y - fit.fixed_part
-    for i, rows in enumerate(_rows_of(codes)):
+    for i, rows in enumerate(rows_of(codes)):
         X, Phi = fit.matrices.X[rows], _marginal(fit, rows)
-        G = _weights(X, Phi, fit.vcov, kind, inflations)
+        G = _weights(X, Phi, fit.vcov, kind, corrections)
         scores[i] = G.T @ residuals[rows]
         spreads[i] = G.T @ Phi @ G
         loadings[i] = X.T @ G
     return ClusterRobust(fit, kind, name, scores.T @ scores, spreads, loadings)
 
 
-def _inflations(m: int, n: int, p: int) -> dict[str, float]:
-    """Factors of the covariances that correct for few clusters by one number."""
+def wald(fit: Fit, vcov: Matrix, L: Matrix, rhs: Vector) -> tuple[Matrix, float]:
+    """Independent rows of L (q, p), and ``(L b - rhs)'(L vcov L')^-1 (L b - rhs)``."""
+    rows, residual, _ = orthogonal_rows(fit, L, rhs)
+    return rows, float(residual @ np.linalg.solve(rows @ vcov @ rows.T, residual))
+
+
+def inflations(kind: str, m: int, n: int, p: int) -> dict[str, float]:
+    """Factors of the covariances that correct for few clusters by one number.
+
+    Raises
+    ------
+    DataError
+        The kind is CR1p, and m clusters are not more than p fixed effects.
+    """
+    if kind == "CR1p" and m <= p:
+        raise DataError(f"CR1p needs more clusters than fixed effects; there are {m} and {p}.")
     known = {"CR1": m / (m - 1.0), "CR1S": m * (n - 1.0) / ((m - 1.0) * (n - p))}
     return known if m <= p else {**known, "CR1p": m / float(m - p)}
 
@@ -262,15 +284,22 @@ def _marginal(fit: Fit, rows: IntVector) -> Matrix:
     return Phi
 
 
-def _rows_of(codes: IntVector) -> Iterator[IntVector]:
+def rows_of(codes: IntVector) -> Iterator[IntVector]:
+    """Rows of each code."""
     order = np.argsort(codes, kind="stable")
     yield from np.split(order, np.cumsum(np.bincount(codes))[:-1])
 
 
-def _clusters(
+def clusters_of(
     matrices: ModelMatrices, cluster: str | Sequence[Any] | None, data: Table | None
 ) -> tuple[str, IntVector]:
-    """Name and code of each row's cluster."""
+    """Name of the clusters, and code (n,) of each row's; arguments as for `cluster_robust`.
+
+    Raises
+    ------
+    DataError
+        They are not independent, labels are missing, or there is a single one.
+    """
     groups = {term.group: term.codes for term in matrices.terms}
     if cluster is None:
         name, codes = outermost(groups)
