@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["ELSEWHERE"]
+import sys
+from types import ModuleType
+from typing import Any, NoReturn
+
+__all__ = ["ELSEWHERE", "PLOTS", "no_function"]
 
 ELSEWHERE = {
     "add_grouping": "emmeans(m, ...).add_grouping(...)",
@@ -93,7 +97,7 @@ ELSEWHERE = {
     "poisson": "lmm.Poisson(link)",
     "predictInterval": "m.predict_draws(newdata), or m.predict(newdata, interval='prediction')",
     "pwpm": "emmeans(m, ...).pwpm()",
-    "pwpp": "emmeans(m, ...).pwpm(), a table of the p-values that it would plot",
+    "pwpp": "emmeans(m, ...).pwpm().plot()",
     "qqmath": "lmm.plots.qq_residuals(m)",
     "rand": "m.ranova()",
     "readRDS": "lmm.load(path)",
@@ -123,3 +127,35 @@ ELSEWHERE = {
     "wald_test": "m.wald_test(...), or lmm.wald_test_cr(m, ...) for robust covariances",
     "xyplot": "m.profile().plot_zeta()",
 }
+
+PLOTS = {
+    "allEffects": "lmm.plots.effect(m, name), one predictor at a time",
+    "dotplot": "lmm.plots.caterpillar(m)",
+    "effects": "lmm.plots.effect(m, name)",
+    "emmip": "lmm.emmip(m, formula)",
+    "forest": "lmm.plots.coefficients(m)",
+    "plot_model": "lmm.plots.coefficients(m)",
+    "pwpp": "emmeans(m, ...).pwpm().plot()",
+    "qqnorm": "lmm.plots.qq_residuals(m)",
+    "scale_location": "lmm.plots.check_model(m), whose third picture is this one",
+}
+"""The same for pictures."""
+
+_CALLED = {
+    "lmm.fit": "lmm.lmer(formula, data)",
+    "lmm.formula": "lmm.parse_formula(text), or m.formula",
+    "lmm.predict": "m.predict(newdata)",
+    "lmm.simulate": "m.simulate(nsim, seed), or lmm.simulate_formula(formula, data, ...)",
+}
+
+
+class _Module(ModuleType):
+    """A module whose name is a verb, and so is called: it says what to call."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(f"{self.__name__} is a module: write {_CALLED[self.__name__]}.")
+
+
+def no_function(name: str) -> None:
+    """Let a module answer calls."""
+    sys.modules[name].__class__ = _Module

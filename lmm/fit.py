@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lmm._brief import Brief
+from lmm._elsewhere import no_function
 from lmm._lapack import singular_values
 from lmm._threads import blas_threads, one_blas_thread
 from lmm._types import Frozen, Matrix, Vector, frozen_property
@@ -37,6 +38,8 @@ __all__ = [
     "singular_text",
     "verdict",
 ]
+
+no_function(__name__)
 
 
 # Fraction of the largest variance that a variance of zero becomes in another model's start.

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lmm._elsewhere import no_function
 from lmm._types import Frozen, Matrix, Vector
 from lmm._words import Interval
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
@@ -29,6 +30,8 @@ __all__ = [
     "predict",
     "prediction_parts",
 ]
+
+no_function(__name__)
 
 Levels = bool | Literal["missing"]
 """Whether unknown levels are predicted by effects of zero, or are missing."""

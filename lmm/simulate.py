@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lmm._elsewhere import no_function
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design import ModelMatrices, ReTerm
 from lmm.design.labels import by_name
@@ -17,6 +18,8 @@ from lmm.formula import Formula
 from lmm.request import planned_matrices
 
 __all__ = ["draw", "simulate", "simulate_formula"]
+
+no_function(__name__)
 
 
 def simulate(

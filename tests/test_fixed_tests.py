@@ -356,3 +356,17 @@ def test_fractions_are_printed_as_lmertest_does(unbalanced):
 )
 def test_results_show_in_notebooks(unbalanced, result):
     assert "<table>" in result(unbalanced)._repr_html_()
+
+
+def test_means_show_what_they_are_of_the_coefficients():
+    # lmerTest 3.1-3: show_tests(ls_means(m)), show_tests(ls_means(m, pairwise = TRUE))
+    m = lmm.lmer("angle ~ recipe + temp + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+    means = m.ls_means("recipe").show_tests().tables["recipe"]
+    expected = [[1, 0, 0, 200], [1, 1, 0, 200], [1, 0, 1, 200]]
+    np.testing.assert_allclose(means, expected)
+    assert list(means.columns) == list(m.fixef().index)
+    np.testing.assert_allclose(means @ m.fixef(), m.ls_means("recipe")["Estimate"])
+    pairs = m.difflsmeans().show_tests(fractions=True)
+    expected = [[0, -1, 0, 0], [0, 0, -1, 0], [0, 1, -1, 0]]
+    np.testing.assert_allclose(pairs.tables["recipe"], expected)
+    assert "recipeB - recipeC  0           1      -1       0" in str(pairs)

@@ -865,3 +865,27 @@ def test_arguments_of_a_wrong_kind_are_named():
         lmm.emmeans(m, "~ Days", nesting=3)
     with pytest.raises(ValueError, match="Unknown method '3'"):
         m.confint(method=3)
+
+
+def test_transform_is_the_older_name_of_regrid():
+    m = lmm.lmer("log(angle) ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+    older = lmm.emmeans(m, "recipe", transform="response").to_frame()
+    pd.testing.assert_frame_equal(older, lmm.emmeans(m, "recipe", regrid="response").to_frame())
+    with pytest.raises(ValueError, match="another name of regrid"):
+        lmm.emmeans(m, "recipe", transform="response", regrid="response")
+
+
+def test_p_values_of_pairs_as_a_picture():
+    m = lmm.lmer("angle ~ recipe * temp + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+    means = lmm.emmeans(m, ["recipe", "temp"], by="temp", at={"temp": [175, 225]})
+    ax, pairs = means.pwpm().plot(), means.pairs().to_frame()
+    lines = [line for line in ax.get_lines() if len(set(line.get_ydata())) == 2][:6]
+    np.testing.assert_allclose(
+        sorted(line.get_xdata()[0] for line in lines), sorted(np.cbrt(pairs["p.value"]))
+    )
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    for temp, group in means.to_frame().groupby("temp"):
+        order = group.sort_values("emmean")["recipe"]
+        assert [n for n in names if f"{temp:g}" in n] == [f"temp = {temp:g}: {r}" for r in order]
+    plain = lmm.emmeans(m, "recipe").pwpm().plot()
+    assert plain.get_xlabel() == "p-value"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import lmm
-from lmm._elsewhere import ELSEWHERE
+from lmm._elsewhere import ELSEWHERE, PLOTS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "coming-from-lme4.md").read_text()
 
@@ -83,3 +83,10 @@ def test_answers_name_what_there_is(name):
         where = {"m": model, "lmm": lmm, "lmm.plots": lmm.plots}[owner]
         assert hasattr(where, attribute) or attribute == "plots"
     assert not hasattr(lmm, name)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_answers_about_pictures_name_what_there_is(name):
+    test = {"m": lmm.LinearMixedModel, "lmm": lmm, "lmm.plots": lmm.plots}
+    assert all(hasattr(test[owner], attribute) for owner, attribute in called(PLOTS[name]))
+    assert not hasattr(lmm.plots, name)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -144,3 +145,24 @@ def test_other_names_are_answered(name, hint):
 
 def test_plots_load_by_attribute():
     assert run_python("import lmm; print(lmm.plots.caterpillar.__name__)").strip() == "caterpillar"
+
+
+@pytest.mark.parametrize("name", ["formula", "fit", "predict", "simulate"])
+def test_modules_that_are_called_say_what_to_write(name):
+    module = import_module(f"lmm.{name}")
+    with pytest.raises(TypeError, match=rf"lmm\.{name} is a module: write (m|lmm)\."):
+        module("y ~ x", {})
+
+
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("scale_location", r"write lmm\.plots\.check_model\(m\)"),
+        ("effects", r"write lmm\.plots\.effect\(m, name\)"),
+        ("shrinkge", "did you mean 'shrinkage'"),
+        ("nothing_like_it", "$"),
+    ],
+)
+def test_other_names_of_pictures_are_answered(name, hint):
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'.*{hint}"):
+        getattr(lmm.plots, name)

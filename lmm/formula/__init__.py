@@ -1,5 +1,6 @@
 """Formulas in lme4's syntax: text to `Formula`. Knows nothing of data."""
 
+from lmm._elsewhere import no_function
 from lmm.formula.formula import (
     MAX_REMEMBERED,
     Formula,
@@ -28,3 +29,5 @@ __all__ = [
     "single_bars",
     "update_formula",
 ]
+
+no_function(__name__)

@@ -32,7 +32,16 @@ else:
         # What draws marginal means stands with them, above the plain drawings.
         if name == "effect":
             return import_module("lmm.tables.emmeans.effect_plot").effect
-        raise AttributeError(f"module 'lmm.plots' has no attribute {name!r}")
+        raise AttributeError(f"module 'lmm.plots' has no attribute {name!r}{_hint(name)}")
+
+    def _hint(name):
+        from difflib import get_close_matches
+
+        from lmm._elsewhere import PLOTS
+
+        if name in PLOTS:
+            return f": write {PLOTS[name]}"
+        return "".join(f": did you mean {one!r}?" for one in get_close_matches(name, __all__, 1))
 
 
 __all__ = [

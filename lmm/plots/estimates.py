@@ -13,7 +13,9 @@ from lmm.plots.canvas import ACCENT, FAINT, INK, axes, label_columns, label_rows
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["estimates", "estimates_lines"]
+__all__ = ["estimates", "estimates_lines", "pairwise"]
+
+P_TICKS = (0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 def estimates(
@@ -84,4 +86,29 @@ def estimates_lines(
             ax.vlines(at, lower, upper, color=line.get_color(), alpha=0.4, lw=3.0)
     if ticks is not None:
         label_columns(ax, x, ticks)
+    return ax
+
+
+def pairwise(
+    names: Sequence[str], pairs: Sequence[tuple[int, int, float]], ax: Axes | None = None
+) -> Axes:
+    """P-values of pairs on a scale of cube roots, each as a line between its two rows.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Name of each row, the first at the bottom.
+    pairs : sequence of (int, int, float)
+        The two rows of each pair, and its p-value; NaN is not drawn.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = axes(ax, len(names))
+    for i, (a, b, p) in enumerate(pairs):
+        if np.isfinite(p):
+            ax.plot([np.cbrt(p)] * 2, [a, b], "o-", ms=4.0, lw=1.5, color=f"C{i % 10}")
+    ax.axvline(np.cbrt(0.05), color=FAINT, lw=1.0, ls="--", zorder=0)
+    label_columns(ax, np.cbrt(P_TICKS), [f"{p:g}" for p in P_TICKS])
+    label_rows(ax, names)
+    ax.set(xlabel="p-value", xlim=(-0.03, 1.03), ylim=(-0.7, len(names) - 0.3))
     return ax

@@ -6,8 +6,8 @@ prints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations, product
 from typing import TypeGuard
@@ -336,7 +336,39 @@ def hypotheses(matrices: ModelMatrices, type_: AnovaType, fractions: bool) -> Hy
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LeastSquaresMeans(PrintedTable):
-    """Least-squares means or their differences, printed as lmerTest's ``ls_means``."""
+    """Least-squares means or their differences, printed as lmerTest's ``ls_means``.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The means with their tests and intervals.
+    contrasts : dict of str to DataFrame
+        Rows by term that make them of the coefficients.
+    """
+
+    contrasts: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def show_tests(self, fractions: bool = False) -> Hypotheses:
+        """Combinations of coefficients that the means are, by term.
+
+        Parameters
+        ----------
+        fractions : bool
+            Whether to print entries as fractions.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ recipe + temp + (1 | replicate)", lmm.load_dataset("cake"))
+        >>> print(m.ls_means("recipe").show_tests())
+        $recipe
+                (Intercept) recipeB recipeC temp
+        recipeA           1       0       0  200
+        recipeB           1       1       0  200
+        recipeC           1       0       1  200
+        <BLANKLINE>
+        """
+        return Hypotheses(dict(self.contrasts), fractions)
 
     def document(self, *, digits: int = 5, stars: bool = True) -> Document:
         """The table, with `digits` significant digits, with or without stars."""
@@ -374,6 +406,7 @@ def ls_means(
     population = BalancedPopulation.of(fixed, matrices.frame, source.call.data)
     rows: list[Matrix] = [np.empty((0, len(fixed.full_names)))]
     names: list[str] = []
+    contrasts: dict[str, pd.DataFrame] = {}
     for label in of_factors if term is None else [term]:
         means = population.means(of_factors[label])
         levels = _cell_names(fixed, of_factors[label])
@@ -383,6 +416,7 @@ def ls_means(
             levels = [f"{levels[i]} - {levels[j]}" for i, j in pairs]
         rows.append(means)
         names += levels
+        contrasts[label] = pd.DataFrame(means, index=levels, columns=list(fixed.full_names))
     L = np.vstack(rows)
     known = 0.0 if pairwise else float(matrices.offset.mean())
     frame = _t_frame(Estimator.of(method).t_tests(L, np.full(len(L), known)), level)
@@ -392,7 +426,7 @@ def ls_means(
         f"  Degrees of freedom method: {method.name} ",
     )
     heading = ("Least Squares Means table:", "")
-    return LeastSquaresMeans(frame.set_axis(names, axis=0), heading, footing)
+    return LeastSquaresMeans(frame.set_axis(names, axis=0), heading, footing, contrasts)
 
 
 def _cell_names(fixed: FixedEffects, term: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from lmm.report.printed import Framed, Printed
 from lmm.report.tables import frame_cells
 from lmm.tables.emmeans.labels import groups, label_text, row_names
 from lmm.tables.emmeans.table import EstimatesTable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["CompactLetters", "EffectSizes", "PairwiseMatrices", "effect_sizes"]
 
@@ -169,6 +173,35 @@ class PairwiseMatrices(Printed):
             "Lower triangle: differences",
         )
         return cls(tables, notes)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Every pair of means as a line between their rows, at its p-value (emmeans' ``pwpp``).
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw. Means stand in rising order, group by group.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+        >>> lmm.emmeans(m, "recipe").pwpm().plot().get_xlabel()
+        'p-value'
+        """
+        from lmm.plots.estimates import pairwise
+
+        names: list[str] = []
+        pairs: list[tuple[int, int, float]] = []
+        for title, table in self.matrices.items():
+            values = table.to_numpy()
+            order = np.argsort(np.diag(values), kind="stable")
+            start = len(names)
+            names += [f"{title}: {table.index[i]}" if title else table.index[i] for i in order]
+            for a, b in combinations(range(len(order)), 2):
+                i, j = sorted((order[a], order[b]))
+                pairs.append((start + a, start + b, float(values[i, j])))
+        return pairwise(names, pairs, ax)
 
     def document(self, *, digits: int = 4) -> Document:
         """The matrices, with so many significant digits."""

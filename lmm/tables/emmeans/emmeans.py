@@ -40,6 +40,7 @@ def emmeans(
     cov_reduce: Reduce = np.mean,
     vcov: ArrayLike | None = None,
     regrid: str | None = None,
+    transform: str | None = None,
     adjust: Adjust | None = None,
     infer: bool | None = None,
     bias_adjust: bool = False,
@@ -82,6 +83,8 @@ def emmeans(
         Another covariance of the fixed effects, such as `vcov_cr`'s.
     regrid : str, optional
         Scale on which predictions are averaged: see `Estimates.regrid`.
+    transform : str, optional
+        The same: R's older name of `regrid`.
     adjust : str, optional
         Adjustment of the contrasts, or of the means if there are none: see `Estimates.confint`.
     infer : bool, optional
@@ -118,6 +121,9 @@ def emmeans(
     """
     if type not in TYPES:
         raise ValueError(f"unknown type {type!r}.{nearest(type, TYPES)}")
+    if regrid is not None and transform is not None:
+        raise ValueError("transform is another name of regrid: give one of them.")
+    regrid = transform if regrid is None else regrid
     if isinstance(m, Estimates):
         everything = m
     else:
