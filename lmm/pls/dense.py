@@ -15,6 +15,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from lmm._brief import Brief
+from lmm._lapack import eigh
 from lmm._types import Matrix, Vector
 from lmm.pls.base import Factors, FullDerivatives, PLSSolution, PLSTerms
 from lmm.pls.inverse import DenseInverse
@@ -52,7 +53,7 @@ class DensePoint(DenseInverse):
 
     def derivatives(self, reml: bool) -> FullDerivatives:
         """Values with first and second derivatives, from the q x q matrices themselves."""
-        X, y, Z = self.pls.problem.X, self.pls.problem.y, self.pls.Z
+        X, y, Z = self.pls.columns
         A = Z.T @ Z
         half = solve_triangular(self.L, self.Lambda.T @ A, lower=True)
         ZVZ = A - half.T @ half
@@ -117,13 +118,23 @@ class DensePLS(Brief):
     description = "dense: textbook oracle"
 
     @cached_property
-    def Z(self) -> Matrix:
-        """(n, q): term by term, level by level, columns within."""
-        return self.problem.dense_Z()
+    def columns(self) -> tuple[Matrix, Vector, Matrix]:
+        """X (n, p), y (n,) and Z (n, q), this term by term, level by level, columns within.
+
+        Of rows that are gone, as many others as there are columns, with the same cross-products.
+        """
+        problem = self.problem
+        if problem.has_rows:
+            return problem.X, problem.y, problem.dense_Z()
+        A, B = problem.products.dense(range(len(problem.groups)), problem.places)
+        values, vectors = eigh(np.block([[A, B], [B.T, problem.base]]))
+        root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+        q = len(A)
+        return root[:, q:-1], root[:, -1], root[:, :q]
 
     def at(self, factors: Factors) -> DensePoint:
         """Solve at given factors."""
-        X, y, Z = self.problem.X, self.problem.y, self.Z
+        X, y, Z = self.columns
         terms = self.problem.matrices.terms
         Lambda = np.zeros((Z.shape[1], Z.shape[1]))
         for rows, factor, term in zip(self.ranges(), factors, terms, strict=True):

@@ -7,6 +7,7 @@ import lmm
 from lmm.pls import named, problem, summed
 from lmm.pls.problem import standardize_rows
 from models import MODELS, matrices
+from sources import cut
 
 
 @pytest.fixture(params=[1, 7, 20])
@@ -50,3 +51,21 @@ def test_rows_are_made_again_where_they_are_needed(few_rows):
     np.testing.assert_allclose(parts.y, whole.y, atol=1e-10)
     total = sum(rows.X.T @ rows.X for rows in parts.parts())
     np.testing.assert_allclose(total, np.eye(own.p), atol=1e-12)
+
+
+def test_the_dense_solver_reads_no_rows(few_rows):
+    # whose other columns of X are combinations, of which no rows are made
+    own = matrices("three columns")
+    whole, parts = (each(own).fixing(0, 0.5) for each in (standardize_rows, summed.standardize))
+    factors = tuple(0.7 * np.eye(term.size) for term in whole.matrices.terms)
+    one, other = (named("dense").bind(each).at(factors) for each in (whole, parts))
+    assert other.pwrss == pytest.approx(one.pwrss, rel=1e-11)
+    assert other.logdet == pytest.approx(one.logdet, rel=1e-11)
+
+
+def test_profiles_by_the_dense_solver():
+    data = lmm.load_dataset("sleepstudy")
+    formula = "Reaction ~ Days + (Days | Subject)"
+    m = lmm.lmer(formula, cut(data, 50), solver="dense")
+    limits = lmm.lmer(formula, data).confint()
+    np.testing.assert_allclose(m.confint(), limits, rtol=1e-5, atol=1e-6)
