@@ -1,3 +1,5 @@
+import warnings
+
 import narwhals.stable.v2 as nw
 import numpy as np
 import polars as pl
@@ -216,3 +218,98 @@ def test_results_in_the_library_of_the_data(library):
     assert shown["2.5 %"].to_list() == m.confint(method="wald")["2.5 %"].tolist()
     modes = nw.from_native(m.native(m.ranef()["Subject"]))
     assert modes.columns == ["row", "(Intercept)", "Days"]
+
+
+def test_standard_errors_of_variances_of_balanced_groups():
+    # Searle, Casella & McCulloch (1992), Variance Components, section 3.7: one-way, REML
+    m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+    table = m.tidy("ran_pars", scales="vcov", variance_errors=True)
+    between, within = table["estimate"]
+    n, k = 6, 5
+    of_within = 2.0 * within**2 / (n * (k - 1))
+    mean_square = within + k * between
+    of_between = 2.0 / k**2 * (mean_square**2 / (n - 1) + within**2 / (n * (k - 1)))
+    np.testing.assert_allclose(table["std.error"], np.sqrt([of_between, of_within]), rtol=1e-6)
+
+
+def _deviance(data):
+    """Twice the negative log-likelihood of (Days | Subject), by its definition, less constants."""
+    ordered = data.sort_values(["Subject", "Days"])
+    y, Z = ordered["Reaction"].to_numpy().reshape(18, 10), np.vander(np.arange(10.0), 2)[:, ::-1]
+
+    def value(covariance, variance):
+        V = Z @ covariance @ Z.T + variance * np.eye(10)
+        W = np.linalg.inv(V)
+        r = y - Z @ np.linalg.solve(18 * Z.T @ W @ Z, Z.T @ W @ y.sum(axis=0))
+        return 18 * np.linalg.slogdet(V)[1] + np.einsum("ij,jk,ik", r, W, r)
+
+    return value
+
+
+def _by_differences(value, x):
+    """Root diagonal of twice the inverse Hessian, by central differences."""
+    steps = np.diag(1e-3 * np.abs(x))
+    hessian = [
+        [
+            (value(x + a + b) - value(x + a - b) - value(x - a + b) + value(x - a - b))
+            / (4 * a.sum() * b.sum())
+            for b in steps
+        ]
+        for a in steps
+    ]
+    return np.sqrt(np.diag(2.0 * np.linalg.inv(hessian)))
+
+
+def test_standard_errors_of_variance_parameters_are_those_of_the_likelihood():
+    data = lmm.load_dataset("sleepstudy")
+    m = lmm.lmer("Reaction ~ Days + (Days | Subject)", data, reml=False)
+    deviance = _deviance(data)
+
+    def by_sdcor(p):
+        cov = p[0] * p[1] * p[2]
+        return deviance(np.array([[p[0] ** 2, cov], [cov, p[2] ** 2]]), p[3] ** 2)
+
+    def by_vcov(p):
+        return deviance(np.array([[p[0], p[1]], [p[1], p[2]]]), p[3])
+
+    for scales, value in [("sdcor", by_sdcor), ("vcov", by_vcov)]:
+        table = m.tidy("ran_pars", scales=scales, variance_errors=True)
+        expected = _by_differences(value, table["estimate"].to_numpy())
+        np.testing.assert_allclose(table["std.error"], expected, rtol=2e-5)
+
+
+def test_standard_errors_of_a_structure_are_those_of_the_same_free_covariance():
+    data = lmm.load_dataset("sleepstudy")
+    free = lmm.lmer("Reaction ~ Days + (Days | Subject)", data)
+    same = lmm.lmer("Reaction ~ Days + cs(1 + Days | Subject)", data)
+    for scales in ("sdcor", "vcov"):
+        one, other = (m.tidy("ran_pars", scales=scales, variance_errors=True) for m in (free, same))
+        np.testing.assert_allclose(
+            one["std.error"], other["std.error"].iloc[[0, 2, 1, 3]], rtol=1e-4
+        )
+
+
+def test_standard_errors_of_one_standard_deviation_for_all_columns():
+    data = lmm.load_dataset("sleepstudy")
+    m = lmm.lmer("Reaction ~ Days + cs(1 + Days | Subject, hom = TRUE)", data)
+    (sd, rho, _), (sd_error, _, _) = (
+        m.tidy("ran_pars", variance_errors=True)[name] for name in ("estimate", "std.error")
+    )
+    table = m.tidy("ran_pars", scales="vcov", variance_errors=True)
+    np.testing.assert_allclose(table["std.error"].iloc[0], 2 * sd * sd_error, rtol=1e-12)
+    np.testing.assert_allclose(table["estimate"].iloc[1], rho * sd**2, rtol=1e-12)
+
+
+def test_standard_errors_on_the_boundary_are_missing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lmm.SingularFitWarning)
+        m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff2"))
+    assert m.tidy("ran_pars", variance_errors=True)["std.error"].isna().all()
+
+
+def test_standard_errors_of_a_generalized_models_deviations():
+    cbpp = lmm.load_dataset("cbpp")
+    m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    row = m.tidy("ran_pars", variance_errors=True, conf_int=True).iloc[0]
+    half = np.log(row["conf.high"] / row["conf.low"]) / 2.0 / 1.959963984540054
+    assert row["std.error"] == pytest.approx(row["estimate"] * half, rel=1e-9)

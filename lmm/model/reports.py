@@ -147,6 +147,7 @@ class Reports(Diagnostics):
         conf_method: IntervalMethod = "wald",
         ddf: Ddf | None = None,
         exponentiate: bool = False,
+        variance_errors: bool = False,
     ) -> pd.DataFrame:
         """Estimates as one table, a row each, with broom.mixed's columns.
 
@@ -168,6 +169,10 @@ class Reports(Diagnostics):
             Degrees of freedom and p-values of fixed effects, as in `summary`.
         exponentiate : bool
             Whether to give ratios: exponentials of fixed effects and their limits.
+        variance_errors : bool
+            Whether to give variance parameters standard errors too: by the delta method from the
+            exact Hessian, missing on the boundary. Their distributions are skewed: intervals say
+            more.
 
         Returns
         -------
@@ -195,6 +200,7 @@ class Reports(Diagnostics):
             conf_method=conf_method,
             ddf=ddf,
             exponentiate=exponentiate,
+            variance_errors=variance_errors,
         )
 
     def native(self, result: Any) -> Any:

@@ -44,6 +44,7 @@ def tidy(
     conf_method: IntervalMethod = "wald",
     ddf: Ddf | None = None,
     exponentiate: bool = False,
+    variance_errors: bool = False,
 ) -> pd.DataFrame:
     """Table of estimates, one row each; see `LinearMixedModel.tidy`."""
     chosen = [effects] if isinstance(effects, str) else list(effects)
@@ -60,6 +61,8 @@ def tidy(
             rows = _fixed_rows(model.summary(ddf).coefficients)
         elif effect == "ran_pars":
             rows = _parameter_rows(model.varcorr(), scales)
+            if variance_errors:
+                rows["std.error"] = _errors(model.fit, scales)[: len(rows)]
         elif effect == "ran_vals":
             rows = model.ranef(condvar=True).to_frame().rename(columns=_RANDOM)
         else:
@@ -98,6 +101,12 @@ def _parameter_rows(varcorr: VarCorr, scales: str) -> pd.DataFrame:
         residual = varcorr.sigma if scales == "sdcor" else varcorr.sigma**2
         rows.append(("Residual", f"{one}__Observation", residual))
     return pd.DataFrame(rows, columns=["group", "term", "estimate"])
+
+
+def _errors(fit: Fit, scales: TidyScale) -> Vector:
+    from lmm.inference.variance.wald import variance_errors
+
+    return variance_errors(fit, "varcov" if scales == "vcov" else "sdcor")
 
 
 def _limits(

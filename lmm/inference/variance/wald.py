@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.parameters import VarianceParameter, parameters_of
 from lmm.likelihood import correlations, critical_value
 
-__all__ = ["fixed_wald_limits", "wald_limits"]
+__all__ = ["fixed_wald_limits", "variance_errors", "wald_limits"]
 
 
 def wald_limits(fit: Fit, level: float) -> Matrix:
@@ -35,8 +36,6 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
         Lower and upper limits in the order of `parameters_of`; NaN on the boundary, where
         the likelihood has no quadratic approximation.
     """
-    likelihood = likelihood_of(fit.criterion)
-    z = likelihood.coordinates(fit.optimum.theta, fit.sigma)
     parameters = parameters_of(fit)
     estimate = np.array([p.value(fit.covariances, fit.size) for p in parameters])
     is_cor = np.array([p.kind == "cor" for p in parameters])
@@ -46,14 +45,59 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
             np.arctanh(np.where(is_cor, estimate, 0.0)),
             np.log(np.where(is_cor, 1.0, estimate)),
         )
-    if fit.is_singular():
-        half = np.full(len(centre), np.nan)
-    else:
-        J = _log_and_z_jacobian(parameters, fit.matrices, z)
-        covariance = 2.0 * J @ np.linalg.solve(likelihood.exactly(z).hessian, J.T)
-        half = critical_value(level) * np.sqrt(np.diag(covariance))
+    half = critical_value(level) * np.sqrt(np.diag(_covariance(fit, parameters)))
     limits = centre[:, None] + half[:, None] * np.array([-1.0, 1.0])
     return np.asarray(np.where(is_cor[:, None], np.tanh(limits), np.exp(limits)))
+
+
+def variance_errors(fit: Fit, scale: Literal["sdcor", "varcov"] = "sdcor") -> Vector:
+    """Standard errors (K,) of variance parameters, sigma or theta last, by the delta method.
+
+    From the same covariance as `wald_limits`; NaN on the boundary.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+    scale : {"sdcor", "varcov"}
+        Standard deviations and correlations, or variances and covariances.
+    """
+    parameters = parameters_of(fit)
+    covariance = _covariance(fit, parameters)
+    slopes = np.array([_slopes(fit, parameters, a, scale) for a in range(len(parameters))])
+    return np.asarray(np.sqrt(np.einsum("ai,ij,aj->a", slopes, covariance, slopes)))
+
+
+def _slopes(fit: Fit, parameters: Sequence[VarianceParameter], a: int, scale: str) -> Vector:
+    """Derivatives (K,) of the a-th parameter by (log sd, atanh cor, log size)."""
+    parameter, slopes = parameters[a], np.zeros(len(parameters))
+    value = parameter.value(fit.covariances, fit.size)
+    if parameter.kind != "cor":
+        is_square = scale == "varcov" and parameter.kind != "theta"
+        slopes[a] = 2.0 * value**2 if is_square else value
+        return slopes
+    slopes[a] = 1.0 - value**2
+    if scale == "varcov":
+        C, i, j = fit.covariances[parameter.term], parameter.row, parameter.column
+        slopes[a] *= np.sqrt(C[i, i] * C[j, j])
+        sds = {
+            p.row: at
+            for at, p in enumerate(parameters)
+            if (p.term, p.kind) == (parameter.term, "sd")
+        }
+        for k in (i, j):  # a structure of one standard deviation reports its first only
+            slopes[sds.get(k, min(sds.values()))] += C[i, j]
+    return slopes
+
+
+def _covariance(fit: Fit, parameters: Sequence[VarianceParameter]) -> Matrix:
+    """Covariance (K, K) of (log sd, atanh cor, log size); NaN on the boundary."""
+    if fit.is_singular():
+        return np.full((len(parameters), len(parameters)), np.nan)
+    likelihood = likelihood_of(fit.criterion)
+    z = likelihood.coordinates(fit.optimum.theta, fit.sigma)
+    J = _log_and_z_jacobian(parameters, fit.matrices, z)
+    return np.asarray(2.0 * J @ np.linalg.solve(likelihood.exactly(z).hessian, J.T))
 
 
 def fixed_wald_limits(fit: Fit, level: float) -> Matrix:
