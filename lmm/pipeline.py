@@ -359,7 +359,7 @@ def glm(
     >>> lmm.anova(m, m0, boundary=True).to_frame()[["npar", "Chisq", "Pr(>Chibar)"]].round(5)
         npar     Chisq  Pr(>Chibar)
     m2     4       NaN          NaN
-    m1     5  14.00513      0.00009
+    m1     5  14.00584      0.00009
     """
     from lmm.model.glm import GeneralizedLinearModel
 

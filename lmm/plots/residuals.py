@@ -166,7 +166,7 @@ def check_simulated(residuals: SimulatedResiduals) -> Figure:
     >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
     >>> figure = lmm.plots.check_simulated(m.simulated_residuals(seed=1))
     >>> [ax.get_title() for ax in figure.axes][2:]
-    ['Dispersion, p = 0.816', 'Largest response, p = 0.296']
+    ['Dispersion, p = 0.816', 'Largest response, p = 0.824']
     """
     figure, grid = subplots(2, 2, figsize=(10.0, 8.0))
     quantiles, means, dispersion, last = grid.flat

@@ -147,8 +147,8 @@ def wald_anova(
     <BLANKLINE>
     Response: angle
              Chisq Df Pr(>Chisq)
-    recipe   5.637  2    0.05971 .
-    temp   126.402  1    < 2e-16 ***
+    recipe  5.8322  2    0.05414 .
+    temp   84.9093  1    < 2e-16 ***
     ---
     Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
     """
