@@ -73,3 +73,44 @@ def test_intervals_are_those_of_the_bootstrap():
     np.testing.assert_allclose(explained.to_frame()["Marginal R2"], 0.0, atol=1e-20)
     with pytest.raises(ValueError, match="leave by_group or nsim out"):
         lmm.icc(m, by_group=True, nsim=60)
+
+
+@pytest.mark.parametrize(
+    "formula, data, expected",
+    [
+        (
+            "Reaction ~ Days + (Days | Subject)",
+            "sleepstudy",
+            {"Level 1": 1.231324e-06, "Subject": 6.066842e-02},
+        ),
+        (
+            "yield ~ nitro + Variety + (1 | Block)",
+            "Oats",
+            {"Level 1": 0.5709829541, "Block": -0.1188780977},
+        ),
+    ],
+)
+def test_variance_explained_by_level_is_that_of_performance(formula, data, expected):
+    """performance 0.10: r2_nakagawa(m, by_group = TRUE), with the precision of lme4's optima."""
+    explained = lmm.r2_nakagawa(lmm.lmer(formula, lmm.load_dataset(data)), by_group=True)
+    assert list(explained.by_group) == list(expected)
+    np.testing.assert_allclose(
+        list(explained.by_group.values()), list(expected.values()), atol=2e-5
+    )
+
+
+def test_variance_of_generalized_models_explained_by_level():
+    """performance: 0.374319 and 0.461062; the distribution's variance is not explained."""
+    cbpp = lmm.load_dataset("cbpp")
+    m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    explained = lmm.r2_nakagawa(m, by_group=True)
+    np.testing.assert_allclose(explained.to_frame()["R2"], [0.0, 0.374319239], atol=1e-4)
+    assert str(explained) == (
+        "# Explained Variance by Level\n\n"
+        "Level   |    R2\n---------------\nLevel 1 | 0.000\nherd    | 0.374"
+    )
+    counts = lmm.glmer("incidence ~ period + (1 | herd)", cbpp, "poisson")
+    herd = lmm.r2_nakagawa(counts, by_group=True).by_group["herd"]
+    assert herd == pytest.approx(0.461062387, abs=1e-4)
+    with pytest.raises(ValueError, match="those of the whole R2"):
+        lmm.r2_nakagawa(m, by_group=True, nsim=10)

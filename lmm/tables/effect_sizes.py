@@ -10,10 +10,10 @@ from typing import ClassVar, Self, TypeVar
 import numpy as np
 import pandas as pd
 
-from lmm.fit import check_models
+from lmm.fit import Fit, check_models
 from lmm.fitted import Comparable, Fitted, Reported
 from lmm.inference.variance.lrt import check_comparable
-from lmm.inference.variance.parts import VarianceParts, variance_parts
+from lmm.inference.variance.parts import VarianceParts, variance_parts, without_predictors
 from lmm.likelihood import correlations
 from lmm.report.cells import Cells, Column, bars, listed
 from lmm.report.document import Document
@@ -26,6 +26,7 @@ __all__ = [
     "R2",
     "Comparison",
     "GroupICC",
+    "GroupR2",
     "Performance",
     "VarianceDecomposition",
     "compare_performance",
@@ -155,6 +156,30 @@ class R2(Shares):
     def of(cls, parts: VarianceParts) -> R2:
         """What all effects explain, and the fixed ones."""
         return cls(parts.r2_conditional, parts.r2_marginal)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupR2(TableLike):
+    """Variance explained at each level: of rows, and of each grouping factor.
+
+    Attributes
+    ----------
+    by_group : dict of str to float
+        Share of the residual variance (``"Level 1"``) and of each factor's variance of intercepts
+        by which the predictors make them smaller; below zero where they do not. Factors without
+        variance before are left out.
+    """
+
+    by_group: dict[str, float]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns ``Level`` and ``R2``."""
+        return pd.DataFrame({"Level": list(self.by_group), "R2": list(self.by_group.values())})
+
+    def document(self) -> Document:
+        """A row per level."""
+        R2 = Column("R2", tuple(f"{value:.3f}" for value in self.by_group.values()))
+        return _document("Explained Variance by Level", _labelled("Level", self.by_group), R2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -310,15 +335,32 @@ def icc(
     return GroupICC(variance_parts(m.fit).icc_by_group)
 
 
-def r2_nakagawa(m: Reported, *, nsim: int = 0, seed: int | None = None, level: float = 0.95) -> R2:
+def r2_nakagawa(
+    m: Reported,
+    by_group: bool = False,
+    *,
+    nsim: int = 0,
+    seed: int | None = None,
+    level: float = 0.95,
+) -> R2 | GroupR2:
     """Marginal and conditional R2: what fixed effects, and all effects, explain.
 
     Parameters
     ----------
-    m : LinearMixedModel
+    m : LinearMixedModel or GeneralizedMixedModel
         The model.
+    by_group : bool
+        Whether to give the variance explained at each level instead: ``1 - variance / variance of
+        the model without predictors``, of rows and of the factors' intercepts (Hox, 2010,
+        Multilevel Analysis, pp. 69-78). With random slopes it depends on the origin of their
+        variables.
     nsim, seed, level
         As for `icc`.
+
+    Raises
+    ------
+    ValueError
+        Intervals are asked for by group.
 
     Examples
     --------
@@ -330,7 +372,25 @@ def r2_nakagawa(m: Reported, *, nsim: int = 0, seed: int | None = None, level: f
       Conditional R2: 0.799
          Marginal R2: 0.279
     """
-    return _shares(R2, m, nsim, seed, level)
+    if not by_group:
+        return _shares(R2, m, nsim, seed, level)
+    if nsim:
+        raise ValueError("intervals are those of the whole R2: leave by_group or nsim out.")
+    check_models(m)
+    null = without_predictors(m.fit)
+    found = {"Level 1": 1.0 - variance_parts(m.fit).residual / variance_parts(null).residual}
+    own, before = _intercepts(m.fit), _intercepts(null)
+    found |= {group: 1.0 - own[group] / before[group] for group in own if before[group] > 0.0}
+    return GroupR2(found)
+
+
+def _intercepts(fit: Fit) -> dict[str, float]:
+    """Variances of random intercepts, by grouping factor."""
+    return {
+        term.group: float(covariance[0, 0])
+        for term, covariance in zip(fit.matrices.terms, fit.covariances, strict=True)
+        if term.columns[0] == "(Intercept)"
+    }
 
 
 def get_variance(m: Fitted) -> VarianceDecomposition:
@@ -358,7 +418,6 @@ def get_variance(m: Fitted) -> VarianceDecomposition:
     cor.slope_intercept | Subject.Days | 0.0656
     """
     check_models(m)
-    intercept: dict[str, float] = {}
     slope: dict[str, float] = {}
     correlation: dict[str, float] = {}
     for term, covariance in zip(m.fit.matrices.terms, m.fit.covariances, strict=True):
@@ -366,12 +425,11 @@ def get_variance(m: Fitted) -> VarianceDecomposition:
         has_intercept = term.columns[0] == "(Intercept)"
         for j, column in enumerate(term.columns):
             if column == "(Intercept)":
-                intercept[term.group] = float(covariance[j, j])
                 continue
             slope[f"{term.group}.{column}"] = float(covariance[j, j])
             if has_intercept and not np.isnan(ratios[0, j]):
                 correlation[f"{term.group}.{column}"] = float(ratios[0, j])
-    return VarianceDecomposition(variance_parts(m.fit), intercept, slope, correlation)
+    return VarianceDecomposition(variance_parts(m.fit), _intercepts(m.fit), slope, correlation)
 
 
 def model_performance(m: Fitted) -> Performance:

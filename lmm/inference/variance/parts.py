@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmm._types import Vector
 from lmm.design.absent import cross_products
 from lmm.fit import Fit
 from lmm.generalized import GeneralizedFit
 from lmm.optimize import minimize
 
-__all__ = ["VarianceParts", "variance_parts"]
+__all__ = ["VarianceParts", "variance_parts", "without_predictors"]
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def distribution_variance(fit: Fit) -> float:
                 f"none, {', '.join(LATENT)} have one."
             )
         return LATENT[family.link]
-    eta = _null_mean(fit)
+    eta = without_predictors(fit).beta  # an offset stays, as in R's insight
     mu = family.inverse(eta)
     dispersion = fit.shape if family.has_scale else 1.0
     variance = dispersion * family.variance(mu, fit.shape)
@@ -134,9 +133,9 @@ def distribution_variance(fit: Fit) -> float:
     return float((variance / family.link_function.slope(eta) ** 2)[0])
 
 
-def _null_mean(fit: GeneralizedFit) -> Vector:
-    """Intercept (1,) of the model without predictors; an offset stays, as in R's insight."""
-    bare = fit.matrices.with_columns(np.ones((fit.matrices.n, 1)))
+def without_predictors(fit: Fit) -> Fit:
+    """The fit of the model with an intercept in the place of all fixed effects."""
+    kept = np.arange(min(1, fit.matrices.p))
+    bare = fit.matrices.with_columns(np.ones_like(fit.matrices.X[:, kept]), kept)
     criterion = fit.criterion.on(bare)
-    optimum = minimize(criterion)
-    return GeneralizedFit.at(fit.formula, criterion, optimum).beta
+    return fit.at(fit.formula, criterion, minimize(criterion))
