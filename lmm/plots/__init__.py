@@ -1,7 +1,7 @@
 """Plots of a fitted model (matplotlib, the ``plot`` extra).
 
-Every function draws on one Axes, which it makes unless it is given, and returns it; `check_model`
-and `check_simulated` return a figure of several.
+Every function draws on one Axes, which it makes unless it is given, and returns it; `check_model`,
+`check_simulated` and `bootstrap` return a figure of several.
 """
 
 from importlib import import_module
@@ -15,6 +15,7 @@ from lmm.plots.deletion import influence
 from lmm.plots.lines import fitted_lines
 from lmm.plots.power import power
 from lmm.plots.random_effects import caterpillar, qq_random_effects, shrinkage
+from lmm.plots.replicates import bootstrap
 from lmm.plots.residuals import (
     binned_residuals,
     check_simulated,
@@ -46,6 +47,7 @@ else:
 
 __all__ = [
     "binned_residuals",
+    "bootstrap",
     "caterpillar",
     "check_model",
     "check_simulated",

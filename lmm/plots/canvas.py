@@ -26,6 +26,7 @@ __all__ = [
     "label_columns",
     "label_rows",
     "name_highest",
+    "panel_grid",
     "panels",
     "qq",
     "spread",
@@ -90,6 +91,17 @@ def subplots(rows: int, columns: int, **options: Any) -> tuple[Figure, np.ndarra
     return plt.subplots(
         rows, columns, squeeze=False, layout="constrained", FigureClass=NotebookFigure, **options
     )
+
+
+def panel_grid(n: int) -> tuple[Figure, list[Axes]]:
+    """A new figure with so many axes, three in a row."""
+    columns = min(n, 3)
+    rows = -(-n // columns)
+    figure, grid = subplots(rows, columns, figsize=(3.2 * columns, 2.6 * rows))
+    panels = list(grid.flat)
+    for ax in panels[n:]:
+        ax.set_visible(False)
+    return figure, panels[:n]
 
 
 def label_rows(ax: Axes, names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from lmm._types import Vector
 from lmm.errors import checked_level
 from lmm.inference.profile import CriterionCurve, ProfileCurve
-from lmm.plots.canvas import ACCENT, FAINT, INK, axes, subplots
+from lmm.plots.canvas import ACCENT, FAINT, INK, axes, panel_grid, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ LEVELS = (0.50, 0.80, 0.90, 0.95, 0.99)
 
 def plot_zeta(curves: Sequence[ProfileCurve], absolute: bool = False) -> Figure:
     """Signed roots of the profiles, with intervals at five levels."""
-    figure, panels = _panels(len(curves))
+    figure, panels = panel_grid(len(curves))
     for curve, ax in zip(curves, panels, strict=False):
         value, zeta = _fine(curve)
         ax.plot(value, np.abs(zeta) if absolute else zeta, color=INK)
@@ -50,7 +50,7 @@ def plot_zeta(curves: Sequence[ProfileCurve], absolute: bool = False) -> Figure:
 
 def plot_density(curves: Sequence[ProfileCurve]) -> Figure:
     """Densities that the profiles imply."""
-    figure, panels = _panels(len(curves))
+    figure, panels = panel_grid(len(curves))
     for curve, ax in zip(curves, panels, strict=False):
         value, zeta = _fine(curve)
         slope = np.gradient(zeta, value)
@@ -74,16 +74,6 @@ def plot_criterion(curve: CriterionCurve, level: float, ax: Axes | None) -> Axes
     ax.set(xlabel=curve.parameter, ylabel=f"−2 log profile {likelihood} ratio", ylim=(0.0, None))
     ax.legend(frameon=False)
     return ax
-
-
-def _panels(n: int) -> tuple[Figure, list[Axes]]:
-    columns = min(n, 3)
-    rows = -(-n // columns)
-    figure, grid = subplots(rows, columns, figsize=(3.2 * columns, 2.6 * rows))
-    panels = list(grid.flat)
-    for ax in panels[n:]:
-        ax.set_visible(False)
-    return figure, panels[:n]
 
 
 def _fine(curve: ProfileCurve) -> tuple[Vector, Vector]:

@@ -296,3 +296,21 @@ def test_zeros_are_drawn_where_there_are_any():
     )
     last = lmm.plots.check_simulated(m.simulated_residuals(seed=1)).axes[3]
     assert last.get_title().startswith("Zeros")
+
+
+def test_replicates_of_a_bootstrap_have_a_histogram_each():
+    m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+    replicates = m.bootstrap(40, seed=1)
+    figure = lmm.plots.bootstrap(replicates, level=0.9)
+    assert [ax.get_xlabel() for ax in figure.axes] == list(replicates.replicates.columns)
+    limits = replicates.confint(0.9).to_frame().to_numpy()
+    for ax, name, ends in zip(figure.axes, replicates.replicates, limits, strict=True):
+        assert sum(bar.get_height() for bar in ax.patches) == replicates.replicates[name].count()
+        drawn = [line.get_xdata()[0] for line in ax.get_lines()]
+        np.testing.assert_allclose(drawn, [replicates.estimate[name], *ends])
+
+
+def test_a_bootstrap_of_one_statistic_has_one_histogram():
+    m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+    replicates = m.bootstrap(10, seed=1, statistic=lambda fit: fit.sigma)
+    assert len(lmm.plots.bootstrap(replicates).axes) == 1
