@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lmm._elsewhere import no_function
 from lmm._types import Frozen, Matrix, Vector
 from lmm._words import Interval
+from lmm.design.matrices import checked_beta, checked_theta
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
 from lmm.design.table import Table
 from lmm.errors import checked_level
@@ -29,6 +30,7 @@ __all__ = [
     "population_means",
     "predict",
     "prediction_parts",
+    "with_parameters",
 ]
 
 no_function(__name__)
@@ -309,17 +311,56 @@ def prediction_parts(
     return pd.DataFrame(padded, index=matrices.frame.labels)
 
 
-def population_means(
-    fit: Fit, newdata: Any = None, offset: Vector | None = None
-) -> pd.Series[float]:
-    """Means of rows, averaged over new levels of all grouping factors.
+def with_parameters(fit: Fit, parameters: Mapping[str, Any]) -> Fit:
+    """A fit with other parameters in place of the estimates.
 
-    The integral of the inverse link over the normal linear predictor of a row, by Gauss-Hermite
-    quadrature.
+    Random effects are ``Lambda u`` with the spherical effects u of the fit, as in lme4: with other
+    covariances they are larger or smaller.
 
     Parameters
     ----------
-    fit, newdata, offset
+    fit : Fit
+        The fit.
+    parameters : mapping
+        ``"beta"``, ``"theta"`` or both, each in order or by name; names left out keep estimates.
+
+    Raises
+    ------
+    TypeError
+        It is no mapping.
+    ValueError
+        Another name, or a wrong length.
+    """
+    if not isinstance(parameters, Mapping):
+        raise TypeError(
+            "newparams must be a mapping, such as {'beta': m.fixef(), 'theta': m.theta}, not "
+            f"{type(parameters).__name__}."
+        )
+    for name in parameters:
+        if name not in ("beta", "theta"):
+            raise ValueError(
+                f"newparams holds 'beta' and 'theta', not {name!r}: no prediction depends on it."
+            )
+    matrices = fit.matrices
+    theta = checked_theta(matrices, parameters.get("theta"), fit.theta)
+    beta = checked_beta(matrices, parameters.get("beta"), fit.beta)
+    parts = zip(fit.b, fit.factors, matrices.factors(theta), strict=True)
+    b = tuple(own @ np.linalg.pinv(old).T @ new.T for own, old, new in parts)
+    return replace(fit, theta=theta, beta=beta, b=b)
+
+
+def population_means(
+    fit: Fit, newdata: Any = None, offset: Vector | None = None, se: bool = False
+) -> Prediction:
+    """Means of rows, averaged over new levels of all grouping factors.
+
+    The integral of the inverse link over the normal linear predictor of a row, by Gauss-Hermite
+    quadrature. Standard errors are by the delta method in the fixed effects; the covariance
+    parameters are taken as known.
+
+    Parameters
+    ----------
+    fit, newdata, offset, se
         As for `predict`.
     """
     matrices = fit.matrices
@@ -335,8 +376,13 @@ def population_means(
         variance += np.einsum("ma,ab,mb->m", Z, covariance, Z)
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     mean, spread = rows.fixed_part(fit.beta), np.sqrt(variance)
-    values = fit.family.inverse(mean[:, None] + spread[:, None] * nodes)
-    return pd.Series(values @ weights / weights.sum(), index=index)
+    eta, weights = mean[:, None] + spread[:, None] * nodes, weights / weights.sum()
+    means = fit.family.inverse(eta) @ weights
+    if not se:
+        return Prediction(index, means)
+    slopes = rows.X * (fit.family.link_function.slope(eta) @ weights)[:, None]
+    variances = np.einsum("ma,ab,mb->m", slopes, fit.vcov, slopes)
+    return Prediction(index, means, np.sqrt(variances))
 
 
 def _check_interval(interval: Interval | None, level: float, random_only: bool) -> None:

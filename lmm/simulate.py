@@ -10,7 +10,7 @@ import pandas as pd
 from lmm._elsewhere import no_function
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design import ModelMatrices, ReTerm
-from lmm.design.labels import by_name
+from lmm.design.matrices import checked_beta, checked_theta
 from lmm.design.rows import fitted_rows, index_of, new_rows, select
 from lmm.errors import DataError
 from lmm.fit import Fit
@@ -67,7 +67,7 @@ def simulate(
     """
     nsim = _checked_number(nsim)
     matrices, frame = fit.matrices, fit.matrices.frame
-    theta = _checked_theta(matrices, theta, fit.theta)
+    theta = checked_theta(matrices, theta, fit.theta)
     beta, sigma = _checked(matrices, beta, fit.beta, fit.sigma if sigma is None else sigma)
     held = select(matrices, re_form)
     if newdata is None:
@@ -156,7 +156,7 @@ def simulate_formula(
     nsim = _checked_number(nsim)
     matrices = planned_matrices(formula, data, **arguments)
     beta, sigma = _checked(matrices, beta, np.zeros(matrices.p), sigma)
-    theta = _checked_theta(matrices, theta)
+    theta = checked_theta(matrices, theta)
     rows = fitted_rows(matrices)
     factors = tuple(sigma * factor for factor in matrices.factors(theta))
     drawn = tuple((term.codes, term.Z) for term in matrices.terms)
@@ -249,28 +249,10 @@ def _checked(
     matrices: ModelMatrices, beta: Any, otherwise: Vector, sigma: float
 ) -> tuple[Vector, float]:
     """Fixed effects, by name or in their order, and the residual standard deviation."""
-    given = otherwise if beta is None else by_name(beta, matrices.fixed.names, "beta", otherwise)
-    beta = np.atleast_1d(np.asarray(given, dtype=np.float64))
-    if beta.shape != (matrices.p,):
-        names = ", ".join(matrices.fixed.names)
-        raise ValueError(
-            f"beta has {beta.size} components, but the model has {matrices.p} fixed effects: "
-            f"{names}."
-        )
+    beta = checked_beta(matrices, beta, otherwise)
     if not isinstance(sigma, int | float | np.number) or not sigma > 0.0:
         raise ValueError(f"sigma must be positive, not {sigma!r}.")
     return beta, float(sigma)
-
-
-def _checked_theta(matrices: ModelMatrices, theta: Any, otherwise: Vector | None = None) -> Vector:
-    given = otherwise if theta is None else by_name(theta, matrices.theta_names, "theta", otherwise)
-    theta = np.atleast_1d(np.asarray(given, dtype=np.float64))
-    if theta.shape != matrices.lower.shape:
-        raise ValueError(
-            f"theta has {theta.size} components, but the model has {len(matrices.lower)} "
-            f"covariance parameters: {', '.join(matrices.theta_names)}."
-        )
-    return np.asarray(theta)
 
 
 def _labelled(values: Matrix, index: pd.Index) -> pd.DataFrame:

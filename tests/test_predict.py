@@ -222,3 +222,38 @@ def test_parts_of_several_terms_of_one_factor_and_generalized_models():
     cbpp = lmm.load_dataset("cbpp")
     g = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
     np.testing.assert_allclose(g.predict_parts(cbpp)["total"], g.predict(cbpp), rtol=1e-12)
+
+
+def test_other_parameters_as_lme4():
+    # lme4 1.1-31: predict(m, sleepstudy[c(1, 20, 100), ], newparams = list(beta = , theta = ))
+    m, rows = fitted("slopes"), lmm.load_dataset("sleepstudy").iloc[[0, 19, 99]]
+    other = m.predict(rows, newparams={"beta": [250.0, 10.0]})
+    np.testing.assert_allclose(other, [252.2585509, 222.0241364, 452.5448733], rtol=1e-6)
+    other = m.predict(rows, newparams={"theta": [1.0, 0.1, 0.3]})
+    np.testing.assert_allclose(other, [253.7413553, 172.8356570, 508.6709649], rtol=1e-5)
+    named = m.predict(rows, newparams={"beta": {"Days": 10.0}}, re_form="~0")
+    np.testing.assert_allclose(named, m.fixef().iloc[0] + 10.0 * rows["Days"], rtol=1e-12)
+    same = m.predict(newparams={"beta": m.fixef(), "theta": m.theta})
+    np.testing.assert_allclose(same, m.predict(), rtol=1e-12)
+    z = m.predict(rows, newparams={"theta": [0.0, 0.0, 0.0]}, random_only=True)
+    np.testing.assert_array_equal(z, 0.0)
+
+
+@pytest.mark.parametrize(
+    "newparams, error, text",
+    [
+        ([250.0, 10.0], TypeError, "newparams must be a mapping"),
+        ({"sigma": 1.0}, ValueError, "holds 'beta' and 'theta'"),
+        ({"beta": [1.0]}, ValueError, "beta has 1 components"),
+        ({"theta": [1.0]}, ValueError, "theta has 1 components"),
+        ({"beta": {"x": 1.0}}, ValueError, "x"),
+    ],
+)
+def test_wrong_parameters(newparams, error, text):
+    with pytest.raises(error, match=text):
+        fitted("slopes").predict(ROWS, newparams=newparams)
+
+
+def test_parameters_that_are_given_have_no_errors():
+    with pytest.raises(ValueError, match="leave se and interval out"):
+        fitted("slopes").predict(ROWS, newparams={"beta": [250.0, 10.0]}, se=True)

@@ -15,6 +15,7 @@ from lmm._types import Frozen, IntVector, Matrix, Vector, frozen_property
 from lmm.covariance import Covariance, OrnsteinUhlenbeck, Parameters, parameters_of
 from lmm.design.columns import Factor
 from lmm.design.fixed import independent_columns
+from lmm.design.labels import by_name
 from lmm.design.response import Response
 from lmm.errors import LmmWarning
 from lmm.formula import Formula
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from lmm.design.frame import Frame
     from lmm.design.random import ReRecipe
 
-__all__ = ["Design", "ModelMatrices", "ReTerm"]
+__all__ = ["Design", "ModelMatrices", "ReTerm", "checked_beta", "checked_theta"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -380,3 +381,40 @@ class ModelMatrices(Brief):
             start += term.q
         where = np.concatenate(rows), np.concatenate(columns)
         return sparse.csc_array((np.concatenate(values), where), shape=(self.q, self.q))
+
+
+def checked_beta(matrices: ModelMatrices, beta: Any, otherwise: Vector) -> Vector:
+    """Fixed effects (p,), by name or in their order.
+
+    Raises
+    ------
+    ValueError
+        There are not p.
+    """
+    given = otherwise if beta is None else by_name(beta, matrices.fixed.names, "beta", otherwise)
+    beta = np.atleast_1d(np.asarray(given, dtype=np.float64))
+    if beta.shape != (matrices.p,):
+        names = ", ".join(matrices.fixed.names)
+        raise ValueError(
+            f"beta has {beta.size} components, but the model has {matrices.p} fixed effects: "
+            f"{names}."
+        )
+    return np.asarray(beta)
+
+
+def checked_theta(matrices: ModelMatrices, theta: Any, otherwise: Vector | None = None) -> Vector:
+    """Covariance parameters (m,), by name or in their order.
+
+    Raises
+    ------
+    ValueError
+        There are not m.
+    """
+    given = otherwise if theta is None else by_name(theta, matrices.theta_names, "theta", otherwise)
+    theta = np.atleast_1d(np.asarray(given, dtype=np.float64))
+    if theta.shape != matrices.lower.shape:
+        raise ValueError(
+            f"theta has {theta.size} components, but the model has {len(matrices.lower)} "
+            f"covariance parameters: {', '.join(matrices.theta_names)}."
+        )
+    return np.asarray(theta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -46,6 +46,7 @@ class Changes(Estimates):
         se: bool = False,
         interval: Interval | None = None,
         level: float = 0.95,
+        newparams: Mapping[str, Any] | None = None,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the response for the rows of the fit, or for new rows.
 
@@ -70,6 +71,10 @@ class Changes(Estimates):
             Random effects that `re_form` leaves out count as those of a new level in the latter.
         level : float
             Coverage of the interval.
+        newparams : mapping, optional
+            ``"beta"``, ``"theta"`` or both, to predict with in place of the estimates, each in
+            order or by name. Random effects are ``Lambda u`` with the spherical effects ``m.u`` of
+            the fit, as in lme4.
 
         Returns
         -------
@@ -79,6 +84,8 @@ class Changes(Estimates):
         ------
         DataError
             A column is missing, or a factor has an unknown level.
+        ValueError
+            `newparams` has other names, a wrong length, or is to have standard errors.
 
         Notes
         -----
@@ -102,7 +109,7 @@ class Changes(Estimates):
         offset = None if newdata is None else self.call.offset_for(newdata)
         new_observations = newdata is not None and interval == "prediction"
         result = predict(
-            self.fit,
+            self._fit_at(newparams, se or interval is not None),
             newdata,
             re_form,
             allow_new_levels=allow_new_levels,
@@ -114,6 +121,19 @@ class Changes(Estimates):
             weights=self.call.weights_for(newdata) if new_observations else None,
         )
         return result.to_series() if result.se is None else result.to_frame()
+
+    def _fit_at(self, newparams: Mapping[str, Any] | None, with_errors: bool) -> Fit:
+        """The fit, or one with other parameters, whose errors are not known."""
+        if newparams is None:
+            return self.fit
+        if with_errors:
+            raise ValueError(
+                "parameters that are given have no standard errors: leave se and interval out, or "
+                "newparams."
+            )
+        from lmm.predict import with_parameters
+
+        return with_parameters(self.fit, newparams)
 
     def predict_parts(
         self, newdata: Any = None, allow_new_levels: bool | Literal["missing"] = False

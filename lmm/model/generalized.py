@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self
 
@@ -129,12 +130,13 @@ class GeneralizedMixedModel(StatsmodelsNames):
         se: bool = False,
         interval: Interval | None = None,
         level: float = 0.95,
+        newparams: Mapping[str, Any] | None = None,
     ) -> pd.Series[float] | pd.DataFrame:
         """Predict the rows of the fit, or new rows.
 
         Parameters
         ----------
-        newdata, re_form, allow_new_levels, random_only, se, level
+        newdata, re_form, allow_new_levels, random_only, se, level, newparams
             As for linear models.
         type : {"link", "response", "population"}
             The linear predictor, as R's default; the mean; or the mean averaged over new levels
@@ -156,23 +158,26 @@ class GeneralizedMixedModel(StatsmodelsNames):
 
         Notes
         -----
-        Standard errors of means are those of the link times the slope of the mean.
+        Standard errors of means are those of the link times the slope of the mean; of means over
+        the population by the delta method in the fixed effects.
         """
         if type not in ("link", "response", "population"):
             raise ValueError(f"type must be 'link', 'response' or 'population', not {type!r}.")
         from lmm.predict import population_means, predict
 
+        fit = self._fit_at(newparams, se or interval is not None)
         if type == "population":
-            if se or interval is not None or random_only or re_form is not None:
+            if interval is not None or random_only or re_form is not None:
                 raise ValueError(
-                    "means over the population have no standard errors here, and all random "
-                    "effects: leave se, interval, random_only and re_form out."
+                    "means over the population have no intervals here, and all random effects: "
+                    "leave interval, random_only and re_form out."
                 )
             offset = None if newdata is None else self.call.offset_for(newdata)
-            return population_means(self.fit, newdata, offset)
+            means = population_means(fit, newdata, offset, se)
+            return means.to_frame() if se else means.to_series()
 
         prediction = predict(
-            self.fit,
+            fit,
             newdata,
             re_form,
             allow_new_levels=allow_new_levels,

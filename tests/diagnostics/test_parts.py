@@ -84,8 +84,23 @@ def test_population_means_of_a_generalized_model():
     counts = lmm.glmer("incidence ~ period + (1 | herd)", cbpp, "poisson")
     expected = np.exp(counts.predict(re_form="~0") + 0.5 * counts.fit.theta[0] ** 2)
     assert_allclose(counts.predict(type="population"), expected, rtol=1e-10)
-    with pytest.raises(ValueError, match="leave se, interval, random_only and re_form out"):
-        m.predict(rows, type="population", se=True)
+    table = counts.predict(type="population", se=True)
+    X = counts.X
+    errors = expected * np.sqrt(np.einsum("ma,ab,mb->m", X, counts.fit.vcov, X))
+    assert_allclose(table["fit"], expected, rtol=1e-10)
+    assert_allclose(table["se"], errors, rtol=1e-10)
+    # of the logit by differences in the coefficients
+    step = 1e-5 * np.eye(4)
+    slopes = [
+        m.predict(rows, type="population", newparams={"beta": m.fit.beta + h})
+        - m.predict(rows, type="population", newparams={"beta": m.fit.beta - h})
+        for h in step
+    ]
+    J = np.array(slopes).T / 2e-5
+    expected = np.sqrt(np.einsum("ma,ab,mb->m", J, m.fit.vcov, J))
+    assert_allclose(m.predict(rows, type="population", se=True)["se"], expected, rtol=1e-7)
+    with pytest.raises(ValueError, match="leave interval, random_only and re_form out"):
+        m.predict(rows, type="population", interval="confidence")
 
 
 def test_separate_fits_are_drawn():
