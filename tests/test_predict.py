@@ -257,3 +257,22 @@ def test_wrong_parameters(newparams, error, text):
 def test_parameters_that_are_given_have_no_errors():
     with pytest.raises(ValueError, match="leave se and interval out"):
         fitted("slopes").predict(ROWS, newparams={"beta": [250.0, 10.0]}, se=True)
+
+
+def test_arrays_predict_as_tables():
+    d = lmm.load_dataset("sleepstudy")
+    X = np.column_stack([np.ones(180), d["Days"]])
+    m = lmm.lmer_arrays(d["Reaction"].to_numpy(), X, d["Subject"].to_numpy(), X)
+    rows = slice(5, 9)
+    found = m.predict_arrays(X[rows], d["Subject"].to_numpy()[rows], X[rows], se=True)
+    expected = fitted("slopes").predict(d[rows], se=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+    fixed = m.predict_arrays(X[rows], re_form="~0")
+    np.testing.assert_allclose(fixed, X[rows] @ m.fixef(), rtol=1e-12)
+    for wrong, text in (
+        ((X[:3, :1],), "X has shape"),
+        ((2.0 * X[:3],), "must have ones"),
+        ((X[:3], ["308"], X[:3]), "same number of rows"),
+    ):
+        with pytest.raises(lmm.DataError, match=text):
+            m.predict_arrays(*wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,10 @@ from lmm.design.table import number_matrix, series_of
 from lmm.errors import DataError
 from lmm.language import Name, deparse
 
-__all__ = ["table_of_arrays"]
+if TYPE_CHECKING:
+    from lmm.design.matrices import ModelMatrices
+
+__all__ = ["table_of_arrays", "table_of_new_arrays"]
 
 Groups: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike] | pd.DataFrame
 Columns: TypeAlias = "ArrayLike | pd.DataFrame | pd.Series[Any]"
@@ -72,6 +75,67 @@ def table_of_arrays(
     fixed = _predictor(table, X, "x")
     formula = f"{response} ~ {' + '.join([fixed, *bars])}"
     return formula, pd.DataFrame(table.columns, index=table.index)
+
+
+def table_of_new_arrays(
+    matrices: ModelMatrices,
+    names: Sequence[str],
+    X: Columns,
+    groups: Groups | None = None,
+    Z: Columns | Mapping[str, Columns] | None = None,
+) -> pd.DataFrame:
+    """New rows of a model of arrays as a table, columns by position under the model's names.
+
+    Parameters
+    ----------
+    matrices : ModelMatrices
+        The model's matrices.
+    names : sequence of str
+        Columns of the table that it was fitted to.
+    X, groups, Z
+        As for `table_of_arrays`; without groups only fixed effects can be predicted.
+
+    Raises
+    ------
+    DataError
+        Numbers of columns or rows are others, or an intercept's column is not one.
+    """
+    written = {deparse(Name(str(name))): str(name) for name in names}
+    known = list(dict.fromkeys(term.group for term in matrices.terms))
+    columns = _by_position(X, matrices.fixed.full_names, written, "X")
+    for term in matrices.terms:
+        own = Z.get(written[term.group]) if isinstance(Z, Mapping) else Z
+        if own is not None:
+            columns |= _by_position(own, term.columns, written, f"Z of {term.group}")
+    if groups is not None:
+        given = _named_groups(groups)
+        if not isinstance(groups, Mapping | pd.DataFrame):  # by position
+            given = dict(zip([written[name] for name in known], given.values(), strict=False))
+        columns |= {name: np.asarray(labels) for name, labels in given.items()}
+    if len(lengths := {len(values) for values in columns.values()}) > 1:
+        listed = ", ".join(map(str, sorted(lengths)))
+        raise DataError(f"X, groups and Z must have the same number of rows, not {listed}")
+    return pd.DataFrame(columns, index=getattr(X, "index", None))
+
+
+def _by_position(
+    values: Any, names: Sequence[str], written: Mapping[str, str], what: str
+) -> dict[str, Any]:
+    """Columns of an array under a model's names; a column of ones stands for an intercept."""
+    matrix = number_matrix(values)
+    matrix = matrix[:, None] if matrix.ndim == 1 else matrix
+    if matrix.ndim != 2 or matrix.shape[1] != len(names):
+        raise DataError(
+            f"{what} has shape {matrix.shape}, but the model has {len(names)} columns: "
+            f"{', '.join(names)}"
+        )
+    found = {}
+    for name, column in zip(names, matrix.T, strict=True):
+        if name != "(Intercept)":
+            found[written[name]] = column
+        elif not (column == 1).all():
+            raise DataError(f"{what} must have ones where the model has its intercept")
+    return found
 
 
 class _Columns:

@@ -122,6 +122,37 @@ class Changes(Estimates):
         )
         return result.to_series() if result.se is None else result.to_frame()
 
+    def predict_arrays(
+        self, X: Any, groups: Any = None, Z: Any = None, **options: Any
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Predict new rows that are arrays, after `lmm.lmer_arrays`.
+
+        Parameters
+        ----------
+        X, groups, Z : arrays
+            New rows in the columns and the order of those that were fitted.
+        **options
+            As for `predict`.
+
+        Raises
+        ------
+        DataError
+            The arrays are not like those that were fitted.
+
+        Examples
+        --------
+        >>> import lmm, numpy as np
+        >>> d = lmm.load_dataset("sleepstudy")
+        >>> X = np.column_stack([np.ones(180), d["Days"]])
+        >>> m = lmm.lmer_arrays(d["Reaction"], X, d["Subject"], X)
+        >>> m.predict_arrays(X[:2], d["Subject"][:2], X[:2]).round(2).to_list()
+        [253.66, 273.33]
+        """
+        from lmm.design.arrays import table_of_new_arrays
+
+        names = self.call.heading.names
+        return self.predict(table_of_new_arrays(self.fit.matrices, names, X, groups, Z), **options)
+
     def _fit_at(self, newparams: Mapping[str, Any] | None, with_errors: bool) -> Fit:
         """The fit, or one with other parameters, whose errors are not known."""
         if newparams is None:
