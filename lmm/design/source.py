@@ -116,7 +116,7 @@ class Source:
 
         if narwhals.dependencies.is_polars_lazyframe(data):
             return _of_lazyframe(data)
-        if narwhals.dependencies.is_duckdb_relation(data):
+        if type(data).__name__ == "DuckDBPyRelation":
             return _of_relation(data)
         if narwhals.dependencies.is_dask_dataframe(data):
             from lmm.design.partitions import DaskSource
@@ -301,10 +301,9 @@ def _of_lazyframe(query: Any) -> Source:
     import narwhals.stable.v2 as narwhals
 
     def read(columns: list[str]) -> Batched:
-        import pyarrow as pa
-
-        for frame in query.select(columns).collect_batches(chunk_size=BATCH_ROWS):
-            for batch in pa.RecordBatchReader.from_stream(frame):
+        for frame in _frames(query.select(columns)):
+            # A stream would have texts as views, which older pyarrow does not read.
+            for batch in frame.to_arrow().to_batches():
                 yield label, batch
 
     def count() -> int:
@@ -312,6 +311,14 @@ def _of_lazyframe(query: Any) -> Source:
 
     label = "the polars query"
     return Source(label, tuple(query.collect_schema().names()), read, count=count)
+
+
+def _frames(query: Any) -> Iterator[Any]:
+    """Batches of a query's result; polars before 1.34 holds it in whole."""
+    if hasattr(query, "collect_batches"):
+        yield from query.collect_batches(chunk_size=BATCH_ROWS)
+    else:
+        yield from query.collect().iter_slices(BATCH_ROWS)
 
 
 def _of_relation(relation: Any) -> Source:

@@ -46,7 +46,9 @@ def _series_of(column: Any, description: Any) -> Any:
         missing = column.is_null().to_numpy(zero_copy_only=False)
         values = column.fill_null(False).to_numpy(zero_copy_only=False)
         return pd.arrays.BooleanArray(values.copy(), missing.copy())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_view(kind):
+    if _is_view(kind):  # which pyarrow before 18 does not cast
+        return pd.array(column.to_pylist(), dtype=pd.StringDtype("pyarrow"))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         texts = column.cast(pa.large_string())
         return pd.array(texts, dtype=pd.StringDtype("pyarrow"))
     return column.to_pandas()
