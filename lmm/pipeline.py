@@ -199,6 +199,8 @@ def sums(
         "extra_namespace": extra_namespace,
     }
     if like is not None:
+        if not isinstance(like, ModelSums):
+            raise TypeError(f"like must be what lmm.sums gave, not {type(like).__name__}")
         given = {name: value for name, value in options.items() if value not in (None, "omit")}
         like.check(parse_formula(formula), given)
         return like.of_more(data)

@@ -1,6 +1,8 @@
 """Results by row that come batch by batch equal those of the whole."""
 
+import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -91,6 +93,28 @@ def test_models_of_files_travel_as_bytes(tmp_path):
     pd.testing.assert_frame_equal(next(again.augment_batches()), next(m.augment_batches()))
     with pytest.raises(lmm.DataError, match="fitted from a source, and keeps no rows: a file"):
         m.save(tmp_path / "m.lmm")
+
+
+@pytest.mark.parametrize("given", [once, partial(cut, rows=30)])
+def test_what_is_no_file_stays_behind(given):
+    m = lmm.lmer("y ~ z + (1 | id)", given(study(200)), control=QUIET)
+    again = pickle.loads(pickle.dumps(m))
+    pd.testing.assert_series_equal(again.fixef(), m.fixef())
+    with pytest.raises(
+        lmm.DataError, match=r"stayed behind when this was pickled|can be read once"
+    ):
+        list(again.augment_batches())
+    assert len(next(again.augment_batches(study(50)))) > 30
+    if given is not once:
+        assert len(next(copy.deepcopy(m).augment_batches())) > 10
+
+
+def test_averages_over_rows_need_rows():
+    m = lmm.lmer("y ~ z + (1 | id)", cut(study(200), 30), control=QUIET)
+    for made in (lmm.predictions, partial(lmm.slopes, variables="z")):
+        with pytest.raises(lmm.DataError, match="fitted from a source, batch by batch"):
+            made(m)
+    assert len(lmm.predictions(m, study(50).dropna()).frame) == 1
 
 
 def test_sums_have_no_rows_to_read():

@@ -48,6 +48,17 @@ def test_parts_are_added_in_any_order(data, whole):
 
 
 @pytest.mark.filterwarnings("ignore::lmm.LmmWarning")
+def test_sums_are_added_to_sums_only(data, whole):
+    first = lmm.sums(FORMULA, data[:200])
+    agree(lmm.lmer(FORMULA, sum([first, lmm.sums(FORMULA, data[200:], like=first)])), whole)
+    for wrong in (1, None, data):
+        with pytest.raises(TypeError):
+            first + wrong
+    with pytest.raises(TypeError, match=r"like must be what lmm\.sums gave, not int"):
+        lmm.sums(FORMULA, data, like=3)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.LmmWarning")
 def test_parts_travel_as_bytes(data, whole):
     first = pickle.loads(pickle.dumps(lmm.sums(FORMULA, data[:200])))
     rest = pickle.loads(pickle.dumps(lmm.sums(FORMULA, data[200:], like=first)))

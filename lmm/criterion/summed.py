@@ -138,6 +138,8 @@ class ModelSums(Brief):
         DataError
             They were not made alike.
         """
+        if not isinstance(other, ModelSums):
+            return NotImplemented
         return replace(
             self,
             sums=self.sums + other.sums,
@@ -145,6 +147,10 @@ class ModelSums(Brief):
             scales=self.scales + other.scales,
             summary=self.summary + other.summary,
         )
+
+    def __radd__(self, other: object) -> ModelSums:
+        """These sums added to nothing, from which Python's ``sum`` starts."""
+        return self if other == 0 else NotImplemented
 
     def check(self, formula: Formula, options: Mapping[str, Any]) -> None:
         """Refuse another formula, or options that the sums were not made with.

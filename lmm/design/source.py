@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -137,11 +138,20 @@ class Source:
     @property
     def n_rows(self) -> float:
         """Number of rows of a query; infinite for what is not to be read in whole."""
-        return float("inf") if self.count is None else self.count()
+        if self.count is None:
+            return float("inf")
+        with _read_from(self.label):
+            return self.count()
 
     def __getstate__(self) -> dict[str, Any]:
-        # what was begun to be read stays here
-        return {**vars(self), "_held": []}
+        # what was begun to be read stays here, and what is no file
+        state = {**vars(self), "_held": []}
+        if not _travels((self.read, self.count)):
+            state |= {"read": partial(_left_behind, self.label), "count": None}
+        return state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
+        return self
 
     @cached_property
     def heading(self) -> Table:
@@ -261,6 +271,30 @@ class Source:
                 yield origin, batch
 
 
+@contextmanager
+def _read_from(label: str) -> Iterator[None]:
+    """Make one error of whatever a library raises."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # each library raises its own
+        raise DataError(f"cannot read {label}: {message(error)}") from error
+
+
+def _travels(value: object) -> bool:
+    """Whether a value can be pickled."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # each library raises its own
+        return False
+    return True
+
+
+def _left_behind(label: str, columns: list[str]) -> Batched:
+    raise DataError(f"{label} stayed behind when this was pickled: name the source to read")
+
+
 def _resized(batches: Batched, rows: int) -> Batched:
     """Batches of at most `rows` rows; small ones of one origin are joined."""
     held: list[pa.RecordBatch] = []
@@ -310,7 +344,9 @@ def _of_lazyframe(query: Any) -> Source:
         return int(narwhals.from_native(query).select(narwhals.len()).collect().item())
 
     label = "the polars query"
-    return Source(label, tuple(query.collect_schema().names()), read, count=count)
+    with _read_from(label):
+        names = tuple(query.collect_schema().names())
+    return Source(label, names, read, count=count)
 
 
 def _frames(query: Any) -> Iterator[Any]:
@@ -332,7 +368,7 @@ def _of_relation(relation: Any) -> Source:
     label = "the DuckDB relation"
 
     def count() -> int:
-        return int(relation.count("*").fetchone()[0])
+        return int(relation.count("*").fetchall()[0][0])
 
     return Source(label, tuple(relation.columns), read, count=count)
 
@@ -361,11 +397,11 @@ def _of_reader(reader: pa.RecordBatchReader, kind: str) -> Source:
 def _of_function(open_: Callable[[], Any]) -> Source:
     """Source of a function that opens the same stream each time."""
     first = _opened(open_)
+    return Source(first.label, first.names, partial(_read_anew, open_))
 
-    def read(columns: list[str]) -> Batched:
-        yield from _opened(open_).read(columns)
 
-    return Source(first.label, first.names, read)
+def _read_anew(open_: Callable[[], Any], columns: list[str]) -> Batched:
+    return _opened(open_).read(columns)
 
 
 def _opened(open_: Callable[[], Any]) -> Source:
@@ -389,7 +425,7 @@ def _of_dataset(dataset: ds.Dataset, label: str) -> Source:
 
 
 def scan(
-    data: str | Path | Sequence[str | Path] | Callable[[], Any],
+    data: Any,
     *,
     batch_rows: int = BATCH_ROWS,
     progress: bool | None = None,
@@ -400,11 +436,12 @@ def scan(
 
     Parameters
     ----------
-    data : path, pattern, list of paths, or callable
+    data : path, pattern, list of paths, callable, or stream
         A file of the formats Parquet, Arrow (Feather), ORC or CSV; a folder of them, also one
         that is partitioned in Hive's way (``year=2024/...``); a pattern such as
-        ``"ratings/*.parquet"``; several paths; or a function without arguments that opens an
-        Arrow stream anew each time.
+        ``"ratings/*.parquet"``; several paths; a function without arguments that opens an Arrow
+        stream anew each time; or what `lmer` takes as well: a pyarrow Dataset or
+        RecordBatchReader, a DuckDB relation, a polars LazyFrame, a Dask DataFrame.
     batch_rows : int
         Rows of a batch.
     progress : bool, optional
@@ -418,7 +455,7 @@ def scan(
     Raises
     ------
     DataError
-        There is no such file, or it cannot be read.
+        There is no such file, it cannot be read, or `data` is nothing of that kind.
     ImportError
         pyarrow is not installed.
 
@@ -433,9 +470,22 @@ def scan(
     """
     if batch_rows < 1:
         raise ValueError(f"batch_rows must be positive, not {batch_rows}.")
-    if callable(data):
-        return replace(_of_function(data), batch_rows=batch_rows, progress=progress)
-    paths = [data] if isinstance(data, str | Path) else list(data)
-    label = str(paths[0]) if len(paths) == 1 else "the files"
-    source = _of_dataset(open_files(paths), label)
-    return replace(source, batch_rows=batch_rows, progress=progress)
+    source = _of_function(data) if callable(data) else _of_paths(data) or Source.of(data)
+    if source is None:
+        raise DataError(
+            "there is nothing to scan: give paths, a function that opens a stream, or a stream or "
+            f"query, not {type(data).__name__}; tables in memory go to lmm.lmer itself"
+        )
+    return replace(source, batch_rows=batch_rows, progress=progress, count=None)
+
+
+def _of_paths(data: Any) -> Source | None:
+    """Source of files; None of what names none."""
+    if isinstance(data, str | Path):
+        return _of_dataset(open_files([data]), str(data))
+    if not isinstance(data, list | tuple | set) or not all(
+        isinstance(path, str | Path) for path in data
+    ):
+        return None
+    paths = list(data)
+    return _of_dataset(open_files(paths), str(paths[0]) if len(paths) == 1 else "the files")

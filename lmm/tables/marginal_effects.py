@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm._words import Ddf
+from lmm.design.absent import is_unread, refuse
 from lmm.design.table import Table
 from lmm.errors import DataError, checked_level, nearest
 from lmm.fit import check_models
@@ -280,6 +281,8 @@ class _Rows:
             raise ValueError(f"Unknown type {scale!r}.{nearest(scale, TYPES)}")
         groups = (by,) if isinstance(by, str) else tuple(by or ())
         matrices = m.fit.matrices
+        if newdata is None and is_unread(matrices.X):
+            refuse()
         table = Table.of(m.call.data if newdata is None else newdata)
         names = dict.fromkeys((*_predictors(m), *groups))
         data = pd.DataFrame({name: table.series(name).reset_index(drop=True) for name in names})

@@ -117,6 +117,8 @@ def test_streams_of_other_libraries_are_sources(files):
     for given in (relation, query, ds.dataset(folder), scan(folder)):
         source = Source.of(given)
         assert source.is_rereadable
+        assert source.n_rows == (len(data) if given is relation or given is query else np.inf)
+        assert scan(given).n_rows == np.inf
         for _ in range(2):
             same(whole(source, ["y", "id", "text"]), plain)
     source = Source.of(once(data))
@@ -259,6 +261,17 @@ def test_empty_sources_are_refused(tmp_path):
 def test_paths_that_name_no_table_are_refused(given, match):
     with pytest.raises(lmm.DataError, match=match):
         scan(given)
+
+
+@pytest.mark.parametrize("given", [None, 3, study(5), [1, 2], {"y": [1.0]}])
+def test_what_is_no_stream_cannot_be_scanned(given):
+    with pytest.raises(lmm.DataError, match=f"nothing to scan.*not {type(given).__name__};"):
+        scan(given)
+
+
+def test_queries_of_files_that_are_not_there():
+    with pytest.raises(lmm.DataError, match=r"cannot read the polars query: .*nothing\.parquet"):
+        Source.of(pl.scan_parquet("nothing.parquet"))
 
 
 def test_functions_must_return_a_stream():
