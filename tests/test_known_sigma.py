@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import lmm
 from lmm.inference.variance.laplace import likelihood_of
@@ -275,3 +276,22 @@ def test_refusals() -> None:
         lmm.anova(m, fitted("y ~ latitude + (1 | trial)", sigma=0.9))
     with pytest.raises(lmm.DataError, match="number of levels"):
         fitted(sigma=None)
+
+
+def test_sums_and_iterations_give_the_same() -> None:
+    formula = "y ~ 1 + (1 | district)"
+    m = fitted(formula)
+    summed = lmm.lmer(formula, lmm.sums(formula, calendars(), weights="w"), sigma=1.0)
+    assert summed.loglik() == pytest.approx(m.loglik(), rel=1e-12)
+    iterated = fitted(NESTED, solver="krylov")
+    assert iterated.loglik() + 0.5 * np.log(56) == pytest.approx(-7.95872403371, rel=1e-8)
+
+
+def test_intervals_of_predictions() -> None:
+    # metafor's standard error; limits by t quantiles, and a little wider for the estimated mean.
+    m = fitted()
+    found = m.predict({"trial": ["new"]}, re_form="~0", interval="confidence").iloc[0]
+    assert (found["fit"], found["se"]) == pytest.approx((-0.7145323422, 0.1797815161), rel=1e-9)
+    half = found["upper"] - found["fit"]
+    df = m.summary("satterthwaite").coefficients["df"].item()
+    assert half / found["se"] == pytest.approx(stats.t.ppf(0.975, df), rel=0.02)
