@@ -313,3 +313,23 @@ def test_standard_errors_of_a_generalized_models_deviations():
     row = m.tidy("ran_pars", variance_errors=True, conf_int=True).iloc[0]
     half = np.log(row["conf.high"] / row["conf.low"]) / 2.0 / 1.959963984540054
     assert row["std.error"] == pytest.approx(row["estimate"] * half, rel=1e-9)
+
+
+def test_new_rows_are_augmented_by_predictions():
+    new = {"Days": [2.0, 12.0], "Subject": ["308", "309"], "note": ["a", "b"]}
+    m = fitted("slopes")
+    table = m.augment(new)
+    assert list(table.columns) == ["Days", "Subject", "note", ".fitted", ".fixed", ".mu"]
+    np.testing.assert_allclose(table[".fitted"], m.predict(new), rtol=1e-14)
+    np.testing.assert_allclose(table[".fixed"], m.predict(new, re_form="~0"), rtol=1e-14)
+    with pytest.raises(lmm.DataError, match="new levels detected in newdata"):
+        m.augment({"Days": [1.0], "Subject": ["new"]})
+
+
+def test_new_rows_of_a_generalized_model_have_the_mean_too():
+    cbpp = lmm.load_dataset("cbpp")
+    m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+    table = m.augment(cbpp.iloc[:5])
+    assert list(table.index) == list(cbpp.index[:5])
+    np.testing.assert_allclose(table[".mu"], m.fitted()[:5], rtol=1e-12)
+    np.testing.assert_allclose(table[".fitted"], np.log(table[".mu"] / (1 - table[".mu"])))

@@ -244,8 +244,13 @@ class Reports(Diagnostics):
 
         return glance(self.fit)
 
-    def augment(self) -> pd.DataFrame:
+    def augment(self, newdata: Any = None) -> pd.DataFrame:
         """The data's rows with what the fit says of each.
+
+        Parameters
+        ----------
+        newdata : table, optional
+            Other rows: they get ``.fitted .fixed .mu`` only, by `predict`.
 
         Returns
         -------
@@ -253,6 +258,11 @@ class Reports(Diagnostics):
             The data's columns, then ``.fitted .resid .hat .cooksd .fixed .mu .offset .sqrtXwt
             .sqrtrwt .weights .wtres``; rows as in `fitted`. ``.fitted`` is the linear predictor,
             ``.mu`` the mean.
+
+        Raises
+        ------
+        DataError
+            The new rows lack a column, or have a level that the fit does not know.
 
         Examples
         --------
@@ -264,8 +274,10 @@ class Reports(Diagnostics):
         1   1440  1509.89  -69.89
         """
         from lmm.diagnostics import cooks_distance, leverages
-        from lmm.tables.broom import augment
+        from lmm.tables.broom import augment, augment_new
 
+        if newdata is not None:
+            return augment_new(self, newdata)
         hat = leverages(self.joint)
         return augment(self, hat, cooks_distance(self.fit, hat))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,10 @@ from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
 from lmm.fitted import Reported
 from lmm.likelihood import critical_value
+from lmm.predict import prediction_parts
 from lmm.report import RandomEffects, VarCorr
 
-__all__ = ["EFFECTS", "augment", "exponentiated", "glance", "tidy"]
+__all__ = ["EFFECTS", "augment", "augment_new", "exponentiated", "glance", "tidy"]
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs")
 """What a tidy table can hold: fixed effects, variance parameters, random effects, their sums."""
@@ -166,3 +168,17 @@ def augment(model: Reported, hat: Vector, cooks_distance: Vector) -> pd.DataFram
     columns = {name: table.series(name).array[rows] for name in table.names}
     columns |= {name: frame.pad(value) for name, value in values.items()}
     return pd.DataFrame(columns, index=frame.labels)
+
+
+def augment_new(model: Reported, newdata: Any) -> pd.DataFrame:
+    """New rows and what the fit says of each; see `LinearMixedModel.augment`."""
+    table = Table.of(newdata)
+    parts = prediction_parts(model.fit, newdata, offset=model.call.offset_for(newdata))
+    linear = parts["total"].to_numpy()
+    columns: dict[str, Any] = {name: table.series(name).array for name in table.names}
+    columns |= {
+        ".fitted": linear,
+        ".fixed": parts["fixed"].to_numpy(),
+        ".mu": model.fit.family.inverse(linear),
+    }
+    return pd.DataFrame(columns, index=parts.index)
