@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -184,13 +185,14 @@ class Request:
     def criterion(self) -> ProfiledCriterion:
         """The criterion to minimize. Without fixed effects REML is ML, and is called so."""
         if self.source is not None:
-            return self.sums(self.source).criterion(self.reml, self.solver, self.sigma)
+            return self.sums.criterion(self.reml, self.solver, self.sigma)
         matrices = self.build()
         reml = self.reml and matrices.p > 0
         return ProfiledCriterion(matrices, reml, self.solver, sigma=self.sigma)
 
-    def sums(self, source: Source | ModelSums) -> ModelSums:
-        """Sums over the rows of a source.
+    @cached_property
+    def sums(self) -> ModelSums:
+        """Sums over the rows of the source, which is read once.
 
         Raises
         ------
@@ -200,6 +202,8 @@ class Request:
         from lmm.criterion.summed import ModelSums
         from lmm.design.batches import recipe_of
 
+        source = self.source
+        assert source is not None
         asked: dict[str, Any] = {name: getattr(self, name) for name in _OF_ROWS}
         if isinstance(source, ModelSums):
             source.check(self.formula, {k: v for k, v in asked.items() if v not in (None, "omit")})

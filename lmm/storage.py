@@ -25,17 +25,19 @@ import pandas as pd
 from lmm._types import Vector
 from lmm._versions import __version__
 from lmm.criterion import ProfiledCriterion
+from lmm.criterion.stored import pack_sums, unpack_sums
 from lmm.design import LmerControl
 from lmm.design.choice import used_columns
 from lmm.design.coding import Contrasts
 from lmm.design.contrasts import contrast_columns
 from lmm.design.labels import in_order
+from lmm.design.portions import RowArguments
 from lmm.design.stored import Arrays, pack_column, unpack_column
 from lmm.design.table import Table, series_of
 from lmm.errors import DataError
 from lmm.family import FAMILIES, Family
 from lmm.fit import Fit
-from lmm.formula import parse_formula
+from lmm.formula import Formula, parse_formula
 from lmm.laplace import LaplaceCriterion
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, Optimizer, Optimum, Status
 from lmm.pls import Auto, Block, Dense, Krylov, Solver, Sparse
@@ -45,7 +47,8 @@ __all__ = ["FORMAT_VERSION", "Stored", "read", "write"]
 
 FORMAT = "lmm model"
 FORMAT_VERSION = 2
-READ_VERSIONS = (1, 2)
+SUMS_VERSION = 3  # which holds sums, and no columns
+READ_VERSIONS = (1, 2, 3)
 HEADER = "model.json"
 
 OPTIMIZERS = {kind.__name__: kind for kind in (FisherScoring, LBFGSB, COBYQA, NelderMead)}
@@ -136,23 +139,19 @@ def _check_again(name: str, fit: Fit) -> None:
 
 def _content(fit: Fit, request: Request) -> bytes:
     """The bytes of a file."""
-    if request.source is not None:
-        raise DataError(
-            "the model was fitted from a source, and keeps no rows: a file would hold nothing to "
-            "build it of. Save its tables (m.tidy()), or pickle the model"
-        )
-    if request.table is None:
+    if request.table is None and request.source is None:
         raise TypeError(
             "the model was put together from its parts, without data: it cannot be saved"
         )
-    if request.extra_namespace:
-        names = ", ".join(request.extra_namespace)
+    own = fit.matrices.frame.variables.own
+    if own:
+        names = ", ".join(own)
         raise DataError(
             f"the formula calls functions of your own ({names}), which a file cannot hold: "
             "compute their columns in the data, or pickle the model"
         )
     arrays: Arrays = {}
-    header = _header(fit, request, request.table, arrays)
+    header = _header(fit, request, arrays)
     text = json.dumps(header, indent=1, default=_plain).encode()
     for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
         content = _archive(text, arrays, method)
@@ -175,26 +174,39 @@ def _archive(text: bytes, arrays: Arrays, method: int) -> bytes:
     return file.getvalue()
 
 
-def _header(fit: Fit, request: Request, table: Table, arrays: Arrays) -> dict[str, Any]:
-    named = [v for v in (request.weights, request.offset) if isinstance(v, str)]
-    named += contrast_columns(request.contrasts)
-    names = used_columns(fit.matrices.frame.variables, table, named, request.subset)
+def _header(fit: Fit, request: Request, arrays: Arrays) -> dict[str, Any]:
+    options = request.options
+    if request.source is not None:
+        options |= request.sums.recipe.options
     return {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": FORMAT_VERSION if request.source is None else SUMS_VERSION,
         "lmm": __version__,
         "function": request.function,
         "formula": fit.formula.source,
-        "name": table.label,
-        "columns": [pack_column(name, table.series(name), arrays) for name in names],
-        "index": None if table.index is None else _pack_index(table.index, arrays),
+        **_data(fit, request, arrays),
         "arguments": {
             name: _pack_option(name, value, request, fit, arrays)
-            for name, value in request.options.items()
+            for name, value in options.items()
             if name != "extra_namespace"
         },
         "optimum": _pack_optimum(fit.optimum, arrays),
         "refitted": request.response is not None and _put(arrays, "response", request.response),
+    }
+
+
+def _data(fit: Fit, request: Request, arrays: Arrays) -> dict[str, Any]:
+    """The columns that the model uses, or the sums over rows that were read batch by batch."""
+    table = request.table
+    if table is None:
+        return {"sums": pack_sums(request.sums, arrays)}
+    named = [v for v in (request.weights, request.offset) if isinstance(v, str)]
+    named += contrast_columns(request.contrasts)
+    names = used_columns(fit.matrices.frame.variables, table, named, request.subset)
+    return {
+        "name": table.label,
+        "columns": [pack_column(name, table.series(name), arrays) for name in names],
+        "index": None if table.index is None else _pack_index(table.index, arrays),
     }
 
 
@@ -244,7 +256,7 @@ def _read(file: BinaryIO, path: str) -> Stored:
         raise DataError(
             f"{path!r} holds {header.get('format')!r} version {header.get('version')!r}, "
             f"written by lmm {header.get('lmm')}; this is lmm {__version__}, which reads versions "
-            f"1 to {FORMAT_VERSION}. Fit the model again, or use the version that wrote the file"
+            f"1 to {SUMS_VERSION}. Fit the model again, or use the version that wrote the file"
         )
     arrays = {name.removesuffix(".npy"): _array(archive, name) for name in _members(archive)}
     request = _unpack_request(header, arrays)
@@ -297,16 +309,28 @@ def _checked(request: Request, optimum: Optimum, path: str) -> Stored:
 
 
 def _unpack_request(header: Mapping[str, Any], arrays: Arrays) -> Request:
+    formula = parse_formula(header["formula"])
+    given = {name: _unpack_option(v, arrays) for name, v in header["arguments"].items()}
+    if "sums" in header:
+        return _summed_request(header["sums"], arrays, formula, given)
     columns = {c["name"]: unpack_column(c, arrays) for c in header["columns"]}
     index = None if header["index"] is None else _unpack_index(header["index"], arrays)
     data = pd.DataFrame(columns, index=index)
     if header["name"] is not None:
         data.attrs["name"] = header["name"]
-    given = {name: _unpack_option(v, arrays) for name, v in header["arguments"].items()}
     table = Table(data, is_own=True)
     response: Vector | None = arrays.get("response")
     kind = REQUESTS[header.get("function", Request.function)]
-    return kind(parse_formula(header["formula"]), table, **given, response=response)
+    return kind(formula, table, **given, response=response)
+
+
+def _summed_request(
+    packed: Mapping[str, Any], arrays: Arrays, formula: Formula, given: dict[str, Any]
+) -> Request:
+    """Request of a model whose rows were read batch by batch."""
+    rows = RowArguments(**{field.name: given[field.name] for field in fields(RowArguments)})
+    sums = unpack_sums(packed, arrays, formula, rows, given["contrasts"], given["control"])
+    return Request(formula, None, **given, source=sums)
 
 
 # Row labels ---------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def rewritten(path, change):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda header: header.update(version=3), "version 3.*reads versions 1 to 2"),
+        (lambda header: header.update(version=4), "version 4.*reads versions 1 to 3"),
         (lambda header: header.update(format="other"), "'other'"),
         (lambda header: header["optimum"].update(value=1.0), "damaged"),
     ],

@@ -163,9 +163,11 @@ class ModelSums(Brief):
         own = self.recipe.plan.formula
         if str(parse_formula(formula)) not in (str(own), own.source):
             raise DataError(f"the sums are those of {own}: give this formula, or sum anew")
-        if options:
+        made = self.recipe.options
+        others = [name for name, value in options.items() if not _is_option(value, made.get(name))]
+        if others:
             raise DataError(
-                f"{', '.join(options)} must be given to lmm.sums, which made the rows of these sums"
+                f"{', '.join(others)} must be given to lmm.sums, which made the rows of these sums"
             )
 
     def matrices(self) -> ModelMatrices:
@@ -211,6 +213,11 @@ def _parts(recipe: Recipe, batches: Iterable[Batch], pilot: Pilot | None) -> Ite
         selected = 0
     if pilot is None:
         raise _no_rows()
+
+
+def _is_option(value: Any, made: Any) -> bool:
+    """Whether an option is the one that sums were made with; contrasts may hold arrays."""
+    return value is made or (not isinstance(value, Mapping) and bool(value == made))
 
 
 def _first_pilot(batches: Iterable[Batch]) -> Pilot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,7 +40,7 @@ from lmm.design.variables import column_names
 from lmm.errors import DataError, LmmWarning
 from lmm.formula import Formula, parse_formula
 
-__all__ = ["Batch", "Recipe", "Scales", "recipe_of"]
+__all__ = ["Batch", "Recipe", "Scales", "recipe_from", "recipe_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +151,8 @@ class Recipe:
         Columns of the source that are read.
     control : LmerControl
         Levels of the checks.
+    contrasts : mapping or None
+        Codings of factors, as given.
     notes : tuple of LmmWarning
         What the formula and the contrasts tell.
     """
@@ -162,7 +164,14 @@ class Recipe:
     terms: tuple[ReTerm, ...]
     columns: tuple[str, ...]
     control: LmerControl
+    contrasts: Mapping[str, object] | None
     notes: tuple[LmmWarning, ...]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options that say how rows are made of data, by name."""
+        own = {field.name: getattr(self.reader.rows, field.name) for field in fields(RowArguments)}
+        return {**own, "contrasts": self.contrasts, "control": self.control}
 
     @cached_property
     def groups(self) -> tuple[tuple[str, ...], ...]:
@@ -427,13 +436,38 @@ def recipe_of(
     heading = source.heading
     plan = plan_for(parse_formula(formula), heading, False)
     learned = learn(plan, source, rows, own_functions(extra_namespace))
-    reader = learned.reader
+    return recipe_from(learned, heading, contrasts, control)
+
+
+def recipe_from(
+    learned: Learned,
+    heading: Table,
+    contrasts: Mapping[str, object] | None = None,
+    control: LmerControl | None = None,
+) -> Recipe:
+    """Recipe of a model's rows, of what the first look at the data found.
+
+    Parameters
+    ----------
+    learned : Learned
+        What was found.
+    heading : Table
+        Columns of the data.
+    contrasts, control
+        As for `lmm.lmer`.
+
+    Raises
+    ------
+    FormulaError, DataError
+        The formula does not suit what was found.
+    """
+    reader, plan = learned.reader, learned.reader.plan
     frame = _without_data(learned)
     if plan.response is not None:
         linear_response(plan.formula, plan.response, frame)
     plan = plan_for(written_out(plan, frame), heading, False)
     terms = build_random(plan.bars, frame)
-    chosen, ignored = choose_contrasts(contrasts or {}, plan.fixed, frame.columns, source.names)
+    chosen, ignored = choose_contrasts(contrasts or {}, plan.fixed, frame.columns, heading.names)
     layout = lay_out(plan.fixed, frame.columns, chosen)
     fixed = FixedEffects(layout, np.arange(len(layout.names)), reader.variables, plan.offsets)
     notes = double_bar_notes(plan, frame) + ignored
@@ -445,6 +479,7 @@ def recipe_of(
         terms,
         tuple(reader.columns_of(heading)),
         LmerControl.of(control) or DEFAULT_CONTROL,
+        contrasts,
         notes,
     )
 
