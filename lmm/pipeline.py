@@ -427,8 +427,9 @@ def glmer(
     weights : str or (n,) array, optional
         Numbers of trials of proportions; otherwise prior weights, which multiply the
         log-likelihood of a row.
-    data, offset, subset, na_action, contrasts, start, solver, optimizer, control, extra_namespace,
-    verbose
+    data, offset, subset, na_action, contrasts, extra_namespace
+        As for `lmer`.
+    start, solver, optimizer, control, verbose
         As for `lmer`. `start` is theta, or theta, coefficients and shape.
 
     Returns
