@@ -28,6 +28,8 @@ __all__ = ["Fixed", "better", "is_far", "problem_of", "standardize"]
 # from which the rows are to be summed once more.
 FAR = 1e6
 EPSILON = float(np.finfo(float).eps)
+# Rounding errors of a row, which its products with the pilot's coefficients leave.
+ROUNDING = 8.0 * EPSILON
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +82,16 @@ class Fixed:
         """
         total = float(self.sums.base[-1, -1])
         left = total - float(self.projected @ self.projected)
-        if not left > self.sums.n * EPSILON * total:
+        if not left > self.sums.n * EPSILON * total or self._is_rounding(left):
             raise exact_fit()
         return left
+
+    def _is_rounding(self, left: float) -> bool:
+        """Whether the sum of squares that is left is that of the response's rounding errors."""
+        pilot = self.sums.pilot
+        whole = np.append(pilot.beta, pilot.scale)
+        squares = float(whole @ self.sums.base @ whole)  # y = X* beta + scale y*
+        return not math.sqrt(left) * pilot.scale > ROUNDING * math.sqrt(squares)
 
     @property
     def size(self) -> float:

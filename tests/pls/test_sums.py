@@ -69,3 +69,12 @@ def test_profiles_by_the_dense_solver():
     m = lmm.lmer(formula, cut(data, 50), solver="dense")
     limits = lmm.lmer(formula, data).confint()
     np.testing.assert_allclose(m.confint(), limits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("response", ["0 * Days + 3", "2 * Days - 7.1", "Days / 3 + 1e6"])
+def test_exact_fits_are_refused(response, few_rows):
+    data = lmm.load_dataset("sleepstudy")
+    data["Reaction"] = data.eval(response)
+    for given in (data, cut(data, 50)):
+        with pytest.raises(lmm.NumericalError, match="fit the response exactly"):
+            lmm.lmer("Reaction ~ Days + (1 | Subject)", given)
