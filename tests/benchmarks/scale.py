@@ -2,11 +2,13 @@
 
     python tests/benchmarks/scale.py crossed [rows users items] [--solver NAME] [--seed N] [--files]
     python tests/benchmarks/scale.py files [rows groups] [--folder PATH] [--seed N]
+    python tests/benchmarks/scale.py curves [--to ROWS] [--gpboost PYTHON]
 
 The first makes ratings as people give them and fits two crossed factors, of a table in memory or of
 a Parquet file; the second fits a slope by group to Parquet files. Both print what it took. Run them
 in a process of their own: the peak memory is that of the process, the making of a table included,
-that of files not.
+that of files not. The third runs both at several sizes, beside lme4 (`Rscript` on the path) and
+gpboost (an interpreter that imports it), and draws docs/benchmarks/scale.png.
 """
 
 from __future__ import annotations
@@ -123,6 +125,86 @@ def write(folder: str, rows: int, groups: int, seed: int) -> None:
         pd.DataFrame(table).to_parquet(Path(folder) / f"part-{i:04d}.parquet")
 
 
+GPBOOST = """
+import resource, sys, time, gpboost, numpy, pandas
+table = pandas.read_parquet(sys.argv[1])
+start = time.perf_counter()
+model = gpboost.GPModel(group_data=table[["user", "item"]].to_numpy(), likelihood="gaussian")
+model.fit(y=table["rating"].to_numpy(float), X=numpy.ones((len(table), 1)))
+took = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(f"{took:.1f} s, 0 processor seconds, {peak:.0f} MiB")
+"""
+LME4 = """
+suppressMessages(library(lme4))
+table <- read.csv(commandArgs(TRUE)[1])
+took <- system.time(lmer(rating ~ 1 + (1 | user) + (1 | item), table, REML = FALSE))
+status <- readLines("/proc/self/status")
+peak <- as.numeric(gsub("[^0-9]", "", grep("VmHWM", status, value = TRUE))) / 1024
+cat(sprintf("%.1f s, 0 processor seconds, %.0f MiB\\n", took[["elapsed"]], peak))
+"""
+# Largest numbers of rows that the other engines are given.
+FOR_GPBOOST, FOR_LME4 = 1_000_000, 100_000
+# Ratings are made in memory, which bounds their number.
+FOR_CROSSED = 10_000_000
+
+
+def _sizes(rows: int) -> tuple[int, int]:
+    """Users and items of a number of ratings."""
+    return max(rows // 143, 1_500), min(max(rows // 200, 1_000), 10_000)
+
+
+def curves(to: int, gpboost: str | None) -> None:
+    """Time fits of growing tables, print a table and draw it."""
+    found = []
+    for rows in (10**k for k in range(5, 9) if 10**k <= to):
+        found.append(("lmm, slope by group, files", rows, *_run("files", str(rows))))
+        if rows > FOR_CROSSED:
+            continue
+        users, items = _sizes(rows)
+        crossing = ["crossed", str(rows), str(users), str(items), "--files"]
+        found.append(("lmm, users and items, file", rows, *_run(*crossing)))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "ratings.parquet"
+            if gpboost and rows <= FOR_GPBOOST:
+                rate(str(path), rows, users, items, 0)
+                took = _measured([gpboost, "-c", GPBOOST, str(path)])
+                found.append(("gpboost, users and items", rows, *took))
+            if rows <= FOR_LME4:
+                ratings(rows, users, items).to_csv(path, index=False)
+                took = _measured(["Rscript", "-e", LME4, str(path)])
+                found.append(("lme4, users and items", rows, *took))
+    table = pd.DataFrame(found, columns=["fit", "rows", "seconds", "MiB"])
+    print(table.to_string(index=False))
+    _draw(table)
+
+
+def _run(*arguments: str) -> tuple[float, float]:
+    return _measured([sys.executable, __file__, *arguments])
+
+
+def _measured(command: list[str]) -> tuple[float, float]:
+    """Seconds and peak memory that a command prints last."""
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    seconds, _, memory = text.strip().splitlines()[-1].split(", ")
+    return float(seconds.split()[0]), float(memory.split()[0])
+
+
+def _draw(table: pd.DataFrame) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9.0, 4.4), layout="constrained")
+    for ax, column in zip(axes, ("seconds", "MiB"), strict=True):
+        for name, own in table.groupby("fit", sort=False):
+            ax.loglog(own["rows"], own[column], marker="o", label=name)
+        ax.set(xlabel="rows", ylabel=column)
+        ax.grid(alpha=0.3)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+    folder = Path(__file__).parents[2] / "docs" / "benchmarks"
+    figure.savefig(folder / "scale.png", dpi=110)
+
+
 def _peak() -> float:
     """Peak memory of the process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
@@ -155,6 +237,10 @@ def main() -> None:
     for name in ("rows", "users", "items", "seed"):
         command.add_argument(name, type=int)
     command.set_defaults(run=rate)
+    command = commands.add_parser("curves", help="both at several sizes, beside other packages")
+    command.add_argument("--to", type=int, default=10_000_000)
+    command.add_argument("--gpboost", help="an interpreter that imports gpboost")
+    command.set_defaults(run=curves)
     arguments = vars(parser.parse_args())
     arguments.pop("run")(**arguments)
 
