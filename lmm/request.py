@@ -306,7 +306,12 @@ class GeneralizedRequest(Request):
     @classmethod
     def _read(cls, data: Any) -> dict[str, Any]:
         """The data as they are now: every step of a fit weighs all rows anew."""
-        if type(data).__name__ in ("Source", "ModelSums"):
+        if isinstance(data, Table | pd.DataFrame | Mapping):
+            return {"table": Table.of(data).frozen()}
+        from lmm.criterion.summed import ModelSums
+        from lmm.design.source import Source
+
+        if isinstance(data, Source | ModelSums):
             raise DataError(
                 "a generalized model weighs its rows anew at every step, so that they must be in "
                 "memory: read them into a table"

@@ -32,7 +32,7 @@ class Tests(Intervals):
         """Test the only variance component by simulating the exact null distribution.
 
         The model needs one scalar random effect and a fit by REML. See
-        `lmm.inference.lrt.exact_restricted_lrt`.
+        `lmm.inference.variance.lrt.exact_restricted_lrt`.
 
         Parameters
         ----------

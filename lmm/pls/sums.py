@@ -11,7 +11,7 @@ how far the pilot's coordinates are from the right ones, and a change of basis m
 
 (a second step of Cholesky QR; Yamamoto, Nakatsukasa, Yanagisawa & Fukaya, 2015, ETNA 44), likewise
 for Z, and the response is regressed on X** once more. Where G is far from orthonormal, digits were
-lost, and the rows are to be summed once more in the better coordinates (`Sums.pilot_again`).
+lost, and the rows are to be summed once more in the better coordinates (`lmm.pls.summed.better`).
 
 Sums are aligned by the names of the levels, so that parts need not know of each other.
 """

@@ -111,7 +111,35 @@ class ICC(Shares):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GroupICC(TableLike):
+class _SharesByLevel(TableLike):
+    """One share of a variance for each of several levels.
+
+    Attributes
+    ----------
+    by_group : dict of str to float
+        The shares.
+    """
+
+    by_group: dict[str, float]
+
+    title: ClassVar[str]
+    #: What the shares are of, and what they are called.
+    heads: ClassVar[tuple[str, str]]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A column of names, and one of shares."""
+        names, shares = self.heads
+        return pd.DataFrame({names: list(self.by_group), shares: list(self.by_group.values())})
+
+    def document(self) -> Document:
+        """A row for each."""
+        names, name = self.heads
+        shares = Column(name, tuple(f"{value:.3f}" for value in self.by_group.values()))
+        return _document(self.title, _labelled(names, self.by_group), shares)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupICC(_SharesByLevel):
     """Intraclass correlation coefficient of each grouping factor.
 
     Attributes
@@ -120,16 +148,8 @@ class GroupICC(TableLike):
         Share of each in what the fixed effects leave.
     """
 
-    by_group: dict[str, float]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Columns ``Group`` and ``ICC``."""
-        return pd.DataFrame({"Group": list(self.by_group), "ICC": list(self.by_group.values())})
-
-    def document(self) -> Document:
-        """A row per group."""
-        icc = Column("ICC", tuple(f"{value:.3f}" for value in self.by_group.values()))
-        return _document("ICC by Group", _labelled("Group", self.by_group), icc)
+    title = "ICC by Group"
+    heads = ("Group", "ICC")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -159,7 +179,7 @@ class R2(Shares):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GroupR2(TableLike):
+class GroupR2(_SharesByLevel):
     """Variance explained at each level: of rows, and of each grouping factor.
 
     Attributes
@@ -170,16 +190,8 @@ class GroupR2(TableLike):
         variance before are left out.
     """
 
-    by_group: dict[str, float]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Columns ``Level`` and ``R2``."""
-        return pd.DataFrame({"Level": list(self.by_group), "R2": list(self.by_group.values())})
-
-    def document(self) -> Document:
-        """A row per level."""
-        R2 = Column("R2", tuple(f"{value:.3f}" for value in self.by_group.values()))
-        return _document("Explained Variance by Level", _labelled("Level", self.by_group), R2)
+    title = "Explained Variance by Level"
+    heads = ("Level", "R2")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

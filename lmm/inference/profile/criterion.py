@@ -60,7 +60,7 @@ def criterion_curve(
     fit : Fit
         A fit.
     parameter : str
-        Its name, which chooses the scale; see `lmm.inference.variance_parameters.find_parameter`.
+        Its name, which chooses the scale; see `lmm.inference.variance.parameters.find_parameter`.
     low, high : float, optional
         Ends of the range; by default about those of the 99 % interval.
     points : int, default 41
