@@ -33,7 +33,7 @@ from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, minimize
 from lmm.pipeline import glm, glmer, glmer_nb, lm, lmer, lmer_arrays, load, sums
 
 if TYPE_CHECKING:
-    from lmm.criterion.summed import ModelSums
+    from lmm.criterion.model_sums import ModelSums
     from lmm.design.source import Source, scan
     from lmm.family import (
         Binomial,
@@ -64,13 +64,13 @@ if TYPE_CHECKING:
     from lmm.tables.emmeans.predictions import ref_grid
     from lmm.tables.fixed_tests import wald_anova
     from lmm.tables.getme import get_me
-    from lmm.tables.hypotheses import linear_hypothesis
+    from lmm.tables.linear_hypothesis import linear_hypothesis
     from lmm.tables.lmlist import lmlist
     from lmm.tables.marginal_effects import comparisons, predictions, slopes
     from lmm.tables.modcomp import kr_modcomp, pb_modcomp, restriction_matrix, sat_modcomp
     from lmm.tables.model_table import table
     from lmm.tables.pool import pool
-    from lmm.tables.robust import coef_test, vcov_cr, wald_test_cr
+    from lmm.tables.robust_tests import coef_test, vcov_cr, wald_test_cr
     from lmm.tables.standardized import standardize_parameters
 else:
     # What few scripts need is loaded when it is first used.
@@ -82,7 +82,7 @@ else:
         "GeneralizedLinearModel": "lmm.model.glm",
         "InverseGaussian": "lmm.family",
         "LinearModel": "lmm.model.least_squares",
-        "ModelSums": "lmm.criterion.summed",
+        "ModelSums": "lmm.criterion.model_sums",
         "NegativeBinomial": "lmm.family",
         "Poisson": "lmm.family",
         "REB": "lmm.inference.resample.schemes",
@@ -92,7 +92,7 @@ else:
         "Wild": "lmm.inference.resample.schemes",
         "anova": "lmm.tables.comparison",
         "check_collinearity": "lmm.tables.collinearity",
-        "coef_test": "lmm.tables.robust",
+        "coef_test": "lmm.tables.robust_tests",
         "compare_performance": "lmm.tables.effect_sizes",
         "comparisons": "lmm.tables.marginal_effects",
         "emmeans": "lmm.tables.emmeans",
@@ -103,7 +103,7 @@ else:
         "icc": "lmm.tables.effect_sizes",
         "joint_tests": "lmm.tables.emmeans",
         "kr_modcomp": "lmm.tables.modcomp",
-        "linear_hypothesis": "lmm.tables.hypotheses",
+        "linear_hypothesis": "lmm.tables.linear_hypothesis",
         "lmlist": "lmm.tables.lmlist",
         "model_performance": "lmm.tables.effect_sizes",
         "pb_modcomp": "lmm.tables.modcomp",
@@ -120,9 +120,9 @@ else:
         "slopes": "lmm.tables.marginal_effects",
         "standardize_parameters": "lmm.tables.standardized",
         "table": "lmm.tables.model_table",
-        "vcov_cr": "lmm.tables.robust",
+        "vcov_cr": "lmm.tables.robust_tests",
         "wald_anova": "lmm.tables.fixed_tests",
-        "wald_test_cr": "lmm.tables.robust",
+        "wald_test_cr": "lmm.tables.robust_tests",
     }
 
     def __getattr__(name):

@@ -21,7 +21,7 @@ from lmm.pls import Solver
 from lmm.request import GeneralizedRequest, Request
 
 if TYPE_CHECKING:
-    from lmm.criterion.summed import ModelSums
+    from lmm.criterion.model_sums import ModelSums
     from lmm.model.glm import GeneralizedLinearModel
     from lmm.model.least_squares import LinearModel
 
@@ -185,7 +185,7 @@ def sums(
     >>> round(lmm.lmer(formula, first + rest).reml_criterion(), 4)
     1743.6283
     """
-    from lmm.criterion.summed import ModelSums
+    from lmm.criterion.model_sums import ModelSums
     from lmm.design.batches import recipe_of
     from lmm.design.partitions import source_of
 

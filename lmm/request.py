@@ -27,7 +27,7 @@ from lmm.language import Name, parse_tilde, variables
 from lmm.laplace import LaplaceCriterion
 
 if TYPE_CHECKING:
-    from lmm.criterion.summed import ModelSums
+    from lmm.criterion.model_sums import ModelSums
     from lmm.design.source import Source
 
 __all__ = ["GeneralizedRequest", "Request", "check_names", "offset_of", "planned_matrices"]
@@ -199,7 +199,7 @@ class Request:
         DataError
             The source does not suit the formula, or sums are those of another model.
         """
-        from lmm.criterion.summed import ModelSums
+        from lmm.criterion.model_sums import ModelSums
         from lmm.design.batches import recipe_of
 
         source = self.source
@@ -308,7 +308,7 @@ class GeneralizedRequest(Request):
         """The data as they are now: every step of a fit weighs all rows anew."""
         if isinstance(data, Table | pd.DataFrame | Mapping):
             return {"table": Table.of(data).frozen()}
-        from lmm.criterion.summed import ModelSums
+        from lmm.criterion.model_sums import ModelSums
         from lmm.design.source import Source
 
         if isinstance(data, Source | ModelSums):
@@ -369,7 +369,7 @@ def _known_sigma(sigma: Any) -> float:
 
 def _source_of(data: Any) -> Source | ModelSums | None:
     """What is to be read batch by batch, or has been; None for tables, and for short queries."""
-    from lmm.criterion.summed import ModelSums
+    from lmm.criterion.model_sums import ModelSums
     from lmm.design.source import Source
 
     if isinstance(data, ModelSums):

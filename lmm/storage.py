@@ -25,14 +25,14 @@ import pandas as pd
 from lmm._types import Vector
 from lmm._versions import __version__
 from lmm.criterion import ProfiledCriterion
-from lmm.criterion.stored import pack_sums, unpack_sums
+from lmm.criterion.stored_sums import pack_sums, unpack_sums
 from lmm.design import LmerControl
 from lmm.design.choice import used_columns
 from lmm.design.coding import Contrasts
-from lmm.design.contrasts import contrast_columns
+from lmm.design.factor_contrasts import contrast_columns
 from lmm.design.labels import in_order
 from lmm.design.portions import RowArguments
-from lmm.design.stored import Arrays, pack_column, unpack_column
+from lmm.design.stored_columns import Arrays, pack_column, unpack_column
 from lmm.design.table import Table, series_of
 from lmm.errors import DataError
 from lmm.family import FAMILIES, Family

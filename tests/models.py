@@ -15,7 +15,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.pls import PLS, CrossedPLS, DensePLS, GroupedPLS, NestedPLS, Problem, SmallPLS, standardize
 from lmm.pls.base import Factors
 from lmm.pls.nested import chain
-from lmm.pls.sparse.solver import SparsePLS
+from lmm.pls.sparse.cholesky import SparsePLS
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 

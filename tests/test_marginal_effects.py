@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 import lmm
 from fits import fitted
-from lmm.inference.marginal.effects import means, slopes
+from lmm.inference.marginal.smooth import means, slopes
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from lmm._versions import __version__
-from lmm.cli import fit, listings, pictures, questions, rows
+from lmm.cli import fitting, listings, pictures, questions, saved
 from lmm.cli.screen import flush, tell
 from lmm.errors import NumericalError
 
@@ -73,6 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lmm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for part in (fit, questions, rows, pictures, listings):
+    for part in (fitting, questions, saved, pictures, listings):
         part.add_commands(commands)
     return parser

@@ -165,7 +165,7 @@ def _add_emmeans(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _emmeans(arguments: argparse.Namespace) -> Printed:
     from lmm.tables.emmeans import emmeans
-    from lmm.tables.emmeans.estimates import Estimates
+    from lmm.tables.emmeans.marginal_means import Estimates
 
     contrast = arguments.contrast
     means = emmeans(

@@ -21,8 +21,9 @@ from lmm.design.checks import (
     check_rank,
     check_scales,
 )
+from lmm.design.column_summary import Summary
 from lmm.design.columns import Basis, Column, Factor, take
-from lmm.design.contrasts import choose_contrasts
+from lmm.design.factor_contrasts import choose_contrasts
 from lmm.design.fixed import FixedEffects, check_finite
 from lmm.design.frame import Frame, lost
 from lmm.design.functions.own import own_functions
@@ -34,7 +35,6 @@ from lmm.design.portions import Reader, RowArguments
 from lmm.design.random import build_random, sorted_by_levels
 from lmm.design.response import Response
 from lmm.design.source import Portion, Source, placed
-from lmm.design.summary import Summary
 from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.errors import DataError, LmmWarning

@@ -20,7 +20,7 @@ from lmm.design.checks import (
 )
 from lmm.design.choice import RowArgument
 from lmm.design.columns import Basis, Column, Factor
-from lmm.design.contrasts import choose_contrasts
+from lmm.design.factor_contrasts import choose_contrasts
 from lmm.design.fixed import FixedEffects, check_finite, independent_columns
 from lmm.design.frame import Frame, Observations, build_frame
 from lmm.design.functions.own import own_functions

@@ -31,7 +31,7 @@ from lmm.errors import DataError
 from lmm.language import Name, Node
 
 if TYPE_CHECKING:
-    from lmm.design.summary import Summary
+    from lmm.design.column_summary import Summary
 from lmm.design.choice import (
     RowArgument,
     add_up,

@@ -1,6 +1,6 @@
 """Diagnostics of a fit: residuals, leverages, influence, convergence."""
 
-from lmm.diagnostics.all_fit import Attempt, fit_with_each
+from lmm.diagnostics.attempts import Attempt, fit_with_each
 from lmm.diagnostics.convergence import ConvergenceCheck, check_convergence
 from lmm.diagnostics.influence import Influence, influence
 from lmm.diagnostics.leverage import (

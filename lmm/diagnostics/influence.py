@@ -15,7 +15,7 @@ from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
-from lmm.inference.variance.parameters import VarianceParameter, parameters_of
+from lmm.inference.variance.reported import VarianceParameter, parameters_of
 from lmm.optimize import minimize
 
 __all__ = ["Influence", "influence"]

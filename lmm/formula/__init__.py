@@ -9,7 +9,7 @@ from lmm.formula.formula import (
     parse_two_sided,
     single_bars,
 )
-from lmm.formula.groups import RandomTerm
+from lmm.formula.grouping import RandomTerm
 from lmm.formula.specs import Specs, parse_specs
 from lmm.formula.terms import MAX_TERMS, Terms, expand_terms
 from lmm.formula.update import update_formula

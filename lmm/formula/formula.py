@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from lmm.covariance import STRUCTURES
 from lmm.errors import FormulaError
-from lmm.formula.groups import RandomTerm, expand_groups
+from lmm.formula.grouping import RandomTerm, expand_groups
 from lmm.formula.terms import (
     Budget,
     TermAlgebra,

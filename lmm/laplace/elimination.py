@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from lmm._types import Matrix, Vector
-from lmm.laplace.rows import grams, row_forms
+from lmm.laplace.row_sums import grams, row_forms
 from lmm.pls.base import Factors, FullDerivatives, PLSPoint
 from lmm.pls.grouped import identity_minus, penalized_inverse
 from lmm.pls.inverse import flat, row_quadratic

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.laplace.rows import grams, pair_forms, row_forms
+from lmm.laplace.row_sums import grams, pair_forms, row_forms
 from lmm.pls.groups import Cells, Group
 from lmm.pls.inverse import dense_blocks
 from lmm.pls.kernels import sum_by, sum_products

@@ -27,7 +27,7 @@ from scipy.linalg import block_diag
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.laplace.expansion import Expansion
-from lmm.laplace.rows import grams
+from lmm.laplace.row_sums import grams
 
 __all__ = ["Quadrature", "check_rule"]
 

@@ -16,7 +16,7 @@ from lmm._lapack import eigh, qr_factor, solve_upper
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.family import Conditional, Family
-from lmm.laplace.rows import grams
+from lmm.laplace.row_sums import grams
 from lmm.pls.groups import Group
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ class Estimates(MixedModel):
         0          5.520   0.0     308
         1          5.556   1.0     308
         """
-        from lmm.tables.frame import model_frame
+        from lmm.tables.model_frame import model_frame
 
         return model_frame(self.fit.matrices)
 

@@ -14,7 +14,7 @@ from lmm._types import Vector
 from lmm._words import Ddf, EffectsTest, Interval, PredictionScale, ResidualKind
 from lmm.family import Family
 from lmm.formula import Formula
-from lmm.generalized import GeneralizedFit
+from lmm.generalized_fit import GeneralizedFit
 from lmm.model.statsmodels import StatsmodelsNames
 
 if TYPE_CHECKING:
@@ -368,8 +368,8 @@ class GeneralizedMixedModel(StatsmodelsNames):
         ---
         Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
         """
-        from lmm.inference.fixed.contrasts import anova_type
         from lmm.inference.fixed.ddf import ddf_method
+        from lmm.inference.fixed.term_contrasts import anova_type
         from lmm.tables.fixed_tests import wald_tests
 
         if test != "Chisq":

@@ -279,7 +279,7 @@ class LinearModel(Frozen, Printed, WithoutEffects):
         return AnovaTable(frame, ("Single term deletions", "", "Model:", str(self.formula)))
 
     def _deletion(self, label: str) -> list[float]:
-        from lmm.inference.fixed.contrasts import deletion_contrasts
+        from lmm.inference.fixed.term_contrasts import deletion_contrasts
 
         L = deletion_contrasts(self.matrices, label)
         if not len(L):

@@ -13,7 +13,7 @@ from lmm.model.intervals import Intervals
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from lmm.inference.fixed.contrasts import AnovaType
+    from lmm.inference.fixed.term_contrasts import AnovaType
     from lmm.inference.variance.lrt import ExactTest
     from lmm.report.printed import AnovaTable, PrintedTable
     from lmm.tables.fixed_tests import Hypotheses, LeastSquaresMeans
@@ -110,8 +110,8 @@ class Tests(Intervals):
                Chisq   Df  Pr(>Chisq)
         Days  23.537  1.0         0.0
         """
-        from lmm.inference.fixed.contrasts import anova_type
         from lmm.inference.fixed.ddf import ddf_method
+        from lmm.inference.fixed.term_contrasts import anova_type
         from lmm.tables.comparison import sequential_anova
         from lmm.tables.fixed_tests import type_anova
 
@@ -209,7 +209,7 @@ class Tests(Intervals):
              (Intercept) Days
         Days           0    1
         """
-        from lmm.inference.fixed.contrasts import anova_type
+        from lmm.inference.fixed.term_contrasts import anova_type
         from lmm.tables.fixed_tests import hypotheses
 
         return hypotheses(self.fit.matrices, anova_type(type), fractions)

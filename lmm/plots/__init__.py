@@ -12,10 +12,10 @@ from lmm.plots.check import check_model
 from lmm.plots.coefficients import coefficients
 from lmm.plots.correlation import correlation
 from lmm.plots.deletion import influence
+from lmm.plots.histograms import bootstrap
 from lmm.plots.lines import fitted_lines
-from lmm.plots.power import power
-from lmm.plots.random_effects import caterpillar, qq_random_effects, shrinkage
-from lmm.plots.replicates import bootstrap
+from lmm.plots.modes import caterpillar, qq_random_effects, shrinkage
+from lmm.plots.power_curve import power
 from lmm.plots.residuals import (
     binned_residuals,
     check_simulated,

@@ -9,7 +9,7 @@ import numpy as np
 from lmm.diagnostics import residuals
 from lmm.fitted import Fitted, Reported
 from lmm.plots.canvas import ACCENT, FAINT, INK, MOST, group_of, name_highest, subplots
-from lmm.plots.random_effects import qq_random_effects
+from lmm.plots.modes import qq_random_effects
 from lmm.plots.residuals import qq_residuals, residuals_vs_fitted
 from lmm.simulate import simulate
 

@@ -27,19 +27,19 @@ from lmm.pls.summed import standardize
 if TYPE_CHECKING:
     from lmm.pls.crossed import CrossedPLS
     from lmm.pls.dense import DensePLS
-    from lmm.pls.krylov.solver import KrylovPLS
+    from lmm.pls.krylov.iteration import KrylovPLS
     from lmm.pls.nested import NestedPLS
     from lmm.pls.small import SmallPLS
-    from lmm.pls.sparse.solver import SparsePLS
+    from lmm.pls.sparse.cholesky import SparsePLS
 else:
     # Most models need one of these or none: they are loaded when first used.
     _LATER = {
         "CrossedPLS": "lmm.pls.crossed",
         "DensePLS": "lmm.pls.dense",
-        "KrylovPLS": "lmm.pls.krylov.solver",
+        "KrylovPLS": "lmm.pls.krylov.iteration",
         "NestedPLS": "lmm.pls.nested",
         "SmallPLS": "lmm.pls.small",
-        "SparsePLS": "lmm.pls.sparse.solver",
+        "SparsePLS": "lmm.pls.sparse.cholesky",
     }
 
     def __getattr__(name):

@@ -15,7 +15,7 @@ from lmm.pls.krylov import LINEAR_ONLY
 from lmm.pls.problem import Problem
 
 if TYPE_CHECKING:
-    from lmm.pls.sparse.solver import SparsePLS
+    from lmm.pls.sparse.cholesky import SparsePLS
 
 __all__ = [
     "SOLVERS",
@@ -161,7 +161,7 @@ class Sparse:
         DataError
             The memory does not suffice.
         """
-        from lmm.pls.sparse.solver import SparsePLS, has_cholmod
+        from lmm.pls.sparse.cholesky import SparsePLS, has_cholmod
 
         if self.library == "cholmod" and not has_cholmod():
             raise ImportError(
@@ -267,7 +267,7 @@ class Krylov:
             return GroupedPLS.build(problem)
         refuse_wide(problem)
         check_memory(iteration(problem), advice=TOO_LARGE)
-        from lmm.pls.krylov.solver import KrylovPLS
+        from lmm.pls.krylov.iteration import KrylovPLS
 
         return KrylovPLS.build(problem, self)
 
@@ -369,7 +369,7 @@ def _large(problem: Problem, sampling: bool) -> PLS | None:
 
 def _sparse(problem: Problem) -> tuple[Cost, PLS]:
     """The sparse solver, and what it takes."""
-    from lmm.pls.sparse.solver import SparsePLS, has_cholmod
+    from lmm.pls.sparse.cholesky import SparsePLS, has_cholmod
 
     solver = SparsePLS.build(problem, "cholmod" if has_cholmod() else "scipy")
     return _factor(solver), solver

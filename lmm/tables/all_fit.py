@@ -11,7 +11,7 @@ import pandas as pd
 from lmm._types import Vector
 from lmm.diagnostics import Attempt
 from lmm.fit import Fit
-from lmm.inference.variance.parameters import parameters_of
+from lmm.inference.variance.reported import parameters_of
 from lmm.report.cells import named
 from lmm.report.document import Block, Document
 from lmm.report.format import format_number, format_numbers, r_element

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.fitted import Comparable
-from lmm.generalized import GeneralizedFit
+from lmm.generalized_fit import GeneralizedFit
 from lmm.likelihood import variance_of_estimates
 from lmm.report.cells import Cells, Column, listed
 from lmm.report.document import Document

@@ -27,9 +27,9 @@ from lmm.fitted import Fitted
 from lmm.inference.fixed.anova import TermTests, term_tests
 from lmm.inference.fixed.balanced import BalancedPopulation
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
-from lmm.inference.fixed.contrasts import AnovaType, anova_type, term_contrasts
 from lmm.inference.fixed.ddf import check_contrasts, ddf_method
 from lmm.inference.fixed.hypotheses import LinearHypotheses, hypothesis_labels, parse_hypotheses
+from lmm.inference.fixed.term_contrasts import AnovaType, anova_type, term_contrasts
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Block, Document
 from lmm.report.format import r_element

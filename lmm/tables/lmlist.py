@@ -238,7 +238,7 @@ class LmList(Printed, Frozen):
         ['(Intercept)', 'Days']
         """
         from lmm.plots.canvas import panels
-        from lmm.plots.estimates import estimates
+        from lmm.plots.means import estimates
 
         intervals = self.confint(level, pooled)
         axes = panels(len(self.names))

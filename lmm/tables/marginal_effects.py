@@ -24,14 +24,14 @@ from lmm.fit import check_models
 from lmm.fitted import Fitted
 from lmm.inference.fixed.base import DdfMethod
 from lmm.inference.marginal import Axis
-from lmm.inference.marginal.effects import Smooth, means
-from lmm.inference.marginal.effects import slopes as slopes_of
+from lmm.inference.marginal.smooth import Smooth, means
+from lmm.inference.marginal.smooth import slopes as slopes_of
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import format_numbers, format_p_values
 from lmm.report.printed import Framed
+from lmm.tables.emmeans.estimates_table import TYPES
 from lmm.tables.emmeans.predictions import grid_of, method_of, predictors
-from lmm.tables.emmeans.table import TYPES
 
 __all__ = ["MarginalEffects", "comparisons", "predictions", "slopes"]
 

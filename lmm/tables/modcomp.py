@@ -20,8 +20,8 @@ from lmm.errors import DataError, NumericalError
 from lmm.fit import Fit, check_models
 from lmm.fitted import Comparable
 from lmm.inference.fixed.base import DdfMethod, FTest
-from lmm.inference.fixed.contrasts import restriction
 from lmm.inference.fixed.ddf import check_contrasts, ddf_method
+from lmm.inference.fixed.term_contrasts import restriction
 from lmm.inference.resample.many import refit_many
 from lmm.inference.variance.lrt import check_comparable, chi_square_tail
 from lmm.laplace import LaplaceCriterion

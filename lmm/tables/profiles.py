@@ -22,7 +22,7 @@ from lmm.inference.profile import (
     to_working,
 )
 from lmm.inference.resample.bootstrap import Interval, bootstrap
-from lmm.inference.variance.parameters import parameters_of
+from lmm.inference.variance.reported import parameters_of
 from lmm.inference.variance.wald import fixed_wald_limits, wald_limits
 from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTable, TableLike, confidence_table

@@ -16,8 +16,8 @@ from lmm.errors import DataError, nearest
 from lmm.fitted import Comparable
 from lmm.formula import Formula, RandomTerm, expand_terms, update_formula
 from lmm.inference.fixed.base import DdfMethod, FTest
-from lmm.inference.fixed.contrasts import deletion_contrasts
 from lmm.inference.fixed.ddf import ddf_method
+from lmm.inference.fixed.term_contrasts import deletion_contrasts
 from lmm.inference.variance.lrt import check_comparable, chi_square_tail
 from lmm.language import deparse
 from lmm.report.document import Document

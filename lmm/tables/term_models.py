@@ -22,7 +22,7 @@ from lmm._types import Matrix
 from lmm.design.fixed import FixedEffects
 from lmm.design.matrices import ModelMatrices
 from lmm.fit import check_models
-from lmm.inference.fixed.contrasts import AnovaType, term_contrasts
+from lmm.inference.fixed.term_contrasts import AnovaType, term_contrasts
 from lmm.inference.variance.lrt import chi_square_tail
 from lmm.report.printed import AnovaTable
 from lmm.tables.comparison import ModelT, settled

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 import lmm
-from lmm.design import summary
+from lmm.design import column_summary
 from lmm.design.batches import recipe_of
-from lmm.design.summary import Described, Moments, independent_rows
+from lmm.design.column_summary import Described, Moments, independent_rows
 from sources import cut, study
 
 FORMULAS = [
@@ -94,7 +94,7 @@ def test_numbers_of_many_values_are_not_counted_however_rows_are_cut():
 
 
 def test_combinations_are_bounded(monkeypatch):
-    monkeypatch.setattr(summary, "MAX_CELLS", 6)
+    monkeypatch.setattr(column_summary, "MAX_CELLS", 6)
     data = study()
     total, _ = summed("y ~ f + size + year + (1 | id)", data, 40)
     assert total.cells.names == ()

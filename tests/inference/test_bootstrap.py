@@ -9,12 +9,12 @@ import pytest
 
 import lmm
 from lmm.design.rows import select
-from lmm.inference.resample.batches import Parameters
 from lmm.inference.resample.bootstrap import bca_tails, quantiles
 from lmm.inference.resample.many import engine_for
-from lmm.inference.resample.rows import compressed, rows_of
+from lmm.inference.resample.regressed import compressed, rows_of
 from lmm.inference.resample.schemes import scheme_of
 from lmm.inference.resample.simulator import Simulator
+from lmm.inference.resample.work import Parameters
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from lmm.inference.resample.interpolant import Interpolant, Node, Region
 from lmm.inference.resample.interpolated import Interpolated
 from lmm.inference.resample.many import OneByOne, engine_for
 from lmm.inference.resample.polynomials import Basis, count_for, nodes
-from lmm.inference.resample.rows import rows_of
+from lmm.inference.resample.regressed import rows_of
 from lmm.inference.resample.swept import Swept
 
 CRITERION, ESTIMATES = 1e-8, 1e-5

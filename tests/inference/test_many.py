@@ -8,7 +8,7 @@ import lmm
 import simulated
 from lmm.inference.resample.lockstep import Lockstep
 from lmm.inference.resample.many import Batched, OneByOne, engine_for
-from lmm.inference.resample.rows import compressed, rows_of
+from lmm.inference.resample.regressed import compressed, rows_of
 
 # A single fit and a batched one each stop when less than 1e-10 can be gained.
 CRITERION = 1e-8

@@ -176,7 +176,7 @@ def test_trials_of_binomial_studies_count():
 
 def test_a_study_of_a_family_is_fitted_as_glmer_fits_it():
     """The first simulated study, drawn again and fitted by glmer, has the verdict counted."""
-    from lmm.inference.resample.families import FamilySimulator
+    from lmm.inference.resample.family_engine import FamilySimulator
 
     study = counts()
     trial = study.trial

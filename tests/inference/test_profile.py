@@ -12,7 +12,7 @@ from lmm.inference.profile.curves import _targets
 from lmm.inference.profile.path import first_point, settle
 from lmm.inference.profile.targets import VarianceTarget
 from lmm.inference.variance.laplace import likelihood_of
-from lmm.inference.variance.parameters import variance_parameters
+from lmm.inference.variance.reported import variance_parameters
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 PROFILED = [name for name in MODEL_IDS if "ci_profile" in load_reference(name)]

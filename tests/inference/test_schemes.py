@@ -12,12 +12,12 @@ from fits import fitted
 from lmm.design.rows import select
 from lmm.inference.resample.bootstrap import _acceleration, shortest
 from lmm.inference.resample.cases import CaseSampler
-from lmm.inference.resample.residuals import (
+from lmm.inference.resample.regressed import rows_of
+from lmm.inference.resample.residual_draws import (
     WildSimulator,
     block_simulator,
     residual_simulator,
 )
-from lmm.inference.resample.rows import rows_of
 from lmm.inference.resample.simulator import Simulator
 
 

@@ -6,7 +6,7 @@ import pytest
 import lmm
 from lmm.covariance import Diagonal
 from lmm.inference.variance.laplace import likelihood_of
-from lmm.inference.variance.parameters import (
+from lmm.inference.variance.reported import (
     find_parameter,
     sdcor,
     variance_parameters,

@@ -9,7 +9,7 @@ import lmm
 from lmm.design.batches import recipe_of
 from lmm.design.matrices import ModelMatrices
 from lmm.design.response import Response
-from lmm.inference.fixed.contrasts import deletion_contrasts, term_contrasts
+from lmm.inference.fixed.term_contrasts import deletion_contrasts, term_contrasts
 from lmm.inference.marginal.grid import reference_grid
 from sources import cut, study
 

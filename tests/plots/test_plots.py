@@ -257,7 +257,7 @@ def test_many_levels_are_sampled(ax):
 def test_arrows_of_a_sample_are_those_of_all(m, ax, monkeypatch):
     lmm.plots.shrinkage(m, ax=ax)
     whole = np.array(points(ax, 0)).T
-    monkeypatch.setattr("lmm.plots.random_effects.MOST_ARROWS", 3)
+    monkeypatch.setattr("lmm.plots.modes.MOST_ARROWS", 3)
     figure, few = plt.subplots()
     lmm.plots.shrinkage(m, ax=few)
     np.testing.assert_allclose(np.array(points(few, 0)).T, whole[[0, 8, 17]])

@@ -10,7 +10,7 @@ from lmm.pls import DensePLS, Krylov, KrylovPLS, Sparse, costs, standardize
 from lmm.pls.crossed import CrossedPLS
 from lmm.pls.krylov import space, system, variances
 from lmm.pls.products import KnownProducts
-from lmm.pls.sparse.solver import SparsePLS
+from lmm.pls.sparse.cholesky import SparsePLS
 
 CROSSED = "y ~ x + (1 | a) + (1 | b)"
 SLOPES = "y ~ x + (x | a) + (z | b) + (1 | c)"

@@ -14,7 +14,7 @@ from lmm.covariance import Diagonal
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import NumericalError
 from lmm.pls import DensePLS, Sparse, SparsePLS, choose, named, standardize
-from lmm.pls.sparse import solver as solvers
+from lmm.pls.sparse import cholesky
 from lmm.pls.sparse.selected import SelectedInverse
 from lmm.pls.sparse.symbolic import column_counts, factor_columns, permuted
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
@@ -210,7 +210,7 @@ def test_columns_of_the_factor(density):
 @pytest.mark.parametrize("q", [1, 2, 80, 200])
 def test_selected_entries_are_those_of_the_inverse(q, density, backend):
     matrix = random_matrix(q, density, np.random.default_rng(23))
-    library = solvers._backend(backend)
+    library = cholesky._backend(backend)
     _, order = min(library.orderings(matrix), key=lambda found: found[0])
     matrix = permuted(matrix, order)
     analysis = library.Analysis(matrix)
@@ -232,7 +232,7 @@ def test_orderings_reduce_the_fill(backend):
     arrow.setdiag(q)
     arrow = sparse.csc_array(arrow)
     assert column_counts(arrow).sum() == q * (q + 1) // 2
-    for _, order in solvers._backend(backend).orderings(arrow):
+    for _, order in cholesky._backend(backend).orderings(arrow):
         assert column_counts(permuted(arrow, order)).sum() == 2 * q - 1
 
 

@@ -8,7 +8,7 @@ from lmm._types import Matrix
 from lmm.errors import MissingCellsWarning, warn
 from lmm.fit import Fit
 from lmm.inference.fixed.base import DdfMethod, FTest
-from lmm.inference.fixed.contrasts import AnovaType, TermContrasts, term_contrasts
+from lmm.inference.fixed.term_contrasts import AnovaType, TermContrasts, term_contrasts
 
 __all__ = ["TermTests", "term_tests"]
 
@@ -43,7 +43,7 @@ def term_tests(method: DdfMethod, type_: AnovaType, vcov: Matrix | None = None) 
     method : DdfMethod
         See `lmm.inference.fixed.ddf`.
     type_ : {"I", "II", "III"}
-        See `lmm.inference.fixed.contrasts`.
+        See `lmm.inference.fixed.term_contrasts`.
     vcov : (p, p) array, optional
         For car's type II, as `term_contrasts` takes it.
 

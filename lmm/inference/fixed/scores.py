@@ -21,7 +21,7 @@ import numpy as np
 
 from lmm._types import Frozen, Matrix, Vector
 from lmm.design.table import Table
-from lmm.generalized import GeneralizedFit
+from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.fixed.base import FTest, TTests
 from lmm.inference.fixed.robust import clusters_of, inflations, rows_of, wald
 from lmm.likelihood import variance_of_estimates

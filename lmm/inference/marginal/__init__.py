@@ -9,14 +9,15 @@ from lmm.inference.marginal.adjustments import (
     critical_values,
     crossed_p_values,
 )
-from lmm.inference.marginal.cells import WEIGHTS, Cells, checked
-from lmm.inference.marginal.families import (
+from lmm.inference.marginal.combinations import WEIGHTS, Cells, checked
+from lmm.inference.marginal.contrast_families import (
     FAMILIES,
     Coefficients,
     Contrasts,
     Place,
     contrasts_of,
 )
+from lmm.inference.marginal.estimator import Estimator, GivenCovariance
 from lmm.inference.marginal.grid import (
     DETECT,
     Axis,
@@ -25,9 +26,8 @@ from lmm.inference.marginal.grid import (
     reference_grid,
 )
 from lmm.inference.marginal.hypothesis import SIDES, Hypothesis
-from lmm.inference.marginal.linear import Estimator, GivenCovariance
 from lmm.inference.marginal.nesting import Nesting, nesting_text
-from lmm.inference.marginal.response import IDENTITY, Transformation, response_scale, scale_named
+from lmm.inference.marginal.scales import IDENTITY, Transformation, response_scale, scale_named
 
 __all__ = [
     "ADJUSTMENTS",

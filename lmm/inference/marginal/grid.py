@@ -22,7 +22,7 @@ from lmm.design.evaluate import Evaluator
 from lmm.design.fixed import FixedEffects
 from lmm.errors import DataError, nearest
 from lmm.fitted import Fitted
-from lmm.inference.marginal.cells import Cells, checked
+from lmm.inference.marginal.combinations import Cells, checked
 from lmm.inference.marginal.known import KnownColumn, KnownColumns
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
 from lmm.language import Call, Node, parse_tilde, variables

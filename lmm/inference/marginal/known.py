@@ -8,10 +8,10 @@ from typing import Any
 
 from lmm._types import Vector
 from lmm.design.absent import refuse
+from lmm.design.column_summary import Described, Summary
 from lmm.design.columns import Column, Factor, RawColumn, take
 from lmm.design.fixed import FixedEffects
 from lmm.design.matrices import ModelMatrices
-from lmm.design.summary import Described, Summary
 from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.errors import DataError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmm.inference.profile.criterion import CriterionCurve, criterion_curve
+from lmm.inference.profile.criterion_curve import CriterionCurve, criterion_curve
 from lmm.inference.profile.curves import (
     ProfileCurve,
     Scale,

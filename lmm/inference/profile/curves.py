@@ -30,7 +30,7 @@ from lmm.fit import Fit
 from lmm.inference.profile.fixed_targets import fixed_target
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import Target, VarianceTarget
-from lmm.inference.variance.parameters import maximum_likelihood, parameters_of
+from lmm.inference.variance.reported import maximum_likelihood, parameters_of
 from lmm.likelihood import critical_value
 
 if TYPE_CHECKING:

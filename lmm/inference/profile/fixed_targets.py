@@ -17,7 +17,7 @@ from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.profile.targets import Coordinate, Section, Target
 from lmm.inference.variance.laplace import LaplaceLikelihood, likelihood_of
-from lmm.inference.variance.parameters import Likelihood
+from lmm.inference.variance.reported import Likelihood
 from lmm.laplace import LaplaceCriterion
 
 __all__ = ["CoordinateTarget", "FixedEffectTarget", "fixed_target"]

@@ -19,7 +19,7 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Correlated, Diagonal, Unstructured
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.variance.laplace import likelihood_of
-from lmm.inference.variance.parameters import Likelihood, Taylor, VarianceParameter
+from lmm.inference.variance.reported import Likelihood, Taylor, VarianceParameter
 from lmm.laplace import LaplaceCriterion
 
 __all__ = ["Coordinate", "Section", "Target", "VarianceTarget"]

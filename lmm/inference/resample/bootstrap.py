@@ -30,8 +30,9 @@ from lmm.errors import FailedReplicatesWarning, checked_level, nearest, warn
 from lmm.fit import Fit
 from lmm.fitted import Comparable
 from lmm.formula import Formula
-from lmm.generalized import GeneralizedFit
-from lmm.inference.resample.batches import (
+from lmm.generalized_fit import GeneralizedFit
+from lmm.inference.resample.schemes import Cases, Kind, Scheme, scheme_of
+from lmm.inference.resample.work import (
     Chunk,
     Statistic,
     named,
@@ -41,7 +42,6 @@ from lmm.inference.resample.batches import (
     run,
     statistic_work,
 )
-from lmm.inference.resample.schemes import Cases, Kind, Scheme, scheme_of
 from lmm.report.document import Document
 from lmm.report.printed import PrintedTable, TableLike, confidence_table
 from lmm.report.tables import frame_cells, labels

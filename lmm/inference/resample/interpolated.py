@@ -30,11 +30,11 @@ from lmm._lapack import solve_upper
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Filled
 from lmm.criterion import ProfiledCriterion
+from lmm.inference.resample.descent import Local, descend, newton_steps
 from lmm.inference.resample.interpolant import ACCURACY, RADIUS, Interpolant, Node, Region
-from lmm.inference.resample.newton import Local, descend, newton_steps
 from lmm.inference.resample.polynomials import nodes
+from lmm.inference.resample.regressed import Rows
 from lmm.inference.resample.replicates import SINGULAR, Replicates
-from lmm.inference.resample.rows import Rows
 from lmm.inference.resample.swept import Profile, Reduced, Swept
 from lmm.optimize.newton import LOST
 

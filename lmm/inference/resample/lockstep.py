@@ -30,11 +30,11 @@ from lmm._lapack import solve_upper
 from lmm._types import Matrix, Vector
 from lmm.covariance import Diagonal, Filled, Unstructured
 from lmm.criterion import ProfiledCriterion
-from lmm.inference.resample.newton import Local, descend
+from lmm.inference.resample.descent import Local, descend
+from lmm.inference.resample.regressed import Rows
 from lmm.inference.resample.replicates import SINGULAR, Replicates, Responses
-from lmm.inference.resample.rows import Rows
 from lmm.inference.resample.strata import Stratum, component_columns, penalized
-from lmm.inference.resample.sums import Accumulated, Sums, cholesky, symmetric
+from lmm.inference.resample.strata_sums import Accumulated, Sums, cholesky, symmetric
 from lmm.likelihood import Entries
 from lmm.optimize.newton import LOST, SADDLE
 from lmm.optimize.verdict import SNAP

@@ -24,8 +24,8 @@ from lmm.fitted import Fitted
 from lmm.inference.fixed.satterthwaite import Satterthwaite
 from lmm.inference.resample.interpolated import Interpolated
 from lmm.inference.resample.lockstep import Lockstep
+from lmm.inference.resample.regressed import Rows, rows_of
 from lmm.inference.resample.replicates import Replicates
-from lmm.inference.resample.rows import Rows, rows_of
 from lmm.optimize import minimize
 from lmm.pls.kernels import sum_by
 from lmm.report.document import Document

@@ -22,7 +22,7 @@ from lmm.family import Family, family_named
 from lmm.fit import check_models, check_sigma_estimated
 from lmm.fitted import Fitted
 from lmm.formula import Formula
-from lmm.generalized import GeneralizedFit
+from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.resample.trials import (
     FamilyTrial,
     LinearTrial,

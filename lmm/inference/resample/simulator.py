@@ -13,7 +13,7 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design.response import Response
 from lmm.design.rows import Selection
 from lmm.fit import Fit
-from lmm.inference.resample.rows import Rows
+from lmm.inference.resample.regressed import Rows
 
 __all__ = ["Simulator"]
 

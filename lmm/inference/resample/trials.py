@@ -15,11 +15,11 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, NumericalError, silence
 from lmm.family import Family
-from lmm.generalized import GeneralizedFit
-from lmm.inference.resample.families import FamilySimulator, refitted
+from lmm.generalized_fit import GeneralizedFit
+from lmm.inference.resample.family_engine import FamilySimulator, refitted
 from lmm.inference.resample.many import engine_for
+from lmm.inference.resample.regressed import compressed, rows_of
 from lmm.inference.resample.replicates import Replicates
-from lmm.inference.resample.rows import compressed, rows_of
 from lmm.inference.resample.simulator import Simulator
 from lmm.laplace import LaplaceCriterion
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.inference.variance.parameters import KnownSizeLikelihood, Likelihood, Taylor
+from lmm.inference.variance.reported import KnownSizeLikelihood, Likelihood, Taylor
 from lmm.laplace import LaplaceCriterion
 from lmm.laplace.expansion import LaplaceEvaluation
 from lmm.pls import stacked

@@ -13,7 +13,7 @@ import numpy as np
 
 from lmm.design.absent import cross_products
 from lmm.fit import Fit
-from lmm.generalized import GeneralizedFit
+from lmm.generalized_fit import GeneralizedFit
 from lmm.optimize import minimize
 
 __all__ = ["VarianceParts", "variance_parts", "without_predictors"]

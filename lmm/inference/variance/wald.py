@@ -11,7 +11,7 @@ from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.fit import Fit
 from lmm.inference.variance.laplace import likelihood_of
-from lmm.inference.variance.parameters import VarianceParameter, parameters_of
+from lmm.inference.variance.reported import VarianceParameter, parameters_of
 from lmm.likelihood import correlations, critical_value
 
 __all__ = ["fixed_wald_limits", "variance_errors", "wald_limits"]

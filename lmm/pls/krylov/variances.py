@@ -21,7 +21,7 @@ from lmm.pls.krylov.system import COLUMNS, Piece, Scaled
 from lmm.pls.krylov.traces import functions
 
 if TYPE_CHECKING:
-    from lmm.pls.krylov.solver import KrylovPoint
+    from lmm.pls.krylov.iteration import KrylovPoint
 
 __all__ = ["Variances"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import IntMatrix, Matrix, Vector
-from lmm.tables.emmeans.labels import groups
-from lmm.tables.emmeans.table import EstimatesTable
+from lmm.tables.emmeans.estimates_table import EstimatesTable
+from lmm.tables.emmeans.row_labels import groups
 
 __all__ = ["Arrows", "arrow_lengths", "comparison_arrows"]
 

@@ -14,11 +14,11 @@ from lmm._types import Matrix, Vector
 from lmm.errors import DataError, checked_level
 from lmm.likelihood import critical_value
 from lmm.report.document import Block, Document
-from lmm.report.estimates import estimates_blocks
+from lmm.report.estimate_blocks import estimates_blocks
 from lmm.report.printed import Framed, Printed
 from lmm.report.tables import frame_cells
-from lmm.tables.emmeans.labels import groups, label_text, row_names
-from lmm.tables.emmeans.table import EstimatesTable
+from lmm.tables.emmeans.estimates_table import EstimatesTable
+from lmm.tables.emmeans.row_labels import groups, label_text, row_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -189,7 +189,7 @@ class PairwiseMatrices(Printed):
         >>> lmm.emmeans(m, "recipe").pwpm().plot().get_xlabel()
         'p-value'
         """
-        from lmm.plots.estimates import pairwise
+        from lmm.plots.means import pairwise
 
         names: list[str] = []
         pairs: list[tuple[int, int, float]] = []

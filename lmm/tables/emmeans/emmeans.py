@@ -16,11 +16,11 @@ from lmm.errors import DataError, nearest
 from lmm.fitted import Fitted
 from lmm.formula import Specs, parse_specs
 from lmm.inference.marginal import DETECT, Cells
-from lmm.tables.emmeans.estimates import Estimates
+from lmm.tables.emmeans.estimates_table import TYPES
+from lmm.tables.emmeans.kept import Kept, kept
+from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.predictions import Nested, Reduce, grid_of, method_of, predictions
 from lmm.tables.emmeans.several import EmmeansList
-from lmm.tables.emmeans.specs import Kept, kept
-from lmm.tables.emmeans.table import TYPES
 
 __all__ = ["emmeans", "emtrends"]
 

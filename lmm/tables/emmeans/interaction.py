@@ -13,7 +13,7 @@ import pandas as pd
 from lmm._types import Matrix
 from lmm.errors import DataError
 from lmm.inference.marginal import Contrasts, contrasts_of
-from lmm.tables.emmeans.labels import checked_labels, groups, label_text
+from lmm.tables.emmeans.row_labels import checked_labels, groups, label_text
 
 __all__ = ["Methods", "interaction_contrasts"]
 

@@ -12,8 +12,8 @@ from lmm.errors import DataError
 from lmm.fitted import Fitted
 from lmm.language import Binary, parse_tilde, variables
 from lmm.tables.emmeans.emmeans import emmeans
-from lmm.tables.emmeans.estimates import Estimates
-from lmm.tables.emmeans.labels import groups, label_text
+from lmm.tables.emmeans.marginal_means import Estimates
+from lmm.tables.emmeans.row_labels import groups, label_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,7 @@ def _draw(
     bands: bool,
     ax: Axes | None,
 ) -> Axes:
-    from lmm.plots.estimates import estimates_lines
+    from lmm.plots.means import estimates_lines
 
     frame, labels = means.to_frame().iloc[rows], means.labels.iloc[rows]
     is_number = len(x) == 1 and labels[x[0]].dtype.kind == "f"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmm.inference.fixed.base import FTest
 from lmm.report.document import Document
-from lmm.report.estimates import estimates_blocks
+from lmm.report.estimate_blocks import estimates_blocks
 from lmm.report.printed import Framed
 
 __all__ = ["JointTest", "JointTests"]

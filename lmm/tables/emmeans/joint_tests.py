@@ -14,8 +14,8 @@ from lmm._words import Ddf
 from lmm.fit import check_models
 from lmm.fitted import Fitted
 from lmm.inference.marginal import DETECT, Cells, checked, reference_grid
-from lmm.tables.emmeans.estimates import Estimates
 from lmm.tables.emmeans.joint_table import JointTest, JointTests
+from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.predictions import Nested, method_of, predictions, predictors
 
 __all__ = ["joint_tests"]

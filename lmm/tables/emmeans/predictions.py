@@ -30,8 +30,8 @@ from lmm.inference.marginal import (
     response_scale,
 )
 from lmm.language import variables
-from lmm.tables.emmeans.estimates import Estimates
-from lmm.tables.emmeans.table import Shown
+from lmm.tables.emmeans.estimates_table import Shown
+from lmm.tables.emmeans.marginal_means import Estimates
 
 __all__ = ["Nested", "Reduce", "grid_of", "method_of", "predictions", "predictors", "ref_grid"]
 

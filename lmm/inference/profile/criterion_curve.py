@@ -12,7 +12,7 @@ from lmm.fit import Fit
 from lmm.inference.profile.curves import from_working, to_working
 from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import Target, VarianceTarget
-from lmm.inference.variance.parameters import VarianceParameter, find_parameter, parameters_of
+from lmm.inference.variance.reported import VarianceParameter, find_parameter, parameters_of
 
 __all__ = ["CriterionCurve", "criterion_curve"]
 
@@ -60,7 +60,7 @@ def criterion_curve(
     fit : Fit
         A fit.
     parameter : str
-        Its name, which chooses the scale; see `lmm.inference.variance.parameters.find_parameter`.
+        Its name, which chooses the scale; see `lmm.inference.variance.reported.find_parameter`.
     low, high : float, optional
         Ends of the range; by default about those of the 99 % interval.
     points : int, default 41

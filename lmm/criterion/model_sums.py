@@ -15,12 +15,12 @@ from lmm._types import Vector
 from lmm.criterion.profiled import ProfiledCriterion
 from lmm.design.absent import Summed, Unread
 from lmm.design.batches import Batch, Recipe, Scales
+from lmm.design.column_summary import Summary
 from lmm.design.keys import Keys
 from lmm.design.matrices import ModelMatrices
 from lmm.design.partitions import source_of
 from lmm.design.response import Response
 from lmm.design.source import Source
-from lmm.design.summary import Summary
 from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.formula import Formula, parse_formula

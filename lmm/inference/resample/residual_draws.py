@@ -19,7 +19,7 @@ from lmm.design.response import Response
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.inference.fixed.robust import outermost
-from lmm.inference.resample.rows import Rows, rows_of
+from lmm.inference.resample.regressed import Rows, rows_of
 from lmm.inference.resample.schemes import Wild
 
 __all__ = ["LevelSimulator", "WildSimulator", "block_simulator", "residual_simulator"]

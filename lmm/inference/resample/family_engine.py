@@ -11,7 +11,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.design.rows import Selection, fitted_rows, select
 from lmm.errors import DataError, NumericalError
 from lmm.family import Family
-from lmm.generalized import GeneralizedFit
+from lmm.generalized_fit import GeneralizedFit
 from lmm.laplace import LaplaceCriterion
 from lmm.optimize import minimize
 

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmm.criterion.summed import ModelSums
+from lmm.criterion.model_sums import ModelSums
 from lmm.design.batches import Scales, recipe_from
 from lmm.design.build import plan_for
 from lmm.design.checks import LmerControl
 from lmm.design.coding import Contrasts
+from lmm.design.column_summary import Cells, Moments, Spanning, Summary
 from lmm.design.columns import Basis, Factor
 from lmm.design.keys import Keys, Values
 from lmm.design.learn import Learned
 from lmm.design.portions import GroupVariable, Reader, RowArguments
-from lmm.design.stored import Arrays, pack_column, unpack_column
-from lmm.design.summary import Cells, Moments, Spanning, Summary
+from lmm.design.stored_columns import Arrays, pack_column, unpack_column
 from lmm.design.table import Table
 from lmm.design.variables import Variables
 from lmm.errors import DataError

@@ -20,10 +20,10 @@ from lmm.tables.emmeans.comparisons import (
     PairwiseMatrices,
     effect_sizes,
 )
+from lmm.tables.emmeans.estimates_table import EstimatesTable
 from lmm.tables.emmeans.interaction import Methods, interaction_contrasts
-from lmm.tables.emmeans.labels import checked_labels, row_names
+from lmm.tables.emmeans.row_labels import checked_labels, row_names
 from lmm.tables.emmeans.several import EmmeansList
-from lmm.tables.emmeans.table import EstimatesTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -328,7 +328,7 @@ class Estimates(EstimatesTable):
         >>> lmm.emmeans(m, "recipe").plot(comparisons=True).get_xlabel()
         'emmean'
         """
-        from lmm.plots.estimates import estimates
+        from lmm.plots.means import estimates
 
         frame = self.summary(True, False, self.shown.level).to_frame()
         rows = frame[list(self.labels.columns)].itertuples(index=False, name=None)

@@ -24,20 +24,20 @@ from lmm.design.rows import Selection
 from lmm.errors import DataError, NumericalError, silence
 from lmm.fit import Fit
 from lmm.fitted import Comparable
-from lmm.generalized import GeneralizedFit
+from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.resample.cases import CaseSampler, Refit
-from lmm.inference.resample.families import FamilyEngine, FamilySimulator
+from lmm.inference.resample.family_engine import FamilyEngine, FamilySimulator
 from lmm.inference.resample.many import Engine, engine_for
+from lmm.inference.resample.regressed import Rows, compressed, rows_of
 from lmm.inference.resample.replicates import Replicates
-from lmm.inference.resample.residuals import (
+from lmm.inference.resample.residual_draws import (
     WildSimulator,
     block_simulator,
     residual_simulator,
 )
-from lmm.inference.resample.rows import Rows, compressed, rows_of
 from lmm.inference.resample.schemes import REB, Cases, Residual, Scheme, Wild
 from lmm.inference.resample.simulator import Simulator
-from lmm.inference.variance.parameters import parameters_of, sdcor
+from lmm.inference.variance.reported import parameters_of, sdcor
 
 __all__ = ["Chunk", "Parameters", "Refits", "Statistic", "Work", "run"]
 

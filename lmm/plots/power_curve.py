@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm.inference.resample.power import Power
-from lmm.plots.estimates import estimates_lines
+from lmm.plots.means import estimates_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -29,10 +29,10 @@ from lmm.inference.marginal import (
     crossed_p_values,
 )
 from lmm.report.document import Document
-from lmm.report.estimates import estimates_blocks
+from lmm.report.estimate_blocks import estimates_blocks
 from lmm.report.printed import TableLike
 from lmm.tables.emmeans.joint_table import JointTests
-from lmm.tables.emmeans.labels import codes_of, groups
+from lmm.tables.emmeans.row_labels import codes_of, groups
 
 __all__ = ["TYPES", "EstimatesTable", "Shown"]
 

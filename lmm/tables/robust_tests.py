@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from lmm.errors import checked_level
 from lmm.fit import check_models
 from lmm.fitted import Fitted
-from lmm.generalized import GeneralizedFit
+from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.fixed.base import TTests
 from lmm.inference.fixed.ddf import Asymptotic
 from lmm.inference.fixed.robust import ClusterRobust, cluster_robust
