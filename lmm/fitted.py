@@ -18,7 +18,7 @@ from lmm.report import Coefficients, RandomEffects, Summary, VarCorr
 from lmm.report.printed import PrintedTable
 from lmm.request import Request
 
-__all__ = ["Comparable", "Fitted", "Reported"]
+__all__ = ["Comparable", "Fitted", "ReportedModel"]
 
 
 class Fitted(Protocol):
@@ -85,7 +85,7 @@ class Comparable(Fitted, Protocol):
         """A model without random effects, fitted to the rows of this one."""
 
 
-class Reported(Comparable, Protocol):
+class ReportedModel(Comparable, Protocol):
     """A model with its labelled tables, predictions and simulations."""
 
     @property

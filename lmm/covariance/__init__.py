@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from lmm.covariance.base import WIDE, Covariance, Reported
+from lmm.covariance.base import WIDE, Covariance, ReportedParameter
 from lmm.covariance.correlated import CompoundSymmetry, Correlated, ScaledIdentity
 from lmm.covariance.filled import Diagonal, Filled, Unstructured
 from lmm.covariance.parameters import Parameters, parameters_of
@@ -28,7 +28,7 @@ __all__ = [
     "Filled",
     "OrnsteinUhlenbeck",
     "Parameters",
-    "Reported",
+    "ReportedParameter",
     "ScaledIdentity",
     "Structure",
     "Toeplitz",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lmm._types import IntVector, Matrix, Vector
 
-__all__ = ["WIDE", "Covariance", "Reported", "diagonal", "lower_triangle", "shared"]
+__all__ = ["WIDE", "Covariance", "ReportedParameter", "diagonal", "lower_triangle", "shared"]
 
 Array = TypeVar("Array", bound=np.ndarray)
 
@@ -46,7 +46,7 @@ def diagonal(size: int) -> tuple[IntVector, IntVector]:
     return index, index
 
 
-class Reported(NamedTuple):
+class ReportedParameter(NamedTuple):
     """A standard deviation or a correlation that stands for a parameter of a structure.
 
     Attributes
@@ -188,7 +188,7 @@ class Covariance(ABC):
         """lme4's names of the parameters, such as ``Subject.Days.(Intercept)``."""
 
     @abstractmethod
-    def reported(self, columns: Sequence[str]) -> tuple[Reported, ...]:
+    def reported(self, columns: Sequence[str]) -> tuple[ReportedParameter, ...]:
         """What reports show of the covariance: as many as there are parameters, in R's order."""
 
     def theta(self, par: Vector) -> Vector:

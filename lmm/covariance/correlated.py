@@ -27,7 +27,14 @@ from numpy.typing import NDArray
 
 from lmm._lapack import cholesky, eigh, lower_triangular
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance.base import CLEAR, Covariance, Reported, diagonal, lower_triangle, shared
+from lmm.covariance.base import (
+    CLEAR,
+    Covariance,
+    ReportedParameter,
+    diagonal,
+    lower_triangle,
+    shared,
+)
 from lmm.covariance.filled import VANISHING
 
 __all__ = [
@@ -114,7 +121,7 @@ class Correlated(Covariance):
         """Names of the correlation's parameters."""
 
     @abstractmethod
-    def correlations(self) -> tuple[Reported, ...]:
+    def correlations(self) -> tuple[ReportedParameter, ...]:
         """Correlations that stand for the parameters, (r,)."""
 
     @property
@@ -279,10 +286,10 @@ class Correlated(Covariance):
         entries = [(one.row, one.column) for one in self.correlations()]
         return self.n_sd + entries.index((row, column))
 
-    def reported(self, columns: Sequence[str]) -> tuple[Reported, ...]:
+    def reported(self, columns: Sequence[str]) -> tuple[ReportedParameter, ...]:
         """Standard deviations, ``*`` if all columns share one; then correlations."""
         shown = ("*",) if self.hom else columns
-        sd = (Reported(label, i, i) for i, label in enumerate(shown))
+        sd = (ReportedParameter(label, i, i) for i, label in enumerate(shown))
         return (*sd, *self.correlations())
 
     def names(self, group: str, columns: Sequence[str]) -> tuple[str, ...]:
@@ -339,7 +346,7 @@ class ScaledIdentity(Correlated):
         """There is no parameter."""
         return ()
 
-    def correlations(self) -> tuple[Reported, ...]:
+    def correlations(self) -> tuple[ReportedParameter, ...]:
         """There is no parameter."""
         return ()
 
@@ -379,6 +386,6 @@ class CompoundSymmetry(Correlated):
         """Rho."""
         return ("rho",)
 
-    def correlations(self) -> tuple[Reported, ...]:
+    def correlations(self) -> tuple[ReportedParameter, ...]:
         """Rho, between any two columns."""
-        return (Reported("rho", 1, 0),)
+        return (ReportedParameter("rho", 1, 0),)

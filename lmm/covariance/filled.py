@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from lmm._lapack import eigh, lower_triangular, qr_factor, solve_upper
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance.base import CLEAR, Covariance, Reported, diagonal, lower_triangle, shared
+from lmm.covariance.base import (
+    CLEAR,
+    Covariance,
+    ReportedParameter,
+    diagonal,
+    lower_triangle,
+    shared,
+)
 
 __all__ = ["Diagonal", "Filled", "Unstructured"]
 
@@ -160,11 +167,11 @@ class Filled(Covariance):
         _, columns = self.positions
         return np.asarray(np.sqrt(np.bincount(columns, par * par))[columns])
 
-    def reported(self, columns: Sequence[str]) -> tuple[Reported, ...]:
+    def reported(self, columns: Sequence[str]) -> tuple[ReportedParameter, ...]:
         """The entries of Gamma that vary."""
         rows, others = (part.tolist() for part in self.positions)
         return tuple(
-            Reported(columns[i] if i == j else f"{columns[i]}.{columns[j]}", i, j)
+            ReportedParameter(columns[i] if i == j else f"{columns[i]}.{columns[j]}", i, j)
             for i, j in zip(rows, others, strict=True)
         )
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.covariance.base import Reported, shared
+from lmm.covariance.base import ReportedParameter, shared
 from lmm.covariance.correlated import Correlated, Correlation, correlation_at
 
 __all__ = ["AutoRegressive", "OrnsteinUhlenbeck", "Toeplitz"]
@@ -45,10 +45,10 @@ class _Decaying(Correlated):
         """Rho."""
         return ("rho",)
 
-    def correlations(self) -> tuple[Reported, ...]:
+    def correlations(self) -> tuple[ReportedParameter, ...]:
         """Rho, between two columns that are closest to each other."""
         rows, columns = np.nonzero(np.tril(self.lags == 1.0))
-        return (Reported("rho", int(rows[0]), int(columns[0])),)
+        return (ReportedParameter("rho", int(rows[0]), int(columns[0])),)
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,9 @@ class Toeplitz(Correlated):
         """Phi, numbered by lag."""
         return tuple(f"phi{lag}" for lag in range(1, self.size))
 
-    def correlations(self) -> tuple[Reported, ...]:
+    def correlations(self) -> tuple[ReportedParameter, ...]:
         """One for each lag."""
-        return tuple(Reported(f"lag{lag}", lag, 0) for lag in range(1, self.size))
+        return tuple(ReportedParameter(f"lag{lag}", lag, 0) for lag in range(1, self.size))
 
 
 @dataclass(frozen=True, eq=False)

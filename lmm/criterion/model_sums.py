@@ -15,7 +15,7 @@ from lmm._types import Vector
 from lmm.criterion.profiled import ProfiledCriterion
 from lmm.design.absent import Summed, Unread
 from lmm.design.batches import Batch, Recipe, Scales
-from lmm.design.column_summary import Summary
+from lmm.design.column_summary import ColumnSummary
 from lmm.design.keys import Keys
 from lmm.design.matrices import ModelMatrices
 from lmm.design.partitions import source_of
@@ -56,7 +56,7 @@ class ModelSums(Brief):
     sums: Sums
     n_selected: int
     scales: Scales
-    summary: Summary
+    summary: ColumnSummary
 
     @classmethod
     def of(cls, recipe: Recipe, source: Source) -> ModelSums:

@@ -7,7 +7,7 @@ rest of it is made of the formula again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from lmm.design.batches import Scales, recipe_from
 from lmm.design.build import plan_for
 from lmm.design.checks import LmerControl
 from lmm.design.coding import Contrasts
-from lmm.design.column_summary import Cells, Moments, Spanning, Summary
+from lmm.design.column_summary import CellCounts, ColumnSummary, Moments, Spanning
 from lmm.design.columns import Basis, Factor
 from lmm.design.keys import Keys, Values
 from lmm.design.learn import Learned
@@ -32,13 +32,25 @@ from lmm.pls.sums import Coupled, Numbered, Pilot, Sums
 
 __all__ = ["pack_sums", "unpack_sums"]
 
+# By the names that they have in files.
 _KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        *(Basis, Cells, Contrasts, Coupled, Factor, GroupVariable, Keys, Moments, Numbered),
-        *(Pilot, Scales, Spanning, Summary, Sums, Values),
-    )
+    "Basis": Basis,
+    "Cells": CellCounts,
+    "Contrasts": Contrasts,
+    "Coupled": Coupled,
+    "Factor": Factor,
+    "GroupVariable": GroupVariable,
+    "Keys": Keys,
+    "Moments": Moments,
+    "Numbered": Numbered,
+    "Pilot": Pilot,
+    "Scales": Scales,
+    "Spanning": Spanning,
+    "Summary": ColumnSummary,
+    "Sums": Sums,
+    "Values": Values,
 }
+_NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def pack_sums(sums: ModelSums, arrays: Arrays) -> dict[str, Any]:
@@ -142,11 +154,13 @@ def _added(values: np.ndarray, arrays: Arrays) -> str:
 
 
 def _described(value: Any, arrays: Arrays) -> dict[str, Any]:
-    kind = type(value).__name__
-    if not is_dataclass(value) or kind not in _KINDS:
-        raise DataError(f"a saved model cannot hold {kind}, which its formula learned from data")
+    kind = type(value)
+    if kind not in _NAMES:
+        raise DataError(
+            f"a saved model cannot hold {kind.__name__}, which its formula learned from data"
+        )
     parts = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {"kind": kind, "parts": {name: _packed(p, arrays) for name, p in parts.items()}}
+    return {"kind": _NAMES[kind], "parts": {name: _packed(p, arrays) for name, p in parts.items()}}
 
 
 def _unpacked(value: Any, arrays: Arrays) -> Any:

@@ -59,7 +59,7 @@ def table_of_arrays(
     >>> table_of_arrays([1.0, 2, 4, 3, 5, 6], X, list("aaabbb"))[0]
     'y ~ 1 + x2 + (1 | group)'
     """
-    table = _Columns(y)
+    table = _TableColumns(y)
     response = table.add(_name_of(y, "y"), y)
     named_groups = _named_groups(groups)
     bars = []
@@ -138,7 +138,7 @@ def _by_position(
     return found
 
 
-class _Columns:
+class _TableColumns:
     """Collects the columns of the table, all of one length and with one index."""
 
     def __init__(self, y: Any):
@@ -179,7 +179,7 @@ def _named_groups(groups: Any) -> dict[str, Any]:
     return {_name_of(groups, "group"): groups}
 
 
-def _predictor(table: _Columns, values: Any, prefix: str) -> str:
+def _predictor(table: _TableColumns, values: Any, prefix: str) -> str:
     """Write columns as a linear predictor, a first column of ones as the intercept."""
     if isinstance(values, pd.Series):
         values = values.to_frame(_name_of(values, f"{prefix}1"))

@@ -21,7 +21,7 @@ from lmm.design.checks import (
     check_rank,
     check_scales,
 )
-from lmm.design.column_summary import Summary
+from lmm.design.column_summary import ColumnSummary
 from lmm.design.columns import Basis, Column, Factor, take
 from lmm.design.factor_contrasts import choose_contrasts
 from lmm.design.fixed import FixedEffects, check_finite
@@ -128,7 +128,7 @@ class Batch:
     n_read: int
     n_selected: int
     scales: Scales
-    summary: Summary
+    summary: ColumnSummary
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +242,7 @@ class Recipe:
         X: Matrix,
         Z: Sequence[Matrix],
         offset: Vector,
-    ) -> Summary:
+    ) -> ColumnSummary:
         """Summary of the rows used of a batch."""
 
         def model(some: IntVector) -> Matrix:
@@ -254,7 +254,7 @@ class Recipe:
             series = {name: column.iloc[rows] for name, column in series.items()}
         arrays = {name: column.array for name, column in series.items()}
         frame = pd.DataFrame(arrays, index=pd.RangeIndex(len(rows)), copy=False)
-        return Summary.of(frame, X, Z, model, offset)
+        return ColumnSummary.of(frame, X, Z, model, offset)
 
     @cached_property
     def _fixed_columns(self) -> tuple[str, ...]:
@@ -279,7 +279,7 @@ class Recipe:
         n: int,
         n_selected: int,
         scales: Scales,
-        summary: Summary | None = None,
+        summary: ColumnSummary | None = None,
     ) -> Design:
         """The design of all rows, which holds none of them.
 
@@ -326,7 +326,7 @@ class Recipe:
         ordered = tuple(terms[i] for i in self.order_of(keys))
         return Design(self.plan.formula, Unread((n, len(kept))), ordered, fixed, frame, notes)  # type: ignore[arg-type]
 
-    def _columns(self, n: int, summary: Summary | None) -> list[Unread]:
+    def _columns(self, n: int, summary: ColumnSummary | None) -> list[Unread]:
         """What stands for the columns of the terms."""
         shapes = [(n, term.size) for term in self.terms]
         if summary is None:

@@ -21,7 +21,15 @@ from lmm.design.absent import Unread
 from lmm.design.columns import RawColumn, read_column
 from lmm.design.keys import Keys, Values, distinct
 
-__all__ = ["MAX_CELLS", "MAX_VALUES", "Cells", "Described", "Moments", "Spanning", "Summary"]
+__all__ = [
+    "MAX_CELLS",
+    "MAX_VALUES",
+    "CellCounts",
+    "ColumnSummary",
+    "Described",
+    "Moments",
+    "Spanning",
+]
 
 MAX_VALUES = 100
 """A number with more distinct values than this is a covariate, whose values are not counted."""
@@ -128,7 +136,7 @@ _METHODS = {np.mean: "mean", np.std: "std", np.min: "min", np.max: "max"}
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class CellCounts:
     """Combinations of factors' levels and of few-valued numbers, and how many rows have each.
 
     Attributes
@@ -146,7 +154,7 @@ class Cells:
     counts: Vector
 
     @classmethod
-    def of(cls, columns: Mapping[str, tuple[Values, IntVector]], n: int) -> Cells:
+    def of(cls, columns: Mapping[str, tuple[Values, IntVector]], n: int) -> CellCounts:
         """Combinations in n rows, none of which is missing."""
         if not columns:
             return cls((), None, np.array([float(n)]))
@@ -154,25 +162,27 @@ class Cells:
         counts = np.bincount(codes, minlength=len(keys)).astype(float)
         return cls(tuple(columns), keys, counts)
 
-    def __add__(self, other: Cells) -> Cells:
+    def __add__(self, other: CellCounts) -> CellCounts:
         names = tuple(name for name in self.names if name in other.names)
         left, right = self.only(names), other.only(names)
         if left.keys is None or right.keys is None:
-            return Cells(names, None, np.array([left.counts.sum() + right.counts.sum()]))
+            return CellCounts(names, None, np.array([left.counts.sum() + right.counts.sum()]))
         keys, _, places = left.keys.union(right.keys)
         counts = np.append(left.counts, np.zeros(len(keys) - len(left.counts)))
         counts[places] += right.counts
-        return Cells(names, keys, counts).bounded()
+        return CellCounts(names, keys, counts).bounded()
 
-    def only(self, names: Sequence[str]) -> Cells:
+    def only(self, names: Sequence[str]) -> CellCounts:
         """Combinations of some of the columns."""
         if self.keys is None or tuple(names) == self.names:
             return self
         kept = {name: self.column(name) for name in names}
         if not kept:
-            return Cells((), None, np.array([self.counts.sum()]))
+            return CellCounts((), None, np.array([self.counts.sum()]))
         keys, codes = Keys.of(list(kept.values()))
-        return Cells(tuple(kept), keys, np.bincount(codes, self.counts, len(keys)).astype(float))
+        return CellCounts(
+            tuple(kept), keys, np.bincount(codes, self.counts, len(keys)).astype(float)
+        )
 
     def column(self, name: str) -> tuple[Values, IntVector]:
         """Values of a column, and that of each combination (c,)."""
@@ -181,7 +191,7 @@ class Cells:
         part = self.keys.parts[i]
         return part, self.keys.codes[i] if self.keys.codes else np.arange(len(part))
 
-    def bounded(self) -> Cells:
+    def bounded(self) -> CellCounts:
         """The combinations without numbers of many values; none where there are too many."""
         assert self.keys is not None
         kept = [name for name, part in self._parts() if not _is_many(part)]
@@ -193,7 +203,7 @@ class Cells:
         fewer = self.only(factors)
         if len(fewer.counts) <= MAX_CELLS:
             return fewer
-        return Cells((), None, np.array([self.counts.sum()]))
+        return CellCounts((), None, np.array([self.counts.sum()]))
 
     def _parts(self) -> list[tuple[str, Values]]:
         assert self.keys is not None
@@ -305,7 +315,7 @@ def _outside(matrix: Matrix, found: IntVector) -> IntVector:
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
+class ColumnSummary:
     """What is kept of the columns of rows; summaries of parts add up.
 
     Attributes
@@ -328,7 +338,7 @@ class Summary:
 
     names: tuple[str, ...]
     moments: Mapping[str, Moments]
-    cells: Cells
+    cells: CellCounts
     spanning: Spanning
     triangle: Matrix
     random: tuple[Matrix, ...]
@@ -342,7 +352,7 @@ class Summary:
         Z: Sequence[Matrix],
         indicators: Callable[[IntVector], Matrix],
         offset: Vector,
-    ) -> Summary:
+    ) -> ColumnSummary:
         """Summary of rows.
 
         Parameters
@@ -370,15 +380,15 @@ class Summary:
         return cls(
             tuple(names),
             {name: Moments.of(column) for name, column in numbers.items()},
-            Cells.of(few, len(columns)),
+            CellCounts.of(few, len(columns)),
             Spanning.of(columns, indicators, X.shape[1]),
             _triangle(np.column_stack([np.ones(len(X)), X])),
             tuple(columns.T @ columns for columns in Z),
             Moments.of(offset),
         )
 
-    def __add__(self, other: Summary) -> Summary:
-        return Summary(
+    def __add__(self, other: ColumnSummary) -> ColumnSummary:
+        return ColumnSummary(
             self.names,
             {name: own + other.moments[name] for name, own in self.moments.items()},
             self.cells + other.cells,

@@ -31,7 +31,7 @@ from lmm.errors import DataError
 from lmm.language import Name, Node
 
 if TYPE_CHECKING:
-    from lmm.design.column_summary import Summary
+    from lmm.design.column_summary import ColumnSummary
 from lmm.design.choice import (
     RowArgument,
     add_up,
@@ -78,7 +78,7 @@ class Frame(Frozen, Brief):
     index: pd.Index | None
     na_action: str
     variables: Variables
-    summary: Summary | None = None
+    summary: ColumnSummary | None = None
 
     @property
     def n(self) -> int:

@@ -190,14 +190,14 @@ def _named(nodes: Iterable[Node], table: Table) -> set[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Columns:
+class _LearnedColumns:
     """Columns in whole, by pieces, and the distinct values of others; parts add up."""
 
     pieces: Mapping[str, tuple[pd.Series[Any], ...]]
     met: Mapping[str, Values]
 
     @classmethod
-    def of(cls, portion: Portion, whole: Sequence[str], by_value: Sequence[str]) -> _Columns:
+    def of(cls, portion: Portion, whole: Sequence[str], by_value: Sequence[str]) -> _LearnedColumns:
         """Columns of a batch."""
         with placed(portion):
             return cls(
@@ -205,8 +205,8 @@ class _Columns:
                 {name: distinct(portion.series(name), name)[0] for name in by_value},
             )
 
-    def __add__(self, other: _Columns) -> _Columns:
-        return _Columns(
+    def __add__(self, other: _LearnedColumns) -> _LearnedColumns:
+        return _LearnedColumns(
             {name: parts + other.pieces[name] for name, parts in self.pieces.items()},
             {name: values.union(other.met[name])[0] for name, values in self.met.items()},
         )
@@ -216,7 +216,7 @@ def _read_columns(
     source: Source, whole: list[str], by_value: list[str]
 ) -> tuple[dict[str, RawColumn], dict[str, RawColumn]]:
     """Columns in whole, and columns of the distinct values of others."""
-    read = partial(_Columns.of, whole=whole, by_value=by_value)
+    read = partial(_LearnedColumns.of, whole=whole, by_value=by_value)
     found = source.total([*whole, *by_value], read)
     raw = {name: read_column(_joined(name, parts), name) for name, parts in found.pieces.items()}
     return raw, {name: read_column(values.series(), name) for name, values in found.met.items()}

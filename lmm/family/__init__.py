@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lmm.errors import DataError, nearest
-from lmm.family.base import Conditional, Family, Rows, ShapeRows
+from lmm.family.base import Conditional, Family, RowLikelihood, ShapeRows
 from lmm.family.binomial import Binomial
 from lmm.family.counts import NegativeBinomial, Poisson
 from lmm.family.links import Link
@@ -23,7 +23,7 @@ __all__ = [
     "Link",
     "NegativeBinomial",
     "Poisson",
-    "Rows",
+    "RowLikelihood",
     "ShapeRows",
     "family_named",
 ]

@@ -21,7 +21,7 @@ from lmm.errors import DataError, nearest
 from lmm.family.jets import Jet
 from lmm.family.links import Link
 
-__all__ = ["Conditional", "Family", "Rows", "ShapeRows"]
+__all__ = ["Conditional", "Family", "RowLikelihood", "ShapeRows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ShapeRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowLikelihood:
     """Log-likelihood and its derivatives at one linear predictor.
 
     Attributes
@@ -107,7 +107,7 @@ class Conditional(ABC):
         """Derivative of `loglik_rows` by xi, (n,)."""
 
     @abstractmethod
-    def at(self, eta: Vector, xi: float, order: int) -> Rows:
+    def at(self, eta: Vector, xi: float, order: int) -> RowLikelihood:
         """Log-likelihood, score, and weights with derivatives up to `order` (at most 2)."""
 
 

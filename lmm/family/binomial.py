@@ -11,7 +11,7 @@ from scipy.special import betainc, expit, gammaln, xlogy
 
 from lmm._types import Vector
 from lmm.errors import DataError
-from lmm.family.base import Conditional, Family, Rows
+from lmm.family.base import Conditional, Family, RowLikelihood
 from lmm.family.jets import Jet, negated, product, scaled
 from lmm.family.links import PROBABILITY_LINKS, ProbabilityLink
 
@@ -179,7 +179,7 @@ class BinomialRows(Conditional):
         """See `Conditional`: there is no shape."""
         return np.zeros_like(eta)
 
-    def at(self, eta: Vector, xi: float, order: int) -> Rows:
+    def at(self, eta: Vector, xi: float, order: int) -> RowLikelihood:
         """See `Conditional`: ``r = s A + f C``, and ``W = -n A C``."""
         if self.family.is_canonical:
             return self._logit(eta, xi, order)
@@ -189,9 +189,9 @@ class BinomialRows(Conditional):
         r = tuple(s * a + f * c for a, c in zip(A, C, strict=True))
         expected = scaled(-self.weights, product(A, C))[: order + 1]
         loglik = float(self._rows_of(*logs).sum()) + self.lost
-        return Rows(loglik, r[0], expected, negated(r[1:]))
+        return RowLikelihood(loglik, r[0], expected, negated(r[1:]))
 
-    def _logit(self, eta: Vector, xi: float, order: int) -> Rows:
+    def _logit(self, eta: Vector, xi: float, order: int) -> RowLikelihood:
         e = np.exp(-np.abs(eta))  # one exponential for all: neither tail is rounded
         larger = 1.0 / (1.0 + e)
         smaller = e * larger
@@ -204,4 +204,4 @@ class BinomialRows(Conditional):
             odd = q - p
             jet = (W, W * odd, W * (odd * odd - 2.0 * v))[: order + 1]
         r = self.successes * q - self.failures * p
-        return Rows(self._logit_loglik(eta, e), r, jet, jet)
+        return RowLikelihood(self._logit_loglik(eta, e), r, jet, jet)

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm._types import Vector
-from lmm.family.base import Conditional, Family, Rows, ShapeRows
+from lmm.family.base import Conditional, Family, RowLikelihood, ShapeRows
 from lmm.family.jets import Jet, constant, negated, product, quotient, scaled
 
 __all__ = ["DispersionFamily", "DispersionRows"]
@@ -132,7 +132,7 @@ class DispersionRows(Conditional):
             return constant(family.canonical_k, mu[0], order)
         return quotient(mu[1 : order + 2], family.variance_jet(mu, family.shape_of(xi)))
 
-    def at(self, eta: Vector, xi: float, order: int) -> Rows:
+    def at(self, eta: Vector, xi: float, order: int) -> RowLikelihood:
         """See `Conditional`."""
         mu = self.family.link_function.jet(eta, order + 2)
         scale = self._scale(xi)
@@ -145,9 +145,9 @@ class DispersionRows(Conditional):
             k = self._k(mu, order + 1, xi)
             r, expected, observed = self._parts(scale, mu, k, order)
         if not (order and self.family.shape_name):
-            return Rows(loglik, r, expected, observed)
+            return RowLikelihood(loglik, r, expected, observed)
         shape = self._shape(mu, xi, (r, expected, observed))
-        return Rows(loglik, r, expected, observed, shape)
+        return RowLikelihood(loglik, r, expected, observed, shape)
 
     def _parts(self, scale: Vector, mu: Jet, k: Jet, order: int) -> tuple[Vector, Jet, Jet]:
         """Score, W and W_o with their jets, from k."""

@@ -71,7 +71,7 @@ class Log(Link):
 
 
 @dataclass(frozen=True)
-class Power(Link):
+class PowerLink(Link):
     """``mu = eta**exponent``: the identity, square root, inverse and inverse square links."""
 
     name: str
@@ -270,10 +270,10 @@ class LogProbability(ProbabilityLink):
 
 MEAN_LINKS: Mapping[str, Link] = {
     "log": Log(),
-    "identity": Power("identity", 1.0),
-    "sqrt": Power("sqrt", 2.0),
-    "inverse": Power("inverse", -1.0),
-    "1/mu^2": Power("1/mu^2", -0.5),
+    "identity": PowerLink("identity", 1.0),
+    "sqrt": PowerLink("sqrt", 2.0),
+    "inverse": PowerLink("inverse", -1.0),
+    "1/mu^2": PowerLink("1/mu^2", -0.5),
 }
 PROBABILITY_LINKS: Mapping[str, ProbabilityLink] = {
     link.name: link for link in (Logit(), Probit(), Cloglog(), Cauchit(), LogProbability())

@@ -19,7 +19,7 @@ from lmm.family import Family
 from lmm.laplace.collapse import collapsed
 from lmm.laplace.existence import LARGE, POISSON, is_suspicious, separating
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
-from lmm.laplace.mode import Mode, Target, conditional_mode, joint_coefficients
+from lmm.laplace.mode import Mode, ModeTarget, conditional_mode, joint_coefficients
 from lmm.laplace.model import Model, Place
 from lmm.laplace.quadrature import Quadrature, check_rule
 from lmm.laplace.start import moment_start
@@ -149,7 +149,9 @@ class LaplaceCriterion:
         beta: Vector = np.empty(0)
         if model.p:
             factors = self.matrices.factors(theta)
-            target = Target(model.effects, model.bound, factors, model.offset, marginal.xi, model.X)
+            target = ModeTarget(
+                model.effects, model.bound, factors, model.offset, marginal.xi, model.X
+            )
             beta = joint_coefficients(target, model.T @ marginal.beta)
         yield model.joined(theta, beta, marginal.xi)
 
@@ -293,7 +295,7 @@ class LaplaceCriterion:
     def _mode(self, place: Place, move: Move | None) -> Mode:
         """The mode at a place, from where the one before is predicted to move."""
         model = self.model
-        target = Target(
+        target = ModeTarget(
             model.effects, model.bound, place.factors, place.fixed, place.xi, model.inner
         )
         beta: Vector | None = model.T @ model.marginal.beta if model.joint else None

@@ -26,7 +26,7 @@ import numpy as np
 
 from lmm._types import Matrix, Vector
 from lmm.criterion.base import Evaluation
-from lmm.family import Rows, ShapeRows
+from lmm.family import RowLikelihood, ShapeRows
 from lmm.family.jets import Jet
 from lmm.laplace.elimination import Elimination, Units
 from lmm.laplace.mode import Mode
@@ -91,7 +91,7 @@ class Expansion:
     order: int = 2
 
     @cached_property
-    def rows(self) -> Rows:
+    def rows(self) -> RowLikelihood:
         """Log-likelihood and information with derivatives."""
         return self.model.bound.at(self.mode.eta, self.place.xi, self.order and 2)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.laplace.row_sums import grams, pair_forms, row_forms
-from lmm.pls.groups import Cells, Group
+from lmm.pls.groups import Group, LevelPairs
 from lmm.pls.inverse import dense_blocks
 from lmm.pls.kernels import sum_by, sum_products
 from lmm.pls.problem import Problem
@@ -95,8 +95,8 @@ class Meetings:
 
     lead: Group
     behind: tuple[Group, ...]
-    pairs: tuple[Cells, ...]
-    within: tuple[tuple[Cells, ...], ...]
+    pairs: tuple[LevelPairs, ...]
+    within: tuple[tuple[LevelPairs, ...], ...]
 
     @classmethod
     def of(cls, problem: Problem, lead: int) -> Meetings:

@@ -13,12 +13,12 @@ import numpy as np
 
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.family import Conditional, Rows
+from lmm.family import Conditional, RowLikelihood
 from lmm.laplace.effects import Effects
 from lmm.laplace.elimination import Elimination
 from lmm.pls import Factors
 
-__all__ = ["Mode", "Target", "conditional_mode", "joint_coefficients"]
+__all__ = ["Mode", "ModeTarget", "conditional_mode", "joint_coefficients"]
 
 # A Newton step with a smaller decrement is the last: it leaves an error of the order of its square.
 QUADRATIC = 1e-8
@@ -64,7 +64,7 @@ class Mode:
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class ModeTarget:
     """What the mode maximizes.
 
     Attributes
@@ -97,7 +97,7 @@ class Target:
             rows = self.bound.at(eta, self.xi, 0)
         return _State(v, b, beta, moving, rows, -2.0 * rows.loglik + float(b @ v))
 
-    def informed(self, rows: Rows) -> tuple[Elimination, bool]:
+    def informed(self, rows: RowLikelihood) -> tuple[Elimination, bool]:
         """D of the observed information, which gives quadratic convergence; else of the expected.
 
         The observed information of single rows may be negative where that of all is not.
@@ -120,7 +120,7 @@ class _State:
     b: Vector
     beta: Vector
     moving: Vector
-    rows: Rows
+    rows: RowLikelihood
     F: float
 
     def toward(self, aim: tuple[Vector, ...], t: float) -> tuple[Vector, ...]:
@@ -132,7 +132,7 @@ class _State:
 
 
 def conditional_mode(
-    target: Target, v: Vector | None = None, beta: Vector | None = None, steps: int = MAX_STEPS
+    target: ModeTarget, v: Vector | None = None, beta: Vector | None = None, steps: int = MAX_STEPS
 ) -> Mode:
     """Find the mode.
 
@@ -175,7 +175,7 @@ def conditional_mode(
     return Mode(eta, state.b, state.v, state.beta, state.F, decrement, n_steps)
 
 
-def joint_coefficients(target: Target, beta: Vector) -> Vector:
+def joint_coefficients(target: ModeTarget, beta: Vector) -> Vector:
     """Coefficients (p,) at the joint mode, roughly, from a first guess; that where it fails."""
     try:
         return conditional_mode(target, beta=beta, steps=ROUGH).beta
@@ -183,7 +183,7 @@ def joint_coefficients(target: Target, beta: Vector) -> Vector:
         return beta
 
 
-def _step(target: Target, state: _State, D: Elimination) -> tuple[tuple[Vector, ...], float]:
+def _step(target: ModeTarget, state: _State, D: Elimination) -> tuple[tuple[Vector, ...], float]:
     """Where a step by D ends, and what it promises."""
     effects, X, r = target.effects, target.X, state.rows.score
     W = D.weights
@@ -206,7 +206,7 @@ def _coefficients(effects: Effects, D: Elimination, X: Matrix, right: Vector) ->
     return np.linalg.solve(WX.T @ swept, swept.T @ right)
 
 
-def _start(target: Target, v: Vector | None, beta: Vector) -> _State:
+def _start(target: ModeTarget, v: Vector | None, beta: Vector) -> _State:
     effects, zero = target.effects, np.zeros(target.effects.q)
     for guess in (zero,) if v is None else (v, zero):
         b = effects.times_gamma(target.factors, guess)
@@ -220,7 +220,7 @@ def _start(target: Target, v: Vector | None, beta: Vector) -> _State:
 
 
 def _descended(
-    target: Target, state: _State, aim: tuple[Vector, ...]
+    target: ModeTarget, state: _State, aim: tuple[Vector, ...]
 ) -> tuple[_State | None, bool]:
     """The state after a step, halved until it descends, and whether the step was whole."""
     t = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmm._types import Matrix, Vector
-from lmm.pls.groups import Cells, Group
+from lmm.pls.groups import Group, LevelPairs
 
 __all__ = ["grams", "pair_forms", "row_forms"]
 
@@ -35,7 +35,7 @@ def row_forms(group: Group, blocks: Matrix) -> Vector:
     return total
 
 
-def pair_forms(group: Group, other: Group, blocks: Matrix, pairs: Cells) -> Vector:
+def pair_forms(group: Group, other: Group, blocks: Matrix, pairs: LevelPairs) -> Vector:
     """``z_i'B y_i`` by row for blocks B (k, k_h, m) of the rows' pairs of levels, (n,)."""
     total: Vector = np.zeros(len(group.codes))
     for a, left in enumerate(group.Z.T):

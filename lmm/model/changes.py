@@ -16,7 +16,7 @@ from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.fit import Fit, check_sigma_estimated
 from lmm.formula import Formula, update_formula
-from lmm.model.estimates import Estimates
+from lmm.model.estimates import LabelledEstimates
 from lmm.optimize import reporter
 from lmm.request import check_names
 
@@ -33,7 +33,7 @@ __all__ = ["Changes"]
 LOWER = 1e-7
 
 
-class Changes(Estimates):
+class Changes(LabelledEstimates):
     """Prediction, simulation, refits and updates."""
 
     def predict(

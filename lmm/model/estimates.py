@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     )
 
 
-__all__ = ["Estimates"]
+__all__ = ["LabelledEstimates"]
 
 
-class Estimates(MixedModel):
+class LabelledEstimates(MixedModel):
     """Estimates as labelled tables."""
 
     @property

@@ -15,7 +15,7 @@ from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.errors import DataError, nearest
 from lmm.fit import check_models
-from lmm.fitted import Reported
+from lmm.fitted import ReportedModel
 from lmm.plots.canvas import axes, label_columns, spread
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ INTERVALS = ("prediction", "confidence", None)
 
 
 def predictions(
-    m: Reported,
+    m: ReportedModel,
     x: str,
     by: str | None = None,
     *,
@@ -107,7 +107,7 @@ def predictions(
     return ax
 
 
-def _columns(m: Reported) -> dict[str, RawColumn]:
+def _columns(m: ReportedModel) -> dict[str, RawColumn]:
     """Columns of the data that fixed and random effects are made of, for the rows of the fit."""
     if m.call.data is None:
         raise DataError("the model was made of arrays: there are no predictors to draw along")
@@ -152,7 +152,7 @@ def _held(column: RawColumn) -> Any:
 
 def _draw(
     ax: Axes,
-    m: Reported,
+    m: ReportedModel,
     rows: Mapping[str, Any],
     places: Vector,
     color: str,
@@ -180,7 +180,7 @@ def _draw(
     ax.plot(places, fit, "-" if is_number else "o", color=color, lw=2.0, label=label)
 
 
-def _observations(ax: Axes, m: Reported, along: Vector | Factor, by: Factor | None) -> None:
+def _observations(ax: Axes, m: ReportedModel, along: Vector | Factor, by: Factor | None) -> None:
     """The observations, each in the colour of its line; at levels, beside each other at random."""
     y, rng = m.fit.matrices.y, np.random.default_rng(0)
     rows = spread(len(y), MAX_DATA)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm.diagnostics import residuals
-from lmm.fitted import Fitted, Reported
+from lmm.fitted import Fitted, ReportedModel
 from lmm.plots.canvas import ACCENT, FAINT, INK, MOST, group_of, name_highest, subplots
 from lmm.plots.modes import qq_random_effects
 from lmm.plots.residuals import qq_residuals, residuals_vs_fitted
@@ -23,7 +23,7 @@ __all__ = ["check_model"]
 DRAWS = 20
 
 
-def check_model(m: Reported, seed: int = 0) -> Figure:
+def check_model(m: ReportedModel, seed: int = 0) -> Figure:
     """Six pictures of what a model assumes.
 
     Observed responses among simulated ones; residuals against fitted values, and their size,
@@ -91,7 +91,7 @@ def _size(ax: Axes, m: Fitted) -> None:
     ax.set(title="Size of residuals", xlabel="Fitted values", ylabel="√|scaled residuals|")
 
 
-def _distances(ax: Axes, m: Reported) -> None:
+def _distances(ax: Axes, m: ReportedModel) -> None:
     """Cook's distance of each row; the three largest are named."""
     distance = m.cooks_distance().dropna()
     y = distance.to_numpy(float)

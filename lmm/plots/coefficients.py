@@ -9,7 +9,7 @@ import numpy as np
 
 from lmm._words import Ddf
 from lmm.errors import DataError
-from lmm.fitted import Reported
+from lmm.fitted import ReportedModel
 from lmm.plots.canvas import FAINT, axes, label_rows
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["coefficients"]
 
 
 def coefficients(
-    *models: Reported,
+    *models: ReportedModel,
     names: Sequence[str] | None = None,
     level: float = 0.95,
     ddf: Ddf | None = None,

@@ -27,7 +27,7 @@ from lmm.pls.levels import Levels
 __all__ = ["AlongUnits"]
 
 
-class Swept(NamedTuple):
+class SweptLevels(NamedTuple):
     """A set of levels with M (d, d, m) and E (t, d, r) there."""
 
     levels: Levels
@@ -49,13 +49,13 @@ class AlongUnits(Derivatives):
         Whether fixed effects are taken out.
     """
 
-    swept: tuple[Swept, ...]
+    swept: tuple[SweptLevels, ...]
     members: tuple[slice, ...]
     reml: bool
 
     @classmethod
     def of(
-        cls, terms: PLSTerms, swept: tuple[Swept, ...], members: tuple[slice, ...], reml: bool
+        cls, terms: PLSTerms, swept: tuple[SweptLevels, ...], members: tuple[slice, ...], reml: bool
     ) -> AlongUnits:
         """The first derivatives at once, the second ones when they are asked for."""
         logdet = np.sum([_first(part, reml) for part in swept], axis=0)
@@ -106,7 +106,7 @@ def _effects(levels: Levels, E: Matrix) -> Matrix:
     return levels.times(levels.R.swapaxes(0, 1), E)
 
 
-def _first(part: Swept, reml: bool) -> Matrix:
+def _first(part: SweptLevels, reml: bool) -> Matrix:
     """Sum over levels of F, (k, k)."""
     levels, M, E = part
     k = levels.R.shape[1]

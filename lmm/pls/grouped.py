@@ -29,7 +29,7 @@ import numpy as np
 
 from lmm._brief import Brief
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.along import AlongUnits, Swept
+from lmm.pls.along import AlongUnits, SweptLevels
 from lmm.pls.base import Blocks, Derivatives, Factors, FullDerivatives, PLSSolution, PLSTerms
 from lmm.pls.border import Bordered
 from lmm.pls.groups import Group
@@ -102,7 +102,7 @@ class GroupedPoint(Bordered):
         swept = []
         for levels, (M, MS, _) in self._sweeps():
             E = (half @ MS.reshape(len(MS), -1)).reshape(MS.shape)
-            swept.append(Swept(levels, M, E))
+            swept.append(SweptLevels(levels, M, E))
         return AlongUnits.of(self.terms, tuple(swept), self.pls.members, reml)
 
     def solution(self) -> PLSSolution:

@@ -11,7 +11,7 @@ import numpy as np
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.kernels import sum_products
 
-__all__ = ["Cells", "Group"]
+__all__ = ["Group", "LevelPairs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class LevelPairs:
     """Pairs of levels of two groups that occur together in some row.
 
     Attributes
@@ -91,7 +91,7 @@ class Cells:
     rows: IntVector
 
     @classmethod
-    def of(cls, left: Group, right: Group) -> Cells:
+    def of(cls, left: Group, right: Group) -> LevelPairs:
         """Find the pairs."""
         codes = left.codes.astype(np.int64) * right.n_levels + right.codes
         distinct, rows = np.unique(codes, return_inverse=True)

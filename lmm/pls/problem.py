@@ -9,8 +9,8 @@ Every solver works on it, so that no result depends on the unit or the origin of
   the mean over levels of ``Z*'Z*`` is the identity. ``lambda* = R_i lambda_i``: a random effect
   with ``lambda* = 1`` is as large as the noise of its level's own mean.
 
-T and R_i, with the codes of levels, are the `Layout`. It is made once: other weights and responses
-on the same rows (`Problem.reweighted`) keep it, and with it all coordinates.
+T and R_i, with the codes of levels, are the `ProblemLayout`. It is made once: other weights and
+responses on the same rows (`Problem.reweighted`) keep it, and with it all coordinates.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from lmm.design.absent import Unread
 from lmm.design.matrices import Design, ModelMatrices, ReTerm
 from lmm.design.response import Response
 from lmm.errors import NumericalError
-from lmm.pls.groups import Cells, Group
+from lmm.pls.groups import Group, LevelPairs
 from lmm.pls.products import KnownProducts, Products, RowProducts
 
-__all__ = ["MANY_ROWS", "Layout", "Problem", "exact_fit", "standardize_rows"]
+__all__ = ["MANY_ROWS", "Problem", "ProblemLayout", "exact_fit", "standardize_rows"]
 
 # A column of Z that adds less than this fraction of its norm to the columns before it is not
 # whitened against them: dividing by what is left would only blow up rounding errors.
@@ -47,7 +47,7 @@ EPSILON = float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Layout(Brief):
+class ProblemLayout(Brief):
     """What of a problem depends on neither weights nor response, in any metric.
 
     Attributes
@@ -81,7 +81,7 @@ class Layout(Brief):
         return _merge(terms, [_divide(term.Z[rows], R) for term, R in each], rows)
 
     @cached_property
-    def cells(self) -> dict[tuple[int, int], Cells]:
+    def cells(self) -> dict[tuple[int, int], LevelPairs]:
         """Pairs of levels of two groups (g, h) that any problem of the layout has asked for."""
         return {}
 
@@ -111,7 +111,7 @@ class Problem(Brief):
     """
 
     matrices: ModelMatrices
-    layout: Layout
+    layout: ProblemLayout
     products: Products
     base: Matrix
     beta0: Vector
@@ -168,7 +168,7 @@ class Problem(Brief):
         """Standardized response, (n,)."""
         return self.rows.y
 
-    def cells(self, g: int, h: int) -> Cells:
+    def cells(self, g: int, h: int) -> LevelPairs:
         """Pairs of levels of two groups, and that of each row."""
         return self.rows.cells(g, h)
 
@@ -351,7 +351,7 @@ def standardize_rows(matrices: ModelMatrices) -> Problem:
         R = term.covariance.whitening(Z, term.n_levels)
         whitened.append(_divide(Z, R))
         whitening.append(R)
-    layout = Layout(matrices.design, T, tuple(whitening))
+    layout = ProblemLayout(matrices.design, T, tuple(whitening))
     groups = _merge(matrices.terms, whitened)
     base = _base(len(T), y)
     return Problem(matrices, layout, RowProducts(Q, y, groups), base, beta0, scale)

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.groups import Cells, Group
+from lmm.pls.groups import Group, LevelPairs
 from lmm.pls.kernels import FEW_COLUMNS, SMALL, sum_products, sum_rows
 
 __all__ = ["KnownProducts", "Pairs", "Products", "RowProducts"]
@@ -131,14 +131,14 @@ class RowProducts(Products):
     X: Matrix
     y: Vector
     groups: tuple[Group, ...]
-    kept: dict[tuple[int, int], Cells] | None = None
+    kept: dict[tuple[int, int], LevelPairs] | None = None
 
-    def cells(self, g: int, h: int) -> Cells:
+    def cells(self, g: int, h: int) -> LevelPairs:
         """Pairs of levels of two groups, and that of each row."""
         if self.kept is None:
-            return Cells.of(self.groups[g], self.groups[h])
+            return LevelPairs.of(self.groups[g], self.groups[h])
         if (g, h) not in self.kept:
-            self.kept[g, h] = Cells.of(self.groups[g], self.groups[h])
+            self.kept[g, h] = LevelPairs.of(self.groups[g], self.groups[h])
         return self.kept[g, h]
 
     @cached_property

@@ -18,7 +18,7 @@ from lmm.design.absent import Unread
 from lmm.design.fixed import independent_columns
 from lmm.design.matrices import ModelMatrices
 from lmm.pls.groups import Group
-from lmm.pls.problem import MANY_ROWS, Layout, Problem, exact_fit, standardize_rows
+from lmm.pls.problem import MANY_ROWS, Problem, ProblemLayout, exact_fit, standardize_rows
 from lmm.pls.products import KnownProducts, Pairs
 from lmm.pls.sums import Numbered, Part, Pilot, Sums, add, triangle
 
@@ -309,7 +309,7 @@ def problem_of(
         pairs,
         sums.log_weights,
     )
-    layout = Layout(matrices.design, fixed.T, whitening)
+    layout = ProblemLayout(matrices.design, fixed.T, whitening)
     return Problem(matrices, layout, products, fixed.base, fixed.beta, fixed.scale)
 
 

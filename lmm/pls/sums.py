@@ -33,13 +33,23 @@ from lmm.errors import DataError
 from lmm.pls.groups import Group
 from lmm.pls.products import Pairs, RowProducts
 
-__all__ = ["Coupled", "Keys", "Numbered", "Part", "Pilot", "Rows", "Sums", "add", "triangle"]
+__all__ = [
+    "Coupled",
+    "LevelKeys",
+    "Numbered",
+    "Part",
+    "Pilot",
+    "SummableRows",
+    "Sums",
+    "add",
+    "triangle",
+]
 
 # A column of which the pilot leaves no more than this beside those before it is not turned.
 DEPENDENT = 1e-7
 
 
-class Keys(Protocol):
+class LevelKeys(Protocol):
     """Levels of a grouping factor, as `lmm.design.keys.Keys`."""
 
     def __len__(self) -> int: ...
@@ -69,7 +79,7 @@ class Numbered:
         return np.arange(self.size)
 
 
-class Rows(Protocol):
+class SummableRows(Protocol):
     """Rows of a model: as many as there are at a time."""
 
     @property
@@ -89,7 +99,7 @@ class Rows(Protocol):
         """Level of each row, (n,) per grouping factor."""
 
     @property
-    def keys(self) -> tuple[Keys, ...]:
+    def keys(self) -> tuple[LevelKeys, ...]:
         """Levels of each grouping factor."""
 
     @property
@@ -99,13 +109,13 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some rows of a model in memory: see `Rows`."""
+    """Some rows of a model in memory: see `SummableRows`."""
 
     X: Matrix
     Z: tuple[Matrix, ...]
     group_of: tuple[int, ...]
     codes: tuple[IntVector, ...]
-    keys: tuple[Keys, ...]
+    keys: tuple[LevelKeys, ...]
     response: Response
 
 
@@ -131,7 +141,7 @@ class Pilot:
     scale: float
 
     @classmethod
-    def of(cls, batch: Rows) -> Pilot:
+    def of(cls, batch: SummableRows) -> Pilot:
         """Coordinates that suit some rows."""
         X, y = batch.response.weighted(batch.X), batch.response.standardized(batch.response.y)
         T, free = triangle(X)
@@ -143,7 +153,7 @@ class Pilot:
         R = tuple(triangle(batch.response.weighted(Z))[0] for Z in batch.Z)
         return cls(T, R, beta, scale if scale > DEPENDENT * size else size or 1.0)
 
-    def rows(self, batch: Rows) -> RowProducts:
+    def rows(self, batch: SummableRows) -> RowProducts:
         """The rows of a batch in these coordinates, weighted."""
         response = batch.response
         X = _divided(response.weighted(batch.X), self.T)
@@ -248,13 +258,13 @@ class Sums(Brief):
     n: int
     log_weights: float
     base: Matrix
-    keys: tuple[Keys, ...]
+    keys: tuple[LevelKeys, ...]
     grams: tuple[Matrix, ...]
     couplings: tuple[Matrix, ...]
     pairs: Mapping[tuple[int, int], Coupled]
 
     @classmethod
-    def of(cls, batch: Rows, pilot: Pilot) -> Sums:
+    def of(cls, batch: SummableRows, pilot: Pilot) -> Sums:
         """Sum the rows of a batch."""
         rows = pilot.rows(batch)
         both = np.column_stack([rows.X, rows.y])

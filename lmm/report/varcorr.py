@@ -19,7 +19,7 @@ from lmm.covariance import (
     Covariance,
     Diagonal,
     OrnsteinUhlenbeck,
-    Reported,
+    ReportedParameter,
     ScaledIdentity,
 )
 from lmm.errors import nearest
@@ -65,7 +65,7 @@ class VarianceBlock:
         return np.where(np.eye(len(self.columns), dtype=bool), self.sd, self.correlation)
 
     @property
-    def reported(self) -> tuple[Reported, ...]:
+    def reported(self) -> tuple[ReportedParameter, ...]:
         """What stands for the parameters: names as in broom, ``(Intercept).Days``."""
         if isinstance(self.structure, Correlated):
             return self.structure.reported(self.columns)
@@ -74,7 +74,9 @@ class VarianceBlock:
         if isinstance(self.structure, Diagonal):
             pairs = [(i, i) for i in range(k)]
         return tuple(
-            Reported(self.columns[i] if i == j else f"{self.columns[j]}.{self.columns[i]}", i, j)
+            ReportedParameter(
+                self.columns[i] if i == j else f"{self.columns[j]}.{self.columns[i]}", i, j
+            )
             for i, j in pairs
         )
 

@@ -13,7 +13,7 @@ from lmm._words import Ddf, IntervalMethod, TidyScale
 from lmm.design.table import Table
 from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
-from lmm.fitted import Reported
+from lmm.fitted import ReportedModel
 from lmm.likelihood import critical_value
 from lmm.predict import prediction_parts
 from lmm.report import RandomEffects, VarCorr
@@ -37,7 +37,7 @@ _SCALES = {"sdcor": ("sdcor", "sd", "cor"), "vcov": ("vcov", "var", "cov")}
 
 
 def tidy(
-    model: Reported,
+    model: ReportedModel,
     effects: str | Sequence[str] = ("fixed", "ran_pars"),
     *,
     scales: TidyScale = "sdcor",
@@ -112,7 +112,7 @@ def _errors(fit: Fit, scales: TidyScale) -> Vector:
 
 
 def _limits(
-    model: Reported, effect: str, rows: pd.DataFrame, level: float, method: IntervalMethod
+    model: ReportedModel, effect: str, rows: pd.DataFrame, level: float, method: IntervalMethod
 ) -> dict[str, Vector]:
     if effect == "ran_vals" or (effect == "fixed" and method == "wald" and "df" in rows):
         df = rows["df"].to_numpy() if effect == "fixed" else np.inf
@@ -144,7 +144,7 @@ def glance(fit: Fit) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def augment(model: Reported, hat: Vector, cooks_distance: Vector) -> pd.DataFrame:
+def augment(model: ReportedModel, hat: Vector, cooks_distance: Vector) -> pd.DataFrame:
     """The data used and what the fit says of each row; see `LinearMixedModel.augment`."""
     fit, matrices, frame = model.fit, model.fit.matrices, model.fit.matrices.frame
     root = fit.response_root
@@ -170,7 +170,7 @@ def augment(model: Reported, hat: Vector, cooks_distance: Vector) -> pd.DataFram
     return pd.DataFrame(columns, index=frame.labels)
 
 
-def augment_new(model: Reported, newdata: Any) -> pd.DataFrame:
+def augment_new(model: ReportedModel, newdata: Any) -> pd.DataFrame:
     """New rows and what the fit says of each; see `LinearMixedModel.augment`."""
     table = Table.of(newdata)
     parts = prediction_parts(model.fit, newdata, offset=model.call.offset_for(newdata))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.fit import Fit, check_models
-from lmm.fitted import Comparable, Fitted, Reported
+from lmm.fitted import Comparable, Fitted, ReportedModel
 from lmm.inference.variance.lrt import check_comparable
 from lmm.inference.variance.parts import VarianceParts, variance_parts, without_predictors
 from lmm.likelihood import correlations
@@ -287,7 +287,9 @@ def _labelled(name: str, texts: Iterable[str]) -> Column:
     return Column(name, tuple(texts), "label", left=True)
 
 
-def _shares(kind: type[SharesT], m: Reported, nsim: int, seed: int | None, level: float) -> SharesT:
+def _shares(
+    kind: type[SharesT], m: ReportedModel, nsim: int, seed: int | None, level: float
+) -> SharesT:
     """Shares of a model's variance, with percentile intervals by parametric bootstrap."""
     check_models(m)
     shares = kind.of(variance_parts(m.fit))
@@ -302,7 +304,7 @@ def _shares(kind: type[SharesT], m: Reported, nsim: int, seed: int | None, level
 
 
 def icc(
-    m: Reported,
+    m: ReportedModel,
     by_group: bool = False,
     *,
     nsim: int = 0,
@@ -348,7 +350,7 @@ def icc(
 
 
 def r2_nakagawa(
-    m: Reported,
+    m: ReportedModel,
     by_group: bool = False,
     *,
     nsim: int = 0,

@@ -13,7 +13,7 @@ import pandas as pd
 from lmm._words import Ddf
 from lmm.errors import DataError, nearest
 from lmm.fit import check_models
-from lmm.fitted import Reported
+from lmm.fitted import ReportedModel
 from lmm.inference.variance.parts import variance_parts
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
@@ -100,7 +100,7 @@ class ModelTable(TableLike):
 
 
 def table(
-    *models: Reported,
+    *models: ReportedModel,
     names: Sequence[str] | None = None,
     show: Shown = "interval",
     level: float = 0.95,
@@ -211,7 +211,7 @@ class _Part:
     @classmethod
     def of(
         cls,
-        m: Reported,
+        m: ReportedModel,
         show: Shown,
         level: float,
         ddf: Ddf | None,
@@ -253,7 +253,7 @@ def _beside(fixed: pd.DataFrame, show: Shown, digits: int) -> dict[str, str]:
     }
 
 
-def _variances(m: Reported, digits: int) -> dict[str, str]:
+def _variances(m: ReportedModel, digits: int) -> dict[str, str]:
     """Standard deviations and correlations."""
     rows = m.tidy("ran_pars")
     found = {}
@@ -264,7 +264,7 @@ def _variances(m: Reported, digits: int) -> dict[str, str]:
     return found
 
 
-def _sizes(m: Reported, digits: int) -> dict[str, str]:
+def _sizes(m: ReportedModel, digits: int) -> dict[str, str]:
     """ICC and R2, numbers of levels and rows, fit."""
     parts = variance_parts(m.fit)
     return {

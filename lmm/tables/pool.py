@@ -21,7 +21,7 @@ __all__ = ["Pooled", "pool"]
 DF = ("residual", "satterthwaite", "asymptotic")
 
 
-class Estimated(Protocol):
+class Poolable(Protocol):
     """A fitted model, mixed or not."""
 
     @property
@@ -158,7 +158,7 @@ def barnard_rubin(share: Vector, df_complete: Vector, m: int) -> Vector:
         return np.asarray(1.0 / (1.0 / old + 1.0 / observed))
 
 
-def pool(models: Sequence[Estimated], df: str | float = "residual") -> Pooled:
+def pool(models: Sequence[Poolable], df: str | float = "residual") -> Pooled:
     """Pool the fixed effects of one model fitted to several completed data sets.
 
     Parameters

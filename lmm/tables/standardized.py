@@ -16,7 +16,7 @@ from lmm.design.columns import Factor
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit, check_models
-from lmm.fitted import Reported
+from lmm.fitted import ReportedModel
 from lmm.language import Call, Name, Node, children, variables
 from lmm.report.document import Document
 from lmm.report.printed import Framed
@@ -54,7 +54,7 @@ class StandardizedCoefficients(Framed):
 
 
 def standardize_parameters(
-    m: Reported,
+    m: ReportedModel,
     method: str = "refit",
     *,
     two_sd: bool = False,
@@ -114,7 +114,7 @@ def standardize_parameters(
     return StandardizedCoefficients(frame, method, level)
 
 
-def _estimates(m: Reported, level: float, ddf: Ddf | None) -> pd.DataFrame:
+def _estimates(m: ReportedModel, level: float, ddf: Ddf | None) -> pd.DataFrame:
     table = m.tidy("fixed", conf_int=True, conf_level=level, ddf=ddf).set_index("term")
     table.index.name = None
     names = ["Std_Coefficient", "CI_low", "CI_high"]
@@ -124,7 +124,7 @@ def _estimates(m: Reported, level: float, ddf: Ddf | None) -> pd.DataFrame:
 # Fitted again ------------------------------------------------------------------------------------
 
 
-def _refitted(m: Reported, times: float) -> Reported:
+def _refitted(m: ReportedModel, times: float) -> ReportedModel:
     """The model of standardized columns."""
     fit, table = m.fit, Table.of(m.data)
     rows = fit.matrices.frame.rows
@@ -203,11 +203,11 @@ def _deviations(X: np.ndarray) -> Vector:
     return np.asarray(np.std(X, axis=0, ddof=1))
 
 
-def _basic(m: Reported, times: float) -> Vector:
+def _basic(m: ReportedModel, times: float) -> Vector:
     return times * _deviations(m.fit.matrices.X) / _response_deviation(m.fit)
 
 
-def _posthoc(m: Reported, times: float) -> Vector:
+def _posthoc(m: ReportedModel, times: float) -> Vector:
     """Products of the covariates' deviations by coefficient; zero for the intercept."""
     matrices = m.fit.matrices
     fixed, columns = matrices.fixed, matrices.frame.columns
@@ -222,7 +222,7 @@ def _posthoc(m: Reported, times: float) -> Vector:
     return factors / _response_deviation(m.fit)
 
 
-def _pseudo(m: Reported, times: float) -> Vector:
+def _pseudo(m: ReportedModel, times: float) -> Vector:
     """Deviations of the columns over those of the response, between or within groups."""
     fit = m.fit
     groups = {term.group: term for term in fit.matrices.terms}

@@ -6,7 +6,7 @@ from scipy import stats
 
 from lmm.inference.marginal import (
     ADJUSTMENTS,
-    Family,
+    SimultaneousTests,
     adjusted_p_values,
     contrasts_of,
     critical_values,
@@ -16,9 +16,9 @@ from lmm.inference.marginal.distributions import studentized_range
 T = np.array([0.4, 1.1, 1.9, 2.4, 2.9, 3.6])
 
 
-def all_pairs(k: int, df: float) -> Family:
+def all_pairs(k: int, df: float) -> SimultaneousTests:
     C = contrasts_of("pairwise", [str(i) for i in range(k)]).coefficients
-    return Family(np.full(len(C), df), C @ C.T / 2.0, k)
+    return SimultaneousTests(np.full(len(C), df), C @ C.T / 2.0, k)
 
 
 @pytest.mark.parametrize("k, df", [(2, 2.5), (3, 15.6), (6, 210.0), (18, 77.4), (40, 12.0)])
@@ -50,12 +50,12 @@ def test_dunnetts_table():
     # Dunnett (1964), Biometrics 20, table II: two-sided 5 % points, 10 df, against one control
     for k, point in ((2, 2.57), (3, 2.76), (5, 2.99)):
         C = contrasts_of("trt.vs.ctrl", [str(i) for i in range(k + 1)]).coefficients
-        family = Family(np.full(k, 10.0), C @ C.T / 2.0)
+        family = SimultaneousTests(np.full(k, 10.0), C @ C.T / 2.0)
         assert critical_values("mvt", 0.95, family)[0] == pytest.approx(point, abs=0.01)
 
 
 def test_independent_normal_variables():
-    family = Family(np.full(3, np.inf), np.eye(3))
+    family = SimultaneousTests(np.full(3, np.inf), np.eye(3))
     expected = adjusted_p_values("sidak", T[:3], family)
     np.testing.assert_allclose(adjusted_p_values("mvt", T[:3], family), expected, atol=1e-4)
 
@@ -80,7 +80,7 @@ def test_limits_invert_tests(adjustment):
 def test_stepwise_methods_are_those_of_r():
     # R: p.adjust(c(0.01, 0.04, 0.03, 0.5), "holm"), "fdr"
     p = np.array([0.01, 0.04, 0.03, 0.5])
-    family = Family(np.full(4, np.inf), np.eye(4))
+    family = SimultaneousTests(np.full(4, np.inf), np.eye(4))
     t = stats.norm.isf(p / 2)
     np.testing.assert_allclose(adjusted_p_values("holm", t, family), [0.04, 0.09, 0.09, 0.5])
     fdr = [0.04, 0.16 / 3, 0.16 / 3, 0.5]
@@ -98,7 +98,7 @@ OF_R = {
 
 @pytest.mark.parametrize("adjustment", OF_R)
 def test_more_stepwise_methods_are_those_of_r(adjustment):
-    family = Family(np.full(6, np.inf), np.eye(6))
+    family = SimultaneousTests(np.full(6, np.inf), np.eye(6))
     t = stats.norm.isf(P / 2)
     np.testing.assert_allclose(
         adjusted_p_values(adjustment, t, family), OF_R[adjustment], rtol=1e-6
@@ -110,7 +110,7 @@ def test_more_stepwise_methods_are_those_of_r(adjustment):
 @pytest.mark.parametrize("tail", [-1, 1])
 def test_one_sided_tests_of_correlated_variables(tail):
     C = contrasts_of("trt.vs.ctrl", ["a", "b", "c", "d"]).coefficients
-    family = Family(np.full(3, 9.0), C @ C.T / 2.0, tail=tail)
+    family = SimultaneousTests(np.full(3, 9.0), C @ C.T / 2.0, tail=tail)
     joint = stats.multivariate_t(shape=family.correlation, df=9, seed=1)
     t = np.array([-1.5, 0.3, 2.2])
     expected = [1.0 - joint.cdf(np.full(3, tail * x), maxpts=200_000) for x in t]
@@ -120,7 +120,7 @@ def test_one_sided_tests_of_correlated_variables(tail):
 
 
 def test_one_sided_tests_have_one_tail():
-    family = Family(np.full(6, 7.0), np.eye(6), tail=1)
+    family = SimultaneousTests(np.full(6, 7.0), np.eye(6), tail=1)
     np.testing.assert_allclose(adjusted_p_values("none", T, family), stats.t.sf(T, 7.0))
     sidak = -np.expm1(6 * np.log1p(-stats.t.sf(T, 7.0)))
     np.testing.assert_allclose(adjusted_p_values("sidak", T, family), sidak)
@@ -142,8 +142,8 @@ def test_limits_at_many_degrees_of_freedom_are_interpolated(adjustment):
     k = 6
     one = all_pairs(k, 10.0)
     df = np.linspace(4.3, 60.0, one.size)
-    many = Family(df, one.correlation, k)
+    many = SimultaneousTests(df, one.correlation, k)
     limits = critical_values(adjustment, 0.95, many)
     for i in (0, 7, 14):
-        single = Family(np.full(one.size, df[i]), one.correlation, k)
+        single = SimultaneousTests(np.full(one.size, df[i]), one.correlation, k)
         assert limits[i] == pytest.approx(critical_values(adjustment, 0.95, single)[0], rel=1e-6)

@@ -14,7 +14,7 @@ from lmm.inference.resample.many import engine_for
 from lmm.inference.resample.regressed import compressed, rows_of
 from lmm.inference.resample.schemes import scheme_of
 from lmm.inference.resample.simulator import Simulator
-from lmm.inference.resample.work import Parameters
+from lmm.inference.resample.work import BatchedFits
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def replicates(sleep):
 
 def test_replicates_are_refits(sleep):
     """The bootstrap's own responses, refitted one by one."""
-    work = Parameters.of(sleep.fit, scheme_of("parametric"), select(sleep.fit.matrices, "~0"))
+    work = BatchedFits.of(sleep.fit, scheme_of("parametric"), select(sleep.fit.matrices, "~0"))
     seed = np.random.SeedSequence(7).spawn(1)[0]
     y, _ = work.simulator.draw(np.random.default_rng(seed), 20)
     values = sleep.bootstrap(20, seed=7).replicates

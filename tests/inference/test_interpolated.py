@@ -8,7 +8,7 @@ import lmm
 from lmm.inference.resample.interpolant import Interpolant, Node, Region
 from lmm.inference.resample.interpolated import Interpolated
 from lmm.inference.resample.many import OneByOne, engine_for
-from lmm.inference.resample.polynomials import Basis, count_for, nodes
+from lmm.inference.resample.polynomials import ProductBasis, count_for, nodes
 from lmm.inference.resample.regressed import rows_of
 from lmm.inference.resample.swept import Swept
 
@@ -242,7 +242,7 @@ def test_polynomials_are_found_from_values_and_gradients():
         gradient = np.stack([3 * a**2 * b - 2 * a, a**3 + 1.0 + 0 * b], axis=1)
         return (a**3 * b - a**2 + b)[:, None], gradient[:, :, None]
 
-    basis = Basis.of(degrees, count)
+    basis = ProductBasis.of(degrees, count)
     assert len(basis.powers) < 3 * count
     coefficients = basis.coefficients(z, *function(z))
     points = np.array([[0.3, -0.4], [0.9, 0.1]])

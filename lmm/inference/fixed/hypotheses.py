@@ -68,7 +68,7 @@ def parse_hypotheses(text: str | Sequence[str], names: Sequence[str]) -> LinearH
     rows = [
         row
         for part in ([text] if isinstance(text, str) else text)
-        for row in _Parser(part, names).hypotheses()
+        for row in _HypothesisParser(part, names).hypotheses()
     ]
     table = np.array(rows)
     L, rhs = table[:, :-1], -table[:, -1]
@@ -92,7 +92,7 @@ def _label(row: Vector, value: float, names: Sequence[str]) -> str:
     return f"{left} = {value + 0.0:g}"
 
 
-class _Parser:
+class _HypothesisParser:
     """One text; values are rows (p + 1,): weights of the coefficients, and a number at the end."""
 
     def __init__(self, text: str, names: Sequence[str]):

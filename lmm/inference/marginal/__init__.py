@@ -2,18 +2,18 @@
 
 from lmm.inference.marginal.adjustments import (
     ADJUSTMENTS,
-    Family,
+    SimultaneousTests,
     adjusted_p_values,
     adjustment_for,
     check_adjustment,
     critical_values,
     crossed_p_values,
 )
-from lmm.inference.marginal.combinations import WEIGHTS, Cells, checked
+from lmm.inference.marginal.combinations import WEIGHTS, Combinations, checked
 from lmm.inference.marginal.contrast_families import (
     FAMILIES,
     Coefficients,
-    Contrasts,
+    MeanContrasts,
     Place,
     contrasts_of,
 )
@@ -37,17 +37,17 @@ __all__ = [
     "SIDES",
     "WEIGHTS",
     "Axis",
-    "Cells",
     "Coefficients",
-    "Contrasts",
+    "Combinations",
     "Estimator",
-    "Family",
     "GivenCovariance",
     "Hypothesis",
+    "MeanContrasts",
     "Nesting",
     "Place",
     "Reduction",
     "ReferenceGrid",
+    "SimultaneousTests",
     "Transformation",
     "adjusted_p_values",
     "adjustment_for",

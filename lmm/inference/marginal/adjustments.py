@@ -13,7 +13,7 @@ from lmm.inference.marginal.distributions import RANK, LargestT, studentized_ran
 
 __all__ = [
     "ADJUSTMENTS",
-    "Family",
+    "SimultaneousTests",
     "adjusted_p_values",
     "adjustment_for",
     "check_adjustment",
@@ -30,7 +30,7 @@ NODES = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Family:
+class SimultaneousTests:
     """Tests that are adjusted together.
 
     Attributes
@@ -62,7 +62,7 @@ class Family:
         return int((values > RANK * values.max(initial=0.0)).sum())
 
 
-def adjusted_p_values(adjustment: str, t: Vector, family: Family) -> Vector:
+def adjusted_p_values(adjustment: str, t: Vector, family: SimultaneousTests) -> Vector:
     """Adjusted p-values (r,) of t statistics (r,).
 
     Parameters
@@ -85,7 +85,7 @@ def adjusted_p_values(adjustment: str, t: Vector, family: Family) -> Vector:
     return np.minimum(chosen.p_values(raw, t, family), 1.0)
 
 
-def _tail_probability(t: Vector, family: Family) -> Vector:
+def _tail_probability(t: Vector, family: SimultaneousTests) -> Vector:
     from scipy.stats import t as student
 
     if family.tail:
@@ -93,7 +93,7 @@ def _tail_probability(t: Vector, family: Family) -> Vector:
     return np.asarray(2.0 * student.sf(np.abs(t), family.df))
 
 
-def critical_values(adjustment: str, level: float, family: Family) -> Vector:
+def critical_values(adjustment: str, level: float, family: SimultaneousTests) -> Vector:
     """How many standard errors an adjusted interval reaches to each side, or to one, (r,).
 
     Step-wise methods have no intervals of their own; Bonferroni's are used.
@@ -117,7 +117,7 @@ def crossed_p_values(adjustment: str, p: Vector) -> Vector:
     """
     if adjustment not in OF_P_VALUES:
         raise ValueError(f"unknown adjustment {adjustment!r}.{nearest(adjustment, OF_P_VALUES)}")
-    family = Family(np.full(len(p), np.inf), np.eye(len(p)))
+    family = SimultaneousTests(np.full(len(p), np.inf), np.eye(len(p)))
     return np.minimum(ADJUSTMENTS[adjustment].p_values(p, p, family), 1.0)
 
 
@@ -148,45 +148,45 @@ class Adjustment:
         What intervals are called after, where it differs.
     """
 
-    p_values: Callable[[Vector, Vector, Family], Vector]
-    critical: Callable[[float, Family], Vector]
+    p_values: Callable[[Vector, Vector, SimultaneousTests], Vector]
+    critical: Callable[[float, SimultaneousTests], Vector]
     interval_name: str | None = None
 
 
-def _none(p: Vector, t: Vector, family: Family) -> Vector:
+def _none(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     return p
 
 
-def _bonferroni(p: Vector, t: Vector, family: Family) -> Vector:
+def _bonferroni(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     return p * family.size
 
 
-def _sidak(p: Vector, t: Vector, family: Family) -> Vector:
+def _sidak(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     return np.asarray(-np.expm1(family.size * np.log1p(-np.minimum(p, 1.0 - 1e-16))))
 
 
-def _holm(p: Vector, t: Vector, family: Family) -> Vector:
+def _holm(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     """Holm (1979), Scand. J. Stat. 6, 65-70."""
     order = np.argsort(p)
     stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
     return stepped[np.argsort(order)]
 
 
-def _fdr(p: Vector, t: Vector, family: Family) -> Vector:
+def _fdr(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     """Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57, 289-300."""
     from scipy.stats import false_discovery_control
 
     return np.asarray(false_discovery_control(p)) if len(p) else p
 
 
-def _hochberg(p: Vector, t: Vector, family: Family) -> Vector:
+def _hochberg(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     """Hochberg (1988), Biometrika 75, 800-802."""
     order = np.argsort(p)[::-1]
     stepped = np.minimum.accumulate(p[order] * np.arange(1, len(p) + 1))
     return stepped[np.argsort(order)]
 
 
-def _hommel(p: Vector, t: Vector, family: Family) -> Vector:
+def _hommel(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     """Hommel (1988), Biometrika 75, 383-386, as a closed test of Simes' (Wright, 1992).
 
     With p sorted, the test of the m largest rejects at ``min_i m p_(i) / i`` over them; each
@@ -204,12 +204,12 @@ def _hommel(p: Vector, t: Vector, family: Family) -> Vector:
     return adjusted[np.argsort(order)]
 
 
-def _by(p: Vector, t: Vector, family: Family) -> Vector:
+def _by(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     """Benjamini & Yekutieli (2001), Ann. Stat. 29, 1165-1188."""
     return _fdr(p, t, family) * np.sum(1.0 / np.arange(1, len(p) + 1))
 
 
-def _scheffe(p: Vector, t: Vector, family: Family) -> Vector:
+def _scheffe(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     """Scheffe (1953), Biometrika 40, 87-104: all linear functions of the estimates at once."""
     from scipy.stats import chi2, f
 
@@ -218,7 +218,7 @@ def _scheffe(p: Vector, t: Vector, family: Family) -> Vector:
     return np.where(np.isinf(family.df), chi2.sf(squared, k), finite)
 
 
-def _scheffe_critical(level: float, family: Family) -> Vector:
+def _scheffe_critical(level: float, family: SimultaneousTests) -> Vector:
     from scipy.stats import chi2, f
 
     k = family.rank
@@ -226,10 +226,10 @@ def _scheffe_critical(level: float, family: Family) -> Vector:
     return np.sqrt(np.where(np.isinf(family.df), chi2.isf(1.0 - level, k), finite))
 
 
-def _student(share: Callable[[float, int], float]) -> Callable[[float, Family], Vector]:
+def _student(share: Callable[[float, int], float]) -> Callable[[float, SimultaneousTests], Vector]:
     """Student's quantiles at a level that depends on the size of the family."""
 
-    def critical(level: float, family: Family) -> Vector:
+    def critical(level: float, family: SimultaneousTests) -> Vector:
         from scipy.stats import t
 
         alpha = share(1.0 - level, max(family.size, 1))
@@ -238,20 +238,20 @@ def _student(share: Callable[[float, int], float]) -> Callable[[float, Family], 
     return critical
 
 
-def _tukey(p: Vector, t: Vector, family: Family) -> Vector:
+def _tukey(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     reach = np.sqrt(2.0) * np.abs(t)
     values = zip(reach, family.df, strict=True)
     return np.array([1.0 - studentized_range(q, family.means, df) for q, df in values])
 
 
-def _tukey_critical(level: float, family: Family) -> Vector:
+def _tukey_critical(level: float, family: SimultaneousTests) -> Vector:
     def within(reach: float, df: float) -> float:
         return studentized_range(np.sqrt(2.0) * reach, family.means, df)
 
     return _solve(within, level, family)
 
 
-def _mvt(p: Vector, t: Vector, family: Family) -> Vector:
+def _mvt(p: Vector, t: Vector, family: SimultaneousTests) -> Vector:
     if not family.size:
         return p
     largest = LargestT.of(family.correlation, family.tail)
@@ -261,13 +261,15 @@ def _mvt(p: Vector, t: Vector, family: Family) -> Vector:
     )
 
 
-def _mvt_critical(level: float, family: Family) -> Vector:
+def _mvt_critical(level: float, family: SimultaneousTests) -> Vector:
     if not family.size:
         return np.empty(0)
     return _solve(LargestT.of(family.correlation, family.tail).below, level, family)
 
 
-def _solve(within: Callable[[float, float], float], level: float, family: Family) -> Vector:
+def _solve(
+    within: Callable[[float, float], float], level: float, family: SimultaneousTests
+) -> Vector:
     """Reach, for the df of each test, within which all t variables lie with probability level.
 
     One root for each distinct df; of many, those at Chebyshev's points in 1 / df are interpolated.
@@ -285,7 +287,7 @@ def _solve(within: Callable[[float, float], float], level: float, family: Family
 
 
 def _root(
-    within: Callable[[float, float], float], level: float, family: Family, inverse: float
+    within: Callable[[float, float], float], level: float, family: SimultaneousTests, inverse: float
 ) -> float:
     from scipy.optimize import brentq
 

@@ -13,7 +13,7 @@ from lmm._types import IntMatrix, IntVector, Matrix, Vector
 from lmm.errors import DataError, nearest
 from lmm.inference.marginal.nesting import Nesting
 
-__all__ = ["WEIGHTS", "Cells"]
+__all__ = ["WEIGHTS", "Combinations"]
 
 # What is left of means after the effects of smaller terms, relative to the means, if nothing is.
 ROUNDING = 1e-10
@@ -21,7 +21,7 @@ WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class Combinations:
     """Combinations of the levels of k predictors.
 
     Attributes

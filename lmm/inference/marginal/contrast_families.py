@@ -18,13 +18,13 @@ from lmm._words import Adjust
 from lmm.design.labels import by_name
 from lmm.errors import DataError, nearest
 
-__all__ = ["FAMILIES", "Coefficients", "Contrasts", "Place", "contrasts_of", "positions"]
+__all__ = ["FAMILIES", "Coefficients", "MeanContrasts", "Place", "contrasts_of", "positions"]
 
 DEGREES = ("linear", "quadratic", "cubic", "quartic", "degree 5", "degree 6")
 
 
 @dataclass(frozen=True, eq=False)
-class Contrasts:
+class MeanContrasts:
     """Contrasts of k means.
 
     Attributes
@@ -51,29 +51,29 @@ def _differences(
     adjustment: Adjust,
     *,
     are_all: bool = False,
-) -> Contrasts:
+) -> MeanContrasts:
     """Differences ``first - second``."""
     rows = np.zeros((len(pairs), len(labels)))
     for row, (i, j) in zip(rows, pairs, strict=True):
         row[i], row[j] = 1.0, -1.0
     names = tuple(f"{labels[i]} - {labels[j]}" for i, j in pairs)
     means = np.array(pairs, dtype=np.intp).reshape(-1, 2) if are_all else None
-    return Contrasts(rows, names, adjustment, means)
+    return MeanContrasts(rows, names, adjustment, means)
 
 
-def pairwise(labels: Sequence[str]) -> Contrasts:
+def pairwise(labels: Sequence[str]) -> MeanContrasts:
     """All differences, earlier minus later."""
     pairs = list(combinations(range(len(labels)), 2))
     return _differences(pairs, labels, "tukey", are_all=True)
 
 
-def reverse_pairwise(labels: Sequence[str]) -> Contrasts:
+def reverse_pairwise(labels: Sequence[str]) -> MeanContrasts:
     """All differences, later minus earlier."""
     pairs = [(j, i) for i, j in combinations(range(len(labels)), 2)]
     return _differences(pairs, labels, "tukey", are_all=True)
 
 
-def treatment_vs_control(labels: Sequence[str], controls: Sequence[int] = (0,)) -> Contrasts:
+def treatment_vs_control(labels: Sequence[str], controls: Sequence[int] = (0,)) -> MeanContrasts:
     """Every other level minus the control, or the mean of several controls."""
     others = [i for i in range(len(labels)) if i not in controls]
     if len(controls) == 1:
@@ -81,41 +81,41 @@ def treatment_vs_control(labels: Sequence[str], controls: Sequence[int] = (0,)) 
     rows = np.eye(len(labels))[others]
     rows[:, list(controls)] -= 1.0 / len(controls)
     average = f"avg({','.join(labels[i] for i in controls)})"
-    return Contrasts(rows, tuple(f"{labels[i]} - {average}" for i in others), "mvt")
+    return MeanContrasts(rows, tuple(f"{labels[i]} - {average}" for i in others), "mvt")
 
 
-def consecutive(labels: Sequence[str]) -> Contrasts:
+def consecutive(labels: Sequence[str]) -> MeanContrasts:
     """Each level minus the one before."""
     return _differences([(i + 1, i) for i in range(len(labels) - 1)], labels, "mvt")
 
 
-def reverse_consecutive(labels: Sequence[str]) -> Contrasts:
+def reverse_consecutive(labels: Sequence[str]) -> MeanContrasts:
     """Each level minus the one after."""
     return _differences([(i, i + 1) for i in range(len(labels) - 1)], labels, "mvt")
 
 
-def effects(labels: Sequence[str]) -> Contrasts:
+def effects(labels: Sequence[str]) -> MeanContrasts:
     """Each level minus the mean of all."""
     k = len(labels)
-    return Contrasts(np.eye(k) - 1.0 / k, tuple(f"{label} effect" for label in labels), "fdr")
+    return MeanContrasts(np.eye(k) - 1.0 / k, tuple(f"{label} effect" for label in labels), "fdr")
 
 
-def effects_of_deletion(labels: Sequence[str]) -> Contrasts:
+def effects_of_deletion(labels: Sequence[str]) -> MeanContrasts:
     """Each level minus the mean of the others."""
     k = len(labels)
     rows = (np.eye(k) * k - 1.0) / max(k - 1.0, 1.0)
-    return Contrasts(rows, tuple(f"{label} effect" for label in labels), "fdr")
+    return MeanContrasts(rows, tuple(f"{label} effect" for label in labels), "fdr")
 
 
-def mean_change(labels: Sequence[str]) -> Contrasts:
+def mean_change(labels: Sequence[str]) -> MeanContrasts:
     """Mean of the levels after each cut minus the mean of those before it."""
     k = len(labels)
     rows = np.array([[-1.0 / c] * c + [1.0 / (k - c)] * (k - c) for c in range(1, k)])
     names = tuple(f"{labels[c - 1]}|{labels[c]}" for c in range(1, k))
-    return Contrasts(rows.reshape(k - 1, k), names, "mvt")
+    return MeanContrasts(rows.reshape(k - 1, k), names, "mvt")
 
 
-def polynomial(labels: Sequence[str]) -> Contrasts:
+def polynomial(labels: Sequence[str]) -> MeanContrasts:
     """Orthogonal polynomials in the levels' positions, as the smallest whole numbers."""
     k = len(labels)
     degrees = min(len(DEGREES), k - 1)
@@ -128,7 +128,7 @@ def polynomial(labels: Sequence[str]) -> Contrasts:
             row = [a - share * b for a, b in zip(row, other, strict=True)]
         basis.append(row)
     rows = np.array([_whole(row) for row in basis[1:]], dtype=float).reshape(degrees, k)
-    return Contrasts(rows, DEGREES[:degrees], "none")
+    return MeanContrasts(rows, DEGREES[:degrees], "none")
 
 
 def _dot(a: Sequence[Fraction], b: Sequence[Fraction]) -> Fraction:
@@ -141,12 +141,12 @@ def _whole(row: Sequence[Fraction]) -> list[int]:
     return [number // gcd(*numbers) for number in numbers]
 
 
-def identity(labels: Sequence[str]) -> Contrasts:
+def identity(labels: Sequence[str]) -> MeanContrasts:
     """The means themselves."""
-    return Contrasts(np.eye(len(labels)), tuple(labels), "none")
+    return MeanContrasts(np.eye(len(labels)), tuple(labels), "none")
 
 
-FAMILIES: dict[str, Callable[[Sequence[str]], Contrasts]] = {
+FAMILIES: dict[str, Callable[[Sequence[str]], MeanContrasts]] = {
     "pairwise": pairwise,
     "tukey": pairwise,
     "revpairwise": reverse_pairwise,
@@ -181,7 +181,7 @@ def contrasts_of(
     *,
     reverse: bool = False,
     exclude: Place | Sequence[Place] = (),
-) -> Contrasts:
+) -> MeanContrasts:
     """Contrasts of means by the name of a family, or by coefficients.
 
     Parameters
@@ -227,7 +227,7 @@ def contrasts_of(
 
 def _family(
     method: str, labels: Sequence[str], ref: Place | Sequence[Place] | None, reverse: bool
-) -> Contrasts:
+) -> MeanContrasts:
     if method not in FAMILIES:
         raise ValueError(f"unknown family of contrasts {method!r}.{nearest(method, FAMILIES)}")
     bracketed = [f"({label})" if re.search(r"[-+/*]", label) else label for label in labels]
@@ -240,7 +240,7 @@ def _family(
     return REVERSED[method](bracketed) if reverse else FAMILIES[method](bracketed)
 
 
-def _given(method: Coefficients, labels: Sequence[str]) -> Contrasts:
+def _given(method: Coefficients, labels: Sequence[str]) -> MeanContrasts:
     """Coefficients that are given, by name, as columns of a table, or as rows."""
     if isinstance(method, Mapping) or hasattr(method, "columns"):
         table: Any = method
@@ -260,7 +260,7 @@ def _given(method: Coefficients, labels: Sequence[str]) -> Contrasts:
             )
         if not np.isfinite(row).all():
             raise DataError(f"contrast {name!r} has coefficients that are missing or infinite")
-    return Contrasts(np.array(rows), tuple(names), "none")
+    return MeanContrasts(np.array(rows), tuple(names), "none")
 
 
 def positions(chosen: Place | Sequence[Place], labels: Sequence[str]) -> list[int]:

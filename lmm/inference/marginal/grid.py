@@ -22,7 +22,7 @@ from lmm.design.evaluate import Evaluator
 from lmm.design.fixed import FixedEffects
 from lmm.errors import DataError, nearest
 from lmm.fitted import Fitted
-from lmm.inference.marginal.combinations import Cells, checked
+from lmm.inference.marginal.combinations import Combinations, checked
 from lmm.inference.marginal.known import KnownColumn, KnownColumns
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
 from lmm.language import Call, Node, parse_tilde, variables
@@ -147,7 +147,7 @@ class ReferenceGrid:
         return tuple(axis.name for axis in self.axes)
 
     @cached_property
-    def cells(self) -> Cells:
+    def cells(self) -> Combinations:
         """The r combinations, the first predictor's levels changing fastest.
 
         Raises
@@ -162,7 +162,7 @@ class ReferenceGrid:
         codes = combinations_of(self.names, sizes, observed, self.nesting)
         self._check_size(len(codes))
         known = [axis.codes is not None for axis in self.axes]
-        return Cells(
+        return Combinations(
             self.names, codes, _counts(codes[:, known], observed[:, known], counts), self.nesting
         )
 
@@ -269,7 +269,7 @@ class ReferenceGrid:
     def average(
         self, rows: Matrix, keep: Sequence[str], weights: str | ArrayLike = "equal"
     ) -> Matrix:
-        """Average rows (r, P) over the predictors that are not kept: see `Cells.average`."""
+        """Average rows (r, P) over the predictors that are not kept: see `Combinations.average`."""
         return self.cells.average(rows, keep, weights)
 
 

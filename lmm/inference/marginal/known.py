@@ -8,7 +8,7 @@ from typing import Any
 
 from lmm._types import Vector
 from lmm.design.absent import refuse
-from lmm.design.column_summary import Described, Summary
+from lmm.design.column_summary import ColumnSummary, Described
 from lmm.design.columns import Column, Factor, RawColumn, take
 from lmm.design.fixed import FixedEffects
 from lmm.design.matrices import ModelMatrices
@@ -86,7 +86,7 @@ class KnownColumns:
         return cls(columns, float(matrices.offset.mean()))
 
     @classmethod
-    def _of_summary(cls, matrices: ModelMatrices, summary: Summary) -> KnownColumns:
+    def _of_summary(cls, matrices: ModelMatrices, summary: ColumnSummary) -> KnownColumns:
         fixed, cells = matrices.fixed, summary.cells
         table = Table(cells.table())
         made = {

@@ -10,7 +10,7 @@ from lmm._threads import blas_threads
 from lmm._types import Frozen, Vector
 from lmm.fit import Fit
 from lmm.inference.profile.curves import from_working, to_working
-from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
+from lmm.inference.profile.path import ProfilePoint, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import Target, VarianceTarget
 from lmm.inference.variance.reported import VarianceParameter, find_parameter, parameters_of
 
@@ -103,7 +103,7 @@ def _working(fit: Fit, chosen: VarianceParameter) -> VarianceParameter:
 def _grid(
     chosen: VarianceParameter,
     target: Target,
-    first: Point,
+    first: ProfilePoint,
     low: float | None,
     high: float | None,
     points: int,
@@ -126,7 +126,7 @@ def _grid(
     return to_working(chosen.kind, np.linspace(ends[0], ends[1], points))
 
 
-def _settled(target: Target, first: Point, grid: Vector) -> list[Point]:
+def _settled(target: Target, first: ProfilePoint, grid: Vector) -> list[ProfilePoint]:
     """Points along a grid that leads away from the estimate."""
     path, points = [first], []
     for t in grid.tolist():

@@ -28,7 +28,7 @@ from lmm._types import Frozen, Matrix, Vector
 from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
 from lmm.inference.profile.fixed_targets import fixed_target
-from lmm.inference.profile.path import Point, first_point, predicted, settle, walk
+from lmm.inference.profile.path import ProfilePoint, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import Target, VarianceTarget
 from lmm.inference.variance.reported import maximum_likelihood, parameters_of
 from lmm.likelihood import critical_value
@@ -284,14 +284,14 @@ def _curve(
 class _Grid:
     """Points in ascending order with their zeta and its slope."""
 
-    points: list[Point]
+    points: list[ProfilePoint]
     t: Vector
     rise: Vector
     zeta: Vector
     slope: Vector
 
     @classmethod
-    def of(cls, points: list[Point], first: Point) -> _Grid:
+    def of(cls, points: list[ProfilePoint], first: ProfilePoint) -> _Grid:
         t = np.array([point.t for point in points])
         rise = np.array([point.value - first.value for point in points])
         zeta = np.sign(t - first.t) * np.sqrt(np.maximum(rise, 0.0))
@@ -313,7 +313,7 @@ def _spline(t: Vector, zeta: Vector, slope: Vector) -> CubicHermiteSpline:
     return CubicHermiteSpline(t, zeta, slope, extrapolate=False)
 
 
-def _with_crossings(target: Target, grid: _Grid, quantile: float) -> list[Point]:
+def _with_crossings(target: Target, grid: _Grid, quantile: float) -> list[ProfilePoint]:
     """The points, with one more where the spline crosses plus and minus the quantile."""
     points = grid.points
     for zeta in (-quantile, quantile):
@@ -325,7 +325,9 @@ def _with_crossings(target: Target, grid: _Grid, quantile: float) -> list[Point]
     return sorted(points, key=lambda point: point.t)
 
 
-def _slope_at_estimate(t: Vector, zeta: Vector, slope: Vector, at: int, first: Point) -> float:
+def _slope_at_estimate(
+    t: Vector, zeta: Vector, slope: Vector, at: int, first: ProfilePoint
+) -> float:
     """Slope of zeta where (2) is 0/0: from both neighbours, or the curvature at a bound."""
     if 0 < at < len(t) - 1:
         from scipy.interpolate import KroghInterpolator

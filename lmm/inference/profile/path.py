@@ -21,7 +21,7 @@ from lmm.optimize import silent
 from lmm.optimize.newton import Walk, leave_saddle
 from lmm.optimize.newton import settle as settled
 
-__all__ = ["Point", "first_point", "predicted", "settle", "walk"]
+__all__ = ["ProfilePoint", "first_point", "predicted", "settle", "walk"]
 
 # Distance in zeta between grid points.
 STEP = 0.6
@@ -38,7 +38,7 @@ SETTLED_INEXACT = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class ProfilePoint:
     """A settled point of a profile.
 
     Attributes
@@ -99,7 +99,7 @@ class _AtFixed(PlainCriterion):
         return _Place(**values, section=here)
 
 
-def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) -> Point:
+def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) -> ProfilePoint:
     """Minimize over w at fixed t by the Newton steps of `lmm.optimize.newton`.
 
     Parameters
@@ -152,7 +152,7 @@ def _search(target: Target, t: float, w: Vector, fallback: Vector | None) -> Wal
     )
 
 
-def _point(target: Target, t: float, search: Walk) -> Point:
+def _point(target: Target, t: float, search: Walk) -> ProfilePoint:
     """The point that the last Newton step leads to, without evaluating there."""
     model, here = search.point.model, search.point.here
     assert isinstance(here, _Place)
@@ -162,19 +162,19 @@ def _point(target: Target, t: float, search: Walk) -> Point:
     value = here.value - promise
     section = here.section
     if section.cross is None:
-        return Point(t, w, value, target.slope(t, w), np.nan, None, search.n)
+        return ProfilePoint(t, w, value, target.slope(t, w), np.nan, None, search.n)
     tangent = model.jacobian @ model.solve(section.cross @ model.jacobian)
     slope = section.slope + float(section.cross @ model.jacobian @ taken)
     curvature = section.bend - float(section.cross @ tangent)
-    return Point(t, w, value, slope, curvature, -tangent, search.n)
+    return ProfilePoint(t, w, value, slope, curvature, -tangent, search.n)
 
 
-def first_point(target: Target) -> Point:
+def first_point(target: Target) -> ProfilePoint:
     """The estimate itself, settled."""
     return settle(target, *target.start)
 
 
-def walk(target: Target, first: Point, sign: float, cutoff: float) -> list[Point]:
+def walk(target: Target, first: ProfilePoint, sign: float, cutoff: float) -> list[ProfilePoint]:
     """Points from the estimate in one direction until zeta passes the cutoff or t its bound.
 
     Parameters
@@ -204,7 +204,7 @@ def walk(target: Target, first: Point, sign: float, cutoff: float) -> list[Point
     return _retraced(target, points)[1:]
 
 
-def _retraced(target: Target, points: list[Point]) -> list[Point]:
+def _retraced(target: Target, points: list[ProfilePoint]) -> list[ProfilePoint]:
     """Points settled again from the next one outwards, where that one lies lower.
 
     A descending profile has passed from one local minimum of the other parameters to another,
@@ -218,7 +218,7 @@ def _retraced(target: Target, points: list[Point]) -> list[Point]:
     return points
 
 
-def _distance(target: Target, points: Sequence[Point]) -> float:
+def _distance(target: Target, points: Sequence[ProfilePoint]) -> float:
     """How far to go in t for `STEP` in zeta, from the slopes of the last two points."""
     first, last = points[0], points[-1]
     if len(points) == 1:
@@ -242,7 +242,7 @@ def _distance(target: Target, points: Sequence[Point]) -> float:
     return float(min(distance, 3.0 * previous))
 
 
-def predicted(points: Sequence[Point], t: float) -> Vector:
+def predicted(points: Sequence[ProfilePoint], t: float) -> Vector:
     """Start for w at t: from values and tangents of the last points."""
     last = points[-1]
     h = t - last.t
@@ -254,7 +254,7 @@ def predicted(points: Sequence[Point], t: float) -> Vector:
     return np.asarray(last.w + h * last.tangent + 0.5 * h * h * turn)
 
 
-def _lagrange(points: Sequence[Point], t: float) -> Vector:
+def _lagrange(points: Sequence[ProfilePoint], t: float) -> Vector:
     """Polynomial through the points, at t."""
     total = np.zeros_like(points[-1].w)
     for i, point in enumerate(points):

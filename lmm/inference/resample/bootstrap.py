@@ -33,7 +33,7 @@ from lmm.formula import Formula
 from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.resample.schemes import Cases, Kind, Scheme, scheme_of
 from lmm.inference.resample.work import (
-    Chunk,
+    BatchResults,
     Statistic,
     named,
     parameter_names,
@@ -412,7 +412,7 @@ def bootstrap(
     return made
 
 
-def _stacked(chunks: Sequence[Chunk], name: str) -> Any:
+def _stacked(chunks: Sequence[BatchResults], name: str) -> Any:
     return np.concatenate([getattr(chunk, name) for chunk in chunks])
 
 
@@ -422,7 +422,7 @@ def _finished(
     scheme: Scheme,
     re_form: str | Formula | None,
     seed: int,
-) -> Chunk:
+) -> BatchResults:
     """What a run to resume has finished.
 
     Raises
@@ -435,7 +435,7 @@ def _finished(
             "The run to resume has other statistics, estimates, kinds or another seed: resume it "
             "with the arguments that it was made with."
         )
-    return Chunk(
+    return BatchResults(
         run.replicates.to_numpy(),
         run.converged,
         run.singular,

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
-from lmm.inference.resample.polynomials import Basis, count_for, nodes
-from lmm.inference.resample.swept import Profile, Swept
+from lmm.inference.resample.polynomials import ProductBasis, count_for, nodes
+from lmm.inference.resample.swept import ProfiledPieces, Swept
 
 __all__ = ["ACCURACY", "RADIUS", "Interpolant", "Node", "Region"]
 
@@ -133,7 +133,7 @@ class Interpolant:
         Number of fixed effects.
     """
 
-    basis: Basis
+    basis: ProductBasis
     centre: Vector
     coefficients: Matrix
     p: int
@@ -142,12 +142,12 @@ class Interpolant:
     def through(cls, region: Region, known: Sequence[Node]) -> Interpolant:
         """From values and gradients at the first nodes."""
         z, centre = nodes(len(region.centre), len(known)), known[0].functions
-        basis = Basis.of(region.degrees, len(z))
+        basis = ProductBasis.of(region.degrees, len(z))
         values = np.array([node.functions - centre for node in known])
         gradients = np.array([node.gradients for node in known])
         return cls(basis, centre, basis.coefficients(z, values, gradients), known[0].p)
 
-    def at(self, z: Matrix, chosen: IntVector, reml: bool) -> Profile:
+    def at(self, z: Matrix, chosen: IntVector, reml: bool) -> ProfiledPieces:
         """The criteria of chosen responses at points z (s, m) of their own."""
         shared = 1 + self.p**2
         own = self.coefficients[:, shared:].reshape(len(self.coefficients), -1, self.p + 1)
@@ -161,7 +161,7 @@ class Interpolant:
                 last += self.centre[shared:].reshape(-1, self.p + 1)[chosen]
             logdets.append(common[..., 0])
             borders.append(_bordered(common[..., 1:], last))
-        return Profile.of((logdets[0], logdets[1], logdets[2]), tuple(borders), reml)
+        return ProfiledPieces.of((logdets[0], logdets[1], logdets[2]), tuple(borders), reml)
 
 
 def _bordered(fixed: Matrix, last: Matrix) -> Matrix:

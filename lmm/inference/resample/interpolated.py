@@ -33,9 +33,9 @@ from lmm.criterion import ProfiledCriterion
 from lmm.inference.resample.descent import Local, descend, newton_steps
 from lmm.inference.resample.interpolant import ACCURACY, RADIUS, Interpolant, Node, Region
 from lmm.inference.resample.polynomials import nodes
-from lmm.inference.resample.regressed import Rows
+from lmm.inference.resample.regressed import StandardizedRows
 from lmm.inference.resample.replicates import SINGULAR, Replicates
-from lmm.inference.resample.swept import Profile, Reduced, Swept
+from lmm.inference.resample.swept import ProfiledPieces, Reduced, Swept
 from lmm.optimize.newton import LOST
 
 __all__ = ["Interpolated"]
@@ -69,11 +69,11 @@ class Interpolated:
     """
 
     criterion: ProfiledCriterion
-    rows: Rows
+    rows: StandardizedRows
 
     @classmethod
     def build(
-        cls, criterion: ProfiledCriterion, rows: Rows, estimate: Vector
+        cls, criterion: ProfiledCriterion, rows: StandardizedRows, estimate: Vector
     ) -> Interpolated | None:
         """For a design whose estimates vary little about one (m,); None for others."""
         terms = criterion.matrices.terms
@@ -168,7 +168,7 @@ class Interpolated:
     def _error(self, found: Interpolant, z: Vector, swept: Swept, data: Reduced) -> Vector:
         """Errors (r,) of the interpolated criterion at a new node z (m,); 1 is allowed."""
         reml, everyone = self.criterion.reml, np.arange(len(data.yy))
-        exact = Profile.at(swept, reml)
+        exact = ProfiledPieces.at(swept, reml)
         foretold = found.at(np.tile(z, (len(everyone), 1)), everyone, reml)
         values = (at.values(self.criterion, data.scale) for at in (foretold, exact))
         rounding = exact.rounding(self.criterion.degrees_of_freedom, data.yy)
@@ -224,7 +224,7 @@ class Interpolated:
             np.array(singular),
         )
 
-    def _satterthwaite(self, at: Profile, back: Matrix, variance: Matrix) -> Matrix:
+    def _satterthwaite(self, at: ProfiledPieces, back: Matrix, variance: Matrix) -> Matrix:
         """Degrees of freedom (r, p) of the fixed effects; see `Lockstep`.
 
         Variances are relative to sigma^2, whose logarithm is the last parameter.
@@ -242,7 +242,7 @@ class Interpolated:
     def score(self, data: Reduced, x: Vector) -> Matrix:
         """Statistics that the score at x (m,) is linear in; see `Lockstep.score`."""
         swept = Swept.at(self.criterion, x, data)
-        at = Profile.at(swept, self.criterion.reml)
+        at = ProfiledPieces.at(swept, self.criterion.reml)
         p, size = at.beta.shape[1], data.scale[:, None]
         blocks = []
         for each in swept.v:

@@ -31,10 +31,10 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Diagonal, Filled, Unstructured
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.resample.descent import Local, descend
-from lmm.inference.resample.regressed import Rows
+from lmm.inference.resample.regressed import StandardizedRows
 from lmm.inference.resample.replicates import SINGULAR, Replicates, Responses
 from lmm.inference.resample.strata import Stratum, component_columns, penalized
-from lmm.inference.resample.strata_sums import Accumulated, Sums, cholesky, symmetric
+from lmm.inference.resample.strata_sums import Accumulated, StrataSums, cholesky, symmetric
 from lmm.likelihood import Entries
 from lmm.optimize.newton import LOST, SADDLE
 from lmm.optimize.verdict import SNAP
@@ -72,12 +72,12 @@ class Lockstep:
     """
 
     criterion: ProfiledCriterion
-    rows: Rows
+    rows: StandardizedRows
     Zt: sparse.csr_array
     strata: tuple[Stratum, ...]
 
     @classmethod
-    def build(cls, criterion: ProfiledCriterion, rows: Rows) -> Lockstep | None:
+    def build(cls, criterion: ProfiledCriterion, rows: StandardizedRows) -> Lockstep | None:
         """Accumulate the cross-products of a design.
 
         None if components are too large for it, or parameters are not entries of the factors.
@@ -119,7 +119,7 @@ class Lockstep:
 
     # Values ---------------------------------------------------------------------------------------
 
-    def _sums(self, factors: Sequence[Matrix], data: Responses) -> Sums:
+    def _sums(self, factors: Sequence[Matrix], data: Responses) -> StrataSums:
         """Everything at given factors (r, k_i, k_i)."""
         problem, reml = self.criterion.problem, self.criterion.reml
         r, p = len(data.yy), problem.p
@@ -145,7 +145,9 @@ class Lockstep:
         parameters = self.criterion.matrices.parameters
         S = parameters.units(parameters.start)
         free = Entries(first @ S.T, quadratic @ S.T, S @ average @ S.T, S @ trace @ S.T)
-        return Sums(logdet, diagonal[:, -1] ** 2, half, first, quadratic, free, entries.coupled)
+        return StrataSums(
+            logdet, diagonal[:, -1] ** 2, half, first, quadratic, free, entries.coupled
+        )
 
     def _local(self, x: Matrix, data: Responses) -> Local:
         """Criterion with derivatives in x (r, m)."""
@@ -159,7 +161,7 @@ class Lockstep:
         )
         return Local(self._criterion(at, data), gradient, symmetric(hessian), slopes)
 
-    def _criterion(self, at: Sums, data: Responses) -> Vector:
+    def _criterion(self, at: StrataSums, data: Responses) -> Vector:
         """Values of the criterion, (r,)."""
         criterion, pwrss = self.criterion, at.pwrss * data.scale**2
         return likelihood.criterion(
@@ -214,7 +216,7 @@ class Lockstep:
         size = (at.pwrss * data.scale**2)[:, None]
         return np.hstack([at.quadratic * size, size, self._beta(at, data)])
 
-    def _beta(self, at: Sums, data: Responses) -> Matrix:
+    def _beta(self, at: StrataSums, data: Responses) -> Matrix:
         """Fixed effects (r, p) in original units."""
         star = -at.half[:, -1, :-1] / at.half[:, -1:, -1]
         back = solve_upper(self.criterion.problem.T, star.T).T
@@ -295,7 +297,7 @@ class Lockstep:
             parts.append(raw[:, *term.covariance.pattern])
         return np.concatenate(parts, axis=1)
 
-    def _satterthwaite(self, x: Matrix, at: Sums, loadings: Matrix) -> Matrix:
+    def _satterthwaite(self, x: Matrix, at: StrataSums, loadings: Matrix) -> Matrix:
         """Degrees of freedom (r, p) of the fixed effects.
 
         ``df = 2 v^2 / (g'A g)`` with v the variance of a coefficient, g its derivative in

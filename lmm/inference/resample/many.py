@@ -24,7 +24,7 @@ from lmm.fitted import Fitted
 from lmm.inference.fixed.satterthwaite import Satterthwaite
 from lmm.inference.resample.interpolated import Interpolated
 from lmm.inference.resample.lockstep import Lockstep
-from lmm.inference.resample.regressed import Rows, rows_of
+from lmm.inference.resample.regressed import StandardizedRows, rows_of
 from lmm.inference.resample.replicates import Replicates
 from lmm.optimize import minimize
 from lmm.pls.kernels import sum_by
@@ -51,7 +51,7 @@ class Engine(Protocol):
         """Responses that are best fitted together."""
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> StandardizedRows:
         """Standardized rows that show its responses."""
 
     def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
@@ -79,7 +79,7 @@ class Together(Protocol[Data]):
         """The design; its response does not matter."""
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> StandardizedRows:
         """Standardized rows that show its responses."""
 
     @property
@@ -117,7 +117,7 @@ class Batched(Generic[Data]):
         return self.design.batch
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> StandardizedRows:
         """Standardized rows that show the responses."""
         return self.design.rows
 
@@ -155,7 +155,7 @@ class OneByOne:
     batch = FEW
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> StandardizedRows:
         """All standardized rows."""
         return rows_of(self.criterion.problem)
 
@@ -209,7 +209,9 @@ def lifted(criterion: ProfiledCriterion, x: Vector) -> Vector:
     return np.where(criterion.lower == 0.0, np.maximum(x, 0.1), x)
 
 
-def engine_for(criterion: ProfiledCriterion, estimate: Vector, rows: Rows | None = None) -> Engine:
+def engine_for(
+    criterion: ProfiledCriterion, estimate: Vector, rows: StandardizedRows | None = None
+) -> Engine:
     """A batched engine where one fits the design and variances are not large, else one by one.
 
     A known sigma, which the batched engines profile out, is left to the latter too.

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from lmm._types import IntVector, Matrix, Vector
 
-__all__ = ["Basis", "count_for", "nodes"]
+__all__ = ["ProductBasis", "count_for", "nodes"]
 
 # Equations per coefficient, at least.
 REDUNDANT = 1.3
@@ -53,7 +53,7 @@ def count_for(degrees: Vector) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Basis:
+class ProductBasis:
     """Products of Chebyshev polynomials.
 
     Attributes
@@ -68,7 +68,7 @@ class Basis:
     powers: IntVector
 
     @classmethod
-    def of(cls, degrees: Vector, count: int) -> Basis:
+    def of(cls, degrees: Vector, count: int) -> ProductBasis:
         """The products of lowest degrees that `count` nodes determine, and no more than needed."""
         fewest = len(degrees) + 1
         number = max(int(count * fewest / REDUNDANT), fewest)

@@ -27,8 +27,8 @@ from lmm.inference.resample.trials import (
     FamilyTrial,
     LinearTrial,
     Outcomes,
-    Plan,
     Trial,
+    TrialPlan,
     with_effect,
 )
 from lmm.laplace import LaplaceCriterion
@@ -271,7 +271,7 @@ def power(
     streams = np.random.SeedSequence(seed).spawn(len(sizes) * len(values))
     rows: list[dict[str, Any]] = []
     with progress_bar(trial.steps(asked, chosen), "study", progress) as bar:
-        plan = Plan(columns, chosen, nsim, alpha, bar)
+        plan = TrialPlan(columns, chosen, nsim, alpha, bar)
         for (size, true), stream in zip(product(sizes, values), streams, strict=True):
             study = with_effect(trial, _resized(matrices, size), columns, true)
             found, interruption = _run(study, plan, stream)
@@ -316,7 +316,7 @@ def _test(trial: Trial, q: int, test: str | None) -> str:
 
 
 def _run(
-    trial: Trial, plan: Plan, stream: np.random.SeedSequence
+    trial: Trial, plan: TrialPlan, stream: np.random.SeedSequence
 ) -> tuple[list[Outcomes], KeyboardInterrupt | None]:
     """Outcomes of studies of one size, and what interrupted them."""
     found: list[Outcomes] = []

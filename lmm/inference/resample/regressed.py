@@ -39,7 +39,7 @@ class Regressed:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class StandardizedRows:
     """Standardized rows of a design, on which batches of responses are regressed.
 
     Attributes
@@ -101,13 +101,13 @@ class Rows:
         return sparse.csr_array(sparse.vstack(blocks, format="csr"))
 
 
-def rows_of(problem: Problem) -> Rows:
+def rows_of(problem: Problem) -> StandardizedRows:
     """All rows of a problem."""
     terms = problem.matrices.terms
-    return Rows(problem.X, problem.term_columns, tuple(term.codes for term in terms), 0)
+    return StandardizedRows(problem.X, problem.term_columns, tuple(term.codes for term in terms), 0)
 
 
-def compressed(rows: Rows) -> Rows:
+def compressed(rows: StandardizedRows) -> StandardizedRows:
     """Fewer rows with the same cross-products, if levels have many rows each.
 
     Rows that share their levels in every term are turned by an orthogonal matrix so that
@@ -128,4 +128,4 @@ def compressed(rows: Rows) -> Rows:
     owner = np.repeat(np.arange(len(cells)), [len(part) for part in turned])
     *Z, X = np.split(np.vstack(turned), np.cumsum(widths), axis=1)
     codes = tuple(cells[owner, i] for i in range(len(widths)))
-    return Rows(X, tuple(Z), codes, rows.n - len(owner))
+    return StandardizedRows(X, tuple(Z), codes, rows.n - len(owner))

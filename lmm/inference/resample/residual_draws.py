@@ -19,7 +19,7 @@ from lmm.design.response import Response
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.inference.fixed.robust import outermost
-from lmm.inference.resample.regressed import Rows, rows_of
+from lmm.inference.resample.regressed import StandardizedRows, rows_of
 from lmm.inference.resample.schemes import Wild
 
 __all__ = ["LevelSimulator", "WildSimulator", "block_simulator", "residual_simulator"]
@@ -182,7 +182,7 @@ def _members(codes: IntVector) -> list[IntVector]:
     return np.split(order, np.cumsum(np.bincount(codes))[:-1])
 
 
-def _marginal(fit: Fit) -> tuple[Rows, Vector, Vector]:
+def _marginal(fit: Fit) -> tuple[StandardizedRows, Vector, Vector]:
     """Standardized rows, their fixed part and what it leaves, (n,)."""
     rows, response = rows_of(fit.problem), fit.matrices.response
     mean = rows.X @ (fit.problem.T @ fit.beta)

@@ -21,7 +21,7 @@ def _check(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True)
-class Plain:
+class Parametric:
     """Normal residuals, or residuals of the fit.
 
     Attributes
@@ -168,11 +168,11 @@ class Cases:
         return f"Case ({', '.join(drawn)})" if drawn else "Case"
 
 
-Scheme: TypeAlias = Plain | Residual | REB | Wild | Cases
+Scheme: TypeAlias = Parametric | Residual | REB | Wild | Cases
 
 _NAMED: dict[str, Scheme] = {
-    "parametric": Plain("parametric"),
-    "semiparametric": Plain("semiparametric"),
+    "parametric": Parametric("parametric"),
+    "semiparametric": Parametric("semiparametric"),
     "residual": Residual(),
     "reb": REB(),
     "wild": Wild(),

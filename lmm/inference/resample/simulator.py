@@ -13,7 +13,7 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design.response import Response
 from lmm.design.rows import Selection
 from lmm.fit import Fit
-from lmm.inference.resample.regressed import Rows
+from lmm.inference.resample.regressed import StandardizedRows
 
 __all__ = ["Simulator"]
 
@@ -40,7 +40,7 @@ class Simulator:
         The model's own response, for its units.
     """
 
-    rows: Rows
+    rows: StandardizedRows
     Zt: sparse.csr_array
     mean: Vector
     spread: tuple[tuple[int, Matrix], ...]
@@ -50,7 +50,12 @@ class Simulator:
 
     @classmethod
     def of(
-        cls, fit: Fit, rows: Rows, held: Selection | None = None, *, resampled: bool = False
+        cls,
+        fit: Fit,
+        rows: StandardizedRows,
+        held: Selection | None = None,
+        *,
+        resampled: bool = False,
     ) -> Simulator:
         """Prepare the simulation of a fit.
 
@@ -83,7 +88,12 @@ class Simulator:
 
     @classmethod
     def parametric(
-        cls, criterion: ProfiledCriterion, rows: Rows, x: Vector, beta: Vector, sigma: float
+        cls,
+        criterion: ProfiledCriterion,
+        rows: StandardizedRows,
+        x: Vector,
+        beta: Vector,
+        sigma: float,
     ) -> Simulator:
         """Prepare the simulation of a model with given parameters, all random effects drawn."""
         terms = criterion.matrices.terms

@@ -15,7 +15,7 @@ from lmm.likelihood import Entries
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class StrataSums:
     """What r fits at their points are made of; entries of Gamma stacked row by row over terms.
 
     Attributes

@@ -14,7 +14,7 @@ from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.pls.base import Blocks, stacked
 
-__all__ = ["Profile", "Reduced", "Swept"]
+__all__ = ["ProfiledPieces", "Reduced", "Swept"]
 
 EPSILON = float(np.finfo(float).eps)
 
@@ -118,7 +118,7 @@ def _border(XX: Matrix, yy: Vector, C: Blocks, effects: Blocks) -> Matrix:
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class ProfiledPieces:
     """The pieces of r criteria at their points, with derivatives by z where they are known.
 
     Attributes
@@ -146,7 +146,7 @@ class Profile:
     @classmethod
     def of(
         cls, logdets: tuple[Matrix, Matrix, Matrix], borders: tuple[Matrix, ...], reml: bool
-    ) -> Profile:
+    ) -> ProfiledPieces:
         """Eliminate the fixed effects from borders (r, t, t) with their derivatives by z."""
         (logdet, logdet1, logdet2), (own, first, second) = logdets, borders
         inverse = np.linalg.inv(own[:, :-1, :-1])
@@ -176,7 +176,7 @@ class Profile:
         )
 
     @classmethod
-    def at(cls, swept: Swept, reml: bool) -> Profile:
+    def at(cls, swept: Swept, reml: bool) -> ProfiledPieces:
         """Without derivatives."""
         r, t, _ = swept.border.shape
         logdet = np.full(r, swept.logdet), np.zeros((r, 0)), np.zeros((r, 0, 0))

@@ -23,7 +23,7 @@ from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.simulator import Simulator
 from lmm.laplace import LaplaceCriterion
 
-__all__ = ["FamilyTrial", "LinearTrial", "Outcomes", "Plan", "Trial", "with_effect"]
+__all__ = ["FamilyTrial", "LinearTrial", "Outcomes", "Trial", "TrialPlan", "with_effect"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Outcomes:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class TrialPlan:
     """What is asked of simulated studies.
 
     Attributes
@@ -100,7 +100,7 @@ class LinearTrial:
         """Studies to simulate: a likelihood ratio takes some without the effect too."""
         return 2 * nsim if test == "LRT" else nsim
 
-    def run(self, plan: Plan, rng: np.random.Generator) -> Iterator[Outcomes]:
+    def run(self, plan: TrialPlan, rng: np.random.Generator) -> Iterator[Outcomes]:
         """Outcomes of simulated studies, in batches."""
         # The response only has to be one that the fixed effects do not fit exactly.
         matrices = self.matrices.with_response(rng.standard_normal(self.matrices.n))
@@ -117,7 +117,7 @@ class LinearTrial:
                 yield Outcomes(ratios > limit, fits.singular, fits.converged)
 
     def _t_tests(
-        self, matrices: ModelMatrices, plan: Plan, rng: np.random.Generator
+        self, matrices: ModelMatrices, plan: TrialPlan, rng: np.random.Generator
     ) -> Iterator[Outcomes]:
         from scipy.special import stdtrit
 
@@ -133,7 +133,7 @@ class LinearTrial:
             yield Outcomes(np.asarray(found), fits.singular, fits.converged)
 
     def _ratios(
-        self, matrices: ModelMatrices, beta: Vector, plan: Plan, rng: np.random.Generator
+        self, matrices: ModelMatrices, beta: Vector, plan: TrialPlan, rng: np.random.Generator
     ) -> Iterator[tuple[Vector, Replicates]]:
         """Likelihood-ratio statistics of simulated studies, and the larger model's fits."""
         criterion = ProfiledCriterion(matrices, reml=False)
@@ -195,7 +195,7 @@ class FamilyTrial:
         """Studies to simulate."""
         return nsim
 
-    def run(self, plan: Plan, rng: np.random.Generator) -> Iterator[Outcomes]:
+    def run(self, plan: TrialPlan, rng: np.random.Generator) -> Iterator[Outcomes]:
         """Outcomes of simulated studies, one by one."""
         simulator = FamilySimulator.parametric(
             self.matrices, self.family, self.shape, self.theta, self.beta
@@ -206,7 +206,7 @@ class FamilyTrial:
             plan.bar.update(1)
             yield Outcomes(*(np.array([verdict]) for verdict in outcome))
 
-    def _outcome(self, y: Vector, plan: Plan) -> tuple[bool, bool, bool]:
+    def _outcome(self, y: Vector, plan: TrialPlan) -> tuple[bool, bool, bool]:
         """Whether a study rejects, is singular, and has converged.
 
         One that cannot be fitted is not any of these.
@@ -220,7 +220,7 @@ class FamilyTrial:
             return False, False, False
         return rejected, fit.is_singular(), fit.converged
 
-    def _statistic(self, fit: GeneralizedFit, plan: Plan) -> float:
+    def _statistic(self, fit: GeneralizedFit, plan: TrialPlan) -> float:
         """Squared z, or twice the logarithm of the likelihood ratio."""
         if plan.test == "z":
             j = plan.columns[0]

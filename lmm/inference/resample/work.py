@@ -28,7 +28,7 @@ from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.resample.cases import CaseSampler, Refit
 from lmm.inference.resample.family_engine import FamilyEngine, FamilySimulator
 from lmm.inference.resample.many import Engine, engine_for
-from lmm.inference.resample.regressed import Rows, compressed, rows_of
+from lmm.inference.resample.regressed import StandardizedRows, compressed, rows_of
 from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.residual_draws import (
     WildSimulator,
@@ -39,7 +39,7 @@ from lmm.inference.resample.schemes import REB, Cases, Residual, Scheme, Wild
 from lmm.inference.resample.simulator import Simulator
 from lmm.inference.variance.reported import parameters_of, sdcor
 
-__all__ = ["Chunk", "Parameters", "Refits", "Statistic", "Work", "run"]
+__all__ = ["BatchResults", "BatchedFits", "Refits", "Statistic", "Work", "run"]
 
 # Models that a worker refits before it reports.
 MODELS = 10
@@ -60,7 +60,7 @@ Statistic = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Chunk:
+class BatchResults:
     """Results of one batch.
 
     Statistics (r, d), verdicts, score; criterion (r,) and standard errors (r, p) of the refits;
@@ -76,7 +76,7 @@ class Chunk:
     std_errors: Matrix
     errors: tuple[str, ...] = ()
 
-    def first(self, number: int) -> Chunk:
+    def first(self, number: int) -> BatchResults:
         """The first replicates."""
         names = [each.name for each in fields(self) if each.name != "errors"]
         return replace(self, **{name: getattr(self, name)[:number] for name in names})
@@ -93,7 +93,7 @@ class Draws(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Parameters:
+class BatchedFits:
     """Work of one batch of a linear model: its parameters, all responses fitted together."""
 
     fit: Fit
@@ -101,7 +101,7 @@ class Parameters:
     engine: Engine
 
     @classmethod
-    def of(cls, fit: Fit, scheme: Scheme, held: Selection) -> Parameters:
+    def of(cls, fit: Fit, scheme: Scheme, held: Selection) -> BatchedFits:
         """Prepare the simulation and the refits."""
         rows = rows_of(fit.criterion.problem)
         fewer = compressed(rows) if scheme.name == "parametric" else rows
@@ -113,14 +113,14 @@ class Parameters:
         """Replicates in a batch."""
         return self.engine.batch
 
-    def __call__(self, seed: np.random.SeedSequence, size: int) -> Chunk:
+    def __call__(self, seed: np.random.SeedSequence, size: int) -> BatchResults:
         """Simulate and refit."""
         with blas_threads(0):
             y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
             fits = self.engine.replicates(y, hidden)
             score = self.engine.score(y, hidden)
         failed = np.zeros(size, dtype=bool)
-        return Chunk(
+        return BatchResults(
             self._parameters(fits),
             fits.converged,
             fits.singular,
@@ -164,7 +164,7 @@ class Asked:
     p: int
     failures: tuple[type[Exception], ...]
 
-    def chunk(self, sources: Iterable[Callable[[], Any]], score: Matrix) -> Chunk:
+    def chunk(self, sources: Iterable[Callable[[], Any]], score: Matrix) -> BatchResults:
         """Results of refits to what the sources give, one after the other."""
         size = len(score)
         values, errors = np.full((size, len(self.names)), np.nan), []
@@ -185,7 +185,7 @@ class Asked:
             else:
                 _, values[i] = named(result, self.names)
         verdicts = converged, singular, failed
-        return Chunk(values, *verdicts, score, objective, std_errors, tuple(errors))
+        return BatchResults(values, *verdicts, score, objective, std_errors, tuple(errors))
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +208,7 @@ class Refits:
 
     batch = MODELS
 
-    def __call__(self, seed: np.random.SeedSequence, size: int) -> Chunk:
+    def __call__(self, seed: np.random.SeedSequence, size: int) -> BatchResults:
         """Simulate and refit."""
         y, hidden = self.simulator.draw(np.random.default_rng(seed), size)
         with blas_threads(0):
@@ -237,7 +237,7 @@ class CaseRefits:
 
     batch = MODELS
 
-    def __call__(self, seed: np.random.SeedSequence, size: int) -> Chunk:
+    def __call__(self, seed: np.random.SeedSequence, size: int) -> BatchResults:
         """Draw and refit."""
         units = self.sampler.units
         sizes = np.bincount(units)
@@ -255,10 +255,10 @@ class CaseRefits:
         return self.sampler.at(drawn)
 
 
-Work = Parameters | Refits | CaseRefits
+Work = BatchedFits | Refits | CaseRefits
 
 
-def linear_draws(fit: Fit, rows: Rows, scheme: Scheme, held: Selection) -> Draws:
+def linear_draws(fit: Fit, rows: StandardizedRows, scheme: Scheme, held: Selection) -> Draws:
     """Draws of a linear model's responses, in standardized rows."""
     match scheme:
         case Residual():
@@ -292,7 +292,7 @@ def parameters_work(fit: Fit, scheme: Scheme, held: Selection) -> Work:
         asked = Asked(Refit(fit), parameter_values, names, p, FIT_FAILURES)
         return CaseRefits(CaseSampler.of(fit.matrices, scheme), asked)
     if not isinstance(fit, GeneralizedFit):
-        return Parameters.of(fit, scheme, held)
+        return BatchedFits.of(fit, scheme, held)
     engine = FamilyEngine(fit.criterion, fit.optimum.x)
     asked = Asked(engine.fitted, parameter_values, names, p, FIT_FAILURES)
     return Refits(FamilySimulator.of(fit, held), engine, asked)
@@ -356,11 +356,11 @@ def run(
     n_jobs: int | None,
     progress: bool | None,
     done: int = 0,
-) -> list[Chunk]:
+) -> list[BatchResults]:
     """Do the work in batches after the first ones; what is finished when interrupted is kept."""
     sizes = [min(work.batch, nsim - start) for start in range(0, nsim, work.batch)]
     seeds = np.random.SeedSequence(seed).spawn(len(sizes))
-    chunks: list[Chunk] = []
+    chunks: list[BatchResults] = []
     with progress_bar(sum(sizes[done:]), "fit", progress) as bar:
         try:
             for chunk in _results(work, seeds[done:], sizes[done:], n_jobs):
@@ -377,7 +377,7 @@ def _results(
     seeds: Sequence[np.random.SeedSequence],
     sizes: Sequence[int],
     n_jobs: int | None,
-) -> Iterator[Chunk]:
+) -> Iterator[BatchResults]:
     """Batches in order, here or from joblib's workers."""
     if n_jobs == 1:
         yield from map(work, seeds, sizes)

@@ -32,7 +32,7 @@ from lmm.pls.krylov.slopes import exact_slopes, level_blocks
 from lmm.pls.krylov.space import Space
 from lmm.pls.krylov.system import Scaled, System, leading_first
 from lmm.pls.krylov.traces import LogDeterminant
-from lmm.pls.krylov.variances import Variances
+from lmm.pls.krylov.variances import EstimatedVariances
 from lmm.pls.problem import Problem
 
 if TYPE_CHECKING:
@@ -174,8 +174,8 @@ class KrylovPoint(Bordered):
 
     @cached_property
     @limited
-    def _variances(self) -> Variances:
-        return Variances.of(self)
+    def _variances(self) -> EstimatedVariances:
+        return EstimatedVariances.of(self)
 
     @property
     def diagonal(self) -> Blocks:

@@ -54,13 +54,13 @@ def _some(scaled: Scaled, U: Matrix, EU: Matrix, W: Matrix, EW: Matrix) -> Slope
     lead = -np.einsum("amr,bmr->rab", left, right)
     tail = []
     for g, part in enumerate(system.tail.parts):
-        own = _Group(scaled, g, *(_levels(X[part], scaled, g) for X in (U, EU, W, EW)))
+        own = _GroupForms(scaled, g, *(_levels(X[part], scaled, g) for X in (U, EU, W, EW)))
         lead += own.lead()
         tail.append(own.slope())
     return 0.5 * (lead + lead.transpose(0, 2, 1)), *tail
 
 
-class _Group:
+class _GroupForms:
     """Forms of one group's levels: columns as (l, k, r)."""
 
     def __init__(self, scaled: Scaled, g: int, u: Matrix, Eu: Matrix, w: Matrix, Ew: Matrix):

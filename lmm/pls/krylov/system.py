@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Links:
+class PairLinks:
     """Couplings of some levels of the leading factor with one group of the tail.
 
     Attributes
@@ -72,11 +72,11 @@ class Links:
     values: Matrix
     n_levels: int
 
-    def among(self, levels: slice) -> Links:
+    def among(self, levels: slice) -> PairLinks:
         """Those of a range of leading levels."""
         indptr = self.indptr[levels.start : levels.stop + 1]
         own = slice(int(indptr[0]), int(indptr[-1]))
-        return Links(indptr - own.start, self.j[own], self.values[:, own], self.n_levels)
+        return PairLinks(indptr - own.start, self.j[own], self.values[:, own], self.n_levels)
 
     @cached_property
     def matrices(self) -> tuple[sparse.csr_array, ...]:
@@ -132,7 +132,7 @@ class Piece:
     """Couplings of a range of leading levels with all groups of the tail."""
 
     levels: slice
-    links: tuple[Links, ...]
+    links: tuple[PairLinks, ...]
 
     def reach(self, parts: Sequence[Matrix]) -> Matrix:
         """C times rows of the tail's groups, (k_1, l, r)."""
@@ -412,14 +412,14 @@ def _borders(problem: Problem) -> tuple[Matrix, Matrix]:
     return couplings[first], np.concatenate([flat(couplings[g]) for g in rest])
 
 
-def _links(pairs: Pairs, leading: Group, group: Group) -> Links:
+def _links(pairs: Pairs, leading: Group, group: Group) -> PairLinks:
     """Couplings of the leading group with another."""
     indptr = np.searchsorted(pairs.i, np.arange(leading.n_levels + 1))
     values = np.ascontiguousarray(pairs.A.transpose(0, 2, 1))
-    return Links(indptr, pairs.j.astype(np.int32), values, group.n_levels)
+    return PairLinks(indptr, pairs.j.astype(np.int32), values, group.n_levels)
 
 
-def _pieces(links: Sequence[Links]) -> Iterator[Piece]:
+def _pieces(links: Sequence[PairLinks]) -> Iterator[Piece]:
     """Ranges of leading levels with about as many pairs each."""
     reached = np.sum([own.indptr for own in links], axis=0)
     total = int(reached[-1])

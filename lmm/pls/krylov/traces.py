@@ -26,7 +26,7 @@ from lmm.pls.krylov.deflation import NESTED, Deflated
 from lmm.pls.krylov.slopes import Slopes, form_slopes
 from lmm.pls.krylov.system import COLUMNS
 
-__all__ = ["Forms", "LogDeterminant", "functions", "quadratures"]
+__all__ = ["LogDeterminant", "ProbeForms", "functions", "quadratures"]
 
 # What Lanczos steps leave of a system with the probe as its right side, relative to the probe.
 RESIDUAL = 1e-8
@@ -36,7 +36,7 @@ SMALL = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class Forms:
+class ProbeForms:
     """Values of (3) for some probes, and the forms (4) of their derivatives.
 
     Attributes
@@ -98,7 +98,7 @@ def _tridiagonal(diagonal: list[Vector], beside: list[Vector]) -> Matrix:
     return T
 
 
-def quadratures(deflated: Deflated, Z: Matrix) -> Forms:
+def quadratures(deflated: Deflated, Z: Matrix) -> ProbeForms:
     """Values and forms for probes Z (q, T) orthogonal to Q."""
     basis, tridiagonal = lanczos(deflated, Z)
     x, vectors = np.linalg.eigh(tridiagonal)
@@ -114,7 +114,7 @@ def quadratures(deflated: Deflated, Z: Matrix) -> Forms:
     turned = np.take_along_axis(turned, order[:, None, :kept], axis=2)
     mixing = np.einsum("tmk,tkr->mtr", vectors, turned)
     combined = np.stack([_combined(basis, own) for own in np.moveaxis(mixing, 2, 0)], axis=2)
-    return Forms(np.einsum("tk,tk->t", c**2, f), combined, weights[:, :kept])
+    return ProbeForms(np.einsum("tk,tk->t", c**2, f), combined, weights[:, :kept])
 
 
 def functions(deflated: Deflated, Z: Matrix, *fs: Callable[[Matrix], Matrix]) -> list[Matrix]:
@@ -161,7 +161,7 @@ class LogDeterminant:
 
     deflated: Deflated
     repeats: int
-    forms: tuple[Forms, ...]
+    forms: tuple[ProbeForms, ...]
 
     @classmethod
     def of(cls, deflated: Deflated, probes: Matrix, repeats: int) -> LogDeterminant:
@@ -203,7 +203,7 @@ class LogDeterminant:
         return np.atleast_2d(np.cov(both, rowvar=False)) / len(both)
 
 
-def _slopes(deflated: Deflated, forms: Forms) -> Slopes:
+def _slopes(deflated: Deflated, forms: ProbeForms) -> Slopes:
     """Derivatives (T, k, k) of z'f(E_Q)z: ``u'(dE_Q)u = v'(dE)v`` with v the lifted u."""
     q, count, rank = forms.vectors.shape
     U = deflated.lifted(forms.vectors.reshape(q, -1))

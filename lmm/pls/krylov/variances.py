@@ -23,21 +23,21 @@ from lmm.pls.krylov.traces import functions
 if TYPE_CHECKING:
     from lmm.pls.krylov.iteration import KrylovPoint
 
-__all__ = ["Variances"]
+__all__ = ["EstimatedVariances"]
 
 # Random effects of a group up to which its blocks are solved for.
 FEW = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Variances:
+class EstimatedVariances:
     """Blocks of D and their standard errors, (k, k, l) by group in the problem's order."""
 
     blocks: Blocks
     errors: Blocks
 
     @classmethod
-    def of(cls, point: KrylovPoint) -> Variances:
+    def of(cls, point: KrylovPoint) -> EstimatedVariances:
         """Solve or sample."""
         groups, order = point.pls.groups, np.argsort(point.pls.order)
         known = [

@@ -60,7 +60,7 @@ class Analysis:
         lower = self.factor(identity).lower
         self.indptr, self.indices = lower.indptr, lower.indices
 
-    def factor(self, matrix: sparse.csc_array) -> Factor:
+    def factor(self, matrix: sparse.csc_array) -> CholmodFactor:
         """Numeric factorization of a matrix with the analysed pattern.
 
         Raises
@@ -70,13 +70,13 @@ class Analysis:
         """
         try:
             if RENAMED:
-                return Factor(self._symbolic.copy().factorize(matrix))
-            return Factor(self._symbolic.cholesky(sparse.csc_matrix(matrix)))
+                return CholmodFactor(self._symbolic.copy().factorize(matrix))
+            return CholmodFactor(self._symbolic.cholesky(sparse.csc_matrix(matrix)))
         except cholmod.CholmodNotPositiveDefiniteError as error:
             raise NumericalError("Lambda'Z'Z Lambda + I is not positive definite.") from error
 
 
-class Factor:
+class CholmodFactor:
     """Numeric factor.
 
     Attributes

@@ -54,7 +54,7 @@ class Analysis:
         self.indptr = np.concatenate([[0], np.cumsum([1 + len(rows) for rows in below])])
         self.indices = np.concatenate([np.append(j, rows) for j, rows in enumerate(below)])
 
-    def factor(self, matrix: sparse.csc_array) -> Factor:
+    def factor(self, matrix: sparse.csc_array) -> SuperluFactor:
         """Numeric factorization of a matrix with the analysed pattern.
 
         Raises
@@ -66,10 +66,10 @@ class Analysis:
         pivots = numeric.U.diagonal()
         if not pivots.min() > 0.0:
             raise NumericalError("Lambda'Z'Z Lambda + I is not positive definite.")
-        return Factor(self, numeric, pivots)
+        return SuperluFactor(self, numeric, pivots)
 
 
-class Factor:
+class SuperluFactor:
     """Numeric factor."""
 
     def __init__(self, analysis: Analysis, numeric: Any, pivots: Vector) -> None:

@@ -104,7 +104,7 @@ def effect_sizes(
 
 
 @dataclass(frozen=True, eq=False)
-class _Group:
+class _GroupOfMeans:
     """Means of a group with the differences of all pairs of them."""
 
     title: str
@@ -114,7 +114,7 @@ class _Group:
     p_values: Matrix
 
 
-def _compared(means: EstimatesTable, pairs: EstimatesTable) -> list[_Group]:
+def _compared(means: EstimatesTable, pairs: EstimatesTable) -> list[_GroupOfMeans]:
     """Groups of means, with the tests of `pairs` as square matrices."""
     frame, tested = means.to_frame(), pairs.summary(tests=True).to_frame()
     statistic = tested[pairs.column].to_numpy(), tested["p.value"].to_numpy()
@@ -129,7 +129,7 @@ def _compared(means: EstimatesTable, pairs: EstimatesTable) -> list[_Group]:
         title = ", ".join(f"{name} = {label_text(level)}" for name, level in labels.items())
         names = row_names(means.labels.iloc[rows], means.by)
         values = frame[means.column].to_numpy()[rows]
-        found.append(_Group(title, names, values, *square))
+        found.append(_GroupOfMeans(title, names, values, *square))
     return found
 
 

@@ -15,7 +15,7 @@ from lmm.design.labels import by_name
 from lmm.errors import DataError, nearest
 from lmm.fitted import Fitted
 from lmm.formula import Specs, parse_specs
-from lmm.inference.marginal import DETECT, Cells
+from lmm.inference.marginal import DETECT, Combinations
 from lmm.tables.emmeans.estimates_table import TYPES
 from lmm.tables.emmeans.kept import Kept, kept
 from lmm.tables.emmeans.marginal_means import Estimates
@@ -278,7 +278,7 @@ def _inferred(table: Estimates, adjust: Adjust | None, infer: bool | None) -> Es
 
 
 def _weights_by_level(
-    weights: str | ArrayLike, labels: pd.DataFrame, cells: Cells, over: Sequence[str]
+    weights: str | ArrayLike, labels: pd.DataFrame, cells: Combinations, over: Sequence[str]
 ) -> str | ArrayLike:
     """Weights named by levels in the order of the levels; others as they are."""
     if not isinstance(weights, Mapping | pd.Series):
@@ -295,7 +295,7 @@ def _weights_by_level(
 
 
 def _averaged(
-    everything: Estimates, cells: Cells, keep: Kept, weights: str | ArrayLike
+    everything: Estimates, cells: Combinations, keep: Kept, weights: str | ArrayLike
 ) -> Estimates:
     """Means over the labels that a spec does not name."""
     codes, cell = cells.kept(keep.all)
@@ -321,13 +321,13 @@ def _averaged(
     )
 
 
-def _order(cells: Cells) -> list[str]:
+def _order(cells: Combinations) -> list[str]:
     """Predictors in the order in which they are averaged over: nested ones first, outer last."""
     outer = {name for names in cells.nesting.values() for name in names}
     return sorted(cells.names, key=lambda name: (name in outer, name not in cells.nesting))
 
 
-def _varies(cells: Cells, name: str) -> bool:
+def _varies(cells: Combinations, name: str) -> bool:
     return len(np.unique(cells.codes[:, cells.names.index(name)])) > 1
 
 

@@ -16,11 +16,11 @@ from lmm.inference.fixed.base import TTests
 from lmm.inference.marginal import (
     ADJUSTMENTS,
     IDENTITY,
-    Cells,
+    Combinations,
     Estimator,
-    Family,
     Hypothesis,
     Nesting,
+    SimultaneousTests,
     Transformation,
     adjusted_p_values,
     adjustment_for,
@@ -320,10 +320,10 @@ class EstimatesTable(TableLike):
             differences=None if self.differences is None else self.differences[chosen],
         )
 
-    def cells(self) -> Cells:
+    def cells(self) -> Combinations:
         """The labels as combinations of levels, to average over further."""
         names = tuple(map(str, self.labels.columns))
-        return Cells(names, codes_of(self.labels, self.levels), self.counts, self.nesting)
+        return Combinations(names, codes_of(self.labels, self.levels), self.counts, self.nesting)
 
     # Tables --------------------------------------------------------------------------------------
 
@@ -400,14 +400,14 @@ class EstimatesTable(TableLike):
         )
 
     def _by_group(
-        self, tests: TTests, compute: Callable[[IntVector, Family], Vector], tail: int
+        self, tests: TTests, compute: Callable[[IntVector, SimultaneousTests], Vector], tail: int
     ) -> Vector:
         """Values (r,) computed from the estimable tests of each group."""
         values = np.full(len(self.L), np.nan)
         for _, rows in self._groups():
             rows = rows[np.isfinite(tests.std_error[rows])]
             correlation = self.estimator.correlation(self.L[rows])
-            family = Family(tests.df[rows], correlation, self._means(rows), tail)
+            family = SimultaneousTests(tests.df[rows], correlation, self._means(rows), tail)
             values[rows] = compute(rows, family)
         return values
 

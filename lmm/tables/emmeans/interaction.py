@@ -12,7 +12,7 @@ import pandas as pd
 
 from lmm._types import Matrix
 from lmm.errors import DataError
-from lmm.inference.marginal import Contrasts, contrasts_of
+from lmm.inference.marginal import MeanContrasts, contrasts_of
 from lmm.tables.emmeans.row_labels import checked_labels, groups, label_text
 
 __all__ = ["Methods", "interaction_contrasts"]
@@ -69,7 +69,7 @@ def _by_label(methods: Methods, labels: pd.DataFrame, by: Sequence[str]) -> dict
     return dict(zip(names, methods, strict=True))
 
 
-def _parts(chosen: Mapping[str, str], labels: pd.DataFrame) -> tuple[list[Contrasts], Any]:
+def _parts(chosen: Mapping[str, str], labels: pd.DataFrame) -> tuple[list[MeanContrasts], Any]:
     """Contrasts of each label's levels, and the rows in the order of all combinations."""
     levels = {name: list(dict.fromkeys(labels[name])) for name in chosen}
     found = {

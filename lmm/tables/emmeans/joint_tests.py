@@ -13,7 +13,7 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm._words import Ddf
 from lmm.fit import check_models
 from lmm.fitted import Fitted
-from lmm.inference.marginal import DETECT, Cells, checked, reference_grid
+from lmm.inference.marginal import DETECT, Combinations, checked, reference_grid
 from lmm.tables.emmeans.joint_table import JointTest, JointTests
 from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.predictions import Nested, method_of, predictions, predictors
@@ -75,7 +75,10 @@ def joint_tests(
 
 
 def _tests(
-    everything: Estimates, cells: Cells, groups: tuple[str, ...], sources: Iterable[Collection[str]]
+    everything: Estimates,
+    cells: Combinations,
+    groups: tuple[str, ...],
+    sources: Iterable[Collection[str]],
 ) -> Iterator[JointTest]:
     codes, group = cells.kept(groups)
     for i in range(len(codes)):
@@ -100,7 +103,7 @@ def _confounded(everything: Estimates, rows: IntVector, tested: list[Matrix]) ->
     return {"(confounded)": left} if len(left) else {}
 
 
-def _without(cells: Cells, names: tuple[str, ...], rows: IntVector) -> Cells:
+def _without(cells: Combinations, names: tuple[str, ...], rows: IntVector) -> Combinations:
     """Some rows, in which some predictors are constant."""
     kept = tuple(name for name in cells.names if name not in names)
     nesting = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmm.formula import Specs
-from lmm.inference.marginal import Cells, checked
+from lmm.inference.marginal import Combinations, checked
 
 __all__ = ["Kept", "kept"]
 
@@ -35,7 +35,7 @@ class Kept:
 
 
 def kept(
-    specs: Specs, cells: Cells, by: str | Sequence[str] | None, always: Sequence[str] = ()
+    specs: Specs, cells: Combinations, by: str | Sequence[str] | None, always: Sequence[str] = ()
 ) -> Kept:
     """What specs keep, nested predictors with what they are nested in.
 
@@ -65,7 +65,7 @@ def kept(
     return Kept(tuple(name for name in names if name not in groups), groups)
 
 
-def _with_outer(names: Sequence[str], cells: Cells) -> tuple[str, ...]:
+def _with_outer(names: Sequence[str], cells: Combinations) -> tuple[str, ...]:
     """Names, nested ones first, each followed by what it is nested in."""
     nested = [name for name in names if name in cells.nesting]
     first = [one for name in nested for one in (name, *cells.nesting[name])]
