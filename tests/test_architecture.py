@@ -1,6 +1,7 @@
 """What docs/architecture.md and docs/contributing.md say of the code, counted in it."""
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
@@ -70,3 +71,15 @@ def test_names_say_what_is_meant(word):
     allowed = {"get_me", "get_model", "get_variance"}  # lme4's, lmerTest's and insight's names
     assert not [name for name, node in FUNCTIONS if word in node.name and node.name not in allowed]
     assert not [path for path in FILES if word in path.name]
+
+
+def test_documentation_names_files_and_modules_that_exist():
+    parts = ["", *(f"{name}/" for name in ("lmm", "lmm/pls", "docs", "tests", "tests/benchmarks"))]
+    known = {path.name for path in ROOT.parent.rglob("*.py") if ".venv" not in path.parts}
+    for page in (ROOT.parent / "docs").rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"`([\w/]+\.py)`", text):
+            exists = name in known or any((ROOT.parent / (part + name)).exists() for part in parts)
+            assert exists, f"{page.name}: {name}"
+        for name in re.findall(r"`(lmm/[\w/]+/)`", text):
+            assert (ROOT.parent / name).is_dir(), f"{page.name}: {name}"

@@ -29,6 +29,7 @@ from lmm._lapack import eigh, lower_triangular, svd
 from lmm._types import Matrix, Vector
 from lmm.covariance import Correlated, Covariance, Unstructured
 from lmm.criterion import Criterion, Evaluation
+from lmm.optimize.steps import promised, solved
 
 __all__ = ["LocalModel"]
 
@@ -37,9 +38,7 @@ __all__ = ["LocalModel"]
 NEGLIGIBLE = 1e-13
 # A step leaves this share of every variance, sigma^2 included, unless it is to end on the boundary.
 KEPT = 0.05
-# Curvatures relative to the metric are cut off at this size ...
-FLAT = 1e-10
-# ... and directions left out in which the metric, scaled to a unit diagonal, is a rounding error.
+# Directions are left out in which the metric, scaled to a unit diagonal, is a rounding error.
 UNDETERMINED = 1e-12
 # Standard deviations beyond which a criterion must fall that first rises from zero.
 HUMP = 1e-3
@@ -375,13 +374,11 @@ class LocalModel:
 
     def solve(self, right: Vector, damping: float = 0.0) -> Vector:
         """The Hessian's inverse times a vector (c,), with absolute eigenvalues plus `damping`."""
-        values, directions = self.spectrum
-        size = np.maximum(np.abs(values), FLAT) + damping
-        return np.asarray(directions @ ((directions.T @ right) / size))
+        return solved(*self.spectrum, right, damping)
 
     def promise(self, step: Vector, curvature: Matrix) -> float:
         """Decrease of the criterion that is predicted for a step (c,), with a (c, c) curvature."""
-        return -float(self.gradient @ step) - 0.5 * max(float(step @ curvature @ step), 0.0)
+        return float(promised(self.gradient, curvature, step))
 
     @cached_property
     def decrement(self) -> float:

@@ -13,12 +13,13 @@ from lmm._types import Vector
 from lmm.criterion import Criterion
 from lmm.criterion.base import checked_start
 from lmm.errors import NumericalError, nearest
-from lmm.optimize.newton import STALLED, Report, value_at
+from lmm.optimize.newton import Report, value_at
 from lmm.optimize.optimizers import Optimizer, Path
 from lmm.optimize.point import Point
 from lmm.optimize.scoring import FisherScoring
 from lmm.optimize.searches import COBYQA, LBFGSB, NelderMead
 from lmm.optimize.status import Optimum, Status
+from lmm.optimize.steps import STALLED
 from lmm.optimize.verdict import cleared, judged
 
 __all__ = ["OPTIMIZERS", "minimize", "named", "silent"]

@@ -1,8 +1,7 @@
 """Damped Newton steps along a criterion: to a stationary point, and off a saddle.
 
-Damping in the manner of Levenberg and Marquardt, in the metric of the local model
-(`lmm.optimize.charts`), reacts to how well the quadratic model predicted. Fits, profiles and
-batches of fits share the rule (`damped`) and the tolerances.
+Damping in the manner of Levenberg and Marquardt (`lmm.optimize.steps`), in the metric of the local
+model (`lmm.optimize.charts`), reacts to how well the quadratic model predicted.
 """
 
 from __future__ import annotations
@@ -16,13 +15,20 @@ from lmm.criterion import Criterion, Move
 from lmm.errors import NumericalError
 from lmm.optimize.charts import LocalModel
 from lmm.optimize.point import Point
+from lmm.optimize.steps import (
+    HOPELESS,
+    LOST,
+    STALLED,
+    curves_down,
+    damped,
+    is_settled,
+    is_stalled,
+    unit,
+)
 
 __all__ = [
-    "HOPELESS",
-    "STALLED",
     "Report",
     "Walk",
-    "damped",
     "escapes",
     "leave_saddle",
     "settle",
@@ -31,38 +37,10 @@ __all__ = [
 
 Report = Callable[[int, float, Vector], None]
 
-# A step is as good as predicted above the one fraction of the promised decrease, and a failure
-# below the other.
-GOOD, POOR = 0.75, 0.25
-# Damping that is first tried, and that leaves nothing of a step.
-DAMPED, HOPELESS = 0.1, 1e12
-# A step that promised less than this and did not deliver was lost in rounding errors.
-STALLED = 1e-7
-# A stationary point is a saddle if an eigenvalue of the Hessian, relative to the metric, is below
-# this.
-SADDLE = -1e-6
-# Rounding errors of the criterion that leave nothing of a minimum.
-LOST = 0.1
 # Coordinates that differ relatively by less have the same minimum near them.
 NEIGHBOUR = 0.05
 # Steps off a saddle, in the metric.
 LEAPS = (1.0, 0.25, 0.0625, 0.015625)
-
-
-def damped(damping: Vector, gain: Vector, size: Vector | float = 1.0) -> Vector:
-    """Damping (...) after steps that delivered `gain` (...) times the predicted decrease.
-
-    Parameters
-    ----------
-    damping, gain : (...) arrays
-        Of each search.
-    size : float or (...) array
-        Largest curvature, in the units of the damping; 1 in the metric of the local model.
-    """
-    least = DAMPED * size
-    eased = np.where(damping < DAMPED * least, 0.0, 0.1 * damping)
-    kept = np.where(gain >= POOR, damping, np.maximum(4.0 * damping, least))
-    return np.where(gain > GOOD, eased, kept)
 
 
 def value_at(criterion: Criterion, x: Vector) -> float:
@@ -131,7 +109,7 @@ class Walk:
     @property
     def unit(self) -> float:
         """What counts as a small difference of the criterion, relative to the tolerances."""
-        return max(1.0, 1e-3 * abs(self.point.value))
+        return float(unit(self.point.value))
 
     def lower(self, candidates: Sequence[Vector]) -> list[Vector]:
         """The candidate (d,) of the lowest value, if that is below the current one."""
@@ -183,7 +161,7 @@ def settle(walk: Walk, tolerance: float) -> bool:
         model, unit = walk.point.model, walk.unit
         step = model.newton_step(damping)
         promise = model.promise(step, model.hessian)
-        if damping <= 1.0 and promise < tolerance * unit:
+        if is_settled(promise, damping, tolerance * unit):
             return True
         target, taken = walk.follow(step)
         kept = model.promise(taken, model.hessian)
@@ -193,9 +171,9 @@ def settle(walk: Walk, tolerance: float) -> bool:
             before = walk.point.value
             walk.descend(target, taken, kept)
             gain = (before - walk.tried) / kept
-            if gain < POOR and kept < STALLED * unit:
+            if is_stalled(gain, kept, unit):
                 return True
-        damping = float(damped(np.asarray(damping), np.asarray(gain)))
+        damping = float(damped(damping, gain))
     return False
 
 
@@ -208,7 +186,7 @@ def escapes(walk: Walk, tolerance: float) -> list[Vector]:
     model = walk.point.model
     values, directions = model.spectrum
     steps = []
-    for direction in directions[:, values <= SADDLE].T:
+    for direction in directions[:, curves_down(values)].T:
         step = direction / max(1.0, float(np.abs(direction[model.relative]).max(initial=0.0)))
         if _descent(model, step) > tolerance * walk.unit:
             steps.append(step)

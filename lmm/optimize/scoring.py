@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from lmm._types import Vector
 from lmm.criterion import Criterion
 from lmm.errors import NumericalError
-from lmm.optimize.newton import STALLED, Report, Walk, escapes, leave_saddle, settle
+from lmm.optimize.newton import Report, Walk, escapes, leave_saddle, settle
 from lmm.optimize.optimizers import Limited, Path
 from lmm.optimize.point import Point
+from lmm.optimize.steps import STALLED
 
 __all__ = ["FisherScoring"]
 

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from lmm._types import Vector
 from lmm.criterion import Criterion, Estimated, Resumable
 from lmm.errors import NumericalError
-from lmm.optimize.newton import LOST, SADDLE, value_at
+from lmm.optimize.newton import value_at
 from lmm.optimize.optimizers import Path
 from lmm.optimize.point import Point
 from lmm.optimize.status import Optimum, Status
+from lmm.optimize.steps import LOST, curves_down
 
 __all__ = ["SNAP", "cleared", "judged"]
 
@@ -187,7 +188,7 @@ def _status(path: Path) -> tuple[Status, NDArray[np.bool_]]:
         return Status.NOT_IDENTIFIED, undetermined
     if stationary:
         values, _ = point.model.spectrum
-        if not values.size or values[0] >= SADDLE:
+        if not curves_down(values).any():
             return Status.CONVERGED, none
         return Status.SADDLE, _farthest(point, True)
     covariances = point.x[: len(point.criterion.parameters.lower)]

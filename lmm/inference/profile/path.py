@@ -20,6 +20,7 @@ from lmm.inference.profile.targets import Section, Target
 from lmm.optimize import silent
 from lmm.optimize.newton import Walk, leave_saddle
 from lmm.optimize.newton import settle as settled
+from lmm.optimize.steps import SETTLED, TRUSTED
 
 __all__ = ["ProfilePoint", "first_point", "predicted", "settle", "walk"]
 
@@ -31,10 +32,6 @@ MAX_POINTS = 60
 MAX_STEPS = 300
 # The same with average information for the Hessian: far from the estimate it may lead nowhere.
 MAX_INEXACT = 40
-# A point is settled when the quadratic model promises a smaller decrease than this. With the exact
-# Hessian the last step is then taken on trust: what it leaves is of order promise^(3/2).
-SETTLED = 1e-5
-SETTLED_INEXACT = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +119,7 @@ def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) 
         search = _search(target, t, w, fallback)
         if not search.point.here.exact and target.exactly is not None:
             search.limit = MAX_INEXACT
-        tolerance = SETTLED if search.point.here.exact else SETTLED_INEXACT
+        tolerance = TRUSTED if search.point.here.exact else SETTLED
         tolerance /= search.unit
         while settled(search, tolerance):
             if not leave_saddle(search, tolerance):

@@ -1,4 +1,4 @@
-"""Newton steps of many fits at once, damped by the rule of `lmm.optimize.newton`."""
+"""Newton steps of many fits at once, by the rules of `lmm.optimize.steps`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.inference.resample.replicates import ROUNDING
-from lmm.optimize.newton import damped
+from lmm.optimize.steps import (
+    HOPELESS,
+    SETTLED,
+    damped,
+    is_settled,
+    is_stalled,
+    promised,
+    solved,
+    unit,
+)
 
 MAX_STEPS = 60
-# A fit has converged when the quadratic model promises a smaller decrease of the criterion.
-TOLERANCE = 1e-10
 # Steps are no longer than this times the larger of 1 and the largest coordinate.
 FURTHEST = 2.0
+# Keeps what is divided by from zero.
+TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,25 +51,11 @@ class Local:
         )
 
 
-def newton_steps(here: Local, damping: Vector) -> tuple[Matrix, Vector, Vector]:
-    """Steps with |eigenvalues| + damping (r, m), promised decreases, largest |eigenvalues|."""
+def newton_steps(here: Local, damping: Vector | float = 0.0) -> tuple[Matrix, Vector]:
+    """Newton's steps (r, m), and the largest curvatures (r,)."""
     eigenvalues, vectors = np.linalg.eigh(here.hessian)
-    size = np.abs(eigenvalues)
-    scale = size.max(axis=1)
-    along = np.einsum("rij,ri->rj", vectors, here.gradient)
-    curvature = np.maximum(size, 1e-10 * scale[:, None]) + damping[:, None]
-    curvature[curvature == 0.0] = 1.0
-    coefficients = -along / curvature
-    step = np.einsum("rij,rj->ri", vectors, coefficients)
-    return step, -0.5 * np.einsum("rj,rj->r", along, coefficients), scale
-
-
-def predicted(here: Local, step: Matrix) -> Vector:
-    """Decreases that the quadratic model predicts; kept positive."""
-    linear = np.einsum("ri,ri->r", here.gradient, step)
-    quadratic = 0.5 * np.einsum("ri,rij,rj->r", step, here.hessian, step)
-    model = -(linear + np.maximum(quadratic, 0.0))
-    return np.asarray(np.maximum(np.maximum(model, -0.5 * linear), 1e-300))
+    size = np.maximum(np.abs(eigenvalues).max(axis=1), TINY)
+    return -solved(eigenvalues, vectors, here.gradient, damping, size), size
 
 
 def descend(
@@ -83,26 +77,28 @@ def descend(
     stationary : (r,) array of bool
         Which of them have converged.
     """
-    x = x.copy()
-    active = np.arange(len(x))
+    x, active = x.copy(), np.arange(len(x))
     damping: Vector = np.zeros(len(x))
+    stationary, stalled = np.zeros((2, len(x)), dtype=np.bool_)
     here = local(x, active)
     for _ in range(MAX_STEPS):
-        step, promise, scale = newton_steps(here, damping)
-        close = promise < np.maximum(TOLERANCE, ROUNDING * np.abs(here.value))
-        moving = ~(close & (damping <= scale))
-        active, here = active[moving], here[moving]
-        damping, step, scale = damping[moving], step[moving], scale[moving]
+        step, size = newton_steps(here, damping)
+        promise, scale = promised(here.gradient, here.hessian, step), unit(here.value)
+        ended = stalled | is_settled(promise, damping, SETTLED * scale, size)
+        stationary[active[ended]] = True
+        going = ~ended & (damping < HOPELESS * size)
+        active, here, damping = active[going], here[going], damping[going]
+        step, size, scale = step[going], size[going], scale[going]
         if len(active) == 0:
             break
         longest = FURTHEST * np.maximum(1.0, np.abs(x[active]).max(axis=1))
         step *= (longest / np.maximum(longest, np.abs(step).max(axis=1)))[:, None]
+        kept = np.maximum(promised(here.gradient, here.hessian, step), TINY)
         there = local(x[active] + step, active)
         better = there.value <= here.value
-        gain = (here.value - there.value) / predicted(here, step)
+        gain = (here.value - there.value) / kept
+        stalled = is_stalled(gain, kept, scale)
         x[active[better]] += step[better]
         here = here.where(better, there)
-        damping = damped(damping, gain, scale)
-    stationary = np.ones(len(x), dtype=bool)
-    stationary[active] = False
+        damping = damped(damping, gain, size)
     return x, stationary

@@ -36,7 +36,7 @@ from lmm.inference.resample.polynomials import nodes
 from lmm.inference.resample.regressed import StandardizedRows
 from lmm.inference.resample.replicates import SINGULAR, Replicates
 from lmm.inference.resample.swept import ProfiledPieces, Reduced, Swept
-from lmm.optimize.newton import LOST
+from lmm.optimize.steps import LOST
 
 __all__ = ["Interpolated"]
 
@@ -190,7 +190,7 @@ class Interpolated:
             z, stationary = descend(local, start)
             here = local(z, everyone)
         # A last step costs nothing, and squares the distance.
-        z = z + newton_steps(here, np.zeros(len(z)))[0]
+        z = z + newton_steps(here)[0]
         curved = np.linalg.eigvalsh(here.hessian)[:, 0] > CURVED * 2.0 * RADIUS**2
         found_one = stationary & curved & (np.linalg.norm(z, axis=1) <= 1.0)
         return np.where(found_one[:, None], z, 0.0), found_one

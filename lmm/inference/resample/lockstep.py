@@ -36,7 +36,7 @@ from lmm.inference.resample.replicates import SINGULAR, Replicates, Responses
 from lmm.inference.resample.strata import Stratum, component_columns, penalized
 from lmm.inference.resample.strata_sums import Accumulated, StrataSums, cholesky, symmetric
 from lmm.likelihood import Entries
-from lmm.optimize.newton import LOST, SADDLE
+from lmm.optimize.steps import LOST, curves_down
 from lmm.optimize.verdict import SNAP
 
 # Columns K t of a component up to which dense matrices, batched, beat a solver that knows more.
@@ -234,7 +234,8 @@ class Lockstep:
         which has to be positive semi-definite there.
         """
         eigenvalues = np.linalg.eigvalsh(here.hessian)
-        minimum = np.asarray(eigenvalues[:, 0] > SADDLE * np.maximum(eigenvalues[:, -1], 1.0))
+        down = curves_down(eigenvalues, np.maximum(eigenvalues[:, -1], 1.0))
+        minimum: NDArray[np.bool_] = np.logical_not(down.any(axis=1))
         start = 0
         for term in self.criterion.matrices.terms:
             k = term.size
