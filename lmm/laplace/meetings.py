@@ -8,9 +8,11 @@ pairs alone: sums over pairs of couplings of one level.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +27,8 @@ __all__ = ["Meetings", "Parts"]
 
 # Share of pairs that meet below which those that do not are left out of products.
 SPARSE = 0.1
-# Pairs of couplings that are held at once.
-CHUNK = 1 << 22
+# Pairs of couplings that are worked on at once, in the processor's cache, and that are kept.
+CHUNK, KEPT = 1 << 16, 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,24 +58,27 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Pairs of couplings of one level of the lead.
+    """Pairs of couplings of one level of the lead: each with itself and those before it.
 
     Attributes
     ----------
-    here : slice
-        The first couplings, f of them.
+    later : slice
+        The later couplings, f of them.
+    within : slice
+        All couplings of their levels so far.
     count, starts : (f,) int arrays
         How many pairs each has, and where they start.
-    other : (c,) int array
-        Second coupling of each pair.
+    earlier : (c,) int array
+        Earlier coupling of each pair, counted from the first of `within`.
     place : (c,) int array
         Where its two columns meet in a matrix (q2, q2).
     """
 
-    here: slice
+    later: slice
+    within: slice
     count: IntVector
     starts: IntVector
-    other: IntVector
+    earlier: IntVector
     place: IntVector
 
 
@@ -232,60 +237,73 @@ class Meetings:
 
     # Sums over pairs of couplings of a level -----------------------------------------------------
 
-    def _chunks(self) -> Iterator[Chunk]:
+    @property
+    def _chunks(self) -> Iterable[Chunk]:
         """All pairs of couplings of one level, some at a time."""
-        if self._whole is not None:
-            yield self._whole
-            return
-        ends = np.cumsum(self._counts[1])
-        start = 0
+        return self._kept if self._pairs_up_to[-1] <= KEPT else self._cut()
+
+    @cached_property
+    def _kept(self) -> tuple[Chunk, ...]:
+        return tuple(self._cut())
+
+    @cached_property
+    def _pairs_up_to(self) -> IntVector:
+        """Number of pairs up to each coupling, (e,)."""
+        return np.cumsum(np.arange(1, len(self.level) + 1) - self._bounds[self.level])
+
+    def _cut(self) -> Iterator[Chunk]:
+        ends, start = self._pairs_up_to, 0
         while start < len(ends):
             stop = int(np.searchsorted(ends, (ends[start - 1] if start else 0) + CHUNK, "right"))
             yield self._chunk(slice(start, max(stop, start + 1)))
             start = max(stop, start + 1)
 
-    @cached_property
-    def _counts(self) -> tuple[IntVector, IntVector]:
-        """First coupling of each one's level, and how many that level has, (e,) each."""
-        return self._bounds[self.level], np.diff(self._bounds)[self.level]
-
-    @cached_property
-    def _whole(self) -> Chunk | None:
-        few = self._counts[1].sum() <= CHUNK
-        return self._chunk(slice(0, len(self.level))) if few else None
-
-    def _chunk(self, here: slice) -> Chunk:
-        first, count = (own[here] for own in self._counts)
+    def _chunk(self, later: slice) -> Chunk:
+        first = self._bounds[self.level[later]]
+        within = slice(int(first[0]), later.stop)
+        count = np.arange(later.start, later.stop) - first + 1
         starts = np.cumsum(count) - count
-        other = np.arange(count.sum()) + np.repeat(first - starts, count)
-        place = np.repeat(self.column[here] * self.shape[1], count) + self.column[other]
-        return Chunk(here, count, starts, other, place)
+        earlier = np.arange(count.sum()) + np.repeat(first - first[0] - starts, count)
+        row = np.repeat(self.column[later] * self.shape[1], count)
+        return Chunk(later, within, count, starts, earlier, row + self.column[within][earlier])
 
     def carried(self, couplings: Matrix, M: Matrix) -> Matrix:
         """Couplings (k, e) times a symmetric M (q2, q2), where levels meet: (k, e)."""
         if not self.is_sparse:
             full = self._filled(couplings) @ M
             return np.ascontiguousarray(full[self.level, :, self.column].T)
-        found, entries = np.empty_like(couplings), M.ravel(order="K")
-        for chunk in self._chunks():
-            values = entries[chunk.place]
+        found = -M.diagonal()[self.column] * couplings  # pairs of a coupling with itself serve both
+        entries = M.ravel(order="K")
+        for chunk in self._chunks:
+            values = entries.take(chunk.place)
             for own, total in zip(couplings, found, strict=True):
-                total[chunk.here] = np.add.reduceat(own[chunk.other] * values, chunk.starts)
+                before = own[chunk.within].take(chunk.earlier) * values
+                total[chunk.later] += np.add.reduceat(before, chunk.starts)
+                after = np.repeat(own[chunk.later], chunk.count) * values
+                total[chunk.within] += np.bincount(chunk.earlier, after)
         return found
 
     def crossed(self, left: Matrix, right: Matrix) -> Matrix:
         """``left'right``, (q2, q2), for couplings (k, e)."""
-        q = self.shape[1]
         if not self.is_sparse:
-            one, other = (self._filled(own).reshape(-1, q) for own in (left, right))
+            one, other = (self._filled(own).reshape(-1, self.shape[1]) for own in (left, right))
             return one.T @ other
-        total = np.zeros(q * q)
-        for chunk in self._chunks():
-            values = np.zeros(len(chunk.other))
-            for own, its in zip(left, right, strict=True):
-                values += np.repeat(own[chunk.here], chunk.count) * its[chunk.other]
-            total += np.bincount(chunk.place, values, q * q)
-        return total.reshape(q, q)
+        sparse = [self._sparse(own) for couplings in (left, right) for own in couplings]
+        k = len(left)
+        total = reduce(add, (a.T @ b for a, b in zip(sparse[:k], sparse[k:], strict=True)))
+        return np.asarray(total.toarray())
+
+    def _sparse(self, couplings: Vector) -> Any:
+        """Couplings (e,) as a sparse matrix (l, q2)."""
+        from scipy.sparse import csr_array
+
+        shape = (self.lead.n_levels, self.shape[1])
+        return csr_array((couplings, *self._pattern), shape)
+
+    @cached_property
+    def _pattern(self) -> tuple[IntVector, IntVector]:
+        """Column of every coupling, and where each level starts, in the integers of SciPy."""
+        return self.column.astype(np.int32), self._bounds.astype(np.int32)
 
     # Rows ----------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ LARGEST = 30_000_000
 DENSE = 3000
 # Columns of a tail above which its factorization is dearer than products with rows.
 DEAR = 200
+# Rows of a matrix that are there at once.
+BLOCK = 128
 # Relative size of the smallest singular value of lambda below which its inverse is not used.
 REGULAR = 1e-3
 
@@ -88,7 +90,7 @@ class Split(Elimination):
         omega = self._both_sides(turned, self.schur)
         omega.flat[:: len(omega) + 1] += 1.0
         # In row order omega is its own transpose: LAPACK factors it in place.
-        root, info = lapack.dpotrf(omega.T, lower=1, clean=1, overwrite_a=1)
+        root, info = lapack.dpotrf(omega.T, lower=1, clean=0, overwrite_a=1)
         if info or not np.isfinite(root[-1, -1]):
             raise NumericalError("Lambda'Z'WZ Lambda + I is not positive definite.")
         return np.asarray(root)
@@ -158,9 +160,7 @@ class Split(Elimination):
     @cached_property
     def _omega_inverse(self) -> Matrix:
         lower, _ = lapack.dpotri(self._root, lower=1)
-        inverse: Matrix = lower + lower.T
-        inverse.flat[:: len(inverse) + 1] *= 0.5
-        return inverse
+        return mirrored(lower).T
 
     @cached_property
     def Y(self) -> Matrix:
@@ -371,3 +371,13 @@ class Split(Elimination):
                 part = E[a, b] * (left @ right.T)
                 total += part if a == b else part + part.T
         return total
+
+
+def mirrored(M: Matrix) -> Matrix:
+    """M (q, q) itself, with its lower triangle copied above the diagonal, some rows at a time."""
+    for start in range(0, len(M), BLOCK):
+        stop = start + BLOCK
+        own = np.tril(M[start:stop, start:stop])
+        M[start:stop, start:stop] = own + np.tril(own, -1).T
+        M[start:stop, stop:] = M[stop:, start:stop].T
+    return M

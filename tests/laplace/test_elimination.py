@@ -71,11 +71,12 @@ def entries(model):
                 yield unit_of(model, blocks)
 
 
-@pytest.mark.parametrize("chunk", [1 << 22, 7])
+@pytest.mark.parametrize("chunk", [1 << 16, 7])
 @pytest.mark.parametrize("solver, size", [("auto", 1.0), ("auto", 0.0), ("sparse", 0.7)])
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_against_dense_matrices(structure, solver, size, chunk, monkeypatch):
     monkeypatch.setattr(lmm.laplace.meetings, "CHUNK", chunk)
+    monkeypatch.setattr(lmm.laplace.meetings, "KEPT", 100 * chunk)
     model, rng = effects_of(STRUCTURES[structure], solver)
     weights = rng.uniform(0.1, 1.0, model.n)
     if solver == "auto":
