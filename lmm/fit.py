@@ -27,7 +27,7 @@ from lmm.family import Family, Gaussian
 from lmm.formula import Formula
 from lmm.likelihood import Entries, is_singular
 from lmm.optimize import Optimum, Status
-from lmm.pls import PLSPoint, PLSTerms, Problem, stacked
+from lmm.pls import Inverse, PLSPoint, PLSTerms, Problem, stacked
 
 __all__ = [
     "Fit",
@@ -195,6 +195,11 @@ class Fit(Frozen, Brief):
     def mean_slope(self) -> Vector:
         """Slope (n,) of the mean in the linear predictor."""
         return np.ones(self.matrices.n)
+
+    @property
+    def conditional_inverse(self) -> Inverse:
+        """D of `lmm.joint`: covariance of b given the response, in units of the noise."""
+        return self.point
 
     @property
     def working_root(self) -> Matrix:

@@ -12,12 +12,14 @@ from lmm._lapack import solve_upper
 from lmm._threads import one_blas_thread
 from lmm._types import Matrix, Vector, frozen_property
 from lmm.family import Family
+from lmm.family.base import RowLikelihood
 from lmm.fit import Fit, Uncertainty
 from lmm.formula import Formula
 from lmm.laplace import Expansion, LaplaceCriterion, LaplaceEvaluation
+from lmm.laplace.conditional import EliminatedPoint
 from lmm.likelihood import variance_of_estimates
 from lmm.optimize import Optimum
-from lmm.pls import PLS, PLSPoint, PLSTerms, Problem
+from lmm.pls import PLS, Inverse, PLSPoint, PLSTerms, Problem
 
 __all__ = ["GeneralizedFit"]
 
@@ -205,19 +207,34 @@ class GeneralizedFit(Fit):
 
     @cached_property
     def _working(self) -> PLS:
-        """Least squares with the working weights and response at the mode."""
+        """Least squares with the working weights and response at the mode.
+
+        Where observed information of single rows is negative, the expected makes the weights.
+        """
         model, mode = self.criterion.model, self.expansion.mode
-        W = self.expansion.weights[0]
+        rows = self.expansion.rows
+        W = (rows.observed if self._is_informed else rows.expected)[0]
         working = mode.eta + self.expansion.rows.score / np.where(W > 0.0, W, 1.0)
         return model.pls.reweighted(W, working)
+
+    @cached_property
+    def _by_row(self) -> RowLikelihood:
+        """What each row of the data says at the mode, those merged in the criterion apart."""
+        response = self.matrices.response
+        family = self.criterion.family
+        bound = family.conditional(response.y, response.weights, response.trials)
+        return bound.at(self.linear, self.xi, 0)
+
+    @cached_property
+    def _is_informed(self) -> bool:
+        """Whether the observed information makes weights: it does not where some is negative."""
+        return self.criterion.information == "observed" and self._by_row.observed[0].min() >= 0.0
 
     @frozen_property
     def working_weights(self) -> Vector:
         """Information of the rows' linear predictors at the mode, (n,)."""
-        criterion, response = self.criterion, self.matrices.response
-        bound = criterion.family.conditional(response.y, response.weights, response.trials)
-        rows = bound.at(self.linear, self.xi, 0)
-        return (rows.observed if criterion.information == "observed" else rows.expected)[0]
+        rows = self._by_row
+        return (rows.observed if self._is_informed else rows.expected)[0]
 
     @cached_property
     def uncertainty(self) -> Uncertainty | None:
@@ -232,6 +249,14 @@ class GeneralizedFit(Fit):
         before, after = model.m, model.d - model.m - model.p
         X = np.hstack([np.zeros((model.p, before)), T_inverse, np.zeros((model.p, after))])
         return Uncertainty(X, tuple(-own for own in effects), root)
+
+    @property
+    def conditional_inverse(self) -> Inverse:
+        """Inverse information of the random effects at the mode, rows of negative one included."""
+        own = self.expansion
+        if own.weights[0].min() >= 0.0:
+            return self.point
+        return EliminatedPoint(own.D, self.criterion.model.problem)
 
     @property
     def problem(self) -> Problem:
@@ -276,7 +301,7 @@ class GeneralizedFit(Fit):
 
     def __getstate__(self) -> dict[str, Any]:
         # These are as large as the equations, and quickly made again.
-        large = ("point", "_working", "here")
+        large = ("point", "_working", "_by_row", "here")
         return {name: value for name, value in vars(self).items() if name not in large}
 
     @frozen_property

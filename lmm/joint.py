@@ -24,6 +24,7 @@ from scipy.linalg import block_diag, solve_triangular
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.fit import Fit, Uncertainty
+from lmm.pls import Inverse
 from lmm.pls.inverse import CHUNK, by_level, flat
 
 __all__ = ["Effects", "JointCovariance"]
@@ -57,6 +58,11 @@ class JointCovariance:
             return self.root
         return self.fit.fixed_root * (self.fit.sigma / self.fit.noise)
 
+    @property
+    def _inverse(self) -> Inverse:
+        """D itself; of the working least squares where these are meant by `root`."""
+        return self.fit.conditional_inverse if self.root is None else self.fit.point
+
     @cached_property
     def _unwhiten(self) -> tuple[Matrix, ...]:
         """R^-1 of each group, (k, k)."""
@@ -83,14 +89,14 @@ class JointCovariance:
     @cached_property
     def _diagonal(self) -> tuple[Matrix, ...]:
         """Blocks of D of each level, (l, k, k) per group."""
-        return tuple(D.transpose(2, 0, 1) for D in self.fit.point.diagonal)
+        return tuple(D.transpose(2, 0, 1) for D in self._inverse.diagonal)
 
     def _own_blocks(self, g: int, codes: IntVector) -> Matrix:
         """Blocks of D of some levels of group g, (m, k, k); any where a level is unknown."""
         if len(codes) >= self.fit.problem.groups[g].n_levels:
             return self._diagonal[g][codes]
         known = np.maximum(codes, 0)
-        return self.fit.point.blocks(g, g, known, known).transpose(2, 0, 1)
+        return self._inverse.blocks(g, g, known, known).transpose(2, 0, 1)
 
     @cached_property
     def conditional(self) -> tuple[Matrix, ...]:
@@ -124,7 +130,7 @@ class JointCovariance:
                 for group, inverse in zip(groups, self._unwhiten, strict=True)
             )
         )
-        D = np.concatenate([flat(part) for part in self.fit.point.solve(identity)])
+        D = np.concatenate([flat(part) for part in self._inverse.solve(identity)])
         p = self.fit.matrices.p
         M = np.concatenate(self.coupling, axis=None).reshape(q, p)
         root = np.vstack([self._root, -M @ self._root])
@@ -166,7 +172,7 @@ class JointCovariance:
         for g, h in combinations(effects, 2):
             both = np.flatnonzero((effects[g][0] >= 0) & (effects[h][0] >= 0))
             levels = effects[g][0][both], effects[h][0][both]
-            blocks = self.fit.point.blocks(g, h, *levels).transpose(2, 0, 1)
+            blocks = self._inverse.blocks(g, h, *levels).transpose(2, 0, 1)
             total[both] += 2.0 * _quadratic(whitened[g][both], blocks, whitened[h][both])
         slope = slope @ known.root
         return np.asarray(self.fit.noise**2 * (total + np.einsum("ij,ij->i", slope, slope)))

@@ -142,6 +142,32 @@ def test_summaries(model):
     assert lines(text, model) == lines(reference(model)["summary_text"], model)
 
 
+@pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
+@pytest.mark.parametrize("term", ["(1 | g)", "(x | g)", "(1 | g) + (1 | h)"])
+@pytest.mark.parametrize(("name", "link"), [("Gamma", "identity"), ("Gaussian", "log")])
+def test_rows_of_negative_information(name, link, term):
+    # glmmTMB 1.1.5's standard errors of the first predictions, Gamma(identity) and (1 | g)
+    rng = np.random.default_rng(5)
+    g, h = rng.integers(0, 20, 300), rng.integers(0, 6, 300)
+    x, b = rng.normal(size=300), 0.5 * rng.normal(size=20)
+    y = rng.gamma(4, (8.0 + 0.8 * x + b[g]) / 4)
+    data = pd.DataFrame({"y": y, "x": x, "g": g.astype(str), "h": h.astype(str)})
+    m = lmm.glmer(f"y ~ x + {term}", data, getattr(lmm, name)(link))
+    mu = m.fitted().to_numpy()
+    W = 2.0 * y / mu**3 - 1.0 / mu**2 if name == "Gamma" else mu * (2.0 * mu - y)
+    assert W.min() < 0.0
+    Z, L = (lmm.get_me(m, part).toarray() for part in ("Z", "Lambda"))
+    inner = (Z @ L).T @ (W[:, None] / m.shape * (Z @ L)) + np.eye(len(L))
+    D = (L @ np.linalg.solve(inner, L.T)).diagonal()
+    found = np.concatenate([np.einsum("lkk->lk", own).ravel() for own in m.joint.conditional])
+    np.testing.assert_allclose(np.sort(found), np.sort(D), rtol=1e-10, atol=1e-14)
+    hat = m.hatvalues().to_numpy()
+    assert (hat > 0.0).all() and (hat < 1.0).all()
+    if name == "Gamma" and term == "(1 | g)":
+        se = m.predict(se=True)["se"].to_numpy()
+        np.testing.assert_allclose(se[:2], [0.6803814, 0.7102205], rtol=1e-5)
+
+
 def test_standard_errors_of_predictions():
     """By the joint covariance of fixed and random effects: glmmTMB's for the first row of cbpp."""
     m = fitted("cbpp")

@@ -115,7 +115,8 @@ class ByLevel(Elimination):
         return D, float(logdets.sum())
 
     @property
-    def _D(self) -> Matrix:
+    def blocks(self) -> Matrix:
+        """Blocks of D, (k, k, l)."""
         return self._inverse[0]
 
     @property
@@ -133,15 +134,15 @@ class ByLevel(Elimination):
 
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
-        if len(self._D) == 1:
-            return np.asarray((self._D[0, 0] * right.T).T)
+        if len(self.blocks) == 1:
+            return np.asarray((self.blocks[0, 0] * right.T).T)
         (own,) = self.effects.by_group(right)
-        return np.asarray(np.einsum("abl,lb...->la...", self._D, own)).reshape(right.shape)
+        return np.asarray(np.einsum("abl,lb...->la...", self.blocks, own)).reshape(right.shape)
 
     @cached_property
     def _N(self) -> Matrix:
         """``I - A D``, (k, k, l)."""
-        return identity_minus(self._A, self._D)
+        return identity_minus(self._A, self.blocks)
 
     @cached_property
     def _F(self) -> Matrix:
@@ -166,7 +167,7 @@ class ByLevel(Elimination):
     @cached_property
     def leverages(self) -> Vector:
         """See `Elimination`."""
-        return row_forms(self.effects.groups[0], self._D)
+        return row_forms(self.effects.groups[0], self.blocks)
 
     def is_exact(self, directions: int) -> bool:
         """See `Elimination`: always."""
@@ -176,7 +177,7 @@ class ByLevel(Elimination):
         """See `Elimination`: a sum over levels."""
         group = self.effects.groups[0]
         S = np.array([grams(group, np.ascontiguousarray(weights)) for weights in moved.T])
-        DS = times(self._D, S)
+        DS = times(self.blocks, S)
         d = len(DS)
         return np.asarray(DS.reshape(d, -1) @ DS.swapaxes(1, 2).reshape(d, -1).T)
 

@@ -160,7 +160,21 @@ class PLSSolution:
     fixed_root: Matrix
 
 
-class PLSPoint(Protocol):
+class Inverse(Protocol):
+    """``D = Lambda (Lambda'Z'Z Lambda + I)^-1 Lambda'``, of which there are products and blocks."""
+
+    def solve(self, right: Blocks) -> Blocks:
+        """D times r columns, (r, k, l) by group."""
+
+    @property
+    def diagonal(self) -> Blocks:
+        """Blocks of D of each level, (k, k, l) by group."""
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels i of group g and levels j of group h, (k_g, k_h, m)."""
+
+
+class PLSPoint(Inverse, Protocol):
     """The problem at given covariance factors: one elimination, which answers everything."""
 
     @property
@@ -180,16 +194,6 @@ class PLSPoint(Protocol):
 
     def solution(self) -> PLSSolution:
         """Coefficients."""
-
-    def solve(self, right: Blocks) -> Blocks:
-        """``D = Lambda (Lambda'Z'Z Lambda + I)^-1 Lambda'`` times r columns, (r, k, l) by group."""
-
-    @property
-    def diagonal(self) -> Blocks:
-        """Blocks of D of each level, (k, k, l) by group."""
-
-    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
-        """Blocks of D between levels i of group g and levels j of group h, (k_g, k_h, m)."""
 
 
 @runtime_checkable
