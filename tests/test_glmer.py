@@ -144,7 +144,7 @@ def test_summaries(model):
 
 @pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
 @pytest.mark.parametrize("term", ["(1 | g)", "(x | g)", "(1 | g) + (1 | h)"])
-@pytest.mark.parametrize(("name", "link"), [("Gamma", "identity"), ("Gaussian", "log")])
+@pytest.mark.parametrize("name, link", [("Gamma", "identity"), ("Gaussian", "log")])
 def test_rows_of_negative_information(name, link, term):
     # glmmTMB 1.1.5's standard errors of the first predictions, Gamma(identity) and (1 | g)
     rng = np.random.default_rng(5)
