@@ -7,7 +7,10 @@ are arrays of doubles, and not checked.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
 from lmm._types import Matrix, Vector
@@ -30,6 +33,8 @@ __all__ = [
 
 # Columns that a blocked QR decomposition works on at a time.
 BLOCK = 32
+# Entries up to which it is remembered which of them are not below the diagonal.
+SMALL = 1024
 
 
 def _checked(info: int, what: str) -> None:
@@ -70,6 +75,8 @@ def svd(matrix: Matrix) -> tuple[Matrix, Vector, Matrix]:
 
 def singular_values(matrix: Matrix) -> Vector:
     """Singular values, descending."""
+    if matrix.shape == (1, 1):
+        return np.abs(matrix).ravel()
     _, values, _, info = lapack.dgesdd(matrix, compute_uv=0)
     _checked(info, "SVD did not converge")
     return np.asarray(values)
@@ -96,7 +103,17 @@ def qr_factor(matrix: Matrix) -> Matrix:
 def _triangle(packed: Matrix) -> Matrix:
     k = min(packed.shape)
     R: Matrix = packed[:k]
-    return R * (np.arange(k)[:, None] <= np.arange(R.shape[1]))
+    return R * (_remembered if R.size <= SMALL else _upper)(*R.shape)
+
+
+def _upper(k: int, n: int) -> NDArray[np.bool_]:
+    """Which entries of a (k, n) matrix are not below the diagonal."""
+    mask: NDArray[np.bool_] = np.arange(k)[:, None] <= np.arange(n)
+    mask.setflags(write=False)
+    return mask
+
+
+_remembered = lru_cache(maxsize=64)(_upper)
 
 
 def solve_upper(R: Matrix, right: Matrix) -> Matrix:

@@ -9,9 +9,10 @@ coordinates as they are.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,8 @@ class Evaluation:
         approximate (see `lmm.pls.base.Derivatives`).
     rounding : float
         Size of the rounding errors in `value`, where they are known to be large.
+    kept : object
+        What was computed for it, where that is little: a `state` that costs no other value.
     """
 
     value: float
@@ -67,6 +70,7 @@ class Evaluation:
     slopes: tuple[Matrix, ...]
     exact: bool
     rounding: float
+    kept: object = field(default=None, kw_only=True, repr=False)
 
     @classmethod
     def plain(
@@ -205,10 +209,10 @@ class Criterion(Protocol):
         """Parameters on the users' scale of coordinates x (d,)."""
 
 
-@runtime_checkable
-class Resumable(Protocol):
+class Resumable(ABC):
     """A criterion that hands on what it has computed at the last point of a search."""
 
+    @abstractmethod
     def value_and_state(self, x: Vector, move: Move | None = None) -> tuple[float, object]:
         """The criterion at x (d,), where a search came to by `move`, if that is known.
 
@@ -216,11 +220,16 @@ class Resumable(Protocol):
         """
 
 
-@runtime_checkable
-class Estimated(Protocol):
+class Estimated(ABC):
     """A criterion that is estimated where it would be too dear to compute."""
 
-    def errors(self, x: Vector, hessian: Matrix, state: object) -> tuple[float, Vector] | None:
+    @property
+    @abstractmethod
+    def is_estimated(self) -> bool:
+        """Whether it is."""
+
+    @abstractmethod
+    def errors(self, x: Vector, hessian: Matrix, state: object) -> tuple[float, Vector]:
         """Standard errors of its value and of the parameters (d,) of its minimum, due to that.
 
         Parameters
@@ -231,11 +240,6 @@ class Estimated(Protocol):
             Hessian there, zero in coordinates that are fixed.
         state : object
             What was computed at x, if it is kept; see `Resumable`.
-
-        Returns
-        -------
-        tuple of float and (d,) array, or None
-            None where the criterion was computed exactly.
         """
 
 

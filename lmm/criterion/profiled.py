@@ -23,7 +23,7 @@ from lmm._brief import Brief
 from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
-from lmm.criterion.base import Evaluation, Move, checked_start
+from lmm.criterion.base import Estimated, Evaluation, Move, Resumable, checked_start
 from lmm.criterion.differences import differenced_trace
 from lmm.criterion.identification import (
     is_suspicious,
@@ -60,6 +60,8 @@ VANISHED = 1e-24
 # The same of sums, in which a difference of squares is no smaller than rounding errors.
 ROUNDING = 1e-13
 EPSILON = float(np.finfo(float).eps)
+# Random effects up to which an elimination is kept beside its derivatives.
+LITTLE = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ class Eliminated:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ProfiledCriterion(Brief):
+class ProfiledCriterion(Brief, Resumable, Estimated):
     """Profiled deviance (ML) or REML criterion of a model, as a function of theta.
 
     Parameters
@@ -299,7 +301,8 @@ class ProfiledCriterion(Brief):
 
     def evaluate(self, x: Vector, move: Move | None = None) -> Evaluation:
         """Value, gradient and Hessian at whitened coordinates x (m,)."""
-        derivatives = self.pls.at(self.factors(x)).derivatives(self.reml)
+        point = self.pls.at(self.factors(x))
+        derivatives = point.derivatives(self.reml)
         parameters, c = self.matrices.parameters, self.misfit(derivatives.terms.pwrss)
         units, slopes = parameters.units(x), derivatives.slopes(c)
         forms = derivatives.along(units)
@@ -321,12 +324,16 @@ class ProfiledCriterion(Brief):
             slopes,
             forms.trace is not None,
             c * self.rounding(derivatives.terms.pwrss),
+            kept=Eliminated(self.pls, x, point) if self.matrices.q <= LITTLE else None,
         )
 
-    def errors(self, x: Vector, hessian: Matrix, state: object) -> tuple[float, Vector] | None:
-        """Standard errors of the criterion and of theta (m,) at the minimum x, if it is sampled."""
-        if not isinstance(self.pls, Sampled):
-            return None
+    @property
+    def is_estimated(self) -> bool:
+        """Whether its solver samples."""
+        return isinstance(self.pls, Sampled)
+
+    def errors(self, x: Vector, hessian: Matrix, state: object) -> tuple[float, Vector]:
+        """Standard errors of the criterion and of theta (m,) at the minimum x."""
         point = self.point(x, state)
         assert isinstance(point, SampledPoint)
         parameters = self.matrices.parameters

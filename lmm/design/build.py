@@ -216,15 +216,15 @@ def build_matrices(
     for term in terms:
         check_finite(term.Z, term.columns, frame)
 
-    chosen, ignored_contrasts = choose_contrasts(
-        contrasts or {}, plan.fixed, frame.columns, table.names
-    )
-    notes += ignored_contrasts
+    chosen: Mapping[str, object] = {}
+    if contrasts:
+        chosen, ignored = choose_contrasts(contrasts, plan.fixed, frame.columns, table.names)
+        notes += ignored
     layout = lay_out(plan.fixed, frame.columns, chosen)
     X = layout.matrix(frame.columns, frame.n)
     check_finite(X, layout.names, frame)
-    ignored = control.check_rankX == "ignore"
-    kept = np.arange(X.shape[1]) if ignored else independent_columns(X)
+    keeps_all = control.check_rankX == "ignore"
+    kept = np.arange(X.shape[1]) if keeps_all else independent_columns(X)
     fixed = FixedEffects(layout, kept, frame.variables, plan.offsets)
     if len(kept) < X.shape[1]:
         X = X[:, kept]

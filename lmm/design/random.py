@@ -36,6 +36,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+# Combinations of levels up to which they are counted, however few the rows.
+FEW_KEYS = 10_000
+
 
 @dataclass(frozen=True, eq=False)
 class Bar:
@@ -139,6 +142,8 @@ def escaped(level: str) -> str:
 
 def shown(keys: tuple[str, ...]) -> tuple[str, ...]:
     """Levels of a crossed factor as R writes them, where that tells them apart."""
+    if not any("\\" in key for key in keys):
+        return keys
     plain = tuple(re.sub(r"\\(.)", r"\1", key, flags=re.DOTALL) for key in keys)
     return plain if len(set(plain)) == len(keys) else keys
 
@@ -148,16 +153,24 @@ def _cross_two(slow: Factor, fast: Factor) -> Factor:
     missing = (slow.codes < 0) | (fast.codes < 0)
     # Missing combinations get the largest key, so that their code comes last.
     largest = len(slow.levels) * size
-    codes, found = pd.factorize(np.where(missing, largest, slow.codes * size + fast.codes))
-    order = np.argsort(found)
-    position = np.empty(len(found), dtype=np.intp)
-    position[order] = np.arange(len(found))
-    present = found[order]
+    codes, present = _numbered(np.where(missing, largest, slow.codes * size + fast.codes), largest)
     first, second = np.divmod(present[present < largest], max(size, 1))
     left = np.array(slow.levels, dtype=object)[first]
     right = np.array(fast.levels, dtype=object)[second]
     levels = tuple(f"{a}:{b}" for a, b in zip(left.tolist(), right.tolist(), strict=True))
-    return Factor(np.where(missing, -1, position[codes]), levels)
+    return Factor(np.where(missing, -1, codes), levels)
+
+
+def _numbered(keys: IntVector, largest: int) -> tuple[IntVector, IntVector]:
+    """Codes (n,) of whole numbers up to the largest, and those that occur, in order."""
+    if largest <= max(len(keys), FEW_KEYS):
+        occurs = np.bincount(keys, minlength=largest + 1) > 0
+        return (np.cumsum(occurs) - 1)[keys], np.flatnonzero(occurs)
+    codes, found = pd.factorize(keys)
+    order = np.argsort(found)
+    position = np.empty(len(found), dtype=np.intp)
+    position[order] = np.arange(len(found))
+    return position[codes], found[order]
 
 
 def build_random(bars: Sequence[Bar], frame: Frame) -> tuple[ReTerm, ...]:

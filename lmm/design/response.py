@@ -90,4 +90,4 @@ class Response(Frozen, Brief):
 
 def _constant(value: float, n: int) -> Vector:
     """A value for each row (n,), which takes the memory of one."""
-    return np.broadcast_to(value, (n,))
+    return np.ndarray((n,), np.float64, np.array(value), strides=(0,))

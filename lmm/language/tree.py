@@ -129,6 +129,8 @@ def variables(node: Node) -> tuple[str, ...]:
     >>> variables(parse_tilde("y ~ poly(x, 2) * sex + (1 | g)")[1])
     ('x', 'sex', 'g')
     """
+    if isinstance(node, Name):  # most are, and a walk takes ten times as long
+        return (node.id,)
     return tuple(dict.fromkeys(part.id for part in walk(node) if isinstance(part, Name)))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Parameters
-from lmm.criterion.base import Evaluation, Move
+from lmm.criterion.base import Evaluation, Move, Resumable
 from lmm.criterion.identification import undetermined_at
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
@@ -37,7 +37,7 @@ NEAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class LaplaceCriterion:
+class LaplaceCriterion(Resumable):
     """-2 log likelihood of a generalized model by Laplace's approximation.
 
     Parameters

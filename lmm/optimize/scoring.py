@@ -81,7 +81,7 @@ class FisherScoring(Limited):
 
     def _search(self, walk: Walk) -> Walk:
         """Walk to a minimum."""
-        while _score(walk) and not self._is_minimum(walk):
+        while not self._is_minimum(walk) and _score(walk):
             pass
         while not self._is_minimum(walk) and settle(walk, self.tolerance):
             if not escapes(walk, self.tolerance):

@@ -64,6 +64,8 @@ def judged(path: Path, optimizer: str) -> Optimum:
         point, state = limit, None
         n_evaluations += 1
         x, value = point.x, point.value
+    if state is None and x is point.x:
+        state = point.here.kept
     theta = criterion.to_theta(x)
     error, theta_error = _errors(point, x, state)
     return Optimum(
@@ -88,11 +90,11 @@ def judged(path: Path, optimizer: str) -> Optimum:
 
 def _errors(point: Point, x: Vector, state: object) -> tuple[float, Vector | None]:
     """Standard errors of the criterion and of theta at x, near a point, if it is estimated."""
-    found = None
-    if isinstance(point.criterion, Estimated):
-        hessian = np.where(np.outer(point.free, point.free), point.here.hessian, 0.0)
-        found = point.criterion.errors(x, hessian, state)
-    return found or (0.0, None)
+    criterion = point.criterion
+    if not (isinstance(criterion, Estimated) and criterion.is_estimated):
+        return 0.0, None
+    hessian = np.where(np.outer(point.free, point.free), point.here.hessian, 0.0)
+    return criterion.errors(x, hessian, state)
 
 
 def _is_settled(point: Point) -> bool:

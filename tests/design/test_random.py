@@ -9,6 +9,7 @@ from scipy import sparse
 
 from lmm.covariance import Diagonal, Unstructured
 from lmm.design import LmerControl, build_matrices
+from lmm.design.columns import read_column
 from lmm.errors import DataError, FormulaError
 from reference.design import design_table, load_design
 
@@ -161,3 +162,25 @@ def test_matrices_survive_pickling(table):
     np.testing.assert_array_equal(again.fixed.matrix(table), matrices.X)
     np.testing.assert_array_equal(again.terms[0].matrix(table), matrices.terms[0].Z)
     assert again.fixed.names == matrices.fixed.names
+
+
+@pytest.mark.parametrize("n_levels", [7, 150])
+def test_crossed_levels_are_those_that_occur_in_order(n_levels):
+    rng = np.random.default_rng(8)
+    codes = rng.integers(0, n_levels, (200, 2))
+    names = [[f"{code:03d}" for code in column] for column in codes.T]
+    data = {"y": rng.normal(size=200), "a": names[0], "b": names[1]}
+    control = LmerControl(check_nobs_vs_nlev="ignore", check_nobs_vs_nRE="ignore")
+    (term,) = build_matrices("y ~ 1 + (1 | a:b)", data, control=control).terms
+    pairs = [f"{a}:{b}" for a, b in zip(*names, strict=True)]
+    assert term.levels.tolist() == sorted(set(pairs))
+    assert term.levels[term.codes].tolist() == pairs
+
+
+def test_short_and_long_columns_of_texts_are_read_alike():
+    texts = pd.Series(["b", None, "Z", "a", "b", "é", ""] * 400, dtype="str")
+    short, long = read_column(texts[:1400], "g"), read_column(texts, "g")
+    assert short.levels == long.levels == ("", "Z", "a", "b", "é")
+    assert short.codes.tolist() == long.codes[:1400].tolist()
+    assert short.is_text
+    assert long.is_text
