@@ -430,7 +430,8 @@ def glmer(
     data, offset, subset, na_action, contrasts, extra_namespace
         As for `lmer`.
     start, solver, optimizer, control, verbose
-        As for `lmer`. `start` is theta, or theta, coefficients and shape.
+        As for `lmer`. `start` is theta, or theta, coefficients and shape, all or the first of them,
+        or some by name; or R's list as a mapping of ``"theta"`` and ``"fixef"``.
 
     Returns
     -------
@@ -477,7 +478,11 @@ def glmer(
     )
     criterion = request.criterion()
     return GeneralizedMixedModel.estimate(
-        criterion, request, start=criterion.completed(start), report=reporter(verbose)
+        criterion,
+        request,
+        start=criterion.completed(start),
+        others=() if start is None else (criterion.first_start,),
+        report=reporter(verbose),
     )
 
 

@@ -179,10 +179,39 @@ def test_standard_errors_of_predictions():
     np.testing.assert_allclose(response["se"], table["se"] * mu * (1.0 - mu))
 
 
-def test_a_start_too_far_away_is_told():
-    """What cannot be left behind is a warning, not an error of linear algebra."""
-    r = reference("cbpp")
-    with pytest.warns(lmm.ConvergenceWarning):
-        m = lmm.glmer(r["formula"], table("cbpp"), start=[1.0, 300.0, -200.0, 50.0, 9.0])
-    assert np.isfinite(m.beta).all()
-    assert np.isfinite(m.bse).all()
+@pytest.mark.parametrize(
+    "start",
+    [
+        [1.0, 300.0, -200.0, 50.0, 9.0],
+        1e4,
+        {"theta": 0.3, "fixef": [-1.0, 0.0, 0.0, 0.0]},
+        {"theta": 0.3},
+        {"period2": -3.0, "herd.(Intercept)": 9.0},
+    ],
+)
+def test_the_same_optimum_from_any_start(start):
+    m = lmm.glmer(reference("cbpp")["formula"], table("cbpp"), start=start)
+    assert m.converged
+    assert m.deviance() == pytest.approx(fitted("cbpp").deviance(), abs=1e-7)
+
+
+@pytest.mark.parametrize("start", [[3.0, 100.0, -50.0], [300.0, 0.5, 0.3], 1e9])
+def test_starts_from_which_counts_overflow(start):
+    rng = np.random.default_rng(11)
+    g, x = rng.integers(0, 20, 300), rng.normal(size=300)
+    counts = rng.poisson(np.exp(0.5 + 0.3 * x + 0.6 * rng.normal(size=20)[g]))
+    data = {"n": counts, "x": x, "g": g.astype(str)}
+    m = lmm.glmer("n ~ x + (1 | g)", data, "poisson", start=start)
+    assert m.converged
+    expected = lmm.glmer("n ~ x + (1 | g)", data, "poisson").deviance()
+    assert m.deviance() == pytest.approx(expected, abs=1e-7)
+
+
+def test_starts_that_cannot_be_used():
+    formula, data = reference("cbpp")["formula"], table("cbpp")
+    with pytest.raises(ValueError, match="no place for 'perod2'"):
+        lmm.glmer(formula, data, start={"perod2": 0.0})
+    with pytest.raises(lmm.NumericalError, match=r"start from a smaller one\.$"):
+        lmm.glmer(formula, data, start=1e60)
+    with pytest.raises(ValueError, match="start of theta must be positive, not 0"):
+        lmm.glmer_nb("incidence ~ 1 + (1 | herd)", data, start=[0.5, 0.0, 0.0])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.criterion.base import Evaluation, Move, Resumable
 from lmm.criterion.identification import undetermined_at
+from lmm.design.labels import by_name
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.family import Family
@@ -123,13 +125,38 @@ class LaplaceCriterion(Resumable):
         """Parameters on the users' scale of coordinates x (d,)."""
         return self.model.to_theta(x)
 
-    def completed(self, start: Vector | None) -> Vector | None:
-        """A start on the users' scale, of theta alone made whole by the marginal fit."""
+    @cached_property
+    def first_start(self) -> Vector:
+        """Where the search begins by itself, on the users' scale, (d,)."""
+        return self.model.to_theta(next(iter(self.starts())))
+
+    def completed(self, start: Any) -> Any:
+        """A start on the users' scale made whole: the rest is where the search begins by itself.
+
+        Parameters
+        ----------
+        start : array, Series or mapping, optional
+            Theta; theta and coefficients; or all. R's list is a mapping of ``"theta"`` and
+            ``"fixef"``; another one, or a Series, gives any parameters by name.
+
+        Raises
+        ------
+        ValueError
+            A name is unknown, or the family's shape is not positive.
+        """
+        if start is None:
+            return None
         model = self.model
-        if start is None or len(np.atleast_1d(start)) != model.m or model.d == model.m:
-            return start
-        first = model.to_theta(next(iter(self.starts())))
-        return np.concatenate([np.atleast_1d(np.asarray(start, dtype=float)), first[model.m :]])
+        if isinstance(start, Mapping) and {"theta"} <= set(start) <= {"theta", "fixef"}:
+            parts = start["theta"], start.get("fixef", ())
+            start = np.concatenate([np.ravel(np.asarray(part, dtype=float)) for part in parts])
+        first = self.first_start
+        start = np.ravel(by_name(start, model.names, "start", otherwise=first))
+        if len(start) in (model.m, model.m + model.p):
+            start = np.concatenate([start, first[len(start) :]])
+        if model.has_xi and len(start) == model.d and start[-1] <= 0.0:
+            raise ValueError(f"start of {model.names[-1]} must be positive, not {start[-1]:g}.")
+        return start
 
     def on(self, matrices: ModelMatrices) -> LaplaceCriterion:
         """The criterion of other matrices."""

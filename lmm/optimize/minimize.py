@@ -131,12 +131,7 @@ def minimize(
     optimizer = named(optimizer)
     # Trial points may overflow: what is not a smaller number is not accepted.
     with blas_threads(criterion.dense_size), np.errstate(all="ignore"):
-        x = _start(criterion, start)
-        if not np.abs(x).max(initial=0.0) < OVERFLOWING:
-            raise NumericalError(
-                f"No derivatives exist at theta = {start}: start from a smaller one."
-            )
-        path = optimizer.run(criterion, x, report)
+        path = _searched(criterion, optimizer, start, report)
         if not np.isfinite(path.point.value):
             raise NumericalError(
                 f"The criterion is {path.point.value} from the start: start from a smaller theta."
@@ -145,12 +140,49 @@ def minimize(
             x = criterion.to_x(checked_start(criterion, other))
             path = _lowered(path, optimizer, x, report)
         optimum = judged(_snapped(path), optimizer.name)
-        return _rescued(criterion, optimum, report) if optimizer == OPTIMIZERS["auto"] else optimum
+        if optimizer != OPTIMIZERS["auto"]:
+            return optimum
+        if start is not None and optimum.status in ASTRAY:
+            optimum = _begun_anew(criterion, optimum, report)
+        return _rescued(criterion, optimum, report)
 
 
 # Verdicts that another optimizer may change, and the optimizers to try, in turn.
 IMPERFECT = (Status.NOT_STATIONARY, Status.SADDLE, Status.MAX_EVALUATIONS)
 OTHERS: tuple[Optimizer, ...] = (LBFGSB(), COBYQA(max_evaluations=1000))
+
+
+# Verdicts on a search that may owe to where it was told to start.
+ASTRAY = (*IMPERFECT, Status.ROUNDING, Status.UNBOUNDED)
+
+
+def _searched(
+    criterion: Criterion, optimizer: Optimizer, start: Vector | None, report: Report
+) -> Path:
+    """The search from a start on the users' scale, or from the criterion's own if it breaks down.
+
+    Where not even the criterion can be computed at the start, that is an error.
+    """
+    x = _start(criterion, start)
+    if not np.abs(x).max(initial=0.0) < OVERFLOWING:
+        where = "at any start" if start is None else f"at theta = {start}"
+        advice = "measure in other units" if start is None else "start from a smaller one"
+        raise NumericalError(f"No derivatives exist {where}: {advice}.")
+    try:
+        return optimizer.run(criterion, x, report)
+    except NumericalError:
+        if start is None or not np.isfinite(value_at(criterion, x)):
+            raise
+    return optimizer.run(criterion, _start(criterion, None), report)
+
+
+def _begun_anew(criterion: Criterion, optimum: Optimum, report: Report) -> Optimum:
+    """The optimum from the criterion's own start, if that is one or lower."""
+    path = OPTIMIZERS["auto"].run(criterion, _start(criterion, None), report)
+    found = judged(_snapped(path), optimum.optimizer)
+    count = optimum.n_evaluations + found.n_evaluations
+    best = found if found.converged or found.value < optimum.value else optimum
+    return dataclasses.replace(best, n_evaluations=count)
 
 
 def _rescued(criterion: Criterion, optimum: Optimum, report: Report) -> Optimum:
