@@ -12,24 +12,31 @@ import numpy as np
 import lmm
 from lmm.covariance import Diagonal
 from lmm.design.matrices import ModelMatrices
-from lmm.pls import PLS, CrossedPLS, DensePLS, GroupedPLS, NestedPLS, Problem, SmallPLS, standardize
+from lmm.pls import PLS, BlockPLS, DensePLS, Problem, standardize
 from lmm.pls.base import Factors
-from lmm.pls.nested import chain
+from lmm.pls.chain import nested
 from lmm.pls.sparse.cholesky import SparsePLS
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 
-def _nested(problem: Problem) -> PLS | None:
-    """A chain of nested factors with a tail for the others, which may be all but one."""
-    return NestedPLS.build(problem, *chain(problem)) if len(problem.groups) > 1 else None
+def crossed(problem: Problem) -> BlockPLS:
+    """The largest factor in front of the others as a tail, by sparse couplings."""
+    return BlockPLS.of(problem, (problem.largest,), is_sparse=True)
 
 
-# Each makes its solver, or None where it does not apply.
+def _several(make: Callable[[Problem], PLS]) -> Callable[[Problem], PLS | None]:
+    """Makes its solver for more factors than one."""
+    return lambda problem: make(problem) if len(problem.groups) > 1 else None
+
+
+# Each makes its solver, or None where it does not apply: chains and tails of the elimination,
+# a sparse factor. "nested" has a tail for what is not nested, which may be all factors but one.
 SOLVERS: dict[str, Callable[[Problem], PLS | None]] = {
-    "grouped": lambda problem: GroupedPLS.build(problem) if len(problem.groups) == 1 else None,
-    "small": SmallPLS.build,
-    "nested": _nested,
-    "crossed": lambda problem: CrossedPLS.build(problem) if len(problem.groups) > 1 else None,
+    "roots": lambda problem: BlockPLS.of_one(problem) if len(problem.groups) == 1 else None,
+    "chain": lambda problem: BlockPLS.of(problem, (0,)) if len(problem.groups) == 1 else None,
+    "small": lambda problem: BlockPLS.of(problem, ()),
+    "nested": _several(lambda problem: BlockPLS.of(problem, nested(problem))),
+    "crossed": _several(crossed),
     "sparse": lambda problem: SparsePLS.build(problem, "scipy"),
 }
 if importlib.util.find_spec("sksparse"):

@@ -17,8 +17,8 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.laplace.row_sums import grams, row_forms
 from lmm.pls.base import Factors, FullDerivatives, PLSPoint
-from lmm.pls.grouped import identity_minus, penalized_inverse
 from lmm.pls.inverse import flat, row_quadratic
+from lmm.pls.kernels import identity_minus, penalized_inverse
 
 if TYPE_CHECKING:
     from lmm.laplace.effects import Effects

@@ -24,9 +24,9 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.laplace.elimination import Elimination, Units, block_traces, product_traces
 from lmm.laplace.meetings import Meetings, Parts
-from lmm.pls.grouped import identity_minus, penalized_inverse
+from lmm.pls.directions import pair_traces
 from lmm.pls.inverse import dense_blocks
-from lmm.pls.tail import pair_traces
+from lmm.pls.kernels import identity_minus, penalized_inverse
 
 __all__ = ["Split"]
 

@@ -20,26 +20,20 @@ from lmm.pls.base import (
     Solver,
     stacked,
 )
+from lmm.pls.blocks import BlockPLS
 from lmm.pls.choose import SOLVERS, Auto, Block, Dense, Krylov, Sparse, exact, named
-from lmm.pls.grouped import GroupedPLS
 from lmm.pls.problem import Problem
 from lmm.pls.summed import standardize
 
 if TYPE_CHECKING:
-    from lmm.pls.crossed import CrossedPLS
     from lmm.pls.dense import DensePLS
     from lmm.pls.krylov.iteration import KrylovPLS
-    from lmm.pls.nested import NestedPLS
-    from lmm.pls.small import SmallPLS
     from lmm.pls.sparse.cholesky import SparsePLS
 else:
     # Most models need one of these or none: they are loaded when first used.
     _LATER = {
-        "CrossedPLS": "lmm.pls.crossed",
         "DensePLS": "lmm.pls.dense",
         "KrylovPLS": "lmm.pls.krylov.iteration",
-        "NestedPLS": "lmm.pls.nested",
-        "SmallPLS": "lmm.pls.small",
         "SparsePLS": "lmm.pls.sparse.cholesky",
     }
 
@@ -55,25 +49,22 @@ __all__ = [
     "SOLVERS",
     "Auto",
     "Block",
-    "CrossedPLS",
+    "BlockPLS",
     "Dense",
     "DensePLS",
     "Derivatives",
     "Factors",
     "Forms",
     "FullDerivatives",
-    "GroupedPLS",
     "Inverse",
     "Krylov",
     "KrylovPLS",
-    "NestedPLS",
     "PLSPoint",
     "PLSSolution",
     "PLSTerms",
     "Problem",
     "Sampled",
     "SampledPoint",
-    "SmallPLS",
     "Solver",
     "Sparse",
     "SparsePLS",

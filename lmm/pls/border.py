@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from lmm import _lapack
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.base import PLS, PLSSolution, PLSTerms
+from lmm.pls.groups import Group
 
 __all__ = ["Border", "Bordered"]
 
@@ -115,6 +117,9 @@ class Bordered:
         """The three numbers."""
         return self.border.terms(self.logdet)
 
-    def coefficients(self, effects: tuple[Matrix, ...]) -> PLSSolution:
-        """Fixed effects beside the random effects of each term (l, k)."""
+    def coefficients(self, groups: Sequence[Group], by_group: Sequence[Matrix]) -> PLSSolution:
+        """Fixed effects beside the random effects (1, k, l) of groups."""
+        each = zip(groups, by_group, strict=True)
+        by_term = {i: b[0, part].T for group, b in each for i, part in group.members}
+        effects = tuple(by_term[i] for i in range(len(by_term)))
         return PLSSolution(self.terms, self.border.beta, effects, self.border.fixed_root)

@@ -1,206 +1,462 @@
-"""A chain of nested factors eliminated at one Lambda, and what follows from it.
+"""A chain of nested grouping factors, eliminated one after the other in closed form.
 
-The equations are those of docs/theory/blocks.md; see `lmm.pls.nested` for the columns of borders.
+Every level of a factor belongs to one level of the next: classes in schools in regions. Eliminating
+the classes leaves the schools' blocks diagonal by school, eliminating those leaves the regions',
+and so on. With the border ``C_i = [Z_ancestors U]'Z_i`` of level i, where U = [Z_T X y] are the
+columns behind the chain, each step takes
+
+    H_i = lambda (lambda'A_i lambda + I)^-1 lambda',   [.]'[.] <- [.]'[.] - C_i H_i C_i'        (1)
+
+from the cross-products of its own ancestors and of U, and ``N_i = I - A_i H_i``. An evaluation
+costs O(number of levels) (docs/theory/blocks.md, eqns. 6-9). A chain of no factors leaves all to
+the tail; the columns of a tail with few couplings are not in the border but in `SparseCouplings`.
+
+Columns of a border are ordered [ancestors' columns, from the next factor to the last; U].
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
-from typing import TYPE_CHECKING
+from functools import cached_property, reduce
+from itertools import accumulate, pairwise
+from operator import add
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.linalg import block_diag
 
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix
-from lmm.pls.base import Blocks, Derivatives, PLSSolution
-from lmm.pls.border import Bordered
-from lmm.pls.grouped import directions, identity_minus, per_term
-from lmm.pls.inverse import by_solving, dense_blocks, flat
-from lmm.pls.kernels import sum_by
+from lmm.pls.base import Derivatives, PLSTerms
+from lmm.pls.directions import assembled, directions, level_traces, restricted, squares
+from lmm.pls.groups import Group
+from lmm.pls.kernels import identity_minus, multiply, penalized_inverse, sum_by
+from lmm.pls.problem import Problem
+from lmm.pls.tail import Columns, PointOfTail
 
 if TYPE_CHECKING:
-    from lmm.pls.nested import NestedPLS
+    from scipy import sparse
 
-__all__ = ["NestedPoint"]
+    from lmm.pls.couplings import Reach, SparseCouplings
+
+__all__ = ["Chain", "SweptChain", "nested"]
+
+
+def nested(problem: Problem) -> tuple[int, ...]:
+    """Numbers of groups of which each is nested in the next, finest first.
+
+    The chain starts with the group of the most levels, and takes what fits.
+    """
+    levels = [group.n_levels for group in problem.groups]
+    first, *rest = sorted(range(len(levels)), key=lambda g: -levels[g])
+    found = [first]
+    for g in rest:
+        if problem.products.parents(found[-1], g) is not None:
+            found.append(g)
+    return tuple(found)
+
+
+class Later(NamedTuple):
+    """A later factor h, its columns in a border, and the ancestor there of each level."""
+
+    h: int
+    part: slice
+    parents: IntVector
 
 
 @dataclass(frozen=True, eq=False)
-class _Blocks:
-    """Per factor: diagonal blocks of Z'V^-1 Z and of the inverse, the chain alone in V."""
+class Chain:
+    """Cross-products of nested factors, finest first, and of what is behind them.
 
-    F: Matrix  # (k, k, l)
-    Y: Matrix  # (k, k, l)
+    Attributes
+    ----------
+    order : tuple of int
+        Number of each group of the chain, then of the tail, in the problem.
+    names : tuple of str
+        Names of the chain's factors.
+    columns : Columns
+        Those of the tail in U; none where the tail holds its own cross-products.
+    ancestors : tuple of tuple of (l_c,) int arrays
+        Per factor c and later factor h, the level of h that each level of c belongs to.
+    A : tuple of (k_c, k_c, l_c) arrays
+        Z_i'Z_i per factor.
+    C : tuple of (., k_c, l_c) arrays
+        Borders.
+    base : (q_T + t, q_T + t) array
+        U'U.
+    couplings : SparseCouplings or None
+        Those of a single factor with the tail, where they are not in its border.
+    """
 
+    order: tuple[int, ...]
+    names: tuple[str, ...]
+    columns: Columns
+    ancestors: tuple[tuple[IntVector, ...], ...]
+    A: tuple[Matrix, ...]
+    C: tuple[Matrix, ...]
+    base: Matrix
+    couplings: SparseCouplings | None
 
-def _square(left: Matrix, right: Matrix) -> Matrix:
-    """Sum over levels of left[b, c] right[a, d], rows (a, b) and columns (c, d)."""
-    a, c, n_levels = left.shape
-    product = left.reshape(a * c, n_levels) @ right.reshape(a * c, n_levels).T
-    return np.asarray(product.reshape(a, c, a, c).transpose(2, 0, 1, 3).reshape(a * a, c * c))
+    @classmethod
+    def of(
+        cls, problem: Problem, inner: Sequence[int], behind: Sequence[int], is_sparse: bool
+    ) -> Chain:
+        """Sums of a problem, given the numbers of its groups in the chain and in the tail.
+
+        SparseCouplings of a single factor with the tail may be held as sparse ones.
+        """
+        found = [
+            [problem.products.parents(g, h) for h in inner[c + 1 :]] for c, g in enumerate(inner)
+        ]
+        ancestors = tuple(tuple(own for own in row if own is not None) for row in found)
+        columns = Columns(tuple(problem.groups[g] for g in behind))
+        return cls.summed(problem, (*inner, *behind), columns, ancestors, is_sparse)
+
+    @classmethod
+    def summed(
+        cls,
+        problem: Problem,
+        order: tuple[int, ...],
+        columns: Columns,
+        ancestors: tuple[tuple[IntVector, ...], ...],
+        is_sparse: bool,
+    ) -> Chain:
+        """Sums of a problem, given the ancestors of each level."""
+        products, n = problem.products, len(ancestors)
+        inner, behind = order[:n], order[n:]
+        C, base = [], problem.base
+        if behind:
+            Z_T, Z_TXy = products.dense(behind, columns.places)
+            base = np.block([[Z_T, Z_TXy], [Z_TXy.T, base]])
+        for c, g in enumerate(inner):
+            rows = [products.nested(g, h) for h in inner[c + 1 :]]
+            if not is_sparse:
+                rows += [_coupled(problem, g, h) for h in behind]
+            C.append(np.concatenate([*rows, products.couplings[g]]))
+        A = tuple(products.grams[g] for g in inner)
+        couplings = None
+        if is_sparse:
+            from lmm.pls.couplings import SparseCouplings
+
+            pairs = [products.pairs(inner[0], h) for h in behind]
+            couplings = SparseCouplings.of(problem.groups[inner[0]], columns.groups, pairs)
+        names = tuple(problem.groups[g].name for g in inner)
+        return cls(order, names, columns, ancestors, A, tuple(C), base, couplings)
+
+    @property
+    def n(self) -> int:
+        """Number of factors."""
+        return len(self.A)
+
+    @property
+    def description(self) -> str:
+        """What is eliminated."""
+        sizes = (A.shape[2] for A in self.A)
+        each = [f"{n} levels of {name}" for n, name in zip(sizes, self.names, strict=True)]
+        if len(each) < 2:
+            return f"{each[0]} eliminated" if each else ""
+        return f"nested factors eliminated one after the other, {' in '.join(each)}"
+
+    def with_columns(self, problem: Problem) -> Chain:
+        """The same random effects with other columns [X y]."""
+        q, given = self.columns.q, [problem.products.couplings[g] for g in self.order]
+        t = len(self.base) - q
+        C = tuple(np.concatenate([c[:-t], own]) for c, own in zip(self.C, given, strict=False))
+        base = problem.base
+        if q:
+            border = self.columns.flat(given[len(C) :], len(base))
+            base = np.block([[self.base[:q, :q], border], [border.T, base]])
+        return dataclasses.replace(self, C=C, base=base)
+
+    def reweighted(self, problem: Problem) -> Chain:
+        """The same layout with the sums of other weights."""
+        is_sparse = self.couplings is not None
+        return Chain.summed(problem, self.order, self.columns, self.ancestors, is_sparse)
+
+    @cached_property
+    def later(self) -> tuple[tuple[Later, ...], ...]:
+        """Later factors of each factor."""
+        found = []
+        for c, ancestors in enumerate(self.ancestors):
+            stops = accumulate((len(A) for A in self.A[c + 1 :]), initial=0)
+            each = zip(pairwise(stops), ancestors, strict=True)
+            found.append(
+                tuple(Later(c + 1 + j, slice(*part), up) for j, (part, up) in enumerate(each))
+            )
+        return tuple(found)
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Columns of each factor's ancestors."""
+        return tuple(later[-1].part.stop if later else 0 for later in self.later)
+
+    def onto_tail(self, c: int, C: Matrix, w: Matrix) -> Matrix:
+        """``Z_T'Z_c w`` (r, q_T) for w (r, k, l), given the border of factor c."""
+        w = w.reshape(len(w), -1)
+        return self.couplings.back(w) if self.couplings else w @ self.to_tail(c, C).T
+
+    def from_tail(self, c: int, C: Matrix, x: Matrix) -> Matrix:
+        """``Z_c'Z_T x`` (r, k, l) for x (r, q_T), given the border of factor c."""
+        found = self.couplings.forth(x.T) if self.couplings else x @ self.to_tail(c, C)
+        return found.reshape(len(x), *C.shape[1:])
+
+    def to_tail(self, c: int, C: Matrix) -> Matrix:
+        """Rows (q_T, k l) of the border of factor c that belong to the tail."""
+        q, start = self.columns.q, self.widths[c]
+        return C[start : start + q].reshape(q, C[0].size)
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the tail, for its BLAS threads."""
+        return self.columns.q
+
+    @limited
+    def at(self, lams: Sequence[Matrix]) -> SweptChain:
+        """Eliminate one factor after the other at given lambdas."""
+        A, C, H = list(self.A), list(self.C), []
+        left, logdet = self.base, 0.0
+        for c, lam in enumerate(lams):
+            inverse, logdets = penalized_inverse(A[c], lam)
+            H.append(inverse)
+            logdet += float(logdets.sum())
+            HC = np.einsum("abm,tbm->tam", inverse, C[c])
+            for h, part, parents in self.later[c]:
+                swept = np.einsum("tam,xam->txm", C[c][part.start :], HC[part])
+                swept = sum_by(swept, parents, A[h].shape[2])
+                A[h] = A[h] - swept[: part.stop - part.start]
+                C[h] = C[h] - swept[part.stop - part.start :]
+            U, HU = C[c][self.widths[c] :], HC[self.widths[c] :]
+            swept = U.reshape(len(U), -1) @ HU.reshape(len(U), -1).T
+            if self.couplings:
+                left = left.copy()
+                left[-len(U) :, -len(U) :] -= swept
+                self.couplings.sweep(inverse, HU, left)
+            else:
+                left = left - swept
+        return SweptChain(self, A, C, H, logdet, left)
 
 
 @dataclass(frozen=True, eq=False)
-class NestedPoint(Bordered):
-    """Everything at one Lambda: blocks and borders after elimination, per factor of the chain."""
+class SweptChain:
+    """A chain eliminated at given lambdas, V_1 that of the chain alone.
 
-    pls: NestedPLS
-    lams: list[Matrix]
+    Attributes
+    ----------
+    chain : Chain
+        The sums.
+    A, C : lists of arrays
+        Blocks and borders when all factors before are eliminated.
+    H : list of (k, k, l) arrays
+        See (1).
+    logdet : float
+        log|V_1|.
+    left : (q_T + t, q_T + t) array
+        ``U'V_1^-1 U``.
+    """
+
+    chain: Chain
     A: list[Matrix]
-    D: list[Matrix]
+    C: list[Matrix]
     H: list[Matrix]
     logdet: float
-    left: Matrix  # U'V^-1 U with the chain alone in V, (q_T + t, q_T + t)
-    half_T: Matrix  # L_T^-1 Lambda_T', the tail's inverse half_T'half_T, (q_T, q_T)
-    reduced: Matrix  # [X y]'V^-1 [X y], (t, t)
+    left: Matrix
 
     @cached_property
     def N(self) -> list[Matrix]:
         """I - A H per factor, (k, k, l)."""
-        return [identity_minus(a, h) for a, h in zip(self.A, self.H, strict=True)]
+        return [identity_minus(A, H) for A, H in zip(self.A, self.H, strict=True)]
 
-    def solution(self) -> PLSSolution:
-        """Coefficients."""
-        root, effects = self.border.half[-1, -1], {}
-        tail = self.pls.tail.by_level(-self._turn[:, : len(self.half_T)].T)
-        solved = [*self._reach(self._turn)[1], *tail]
-        for group, each in zip(self.pls.all_groups, solved, strict=True):
-            b = each[-1].T / root
-            effects.update({i: b[:, part] for i, part in group.members})
-        return self.coefficients(tuple(effects[i] for i in range(len(effects))))
+    # Sweeping other columns --------------------------------------------------------------------
 
-    # Backward --------------------------------------------------------------------------------
+    def forward(self, right: Sequence[Matrix], behind: Matrix) -> tuple[list[Matrix], Matrix]:
+        """Sweep columns w with ``Z_c'w`` (r, k, l) per factor and ``Z_T'w`` (r, q_T).
 
-    @cached_property
-    def _turn(self) -> Matrix:
-        """C (t, q_T + t) with ``C U'V_1^-1 = L^-1 [X y]'V^-1``, V_1 that of the chain alone.
-
-        Its part in the tail is minus the tail's random effects for each row.
+        Returns the former when all factors before are eliminated, and ``Z_T'V_1^-1 w``.
         """
-        T = len(self.half_T)
-        half, QR = self.border.half, self.half_T @ self.left[:T, T:]
-        return np.hstack([-half @ QR.T @ self.half_T, half])
+        R = list(right)
+        for c, H in enumerate(self.H):
+            HR = _times(H, R[c])
+            for h, part, parents in self.chain.later[c]:
+                swept = np.einsum("xam,ram->rxm", self.C[c][part], HR)
+                R[h] = R[h] - sum_by(swept, parents, self.H[h].shape[2])
+            behind = behind - self.chain.onto_tail(c, self.C[c], HR)
+        return R, behind
 
-    def _effects(self) -> list[Matrix]:
-        """Z'V^-1 [X y] L^-T, (t, k, l) per factor of the chain, then of the tail."""
-        chain, tail = self._reach(self._turn)[0], self._turn @ self.left[:, : len(self.half_T)]
-        return chain + self.pls.tail.by_level(tail.T)
+    def backward(self, swept: Sequence[Matrix], x_T: Matrix) -> list[Matrix]:
+        """``x = D_1 Z'(w - Z_T x_T)`` (r, k, l) per factor, given what `forward` makes of w."""
+        return self._backward(swept, x_T)[1]
 
-    def _reach(self, C: Matrix) -> tuple[list[Matrix], list[Matrix]]:
-        """E_c = Z_c'V_1^-1 U C' and Gamma_c E_c, (r, k_c, l_c) per factor; the chain alone in V_1.
+    def modes(self, turn: Matrix, x_T: Matrix) -> list[Matrix]:
+        """``D_1 Z'([X y] turn' - Z_T x_T)`` (r, k, l) per factor, for (r, t) and (r, q_T)."""
+        return self.backward(self._columns(turn), x_T)
 
-        The latter from H_c = Gamma_c N_c: a large Gamma would multiply the rounding errors of E_c.
+    def _backward(self, swept: Sequence[Matrix], x_T: Matrix) -> tuple[list[Matrix], list[Matrix]]:
+        """``Z_c'V_1^-1 (w - Z_T x_T)`` but for its factor N_c, and x of `backward`.
+
+        The latter is not Gamma times the former: that would multiply the rounding errors.
         """
-        N, (r, tau) = self.N, C.shape
-        E: list[Matrix] = [np.empty(0)] * len(N)
-        b: list[Matrix] = [np.empty(0)] * len(N)
-        for c in reversed(range(len(N))):
-            _, k, n_levels = self.D[c].shape
-            R = (C @ self.D[c][-tau:].reshape(tau, -1)).reshape(r, k, n_levels)
-            for h, part, parents in self.pls.later(c):
-                R = R - np.einsum("xam,txm->tam", self.D[c][part], b[h][:, :, parents])
-            E[c] = np.einsum("abm,tbm->tam", N[c], R)
-            b[c] = np.einsum("abm,tbm->tam", self.H[c], R)
-        return E, b
+        R, x = list(swept), list(swept)
+        for c in reversed(range(len(R))):
+            if self.chain.columns.q:
+                R[c] = R[c] - self.chain.from_tail(c, self.C[c], x_T)
+            for h, part, parents in self.chain.later[c]:
+                R[c] = R[c] - np.einsum("xam,rxm->ram", self.C[c][part], x[h][:, :, parents])
+            x[c] = _times(self.H[c], R[c])
+        return R, x
 
-    @cached_property
-    def _reach_T(self) -> tuple[list[Matrix], list[Matrix]]:
-        """``half_T Z_T'V_1^-1 Z_c`` (q_T, k_c, l_c) per factor, and Gamma_c times it."""
-        T, tau = len(self.half_T), len(self.left)
-        return self._reach(np.hstack([self.half_T, np.zeros((T, tau - T))]))
+    def _columns(self, turn: Matrix) -> list[Matrix]:
+        """``Z_c'[X y] turn'`` (r, k, l) per factor, swept, for turn (r, t)."""
+        t = turn.shape[1]
+        return [(turn @ C[-t:].reshape(t, -1)).reshape(len(turn), *C.shape[1:]) for C in self.C]
 
-    def _blocks(self) -> list[_Blocks]:
-        """Blocks of Z'V^-1 Z and of the inverse of the penalized cross-products, per factor.
+    # What derivatives are made of --------------------------------------------------------------
 
-        `selected` is that inverse over a level and its ancestors.
-        """
-        blocks: list[_Blocks] = []
-        N = self.N
-        selected: Matrix = np.empty((0, 0, 0))
-        for c in reversed(range(len(N))):
-            F = np.einsum("abm,bcm->acm", N[c], self.A[c])
-            if not self.pls.ancestors[c]:
-                selected = self.H[c]
-                blocks.insert(0, _Blocks(F, selected))
-                continue
-            width = self.pls.columns[c][-1].stop
-            above = selected[:, :, self.pls.ancestors[c][0]]
-            C = self.D[c][:width]
-            NC = np.einsum("abm,xbm->xam", N[c], C)
-            F = F - np.einsum("xam,xym,ybm->abm", NC, above, NC, optimize=True)
-            HC = np.einsum("abm,xbm->xam", self.H[c], C)
-            side = -np.einsum("xam,xym->aym", HC, above)
-            own = self.H[c] - np.einsum("aym,ybm->abm", side, HC)
-            blocks.insert(0, _Blocks(F, own))
-            top = np.concatenate([own, side], axis=1)
-            bottom = np.concatenate([side.transpose(1, 0, 2), above], axis=1)
-            selected = np.concatenate([top, bottom])
-        return blocks
+    @property
+    def dense_size(self) -> int:
+        """Columns of the tail, for its BLAS threads."""
+        return self.chain.columns.q
 
     @limited
-    def derivatives(self, reml: bool) -> Derivatives:
-        """Values with first and second derivatives; the latter exact where there is no tail."""
-        E, blocks, T = self._effects(), self._blocks(), len(self.half_T)
-        scoring = self._trace(E, blocks, reml)
-        sums = [block.F.sum(axis=2) for block in blocks]
-        if T:
-            sums = [
-                F - np.einsum("uam,ubm->ab", reach, reach)
-                for F, reach in zip(sums, self._reach_T[0], strict=True)
-            ]
-            QR = self.half_T @ self.left[:T, :T]
-            F_T = self.left[:T, :T] - QR.T @ QR
-            sums += self.pls.tail.sums(F_T)
-            scoring = np.asarray(block_diag(scoring, self.pls.tail.trace(F_T)))
-        return per_term(
-            self.terms,
-            self.pls.all_groups,
-            sums,
-            E,
-            self._average([e[-1] for e in E]),
-            scoring,
-            reml,
-            exact=not T,
-        )
+    def derivatives(
+        self, terms: PLSTerms, half: Matrix, tail: PointOfTail, groups: Sequence[Group], reml: bool
+    ) -> Derivatives:
+        """Derivatives, given L^-1 (t, t) of the fixed effects.
 
-    def _average(self, v: list[Matrix]) -> Matrix:
-        """``w'Z'PZ w`` for w = E_ab v over the directions of all groups, (K, K)."""
-        T, chain = len(self.half_T), len(self.pls.groups)
-        forms, across = self._quadratic_forms(v[:chain])
-        if T:
-            W = self.pls.tail.directions(v[chain:])
-            to_tail = across[:, :T] @ W
-            forms = np.block([[forms, to_tail], [to_tail.T, W.T @ self.left[:T, :T] @ W]])
-            across = np.vstack([across, W.T @ self.left[:T, :-1]])
-            Q = across[:, :T] @ self.half_T.T
-            forms = forms - Q @ Q.T
-            across = across[:, T:] - Q @ (self.half_T @ self.left[:T, T:-1])
-        fixed = across @ self.border.fixed_root
-        return np.asarray(forms - fixed @ fixed.T)
+        The second ones are exact where there is no tail, or nothing else.
+        """
+        right = tail.coupling @ half.T
+        solved = tail.solve(right)
+        swept, _ = self._backward(self._columns(half), solved.T)
+        E_T = tail.unswept(right, solved)
+        E = [_times(N, R) for N, R in zip(self.N, swept, strict=True)]
+        E += tail.columns.by_level(E_T)
+        EE = [squares(own) for own in E]
+        if not self.H:
+            scoring = tail.trace(E_T[:, :-1] if reml else None)
+        elif tail.columns.q:
+            scoring = np.asarray(block_diag(self._trace(), tail.trace(None)))
+        else:
+            scoring = self._trace()
+            if reml and len(half) > 1:
+                scoring = restricted(scoring, self._fixed_forms(E), EE)
+        sums, forms = [*self._sums(tail), *tail.sums], self._forms([e[-1] for e in E], tail)
+        exact = tail.is_exact and not (self.H and tail.columns.q)
+        return assembled(terms, groups, sums, EE, forms, scoring, reml, exact)
 
-    def _trace(self, E: list[Matrix], blocks: list[_Blocks], reml: bool) -> Matrix:
+    def _fixed_forms(self, E: Sequence[Matrix]) -> Matrix:
+        """``w'Z'V_1^-1 Zw`` (K, K) for w = E_ab e, summed over the columns e of E in X."""
+        forms = (self._own_forms([e[s] for e in E])[0] for s in range(len(E[0]) - 1))
+        return reduce(add, forms)
+
+    def _forms(self, v: Sequence[Matrix], tail: PointOfTail) -> Matrix:
+        """``w'Z'V^-1 Zw`` (K, K) for w = E_ab v over the directions of all groups."""
+        n = len(self.H)
+        if tail.columns.q and not n:
+            return tail.forms(tail.columns.directions(v))
+        forms, across = self._own_forms(v[:n])
+        if not tail.columns.q:
+            return forms
+        W = tail.columns.directions(v[n:])
+        solved = tail.solve(across.T)
+        aside = tail.unswept(across.T, solved).T @ W
+        return np.block([[forms - across @ solved, aside], [aside.T, tail.forms(W)]])
+
+    def _own_forms(self, v: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
+        """``w'Z'V_1^-1 Zw`` (K, K) and ``w'Z'V_1^-1 Z_T`` (K, q_T) for w = E_ab v over the chain.
+
+        The columns Z w are swept like responses: what is left of their cross-products after all
+        factors are swept out is the result.
+        """
+        W = [directions(effects) for effects in v]
+        starts = list(accumulate((len(w) for w in W), initial=0))
+        R = [np.zeros((starts[-1], *effects.shape)) for effects in v]
+        behind: list[Matrix] = [np.zeros((0, self.chain.columns.q))]
+        own = [slice(*part) for part in pairwise(starts)]
+        for c, w in enumerate(W):
+            R[c][own[c]] += _times(self.chain.A[c], w)
+            behind.append(self.chain.onto_tail(c, self.chain.C[c], w))
+            for h, part, parents in self.chain.later[c]:
+                down = np.einsum("xam,kam->kxm", self.chain.C[c][part], w)
+                R[h][own[c]] += sum_by(down, parents, R[h].shape[2])
+                up = np.einsum("xam,kxm->kam", self.chain.C[c][part], W[h][:, :, parents])
+                R[c][own[h]] += up
+        products = np.zeros((starts[-1], starts[-1]))
+        for c, w in enumerate(W):
+            products[own[c]] = w.reshape(len(w), -1) @ R[c].reshape(len(products), -1).T
+        R, across = self.forward(R, np.concatenate(behind))
+        for H, each in zip(self.H, R, strict=True):
+            rows = each.reshape(len(each), -1)
+            products -= rows @ _times(H, each).reshape(rows.shape).T
+        return products, across
+
+    def _sums(self, tail: PointOfTail) -> list[Matrix]:
+        """Sums over levels of the diagonal blocks of Z'V^-1 Z, (k, k) per factor."""
+        sums = [F.sum(axis=2) for F, _ in self._selected] if self.H else []
+        if not self.H or not self.chain.columns.q:
+            return sums
+        if self.chain.couplings:
+            return [F - self.chain.couplings.form(self.N[0], tail.Y) for F in sums]
+        reached = (_times(N, R) for N, R in zip(self.N, self._reached[0], strict=True))
+        return [
+            F - np.einsum("uam,ubm->ab", G, _across(tail.Y, G))
+            for F, G in zip(sums, reached, strict=True)
+        ]
+
+    @cached_property
+    def _reached(self) -> tuple[list[Matrix], list[Matrix]]:
+        """What `backward` gives for the tail's columns themselves, (q_T, k, l) per factor."""
+        q = self.chain.columns.q
+        none = [np.zeros((q, *C.shape[1:])) for C in self.C]
+        return self._backward(none, -np.eye(q))
+
+    @cached_property
+    def _selected(self) -> list[tuple[Matrix, Matrix]]:
+        """Diagonal blocks of Z'V_1^-1 Z and of D_1, (k, k, l) per factor.
+
+        `above` is D_1 over a level's ancestors.
+        """
+        found: list[tuple[Matrix, Matrix]] = []
+        above: Matrix = np.empty((0, 0, 0))
+        for c in reversed(range(len(self.H))):
+            N, H, later = self.N[c], self.H[c], self.chain.later[c]
+            F = multiply(N, self.A[c])
+            if not later:
+                above = H
+                found.append((F, H))
+                continue
+            above, C = above[:, :, later[0].parents], self.C[c][: self.chain.widths[c]]
+            NC, HC = (np.einsum("abm,xbm->xam", blocks, C) for blocks in (N, H))
+            F = F - np.einsum("xam,xym,ybm->abm", NC, above, NC, optimize=True)
+            side = -np.einsum("xam,xym->aym", HC, above)
+            own = H - np.einsum("aym,ybm->abm", side, HC)
+            found.append((F, own))
+            top = np.concatenate([own, side], axis=1)
+            bottom = np.concatenate([side.transpose(1, 0, 2), above], axis=1)
+            above = np.concatenate([top, bottom])
+        return found[::-1]
+
+    # Traces ------------------------------------------------------------------------------------
+
+    def _trace(self) -> Matrix:
         """``tr(F E_ab F E_cd)`` over all factors' directions (K, K), the chain alone in V.
 
         Levels i of c and j of h that meet in the same level of a later factor g, and in none before
         it, have ``F_ij = -sum rho_i'H rho_j`` over g and what is behind it (blocks-meeting).
         """
-        sizes = [group.size**2 for group in self.pls.groups]
-        starts = list(accumulate(sizes, initial=0))
-        trace, reaches = np.zeros((starts[-1], starts[-1])), self._reaches()
-        for c, block in enumerate(blocks):
-            for h in range(c, len(blocks)):
-                own, other = slice(starts[c], starts[c + 1]), slice(starts[h], starts[h + 1])
-                F = block.F if h == c else self._upwards(c, h, reaches)
-                total = _square(F, F)
-                for g in range(h + 1, len(blocks)):
+        n = len(self.H)
+        starts = list(accumulate((len(H) ** 2 for H in self.H), initial=0))
+        own = [slice(*part) for part in pairwise(starts)]
+        trace, reaches = np.zeros((starts[-1], starts[-1])), self._reaches() if n > 1 else []
+        for c, (F, _) in enumerate(self._selected):
+            for h in range(c, n):
+                total = level_traces(F if h == c else self._upwards(c, h, reaches))
+                for g in range(h + 1, n):
                     total = total + self._meeting(c, h, g, g, reaches)
                     total = total - self._meeting(c, h, g, g - 1, reaches)
-                trace[own, other] = total
-                trace[other, own] = total.T
-        if reml and not len(self.half_T):
-            trace = trace + self._fixed_part_of_trace(E)
+                trace[own[c], own[h]] = total
+                trace[own[h], own[c]] = total.T
         return trace
 
     def _reaches(self) -> list[Matrix]:
@@ -209,152 +465,100 @@ class NestedPoint(Bordered):
         Those with an ancestor are what is left when all factors before it are eliminated.
         """
         reaches = []
-        for c, N in enumerate(self.N):
-            width = self.pls.columns[c][-1].stop if self.pls.columns[c] else 0
-            rho = np.einsum("abm,xbm->xam", N, self.D[c][:width])
-            for h, part, parents in self.pls.later(c):
-                behind = self.D[h][: width - part.stop]
+        for c, (N, width) in enumerate(zip(self.N, self.chain.widths, strict=True)):
+            rho = np.einsum("abm,xbm->xam", N, self.C[c][:width])
+            for h, part, parents in self.chain.later[c]:
+                behind = self.C[h][: width - part.stop]
                 B = np.einsum("abm,xbm->xam", self.H[h], behind)[:, :, parents]
                 rho[part.stop :] -= np.einsum("xbm,bam->xam", B, rho[part])
             reaches.append(rho)
         return reaches
 
-    def _upwards(self, c: int, h: int, reaches: list[Matrix]) -> Matrix:
+    def _upwards(self, c: int, h: int, reaches: Sequence[Matrix]) -> Matrix:
         """F between the levels of c and their ancestors in h, (k_c, k_h, l_c)."""
-        _, part, parents = self.pls.later(c)[h - c - 1]
+        _, part, parents = self.chain.later[c][h - c - 1]
         direct = np.einsum("xam,yxm->aym", reaches[c][part], self.N[h][:, :, parents])
         if h + 1 == len(self.N):
             return np.asarray(direct)
-        H = self._joint(h + 1)[:, :, self.pls.ancestors[c][h - c]]
+        H = self._joint(h + 1)[:, :, self.chain.ancestors[c][h - c]]
         left, right = reaches[c][part.stop :], reaches[h][:, :, parents]
         return np.asarray(direct - np.einsum("xam,xym,ybm->abm", left, H, right, optimize=True))
 
     def _joint(self, g: int) -> Matrix:
         """H of the levels of g and of their ancestors along one diagonal, (w, w, l_g)."""
-        size, width = self.H[g].shape[0], self.pls.columns[g]
-        w = size + (width[-1].stop if width else 0)
-        joint = np.zeros((w, w, self.H[g].shape[2]))
+        size, width = len(self.H[g]), self.chain.widths[g]
+        joint = np.zeros((size + width, size + width, self.H[g].shape[2]))
         joint[:size, :size] = self.H[g]
-        for h, part, parents in self.pls.later(g):
+        for h, part, parents in self.chain.later[g]:
             own = slice(size + part.start, size + part.stop)
             joint[own, own] = self.H[h][:, :, parents]
         return joint
 
-    def _meeting(self, c: int, h: int, g: int, by: int, reaches: list[Matrix]) -> Matrix:
+    def _meeting(self, c: int, h: int, g: int, by: int, reaches: Sequence[Matrix]) -> Matrix:
         """Sum over all levels i of c and j of h with one ancestor in `by`, as if they met in g."""
-        H = self._joint(g) if by == g else self._joint(g)[:, :, self.pls.ancestors[by][0]]
+        H = self._joint(g) if by == g else self._joint(g)[:, :, self.chain.ancestors[by][0]]
         pairs = []
         for factor in (c, h):
             rho = reaches[factor][-len(H) :]
             squares = np.einsum("xam,ybm->abxym", rho, rho)
             if factor != by:
-                parents, n_levels = self.pls.ancestors[factor][by - factor - 1], H.shape[2]
+                parents, n_levels = self.chain.ancestors[factor][by - factor - 1], H.shape[2]
                 squares = sum_by(squares, parents, n_levels)
             pairs.append(np.einsum("abxyu,yzu->abxzu", squares, H))
         total = np.einsum("abxzu,cdzxu->abcd", *pairs)
         return np.asarray(total.reshape(total.shape[0] ** 2, total.shape[2] ** 2))
 
-    def _fixed_part_of_trace(self, E: list[Matrix]) -> Matrix:
-        """What ``Z'PZ = F - sum_s e_s e_s'`` adds to the trace of F, e_s the columns of E in X."""
-        p = self.pls.problem.p
-        flip = np.concatenate(
-            [
-                start + np.arange(g.size**2).reshape(g.size, g.size).T.ravel()
-                for start, g in zip(
-                    accumulate((g.size**2 for g in self.pls.groups), initial=0),
-                    self.pls.groups,
-                    strict=False,
-                )
-            ]
-        )
-        forms = np.zeros((len(flip), len(flip)))
-        for s in range(p):
-            forms += self._quadratic_forms([e[s] for e in E])[0]
-        G = np.concatenate([np.einsum("sam,tbm->abst", e[:p], e[:p]).reshape(-1, p * p) for e in E])
-        return np.asarray(G @ G[flip].T - forms[flip] - forms[flip].T)
+    # The inverse -------------------------------------------------------------------------------
 
-    def _quadratic_forms(self, v: list[Matrix]) -> tuple[Matrix, Matrix]:
-        """``w'Fw`` (K, K) and ``U'V_1^-1 Zw`` less y (K, .) for w = E_ab v over the chain.
+    def diagonal(self, tail: PointOfTail) -> list[Matrix]:
+        """Blocks of D of each level, (k, k, l) per factor."""
+        blocks = [D for _, D in self._selected]
+        if not self.chain.columns.q:
+            return blocks
+        if self.chain.couplings:
+            levels = np.arange(blocks[0].shape[2])
+            return [blocks[0] + self._reach(tail).within(levels, levels)]
+        each = zip(blocks, self._reached[1], strict=True)
+        return [D + np.einsum("uam,ubm->abm", B, _across(tail.Y, B)) for D, B in each]
 
-        The columns Z w are swept like responses: what is left of their cross-products after all
-        factors are swept out is the result.
-        """
-        R, RX, products = self._direction_products(v)
-        t = len(self.left)
-        for c, H in enumerate(self.H):
-            HR = np.einsum("abm,kbm->kam", H, R[c])
-            K = len(HR)
-            products = products - R[c].reshape(K, -1) @ HR.reshape(K, -1).T
-            for h, part, parents in self.pls.later(c):
-                swept = np.einsum("xam,kam->kxm", self.D[c][part], HR)
-                R[h] -= sum_by(swept, parents, self.pls.groups[h].n_levels)
-            RX = RX - HR.reshape(K, -1) @ self.D[c][-t:-1].reshape(t - 1, HR[0].size).T
-        return products, RX
+    def blocks(
+        self, tail: PointOfTail, g: int, h: int, i: IntVector, j: IntVector
+    ) -> Matrix | None:
+        """Blocks of D between levels i of factor g and j of group h >= g, by sparse couplings."""
+        if not self.chain.couplings:
+            return None
+        if g < h:
+            return self._reach(tail).behind(i, tail.columns.places[h - 1][j])
+        return np.where(i == j, self.H[0][:, :, i], 0.0) + self._reach(tail).within(i, j)
 
-    def _direction_products(self, v: list[Matrix]) -> tuple[list[Matrix], Matrix, Matrix]:
-        """Z_c'Zw (K, k_c, l_c) per factor, U'Zw less y and w'Z'Zw (K, K), unswept."""
-        W = [directions(effect) for effect in v]
-        starts = list(accumulate((len(w) for w in W), initial=0))
-        K, t = starts[-1], len(self.left)
-        R = [np.zeros((K, *effect.shape)) for effect in v]
-        RX = np.zeros((K, t - 1))
-        for c, w in enumerate(W):
-            own = slice(starts[c], starts[c + 1])
-            R[c][own] += np.einsum("abm,kbm->kam", self.pls.A[c], w)
-            border = self.pls.D[c][-t:-1].reshape(t - 1, w[0].size)
-            RX[own] = w.reshape(len(w), -1) @ border.T
-            for h, part, parents in self.pls.later(c):
-                other = slice(starts[h], starts[h + 1])
-                down = np.einsum("xam,kam->kxm", self.pls.D[c][part], w)
-                R[h][own] += sum_by(down, parents, self.pls.groups[h].n_levels)
-                R[c][other] += np.einsum("xam,kxm->kam", self.pls.D[c][part], W[h][:, :, parents])
-        products = np.zeros((K, K))
-        for c, w in enumerate(W):
-            own = slice(starts[c], starts[c + 1])
-            products[own] = w.reshape(len(w), -1) @ R[c].reshape(K, -1).T
-        return R, RX, products
+    def _reach(self, tail: PointOfTail) -> Reach:
+        """What the tail adds to the blocks of a single factor, by sparse couplings."""
+        from lmm.pls.couplings import Reach
 
-    def solve(self, right: Blocks) -> Blocks:
-        """D times columns: forward over the chain, and back."""
-        chain = len(self.H)
-        given = [right[g] for g in self.pls.order]
-        r = [effects.copy() for effects in given[:chain]]
-        behind = np.hstack([np.zeros((len(right[0]), 0)), *(flat(e).T for e in given[chain:])])
-        for c, H in enumerate(self.H):
-            Hr = np.einsum("abm,rbm->ram", H, r[c])
-            for h, part, parents in self.pls.later(c):
-                swept = np.einsum("xam,ram->rxm", self.D[c][part], Hr)
-                r[h] -= sum_by(swept, parents, self.pls.groups[h].n_levels)
-            behind -= Hr.reshape(len(Hr), -1) @ self._to_tail(c).T
-        behind = behind @ self.half_T.T @ self.half_T
-        for c in reversed(range(len(self.H))):
-            r[c] -= (behind @ self._to_tail(c)).reshape(r[c].shape)
-            for h, part, parents in self.pls.later(c):
-                r[c] -= np.einsum("xam,rxm->ram", self.D[c][part], r[h][:, :, parents])
-            r[c] = np.einsum("abm,rbm->ram", self.H[c], r[c])
-        return self.pls.by_group(r + self.pls.tail.by_level(behind.T))
-
-    def _to_tail(self, c: int) -> Matrix:
-        """Border of factor c in the tail's columns, (q_T, k_c l_c)."""
-        D, start, T = self.D[c], len(self.D[c]) - len(self.left), len(self.half_T)
-        return D[start : start + T].reshape(T, D[0].size)
+        return Reach(self._B, tail.Y, len(self.H[0]))
 
     @cached_property
-    def diagonal(self) -> Blocks:
-        """Blocks of D of each level."""
-        blocks = [block.Y for block in self._blocks()]
-        if not len(self.half_T):
-            return self.pls.by_group(blocks)
-        blocks = [
-            Y + np.einsum("uam,ubm->abm", b, b)
-            for Y, b in zip(blocks, self._reach_T[1], strict=True)
-        ]
-        D = self.half_T.T @ self.half_T
-        tail = [dense_blocks(D, own, own) for own in self.pls.tail.places]
-        return self.pls.by_group(blocks + tail)
+    def _B(self) -> sparse.csr_array:
+        """H C of a single factor."""
+        assert self.chain.couplings is not None
+        return self.chain.couplings.times(self.H[0])
 
-    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
-        """Blocks of D between levels."""
-        if g == h and np.array_equal(i, j):
-            return self.diagonal[g][:, :, i]
-        return by_solving(self.solve, self.pls.problem, g, h, i, j)
+
+def _times(blocks: Matrix, w: Matrix) -> Matrix:
+    """Blocks (k, k, l) times columns (r, k, l)."""
+    if len(blocks) == 1:
+        return np.asarray(blocks[0] * w)
+    return np.asarray(np.einsum("abm,rbm->ram", blocks, w))
+
+
+def _across(Y: Matrix, w: Matrix) -> Matrix:
+    """Y times columns (q_T, k, l)."""
+    return np.asarray((Y @ w.reshape(len(w), -1)).reshape(w.shape))
+
+
+def _coupled(problem: Problem, g: int, h: int) -> Matrix:
+    """Z_h'Z_i per level i of group g, (q_h, k_g, l_g)."""
+    left, right, pairs = problem.groups[g], problem.groups[h], problem.products.pairs(g, h)
+    border = np.zeros((right.n_levels, right.size, left.size, left.n_levels))
+    border[pairs.j, :, :, pairs.i] = pairs.A.transpose(2, 1, 0)
+    return border.reshape(right.q, left.size, left.n_levels)

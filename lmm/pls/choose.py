@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 from lmm.covariance import WIDE, Filled
 from lmm.errors import FormulaError, nearest
 from lmm.pls.base import PLS, Solver
+from lmm.pls.blocks import BlockPLS
+from lmm.pls.chain import nested
 from lmm.pls.costs import Cost, check_memory, dense_tail, fill, iteration, sparse_factor
-from lmm.pls.grouped import GroupedPLS, has_few_directions
-from lmm.pls.groups import Group
 from lmm.pls.krylov import LINEAR_ONLY
 from lmm.pls.problem import Problem
+from lmm.pls.roots import has_few_directions
 
 if TYPE_CHECKING:
     from lmm.pls.sparse.cholesky import SparsePLS
@@ -98,21 +99,17 @@ class Block:
         """
         _check_width(problem)
         if len(problem.groups) == 1:
-            return GroupedPLS.build(problem)
-        from lmm.pls.crossed import CrossedPLS
-        from lmm.pls.nested import NestedPLS, chain
-        from lmm.pls.small import SmallPLS
-
+            return BlockPLS.of_one(problem)
         matrices = problem.matrices
         if matrices.q <= FEW:
-            return SmallPLS.build(problem)
-        nested, others = chain(problem)
-        if not others or _pays(nested, others, problem.tail_size):
-            return NestedPLS.build(problem, nested, others)
+            return BlockPLS.of(problem, ())
+        inner, pays = _chain(problem)
+        if pays:
+            return BlockPLS.of(problem, inner)
         if len(matrices.lower) > MANY_PARAMETERS and matrices.q <= FEW_FOR_MANY:
-            return SmallPLS.build(problem)
+            return BlockPLS.of(problem, ())
         check_memory(dense_tail(problem.tail_size), advice="solver='krylov' needs less.")
-        return CrossedPLS.build(problem)
+        return BlockPLS.of(problem, (problem.largest,), is_sparse=True)
 
 
 @dataclass(frozen=True)
@@ -196,7 +193,7 @@ def _check_width(problem: Problem) -> None:
 
 
 def refuse_wide(problem: Problem) -> None:
-    """Refuse structured terms so wide that only `GroupedPLS` can differentiate along their units.
+    """Refuse structured terms so wide that only `Roots` can differentiate along their units.
 
     Raises
     ------
@@ -264,7 +261,7 @@ class Krylov:
             The memory does not suffice.
         """
         if len(problem.groups) == 1:
-            return GroupedPLS.build(problem)
+            return BlockPLS.of_one(problem)
         refuse_wide(problem)
         check_memory(iteration(problem), advice=TOO_LARGE)
         from lmm.pls.krylov.iteration import KrylovPLS
@@ -312,15 +309,18 @@ def _shown(value: object) -> str:
     return text if len(text) < 40 else f"a {type(value).__name__}"
 
 
-def _pays(nested: tuple[Group, ...], others: tuple[Group, ...], tail: int) -> bool:
-    """Whether a chain in front of a dense tail, which has dense couplings, costs less.
+def _chain(problem: Problem) -> tuple[tuple[int, ...], bool]:
+    """A chain of nested factors, and whether it costs less in front of a tail of the others.
 
-    The alternative has all groups but the largest in its tail.
+    The tail has dense couplings; the alternative has all groups but the largest in its tail.
     """
-    levels, columns = sum(group.q for group in nested), sum(group.q for group in others)
-    if len(nested) == 1 or levels * columns > LARGE_BORDER:
-        return False
-    return (levels + columns) * float(columns) ** 2 < float(tail) ** 3
+    inner = nested(problem)
+    q = [group.q for group in problem.groups]
+    levels = sum(q[g] for g in inner)
+    columns = sum(q) - levels
+    if len(inner) == 1 or levels * columns > LARGE_BORDER:
+        return inner, not columns
+    return inner, (levels + columns) * float(columns) ** 2 < float(problem.tail_size) ** 3
 
 
 def exact(solver: Solver) -> Solver:
@@ -346,10 +346,7 @@ def _large(problem: Problem, sampling: bool) -> PLS | None:
     tail, q = problem.tail_size, sum(group.q for group in problem.groups)
     if float(tail) ** 3 < LOOK * q:
         return None
-    from lmm.pls.nested import chain
-
-    nested, others = chain(problem)
-    if not others or _pays(nested, others, tail):
+    if _chain(problem)[1]:
         return None
     found: list[tuple[Cost, PLS | None]] = [(dense_tail(tail), None)]
     if fill(problem) < FILLED or not sampling:

@@ -16,16 +16,16 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from lmm._brief import Brief
 from lmm._lapack import eigh
-from lmm._types import Matrix, Vector
-from lmm.pls.base import Factors, FullDerivatives, PLSSolution, PLSTerms
-from lmm.pls.inverse import DenseInverse
+from lmm._types import IntVector, Matrix, Vector
+from lmm.pls.base import Blocks, Factors, FullDerivatives, PLSSolution, PLSTerms
+from lmm.pls.inverse import dense_blocks
 from lmm.pls.problem import Problem
 
 __all__ = ["DensePLS"]
 
 
 @dataclass(frozen=True, eq=False)
-class DensePoint(DenseInverse):
+class DensePoint:
     """Everything at one Lambda: L (q, q), RZX (q, p), RX (p, p), cu (q,), beta (p,), u (q,)."""
 
     pls: DensePLS
@@ -100,6 +100,24 @@ class DensePoint(DenseInverse):
     def D(self) -> Matrix:
         """D, (q, q)."""
         return np.asarray(self.Lambda @ cho_solve((self.L, True), self.Lambda.T))
+
+    def solve(self, right: Blocks) -> Blocks:
+        """D times columns."""
+        columns = np.empty((len(self.D), len(right[0])))
+        for own, effects in zip(self.pls.problem.places, right, strict=True):
+            columns[own] = effects.transpose(2, 1, 0)
+        product = self.D @ columns
+        return tuple(product[own].transpose(2, 1, 0) for own in self.pls.problem.places)
+
+    @property
+    def diagonal(self) -> Blocks:
+        """Blocks of D of each level."""
+        return tuple(dense_blocks(self.D, own, own) for own in self.pls.problem.places)
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels."""
+        places = self.pls.problem.places
+        return dense_blocks(self.D, places[g][i], places[h][j])
 
 
 @dataclass(frozen=True, eq=False, repr=False)

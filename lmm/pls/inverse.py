@@ -7,18 +7,16 @@ solved for here, a few columns at a time.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import PLS, Blocks, PLSPoint
+from lmm.pls.base import Blocks, PLSPoint
 from lmm.pls.groups import Group
 from lmm.pls.problem import Problem
 
 __all__ = [
-    "DenseInverse",
     "by_level",
     "by_solving",
     "dense_blocks",
@@ -70,41 +68,6 @@ def by_solving(
 def dense_blocks(D: Matrix, rows: IntVector, columns: IntVector) -> Matrix:
     """Blocks (a, b, m) of a dense D (q, q) at rows (m, a) and columns (m, b)."""
     return D[rows[:, :, None], columns[:, None, :]].transpose(1, 2, 0)
-
-
-class DenseInverse(ABC):
-    """A point that holds D as one matrix.
-
-    Attributes
-    ----------
-    pls : PLS
-        The problem.
-    """
-
-    pls: PLS
-
-    @property
-    @abstractmethod
-    def D(self) -> Matrix:
-        """D (q, q), term by term, level by level."""
-
-    def solve(self, right: Blocks) -> Blocks:
-        """D times columns."""
-        columns = np.empty((len(self.D), len(right[0])))
-        for own, effects in zip(self.pls.problem.places, right, strict=True):
-            columns[own] = effects.transpose(2, 1, 0)
-        product = self.D @ columns
-        return tuple(product[own].transpose(2, 1, 0) for own in self.pls.problem.places)
-
-    @property
-    def diagonal(self) -> Blocks:
-        """Blocks of D of each level."""
-        return tuple(dense_blocks(self.D, own, own) for own in self.pls.problem.places)
-
-    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
-        """Blocks of D between levels."""
-        places = self.pls.problem.places
-        return dense_blocks(self.D, places[g][i], places[h][j])
 
 
 def row_quadratic(point: PLSPoint, groups: tuple[Group, ...]) -> Vector:

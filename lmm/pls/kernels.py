@@ -14,7 +14,16 @@ from lmm import _lapack
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
 
-__all__ = ["invert", "multiply", "multiply_turned", "sum_by", "sum_products", "sum_rows"]
+__all__ = [
+    "identity_minus",
+    "invert",
+    "multiply",
+    "multiply_turned",
+    "penalized_inverse",
+    "sum_by",
+    "sum_products",
+    "sum_rows",
+]
 
 # Columns from which BLAS, one block after the other, beats a sum over all of them.
 WIDE = 12
@@ -89,6 +98,30 @@ def _invert_stacked(blocks: Matrix) -> tuple[Matrix, Vector]:
     logdet = 2.0 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
     inverse = half.transpose(0, 2, 1) @ half
     return np.ascontiguousarray(inverse.transpose(1, 2, 0)), logdet
+
+
+def penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
+    """H = lambda (lambda'A lambda + I)^-1 lambda' (k, k, m) and log|lambda'A lambda + I| (m,)."""
+    if len(lam) == 1:
+        gamma = lam[0, 0] ** 2
+        inverse, logdet = invert(1.0 + gamma * A)
+        return gamma * inverse, logdet
+    omega = np.einsum("ba,bcm->acm", lam, lam.T @ A)
+    for a in range(len(lam)):
+        omega[a, a] += 1.0
+    inverse, logdet = invert(omega)
+    half = np.einsum("ab,bcm->acm", lam, inverse)
+    return lam @ half, logdet
+
+
+def identity_minus(A: Matrix, H: Matrix) -> Matrix:
+    """N = I - A H, (k, k, m)."""
+    if len(A) == 1:
+        return 1.0 - A * H
+    N: Matrix = -np.einsum("abm,bcm->acm", A, H)
+    for a in range(len(N)):
+        N[a, a] += 1.0
+    return N
 
 
 def multiply(left: Matrix, right: Matrix) -> Matrix:

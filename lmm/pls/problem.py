@@ -202,6 +202,11 @@ class Problem(Brief):
         return [own.name for own in self.groups].index(group.name)
 
     @property
+    def largest(self) -> int:
+        """Number of the group with most random effects."""
+        return int(np.argmax([group.q for group in self.groups]))
+
+    @property
     def tail_size(self) -> int:
         """Random effects of all groups but the largest."""
         sizes = [group.q for group in self.groups]

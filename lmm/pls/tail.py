@@ -1,24 +1,48 @@
-"""The tail: groups that are left as one dense matrix when others are eliminated."""
+"""The tail: groups that are left as one matrix when a chain in front of them is eliminated.
+
+What the chain leaves of their cross-products, ``K = Z_T'V_1^-1 Z_T``, is mostly full.
+`DenseTail` factors ``Omega_T = Lambda_T'K Lambda_T + I`` as a dense matrix. With its inverse
+``Y = Lambda_T Omega_T^-1 Lambda_T'``, which is D of the tail,
+
+    V^-1 = V_1^-1 - V_1^-1 Z_T Y Z_T'V_1^-1                                                    (1)
+
+(docs/theory/blocks.md, eqns. 10-12). A tail of no groups leaves everything as it is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from scipy.linalg import block_diag
+from scipy.linalg import lapack
 
-from lmm._types import IntVector, Matrix
-from lmm.pls.grouped import directions
+from lmm import _lapack
+from lmm._threads import limited
+from lmm._types import IntVector, Matrix, Vector
+from lmm.errors import NumericalError
+from lmm.pls.directions import directions, pair_traces
 from lmm.pls.groups import Group
-from lmm.pls.inverse import by_level, flat
+from lmm.pls.inverse import by_level, dense_blocks, flat
+from lmm.pls.problem import Problem
 
-__all__ = ["Tail", "pair_traces"]
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Columns", "DenseTail", "FactoredTail", "Lambda", "PointOfTail", "Tail"]
+
+# Relative size of the smallest singular value of lambda from which its inverse is used, to save
+# products of a large tail's size, and that from which it keeps more digits than they.
+REGULAR, PRECISE = 1e-3, 1.0
+# Columns of a tail up to which such products cost next to nothing.
+FEW = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Tail:
+class Columns:
     """Random effects of some groups, one group after the other, level by level.
 
     Attributes
@@ -56,9 +80,16 @@ class Tail:
             by_level(rows[part], group) for part, group in zip(self.parts, self.groups, strict=True)
         ]
 
-    def directions(self, v: list[Matrix]) -> Matrix:
+    def flat(self, effects: Sequence[Matrix], r: int) -> Matrix:
+        """The inverse of `by_level`, for effects (r, k, l) per group."""
+        return np.concatenate([np.empty((0, r)), *map(flat, effects)])
+
+    def directions(self, v: Sequence[Matrix]) -> Matrix:
         """E_ab v over all entries (a, b) of the groups' Gammas, (q, K), for v (k, l) each."""
-        return np.asarray(block_diag(*(flat(directions(effects)) for effects in v)))
+        W = np.zeros((self.q, self._entries[-1].stop))
+        for rows, own, effects in zip(self.parts, self._entries, v, strict=True):
+            W[rows, own] = flat(directions(effects))
+        return W
 
     def sums(self, F: Matrix) -> list[Matrix]:
         """Sums over levels of the diagonal blocks of F (q, q), (k, k) per group."""
@@ -66,13 +97,313 @@ class Tail:
 
     def trace(self, F: Matrix) -> Matrix:
         """``tr(F E F E')`` (K, K) over the directions, for a symmetric F (q, q)."""
-        each = list(zip(self.parts, self.groups, strict=True))
-        return np.block([[pair_traces(F[p, r], g, h) for r, h in each] for p, g in each])
+        if self.is_scalar:
+            starts = [part.start for part in self.parts]
+            return np.add.reduceat(np.add.reduceat(F * F, starts, axis=0), starts, axis=1)
+        each = list(zip(self.parts, self.groups, self._entries, strict=True))
+        K = self._entries[-1].stop if each else 0
+        trace = np.empty((K, K))
+        for m, (rows, g, own) in enumerate(each):
+            for columns, h, other in each[: m + 1]:
+                trace[own, other] = pair_traces(F[rows, columns], g, h)
+                trace[other, own] = trace[own, other].T
+        return trace
+
+    @cached_property
+    def _entries(self) -> tuple[slice, ...]:
+        """Numbers of the directions of each group."""
+        stops = accumulate((group.size**2 for group in self.groups), initial=0)
+        return tuple(slice(*part) for part in pairwise(stops))
+
+    @cached_property
+    def is_scalar(self) -> bool:
+        """Whether every level has one random effect."""
+        return all(group.size == 1 for group in self.groups)
 
 
-def pair_traces(F: Matrix, g: Group, h: Group) -> Matrix:
-    """``tr(F E F'E')`` (k_g^2, k_h^2) over entries of two groups' Gammas, for F (q_g, q_h)."""
-    levels = F.reshape(g.n_levels, g.size, h.n_levels, h.size)
-    pairs = levels.transpose(1, 3, 0, 2).reshape(g.size * h.size, -1)
-    square = (pairs @ pairs.T).reshape(g.size, h.size, g.size, h.size)
-    return np.asarray(np.einsum("bcad->abcd", square)).reshape(g.size**2, h.size**2)
+@dataclass(frozen=True, eq=False)
+class Lambda:
+    """A block-diagonal matrix, the same k x k factor for every level of a group.
+
+    Attributes
+    ----------
+    columns : Columns
+        Groups.
+    factors : sequence of (k, k) arrays
+        Factor of each group.
+    """
+
+    columns: Columns
+    factors: Sequence[Matrix]
+
+    @cached_property
+    def _diagonal(self) -> Vector:
+        """Diagonal (q,) where every level has one random effect."""
+        sizes = [group.n_levels for group in self.columns.groups]
+        return np.repeat([factor[0, 0] for factor in self.factors], sizes)
+
+    def times(self, M: Matrix, transpose: bool = False, overwrite: bool = False) -> Matrix:
+        """Lambda M, or Lambda'M."""
+        out = M if overwrite else np.empty_like(M)
+        if self.columns.is_scalar:
+            return np.multiply(self._diagonal[:, None], M, out=out)
+        each = zip(self.factors, self.columns.parts, self.columns.groups, strict=True)
+        for given, part, group in each:
+            factor, k = given.T if transpose else given, group.size
+            rows = [M[part.start + b : part.stop : k] for b in range(k)]
+            if overwrite and k > 1:
+                rows = [row.copy() for row in rows]
+            for a in range(k):
+                target = out[part.start + a : part.stop : k]
+                np.multiply(factor[a, 0], rows[0], out=target)
+                for b in range(1, k):
+                    if factor[a, b] != 0.0:
+                        target += factor[a, b] * rows[b]
+        return out
+
+    def around(self, M: Matrix, transpose: bool = False, overwrite: bool = False) -> Matrix:
+        """Lambda M Lambda', or Lambda'M Lambda, for a symmetric M (q, q).
+
+        Fresh memory of the tail's size costs as much as the arithmetic.
+        """
+        half = self.times(M, transpose, overwrite)
+        if self.columns.is_scalar:
+            half *= self._diagonal
+            return half
+        return self.times(half.T, transpose, overwrite=True).T
+
+
+class Tail(Protocol):
+    """What is left to be factored when a chain is eliminated."""
+
+    @property
+    def name(self) -> str:
+        """What a solver with it is called."""
+
+    def description(self, alone: bool) -> str:
+        """What it is, and, where no chain is before it, why."""
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+
+    def with_columns(self, problem: Problem) -> Self:
+        """The same random effects with other columns [X y]."""
+
+    def reweighted(self, problem: Problem) -> Self:
+        """The same layout with other weights."""
+
+    def at(self, lams: Sequence[Matrix], left: Matrix) -> PointOfTail:
+        """Factor at given lambdas what the chain leaves of U, `lmm.pls.chain.SweptChain.left`."""
+
+
+class PointOfTail(Protocol):
+    """A tail at given lambdas, V_1 that of the chain in front of it."""
+
+    @property
+    def columns(self) -> Columns:
+        """Its columns, q_T of them."""
+
+    @property
+    def coupling(self) -> Matrix:
+        """``Z_T'V_1^-1[X y]``, (q_T, t)."""
+
+    @property
+    def logdet(self) -> float:
+        """log|Omega_T|."""
+
+    @property
+    def reduced(self) -> Matrix:
+        """``[X y]'V^-1[X y]``, (t, t)."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether `trace` leaves nothing out."""
+
+    @property
+    def Y(self) -> Matrix:
+        """D of the tail (q_T, q_T); what stands behind a chain has it."""
+
+    def solve(self, right: Matrix) -> Matrix:
+        """Y times columns (q_T, r)."""
+
+    def unswept(self, right: Matrix, solved: Matrix) -> Matrix:
+        """``Z_T'V^-1 w`` of columns w, from ``Z_T'V_1^-1 w`` (q_T, r) and Y times that."""
+
+    @property
+    def sums(self) -> list[Matrix]:
+        """Sums over levels of the diagonal blocks of ``F = Z_T'V^-1 Z_T``, (k, k) per group."""
+
+    def trace(self, E: Matrix | None) -> Matrix:
+        """``tr(F E_ab F E_cd)`` (K, K), or of ``F - E E'`` with columns E (q_T, s)."""
+
+    def forms(self, W: Matrix) -> Matrix:
+        """``W'F W`` for columns W (q_T, K)."""
+
+    @property
+    def diagonal(self) -> list[Matrix]:
+        """Blocks of Y of each level, (k, k, l) per group."""
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix | None:
+        """Blocks of Y between levels i of its group g and j of h, (k_g, k_h, m), if at hand."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenseTail:
+    """A tail that is factored as a dense matrix.
+
+    Attributes
+    ----------
+    columns : Columns
+        Its columns.
+    """
+
+    columns: Columns
+
+    name = "block"
+
+    def description(self, alone: bool) -> str:
+        """What is left to be factored."""
+        if alone:
+            return f"all {self.columns.q} random effects in one dense block, for they are few"
+        names = ", ".join(group.name for group in self.columns.groups)
+        return names and f"dense tail of {self.columns.q} columns for {names}"
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return self.columns.q
+
+    def with_columns(self, problem: Problem) -> DenseTail:
+        """The same random effects with other columns [X y]."""
+        return self
+
+    def reweighted(self, problem: Problem) -> DenseTail:
+        """The same layout with other weights."""
+        return self
+
+    def at(self, lams: Sequence[Matrix], left: Matrix) -> FactoredTail:
+        """Factor at given lambdas what the chain leaves of [Z_T X y], (q_T + t, q_T + t).
+
+        Raises
+        ------
+        NumericalError
+            Omega_T is not positive definite.
+        """
+        Lambda_T = Lambda(self.columns, lams)
+        if self.columns.q:
+            return self._factored(Lambda_T, left)
+        none = np.empty((0, 0))
+        return FactoredTail(Lambda_T, none, left[:0], none, 0.0, left)
+
+    @limited
+    def _factored(self, Lambda_T: Lambda, left: Matrix) -> FactoredTail:
+        q = self.columns.q
+        K, coupling = left[:q, :q], left[:q, q:]
+        omega = Lambda_T.around(K, transpose=True)
+        omega.flat[:: q + 1] += 1.0
+        # By rows omega is its own transpose: LAPACK factors it in place.
+        root, info = lapack.dpotrf(omega.T, lower=1, clean=1, overwrite_a=1)
+        if info:
+            raise NumericalError("The tail of the normal equations is not positive definite.")
+        logdet = 2.0 * float(np.log(root.diagonal()).sum())
+        half, _ = lapack.dtrtrs(root, Lambda_T.times(coupling, transpose=True), lower=1)
+        return FactoredTail(Lambda_T, K, coupling, root, logdet, left[q:, q:] - half.T @ half)
+
+
+@dataclass(frozen=True, eq=False)
+class FactoredTail:
+    """A dense tail at given lambdas, behind a chain.
+
+    Attributes
+    ----------
+    Lambda : Lambda
+        Factors of its groups.
+    K : (q_T, q_T) array
+        ``Z_T'V_1^-1 Z_T``, the chain alone in V_1.
+    coupling : (q_T, t) array
+        ``Z_T'V_1^-1[X y]``.
+    root : (q_T, q_T) array
+        Lower Cholesky factor of Omega_T, by columns.
+    logdet : float
+        log|Omega_T|.
+    reduced : (t, t) array
+        ``[X y]'V^-1[X y]``.
+    """
+
+    Lambda: Lambda
+    K: Matrix
+    coupling: Matrix
+    root: Matrix
+    logdet: float
+    reduced: Matrix
+
+    is_exact = True
+
+    @property
+    def columns(self) -> Columns:
+        """See `PointOfTail`."""
+        return self.Lambda.columns
+
+    def solve(self, right: Matrix) -> Matrix:
+        """See `PointOfTail`."""
+        if not right.size:
+            return right
+        inner = self.Lambda.times(right, transpose=True)
+        solved, _ = lapack.dpotrs(self.root, inner, lower=1)
+        return self.Lambda.times(np.ascontiguousarray(solved))
+
+    def unswept(self, right: Matrix, solved: Matrix) -> Matrix:
+        """See `PointOfTail`."""
+        return right - self.K @ solved
+
+    @cached_property
+    def _inverse(self) -> Matrix:
+        """Omega_T^-1, (q_T, q_T)."""
+        if not self.root.size:
+            return self.root
+        lower, _ = lapack.dpotri(self.root, lower=1)
+        inverse: Matrix = lower + lower.T
+        inverse.flat[:: len(inverse) + 1] *= 0.5
+        return inverse
+
+    @cached_property
+    def Y(self) -> Matrix:
+        """See `PointOfTail`."""
+        return self.Lambda.around(self._inverse)
+
+    @cached_property
+    def F(self) -> Matrix:
+        """``Z_T'V^-1 Z_T`` (q_T, q_T): ``K - K Y K``, or ``Lambda^-T (I - Omega^-1) Lambda^-1``."""
+        values = [_lapack.singular_values(factor) for factor in self.Lambda.factors]
+        regular = PRECISE if len(self.K) <= FEW else REGULAR
+        if any(s[-1] <= regular * max(s[0], 1.0) for s in values):
+            half, _ = lapack.dtrtrs(self.root, self.Lambda.times(self.K, transpose=True), lower=1)
+            return np.asarray(self.K - half.T @ half)
+        F = -self._inverse
+        F.flat[:: len(F) + 1] += 1.0
+        inverses = [np.linalg.inv(factor) for factor in self.Lambda.factors]
+        return Lambda(self.columns, inverses).around(F, transpose=True, overwrite=True)
+
+    @property
+    def sums(self) -> list[Matrix]:
+        """See `PointOfTail`."""
+        return self.columns.sums(self.F)
+
+    def trace(self, E: Matrix | None) -> Matrix:
+        """See `PointOfTail`."""
+        return self.columns.trace(self.F if E is None else self.F - E @ E.T)
+
+    def forms(self, W: Matrix) -> Matrix:
+        """See `PointOfTail`."""
+        return np.asarray(W.T @ self.F @ W)
+
+    @cached_property
+    def diagonal(self) -> list[Matrix]:
+        """See `PointOfTail`."""
+        return [dense_blocks(self.Y, own, own) for own in self.columns.places]
+
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """See `PointOfTail`."""
+        places = self.columns.places
+        return dense_blocks(self.Y, places[g][i], places[h][j])

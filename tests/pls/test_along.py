@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.pls import DensePLS, GroupedPLS, standardize
+from lmm.pls import BlockPLS, DensePLS, standardize
 
 FORMULAS = [
     "y ~ x + ar1(0 + t | g)",
@@ -43,9 +43,9 @@ def points(problem):
 @pytest.mark.parametrize("reml", [True, False])
 def test_derivatives_and_effects_are_those_of_dense_matrices(formula, visits, reml):
     whole = problem(formula, visits, weights=reml)
-    parameters, ours, oracle = whole.matrices.parameters, GroupedPLS.build(whole), DensePLS(whole)
-    assert ours.along_units
-    assert ours.by_rows is (visits == 2)
+    parameters, ours, oracle = whole.matrices.parameters, BlockPLS.of_one(whole), DensePLS(whole)
+    assert ours.chain.along_units
+    assert ours.chain.by_rows is (visits == 2)
     for par in points(whole):
         factors, units = parameters.factors(par), parameters.units(par)
         here, there = ours.at(factors), oracle.at(factors)

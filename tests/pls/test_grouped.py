@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.pls import DensePLS, GroupedPLS, levels, standardize
+from lmm.pls import BlockPLS, DensePLS, levels, standardize
 from lmm.pls.kernels import invert, sum_by, sum_products
 
 LEVELS = 300
@@ -31,7 +31,7 @@ def unbalanced():
 
 
 def distinct_blocks(solver):
-    return sum(levels.R.shape[2] for levels in solver.chunks)
+    return sum(levels.R.shape[2] for levels in solver.chain.chunks)
 
 
 def assert_agrees(solver, oracle, reml):
@@ -48,9 +48,9 @@ def assert_agrees(solver, oracle, reml):
 @pytest.mark.parametrize("reml", [True, False])
 def test_equal_blocks_are_computed_once(reml):
     problem = standardize(balanced())
-    solver = GroupedPLS.build(problem)
+    solver = BlockPLS.of_one(problem)
     assert distinct_blocks(solver) == 1
-    assert solver.chunks[0].S.shape[2] <= 2 * (problem.p + 1)
+    assert solver.chain.chunks[0].S.shape[2] <= 2 * (problem.p + 1)
     assert_agrees(solver, DensePLS(problem), reml)
 
 
@@ -60,11 +60,11 @@ def test_counts_of_a_scalar_factor_are_a_histogram():
     g = np.repeat(np.arange(LEVELS), sizes)
     y = rng.standard_normal(LEVELS)[g] + rng.standard_normal(len(g))
     problem = standardize(lmm.build_matrices("y ~ 1 + (1 | g)", {"y": y, "g": g}))
-    assert distinct_blocks(GroupedPLS.build(problem)) == 5
+    assert distinct_blocks(BlockPLS.of_one(problem)) == 5
 
 
 def test_different_blocks_are_kept_apart():
-    solver = GroupedPLS.build(standardize(unbalanced()))
+    solver = BlockPLS.of_one(standardize(unbalanced()))
     assert distinct_blocks(solver) == LEVELS
 
 
@@ -72,7 +72,7 @@ def test_different_blocks_are_kept_apart():
 def test_a_new_response_is_as_a_new_problem(matrices):
     built = matrices()
     y = built.y[::-1].copy()
-    solver = GroupedPLS.build(standardize(built)).with_response(y)
+    solver = BlockPLS.of_one(standardize(built)).with_response(y)
     assert_agrees(solver, DensePLS(solver.problem), True)
 
 
@@ -80,8 +80,8 @@ def test_a_new_response_is_as_a_new_problem(matrices):
 def test_chunks_add_up(monkeypatch, reml):
     monkeypatch.setattr(levels, "CHUNK", 64)
     problem = standardize(unbalanced())
-    solver = GroupedPLS.build(problem)
-    assert len(solver.chunks) == 5
+    solver = BlockPLS.of_one(problem)
+    assert len(solver.chain.chunks) == 5
     assert_agrees(solver, DensePLS(problem), reml)
 
 

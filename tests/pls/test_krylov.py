@@ -7,10 +7,10 @@ import pytest
 
 import lmm
 from lmm.pls import DensePLS, Krylov, KrylovPLS, Sparse, costs, standardize
-from lmm.pls.crossed import CrossedPLS
 from lmm.pls.krylov import space, system, variances
 from lmm.pls.products import KnownProducts
 from lmm.pls.sparse.cholesky import SparsePLS
+from models import crossed
 
 CROSSED = "y ~ x + (1 | a) + (1 | b)"
 SLOPES = "y ~ x + (x | a) + (z | b) + (1 | c)"
@@ -279,7 +279,7 @@ def test_insteval_is_fitted_as_by_the_exact_solver():
     assert abs(optimum.value - exact.optimum.value) < 5 * optimum.error
     assert (optimum.theta_error < 1e-5).all()
     factors = m.fit.whitened_factors
-    logdet = CrossedPLS.build(m.fit.problem).at(factors).logdet
+    logdet = crossed(m.fit.problem).at(factors).logdet
     assert m.fit.point.logdet == pytest.approx(logdet, rel=1e-5)
     assert "by iteration" in optimum.solver
 

@@ -9,12 +9,13 @@ import pytest
 from scipy.linalg import eigh
 
 import lmm
-from lmm.pls import CrossedPLS, DensePLS, Sparse, named, standardize
+from lmm.pls import DensePLS, Sparse, named, standardize
 from lmm.pls.inverse import row_quadratic
 from models import (
     MODELS,
     STRUCTURES,
     criterion,
+    crossed,
     factors_at,
     matrices,
     pairs,
@@ -160,6 +161,16 @@ def test_another_response(model, name):
     )
 
 
+@pytest.mark.parametrize("model, name", [pair for pair in pairs() if pair[0] in STRUCTURES])
+def test_a_fixed_effect_held_at_a_value(model, name):
+    """Fewer columns beside the same random effects."""
+    factors = factors_at(model, "large")
+    for j in range(problem(model).p):
+        held = problem(model).fixing(j, 0.3)
+        actual = solver(model, name).with_problem(held).at(factors)
+        assert_terms(actual.terms, DensePLS(held).at(factors).terms)
+
+
 def other_rows(model):
     """Weights and a response that are not those of the model, and its matrices with them."""
     built, rng = matrices(model), np.random.default_rng(8)
@@ -242,7 +253,7 @@ def test_a_chain_keeps_its_closed_form_beside_crossed_factors():
     chosen = named("auto").bind(problem)
     assert chosen.description.endswith("in 10 levels of s; dense tail of 12 columns for r")
     factors = tuple(0.8 * np.eye(term.size) for term in problem.matrices.terms)
-    expected = CrossedPLS.build(problem).at(factors)
+    expected = crossed(problem).at(factors)
     assert_terms(chosen.at(factors).terms, expected.terms)
     pairs_of_slopes = zip(
         chosen.at(factors).derivatives(True).logdet, expected.derivatives(True).logdet, strict=True
@@ -259,7 +270,7 @@ def test_what_is_no_solver_is_refused(wrong):
 
 def test_a_bound_problem_is_no_solver():
     bound = solver("crossed", "crossed")
-    with pytest.raises(TypeError, match=r"not a CrossedPLS\. It holds options, and no data"):
+    with pytest.raises(TypeError, match=r"not a BlockPLS\. It holds options, and no data"):
         named(bound)
     with pytest.raises(ValueError, match="other matrices"):
         lmm.ProfiledCriterion(matrices("nested"), bound=bound)

@@ -23,7 +23,7 @@ from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, Sampled
 from lmm.pls.border import Bordered
-from lmm.pls.grouped import directions, per_term
+from lmm.pls.directions import assembled, directions, entries, level_traces, squares
 from lmm.pls.groups import Group
 from lmm.pls.inverse import by_solving, flat
 from lmm.pls.krylov import LINEAR_ONLY
@@ -96,14 +96,9 @@ class KrylovPoint(Bordered):
         tail = self._solved @ residual
         front = np.einsum("tbm,t->bm", self.pls.system.C, residual)
         front = front - self.pls.system.reach(tail[:, None])[:, :, 0]
-        by_group = [np.einsum("abm,bm->ma", self.scaled.H, front)]
-        by_group += [part[0].T for part in self.pls.system.tail.by_level(tail[:, None])]
-        effects = {
-            i: b[:, columns]
-            for group, b in zip(self.pls.groups, by_group, strict=True)
-            for i, columns in group.members
-        }
-        return self.coefficients(tuple(effects[i] for i in range(len(effects))))
+        lead = np.einsum("abm,bm->am", self.scaled.H, front)[None]
+        behind = self.pls.system.tail.by_level(tail[:, None])
+        return self.coefficients(self.pls.groups, [lead, *behind])
 
     # Derivatives -----------------------------------------------------------------------------
 
@@ -121,18 +116,18 @@ class KrylovPoint(Bordered):
         sums: list[Matrix] = [
             own + rest for own, rest in zip(exact_slopes(scaled), self._logdet.slopes, strict=True)
         ]
-        average = self._average(effects, E_tail, F)
-        scoring = block_diag(*(_own_trace(blocks) for blocks in (F, *level_blocks(scaled))))
-        return per_term(
-            self.terms, self.pls.groups, sums, effects, average, np.asarray(scoring), reml
+        forms = self._forms([effect[-1] for effect in effects], F)
+        scoring = np.asarray(
+            block_diag(*(level_traces(blocks) for blocks in (F, *level_blocks(scaled))))
         )
+        EE = [squares(own) for own in effects]
+        return assembled(self.terms, self.pls.groups, sums, EE, forms, scoring, reml, exact=False)
 
-    def _average(self, effects: list[Matrix], E_tail: Matrix, F: Matrix) -> Matrix:
-        """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
+    def _forms(self, v: list[Matrix], F: Matrix) -> Matrix:
+        """``w'Z'V^-1 Z w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
         system, scaled = self.pls.system, self.scaled
         k, _, n_levels = F.shape
-        lead = directions(effects[0][-1])
-        tail = system.tail.directions([effect[-1] for effect in effects[1:]])
+        lead, tail = directions(v[0]), system.tail.directions(v[1:])
         first = np.concatenate([lead, np.zeros((tail.shape[1], k, n_levels))])
         behind = np.hstack([np.zeros((len(tail), len(lead))), tail])
         moved = np.einsum("bam,rbm->amr", scaled.N, first)
@@ -140,21 +135,12 @@ class KrylovPoint(Bordered):
         cross = np.tensordot(moved, system.reach(behind), axes=((0, 1), (0, 1)))
         own = np.einsum("ram,abm,sbm->rs", first, F, first, optimize=True)
         unswept = own + cross + cross.T + behind.T @ scaled.left(behind)
-        fixed = np.tensordot(first, effects[0][:-1], axes=((1, 2), (1, 2)))
-        fixed = fixed + behind.T @ E_tail[:, :-1]
-        return np.asarray(unswept - reach.T @ self._tail_solve(reach) - fixed @ fixed.T)
+        return np.asarray(unswept - reach.T @ self._tail_solve(reach))
 
     @limited
     def sampling(self) -> Matrix:
         """Covariance of `logdet` and of its derivatives due to probes: see `SampledPoint`."""
-        chosen: dict[int, IntVector] = {}
-        start = 0
-        for group in self.pls.groups:
-            k = group.size
-            places = start + np.arange(k * k).reshape(k, k)
-            chosen |= {i: places[part, part].ravel() for i, part in group.members}
-            start += k * k
-        return self._logdet.covariance(np.concatenate([chosen[i] for i in range(len(chosen))]))
+        return self._logdet.covariance(entries(self.pls.groups))
 
     # The inverse -----------------------------------------------------------------------------
 
@@ -270,11 +256,3 @@ class KrylovPLS(Brief, Sampled):
     def at(self, factors: Factors) -> KrylovPoint:
         """Eliminate the leading factor at given factors, and scale the tail."""
         return KrylovPoint(self, Scaled.at(self.system, factors))
-
-
-def _own_trace(F: Matrix) -> Matrix:
-    """``tr(F E F E')`` (k^2, k^2) of the blocks (k, k, l) of separate levels."""
-    k = len(F)
-    rows = F.reshape(k * k, -1)
-    square = (rows @ rows.T).reshape(k, k, k, k)
-    return np.asarray(np.einsum("bcda->abcd", square)).reshape(k * k, k * k)

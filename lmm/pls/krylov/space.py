@@ -14,7 +14,7 @@ from lmm.pls.krylov.deflation import Deflated, outlying
 from lmm.pls.krylov.system import Scaled, System, leading_first
 from lmm.pls.krylov.traces import LogDeterminant
 from lmm.pls.problem import Problem
-from lmm.pls.tail import Tail
+from lmm.pls.tail import Columns
 
 if TYPE_CHECKING:
     from lmm.pls.choose import Krylov
@@ -96,12 +96,12 @@ class Space:
         return float(draws.std(ddof=1) / np.sqrt(len(draws)))
 
 
-def _columns(tail: Tail) -> list[IntVector]:
+def _columns(tail: Columns) -> list[IntVector]:
     """Rows of each column of each group."""
     return [own[:, a] for own in tail.places for a in range(own.shape[1])]
 
 
-def _signs(tail: Tail) -> Matrix:
+def _signs(tail: Columns) -> Matrix:
     """Signs (q, h) that are orthogonal between columns of the tail."""
     columns = _columns(tail)
     pattern = hadamard(1 << (len(columns) - 1).bit_length())
@@ -146,7 +146,7 @@ def _parents(problem: Problem, g: int, others: list[int]) -> tuple[int, IntVecto
     return None
 
 
-def _by_column(tail: Tail, directions: Matrix) -> Matrix:
+def _by_column(tail: Columns, directions: Matrix) -> Matrix:
     """Orthonormal directions (q, K) that span the others' parts in each column of the tail."""
     found = []
     for rows in _columns(tail):

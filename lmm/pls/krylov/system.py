@@ -29,12 +29,12 @@ from lmm._lapack import lower_triangular
 from lmm._types import IntVector, Matrix
 from lmm.errors import NumericalError
 from lmm.pls.base import Factors
-from lmm.pls.grouped import identity_minus, penalized_inverse
 from lmm.pls.groups import Group
 from lmm.pls.inverse import flat
+from lmm.pls.kernels import identity_minus, penalized_inverse
 from lmm.pls.problem import Problem
 from lmm.pls.products import Pairs, Products
-from lmm.pls.tail import Tail
+from lmm.pls.tail import Columns
 
 __all__ = ["Scaled", "System", "in_columns"]
 
@@ -159,7 +159,7 @@ class System:
     ----------
     leading : Group
         The factor that is eliminated.
-    tail : Tail
+    tail : Columns
         The others.
     A : (k_1, k_1, l) array
         Z_i'Z_i of the leading factor.
@@ -176,7 +176,7 @@ class System:
     """
 
     leading: Group
-    tail: Tail
+    tail: Columns
     A: Matrix
     C: Matrix
     border: Matrix
@@ -188,7 +188,7 @@ class System:
     def of(cls, problem: Problem) -> System:
         """Accumulate them."""
         first, *rest = leading_first(problem)
-        leading, tail = problem.groups[first], Tail(tuple(problem.groups[g] for g in rest))
+        leading, tail = problem.groups[first], Columns(tuple(problem.groups[g] for g in rest))
         products = problem.products
         each = zip(rest, tail.groups, strict=True)
         links = [_links(products.pairs(first, g), leading, group) for g, group in each]
@@ -432,7 +432,7 @@ def _pieces(links: Sequence[PairLinks]) -> Iterator[Piece]:
             yield Piece(levels, tuple(own.among(levels) for own in links))
 
 
-def _gram(products: Products, rest: Sequence[int], tail: Tail) -> sparse.csr_array:
+def _gram(products: Products, rest: Sequence[int], tail: Columns) -> sparse.csr_array:
     """Z_T'Z_T (q_T, q_T) of several groups."""
     rows, columns, values = [], [], []
 

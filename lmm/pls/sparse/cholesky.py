@@ -35,7 +35,7 @@ from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
 from lmm.pls.border import Bordered
-from lmm.pls.grouped import directions, per_term
+from lmm.pls.directions import assembled, directions, level_traces, squares
 from lmm.pls.groups import Group
 from lmm.pls.inverse import by_level, by_solving, flat
 from lmm.pls.kernels import sum_by
@@ -182,11 +182,9 @@ class SparsePoint(Bordered):
             lam = group.factor(self.factors)
             blocks.append(lam @ (lam.T @ U / s))
         b = self.pls.each(blocks, self.S @ self.border.residual[:, None])
-        effects = {}
-        for group, part in zip(self.pls.problem.groups, self.pls.parts, strict=True):
-            levels = b[part].reshape(group.n_levels, group.size)
-            effects.update({i: levels[:, columns] for i, columns in group.members})
-        return self.coefficients(tuple(effects[i] for i in range(len(effects))))
+        groups = self.pls.problem.groups
+        each = zip(self.pls.parts, groups, strict=True)
+        return self.coefficients(groups, [by_level(b[part], group) for part, group in each])
 
     @limited
     def derivatives(self, reml: bool) -> Derivatives:
@@ -198,20 +196,15 @@ class SparsePoint(Bordered):
             for part, group in zip(self.pls.parts, self.pls.problem.groups, strict=True)
         ]
         F = self._diagonal_blocks()
-        traces = []
-        for blocks in F:
-            k = len(blocks)
-            flat = blocks.reshape(k * k, -1)
-            square = (flat @ flat.T).reshape(k, k, k, k)
-            traces.append(np.einsum("bcda->abcd", square).reshape(k * k, k * k))
-        return per_term(
+        return assembled(
             self.terms,
             self.pls.problem.groups,
             [blocks.sum(axis=2) for blocks in F],
-            effects,
+            [squares(own) for own in effects],
             self._average(inverse_t, E),
-            np.asarray(block_diag(*traces)),
+            np.asarray(block_diag(*map(level_traces, F))),
             reml,
+            exact=False,
         )
 
     @cached_property
@@ -311,7 +304,7 @@ class SparsePoint(Bordered):
         return total
 
     def _average(self, inverse_t: Sequence[Matrix], E: Matrix) -> Matrix:
-        """``w'Z'PZ w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
+        """``w'Z'V^-1 Z w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
         columns = []
         for part, group in zip(self.pls.parts, self.pls.problem.groups, strict=True):
             v = E[part, -1].reshape(group.n_levels, group.size).T
@@ -319,8 +312,7 @@ class SparsePoint(Bordered):
         W = np.asarray(block_diag(*columns))
         lams_t = [(U * s).T for U, s in zip(self.axes, self.s, strict=True)]
         swept = self.factored.solve(self.pls.each(lams_t, self.pls.A @ W))
-        fixed = W.T @ E[:, :-1]
-        return np.asarray(W.T @ self.pls.each(inverse_t, swept) - fixed @ fixed.T)
+        return np.asarray(W.T @ self.pls.each(inverse_t, swept))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

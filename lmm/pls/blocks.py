@@ -1,0 +1,188 @@
+"""One elimination: a chain of nested factors in closed form, then a tail.
+
+    chain                               tail
+    one factor                          none         one grouping factor
+    nested factors                      none         classes in schools in regions
+    nested factors                      dense        the same, crossed with few raters
+    the factor with most effects        dense        crossed factors, by sparse couplings
+    none                                dense        few random effects, crossed in any way
+
+The chain (`lmm.pls.chain`, `lmm.pls.roots`) eliminates level by level, the tail (`lmm.pls.tail`)
+factors what is left of the other groups, and the border (`lmm.pls.border`) what is left of [X y].
+With V_1 of the chain alone and Y of the tail everything follows from
+
+    V^-1 = V_1^-1 - V_1^-1 Z_T Y Z_T'V_1^-1
+
+(docs/theory/blocks.md). After construction nothing depends on the number of rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lmm._brief import Brief
+from lmm._threads import limited
+from lmm._types import IntVector, Matrix, Vector
+from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
+from lmm.pls.border import Bordered
+from lmm.pls.chain import Chain, SweptChain
+from lmm.pls.groups import Group
+from lmm.pls.inverse import by_solving
+from lmm.pls.problem import Problem
+from lmm.pls.roots import Roots, SweptRoots
+from lmm.pls.tail import Columns, DenseTail, PointOfTail, Tail
+
+__all__ = ["BlockPLS", "BlockPoint"]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockPoint(Bordered):
+    """Chain and tail eliminated at given factors."""
+
+    pls: BlockPLS
+    chain: SweptChain | SweptRoots
+    tail: PointOfTail
+    logdet: float
+    reduced: Matrix
+
+    def derivatives(self, reml: bool) -> Derivatives:
+        """Values with first and second derivatives; the latter exact where one part is alone."""
+        half = self.border.half
+        return self.chain.derivatives(self.terms, half, self.tail, self.pls.groups, reml)
+
+    @limited
+    def solution(self) -> PLSSolution:
+        """Coefficients."""
+        residual = self.border.residual[None]
+        b_T = self.tail.solve(self.tail.coupling @ residual.T)
+        b = self.chain.modes(residual, b_T.T)
+        return self.coefficients(self.pls.groups, [*b, *self.tail.columns.by_level(b_T)])
+
+    @limited
+    def solve(self, right: Blocks) -> Blocks:
+        """D times columns: forward over the chain, through the tail, and back."""
+        if not len(right[0]):
+            return right
+        n, order = self.pls.chain.n, self.pls.chain.order
+        given = [right[g] for g in order]
+        behind = self.tail.columns.flat(given[n:], len(right[0]))
+        R, swept = self.chain.forward(given[:n], behind.T)
+        b_T = self.tail.solve(swept.T)
+        b = self.chain.backward(R, b_T.T)
+        return self._by_group([*b, *self.tail.columns.by_level(b_T)])
+
+    def _by_group(self, arrays: list[Matrix]) -> Blocks:
+        """Arrays of the chain and the tail in the order of the problem's groups."""
+        return tuple(arrays[c] for c in np.argsort(self.pls.chain.order))
+
+    @cached_property
+    @limited
+    def diagonal(self) -> Blocks:
+        """Blocks of D of each level."""
+        return self._by_group([*self.chain.diagonal(self.tail), *self.tail.diagonal])
+
+    @limited
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels: those at hand, and products for the others."""
+        if g == h and np.array_equal(i, j):
+            return self.diagonal[g][:, :, i]
+        order, n = self.pls.chain.order, self.pls.chain.n
+        one, two = order.index(g), order.index(h)
+        if min(one, two) >= n:
+            found = self.tail.blocks(one - n, two - n, i, j)
+        elif one <= two:
+            found = self.chain.blocks(self.tail, one, two, i, j)
+        else:
+            found = self.blocks(h, g, j, i).transpose(1, 0, 2)
+        return by_solving(self.solve, self.pls.problem, g, h, i, j) if found is None else found
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BlockPLS(Brief):
+    """A problem whose random effects are eliminated by a chain and a tail.
+
+    Parameters
+    ----------
+    problem : Problem
+        Standardized problem.
+    chain : Chain or Roots
+        What is eliminated first.
+    tail : Tail
+        What is left to be factored.
+    """
+
+    problem: Problem
+    chain: Chain | Roots
+    tail: Tail
+
+    @classmethod
+    def of(cls, problem: Problem, inner: Sequence[int], is_sparse: bool = False) -> BlockPLS:
+        """Accumulate the cross-products of a problem.
+
+        Parameters
+        ----------
+        problem : Problem
+            Standardized problem.
+        inner : sequence of int
+            Groups of the chain, finest first; the others are a dense tail, largest first.
+        is_sparse : bool
+            Whether the couplings of a single factor with the tail are held as sparse ones.
+        """
+        behind = [g for g in range(len(problem.groups)) if g not in inner]
+        behind.sort(key=lambda g: -problem.groups[g].q)
+        chain = Chain.of(problem, tuple(inner), tuple(behind), is_sparse)
+        return cls(problem, chain, DenseTail(chain.columns))
+
+    @classmethod
+    def of_one(cls, problem: Problem) -> BlockPLS:
+        """The same for a single grouping factor, by roots."""
+        return cls(problem, Roots.of(problem), DenseTail(Columns(())))
+
+    @property
+    def name(self) -> str:
+        """What it is called as a string."""
+        return self.tail.name
+
+    def with_response(self, y: Vector) -> BlockPLS:
+        """The same design with another response (n,)."""
+        return self.with_problem(self.problem.with_response(y))
+
+    def with_problem(self, problem: Problem) -> BlockPLS:
+        """The same random effects with other columns [X y]."""
+        chain, tail = self.chain.with_columns(problem), self.tail.with_columns(problem)
+        return dataclasses.replace(self, problem=problem, chain=chain, tail=tail)
+
+    def reweighted(self, weights: Vector, y: Vector | None = None) -> BlockPLS:
+        """The same layout with other weights (n,) and response (n,)."""
+        problem = self.problem.reweighted(weights, y)
+        chain, tail = self.chain.reweighted(problem), self.tail.reweighted(problem)
+        return dataclasses.replace(self, problem=problem, chain=chain, tail=tail)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Groups of the chain, then of the tail."""
+        return tuple(self.problem.groups[g] for g in self.chain.order)
+
+    @property
+    def description(self) -> str:
+        """What was chosen and why."""
+        parts = (self.chain.description, self.tail.description(alone=not self.chain.n))
+        return f"{self.name}: {'; '.join(part for part in parts if part)}"
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that is factored."""
+        return self.tail.dense_size
+
+    def at(self, factors: Factors) -> BlockPoint:
+        """Eliminate at given factors."""
+        lams = [group.factor(factors) for group in self.groups]
+        n = self.chain.n
+        chain = self.chain.at(lams[:n])
+        tail = self.tail.at(lams[n:], chain.left)
+        return BlockPoint(self, chain, tail, chain.logdet + tail.logdet, tail.reduced)
