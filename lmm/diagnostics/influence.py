@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from lmm._brief import Brief
 from lmm._progress import progress_bar, watched
 from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design.matrices import ModelMatrices
@@ -17,6 +16,9 @@ from lmm.errors import DataError, nearest
 from lmm.fit import Fit
 from lmm.inference.variance.reported import VarianceParameter, parameters_of
 from lmm.optimize import minimize
+from lmm.report.document import Document
+from lmm.report.printed import Pictured
+from lmm.report.tables import frame_cells
 
 __all__ = ["Influence", "influence"]
 
@@ -24,8 +26,10 @@ WHICH = ("fixed", "varcorr")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Influence(Brief, Frozen):
+class Influence(Pictured, Frozen):
     """Estimates without each of g cases or groups, beside those of the whole data.
+
+    Prints, and behaves as, the table of `to_frame`.
 
     Attributes
     ----------
@@ -65,6 +69,8 @@ class Influence(Brief, Frozen):
     converged: np.ndarray
     n_evaluations: IntVector
     effects_without: pd.DataFrame | None = None
+
+    picture: ClassVar[str] = "influence"
 
     def dfbeta(self, which: str = "fixed") -> pd.DataFrame:
         """Change of each estimate when a group is left out: estimate without it minus estimate.
@@ -151,6 +157,12 @@ class Influence(Brief, Frozen):
         fixed = self._table(self.fixef_without, self.names)
         components = self._table(self.components_without, self.component_names)
         return pd.concat([distance, fixed, components], axis=1)
+
+    def document(self, *, digits: int = 4) -> Document:
+        """What was deleted, and the table."""
+        what = "row" if self.groups == "case" else f"level of {self.groups}"
+        head = f"Estimates without each {what}: {len(self.deleted)} deletions"
+        return Document((head, frame_cells(self.to_frame(), digits)))
 
     def _table(self, values: Matrix, columns: Sequence[str]) -> pd.DataFrame:
         return pd.DataFrame(values, index=self.deleted, columns=pd.Index(columns))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.predict import predict
 from lmm.report.document import Document
-from lmm.report.printed import TableLike
+from lmm.report.printed import Pictured
 from lmm.report.tables import frame_cells
 from lmm.simulate import simulate
 
@@ -31,7 +31,7 @@ __all__ = ["SimulatedResiduals", "simulated_residuals"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SimulatedResiduals(TableLike, Frozen):
+class SimulatedResiduals(Pictured, Frozen):
     """Simulated quantile residuals; prints their tests. Made by ``m.simulated_residuals()``.
 
     A test is its statistic and its p-value. Rows that share a random effect are dependent; tests
@@ -66,6 +66,8 @@ class SimulatedResiduals(TableLike, Frozen):
     labels: pd.Index
     beside: Beside | None
     seed: int
+
+    picture: ClassVar[str] = "check_simulated"
 
     @classmethod
     def of(

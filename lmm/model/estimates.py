@@ -417,3 +417,40 @@ class LabelledEstimates(MixedModel):
         from lmm.diagnostics import residuals
 
         return self._by_row(residuals(self.fit, kind, scaled))
+
+    def level_residuals(self, group: str | None = None) -> pd.DataFrame:
+        """Residuals of levels: random effects, and least-squares estimates of each level alone.
+
+        As R's ``HLMdiag::hlm_resid(m, level, include.ls = TRUE)``. The least-squares ones are the
+        coefficients of each level's own fit (of predictors that vary within levels) minus their
+        means over levels, lme4's ``ranef(lmList(...))``: no covariance of random effects has a part
+        in them (Loy & Hofmann, 2014, J. Stat. Softw. 56(5)).
+
+        Parameters
+        ----------
+        group : str, optional
+            The grouping factor, at any level of nesting; the first by default.
+
+        Returns
+        -------
+        DataFrame
+            By level: ``.ranef.`` and ``.ls.`` with the names of the coefficients; NaN where a
+            level's rows do not determine one.
+
+        Raises
+        ------
+        DataError
+            The model has no such grouping factor.
+        ValueError
+            The model is not linear.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.level_residuals("Subject").loc["308"].round(2).to_list()
+        [2.26, 9.2, -7.21, 11.3]
+        """
+        from lmm.tables.level_residuals import level_residuals
+
+        return level_residuals(self, group)

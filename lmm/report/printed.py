@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from lmm.report.tables import anova_blocks, frame_cells
 __all__ = [
     "AnovaTable",
     "Framed",
+    "Pictured",
     "Printed",
     "PrintedTable",
     "PrintedTables",
@@ -64,11 +66,19 @@ class Printed(ABC):
         return self.document().shortened().to_html()
 
 
+# What a DataFrame has under names that say something else of a result, or that would change a copy.
+ONLY_OF_FRAMES = frozenset(
+    ("plot", "hist", "boxplot", "sample", "filter", "update", "insert", "pop", "isetitem")
+)
+
+
 class TableLike(Printed):
     """A result that prints and holds one table, as which it behaves.
 
     Columns by name, iteration over the columns' names, the number of rows as length, and whatever
-    else a DataFrame has (``loc``, ``index``, ``round``); `to_frame` gives the table itself.
+    else reads a DataFrame (``loc``, ``index``, ``round``); `to_frame` gives the table itself.
+    Pictures and changes of a DataFrame, and its ``filter`` and ``sample``, are those of `to_frame`
+    only.
     """
 
     @abstractmethod
@@ -93,7 +103,23 @@ class TableLike(Printed):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name in ONLY_OF_FRAMES:
+            raise AttributeError(
+                f"{type(self).__name__} has no {name} of its own: write to_frame().{name} for the "
+                "DataFrame's."
+            )
         return getattr(self.to_frame(), name)
+
+
+class Pictured(TableLike):
+    """A table-like result that a function of `lmm.plots` draws, called `picture`."""
+
+    picture: ClassVar[str]
+
+    def plot(self, *args: Any, **options: Any) -> Any:
+        """Draw it: arguments and picture as documented for its function in `lmm.plots`."""
+        # By name: pictures stand above results.
+        return getattr(import_module("lmm.plots"), self.picture)(self, *args, **options)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lmm._types import Frozen, Matrix, Vector
+from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design import LmerControl
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, FormulaError, checked_level, nearest
@@ -25,7 +25,7 @@ from lmm.request import Request, check_names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["LmList", "lmlist"]
+__all__ = ["LmList", "least_squares_by_level", "lmlist"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -366,14 +366,36 @@ def _fit_levels(call: Request, text: str) -> LmList:
     (term,) = matrices.terms
     response = matrices.response
     X, y = response.weighted(matrices.X), response.standardized(matrices.y)
-    order = np.argsort(term.codes, kind="stable")
-    rows = np.split(order, np.cumsum(np.bincount(term.codes))[:-1])
-    fits = [_least_squares(X[part], y[part]) for part in rows]
-    estimates, unscaled, rss, df = (np.array(values) for values in zip(*fits, strict=True))
+    estimates, unscaled, rss, df = least_squares_by_level(X, y, term.codes)
     names = matrices.fixed.names
     return LmList(
         text, call.data_name, term.levels, names, estimates, unscaled, rss, df, matrices, call
     )
+
+
+def least_squares_by_level(
+    X: Matrix, y: Vector, codes: IntVector
+) -> tuple[Matrix, Matrix, Vector, Vector]:
+    """Fit each level alone.
+
+    Parameters
+    ----------
+    X, y : (n, p) and (n,) arrays
+        Columns and response, weighted.
+    codes : (n,) int array
+        Level of each row.
+
+    Returns
+    -------
+    tuple of (l, p), (l, p), (l,) and (l,) arrays
+        Coefficients (NaN where a level cannot estimate one), diagonals of (X'X)^-1, residual sums
+        of squares and degrees of freedom.
+    """
+    order = np.argsort(codes, kind="stable")
+    rows = np.split(order, np.cumsum(np.bincount(codes))[:-1])
+    fits = [_least_squares(X[part], y[part]) for part in rows]
+    estimates, unscaled, rss, df = (np.array(values) for values in zip(*fits, strict=True))
+    return estimates, unscaled, rss, df
 
 
 def _changed(old: Formula, change: str) -> Formula:

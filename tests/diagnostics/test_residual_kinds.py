@@ -189,3 +189,43 @@ def test_any_statistic():
     assert ratio == pytest.approx(residuals.y.max() / largest.mean())
     above, below = (largest >= residuals.y.max()).mean(), (largest <= residuals.y.max()).mean()
     assert p_value == pytest.approx(2.0 * min(above, below))
+
+
+def _unbalanced():
+    """Levels of 6 rows, but for the first with 2, and a predictor of levels."""
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(12), 6)
+    x, z = rng.normal(size=72), rng.normal(size=72)
+    y = 1.0 + x + 0.5 * z + rng.normal(size=12)[g] + rng.normal(size=72)
+    weights = rng.uniform(0.5, 2.0, 72)
+    columns = {"y": y, "x": x, "z": z, "w": weights, "t": rng.normal(size=12)[g]}
+    table = pd.DataFrame(columns | {"g": [f"{level:02d}" for level in g]})
+    return table.drop(index=range(2, 6)).reset_index(drop=True)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.LmmWarning")
+def test_least_squares_residuals_of_levels_are_those_of_lmlist_in_r():
+    # lme4: ranef(lmList(y ~ x + z | g, d)); a predictor of levels has no part
+    table = lmm.lmer("y ~ x + z + t + (x | g)", _unbalanced()).level_residuals()
+    expected = [
+        [-0.82482289, 0.02115188, np.nan],
+        [-0.64098739, 0.07126504, -0.18868703],
+        [-0.62310166, -0.09246625, -0.06362657],
+    ]
+    assert_allclose(table.filter(like=".ls.")[:3], expected, atol=1e-8)
+    # ranef(lmList(y ~ x | g, d, weights = w))
+    table = lmm.lmer("y ~ x + (1 | g)", _unbalanced(), weights="w").level_residuals("g")
+    assert_allclose(table[".ls.(Intercept)"][:3], [-0.9178928, -0.4450679, -0.7515686], atol=1e-7)
+    assert_allclose(table[".ls.x"][:3], [-0.07321278, -0.08323864, 0.32806378], atol=1e-8)
+
+
+def test_residuals_of_nested_levels():
+    m = fitted("pastes")
+    inner, outer = (m.level_residuals(group) for group in m.ranef())
+    assert_allclose(inner[".ranef.(Intercept)"], m.ranef()["cask:batch"]["(Intercept)"])
+    # lme4: ranef(lmList(strength ~ 1 | sample, Pastes)), and by batch
+    first = inner.loc[["a:A", "b:A", "c:A"], ".ls.(Intercept)"]
+    assert_allclose(first, [2.64666667, 1.14666667, 2.84666667], atol=1e-8)
+    assert_allclose(outer[".ls.(Intercept)"][:3], [2.21333333, -0.75333333, 1.99666667], atol=1e-8)
+    with pytest.raises(lmm.DataError, match="no grouping factor 'casks'"):
+        m.level_residuals("casks")

@@ -314,3 +314,11 @@ def test_a_bootstrap_of_one_statistic_has_one_histogram():
     m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
     replicates = m.bootstrap(10, seed=1, statistic=lambda fit: fit.sigma)
     assert len(lmm.plots.bootstrap(replicates).axes) == 1
+
+
+def test_results_that_are_drawn_draw_themselves():
+    m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+    results = m.bootstrap(20, seed=1), m.simulated_residuals(seed=1), m.influence("Batch")
+    for result in results:
+        assert type(result.plot()) is type(getattr(lmm.plots, result.picture)(result))
+    assert len(results[0].plot(level=0.5).axes) == 3

@@ -119,3 +119,12 @@ def test_a_copy_of_the_frame_is_the_callers():
     copy = table.to_frame()
     copy.loc[0, "x"] = 2.0
     assert table.frame.loc[0, "x"] == 1.0
+
+
+def test_tables_have_what_reads_a_data_frame_and_no_pictures_of_it():
+    table = PrintedTable(pd.DataFrame({"x": [1.0, 2.0]}))
+    assert table.mean()["x"] == 1.5
+    for name in ("plot", "hist", "sample", "filter", "update", "pop"):
+        assert not hasattr(table, name)
+    with pytest.raises(AttributeError, match=r"no update of its own: write to_frame\(\).update"):
+        table.update(pd.DataFrame())

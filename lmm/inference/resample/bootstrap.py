@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ from lmm.inference.resample.work import (
     statistic_work,
 )
 from lmm.report.document import Document
-from lmm.report.printed import PrintedTable, TableLike, confidence_table
+from lmm.report.printed import Pictured, PrintedTable, confidence_table
 from lmm.report.tables import frame_cells, labels
 
 __all__ = ["Bootstrap", "Interval", "Kind", "bootstrap"]
@@ -53,7 +53,7 @@ INTERVALS = ("perc", "basic", "norm", "bca", "shortest")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bootstrap(TableLike, Frozen):
+class Bootstrap(Pictured, Frozen):
     """Replicates of statistics of a model.
 
     Attributes
@@ -97,6 +97,8 @@ class Bootstrap(TableLike, Frozen):
     seeds: tuple[int, ...]
     asked: int
     errors: tuple[str, ...] = ()
+
+    picture: ClassVar[str] = "bootstrap"
 
     def __len__(self) -> int:
         return len(self.replicates)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ from lmm.inference.resample.trials import (
 )
 from lmm.laplace import LaplaceCriterion
 from lmm.report.document import Document
-from lmm.report.printed import TableLike
+from lmm.report.printed import Pictured
 from lmm.report.tables import frame_cells
 from lmm.request import planned_matrices
 
@@ -148,7 +148,7 @@ def _vector(name: str, values: Any, names: Sequence[str]) -> Vector:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Power(TableLike):
+class Power(Pictured):
     """Estimated power.
 
     Attributes
@@ -175,6 +175,8 @@ class Power(TableLike):
     test: str
     alpha: float
     asked: int
+
+    picture: ClassVar[str] = "power"
 
     def to_frame(self) -> pd.DataFrame:
         """The table."""
