@@ -23,6 +23,7 @@ from lmm.covariance import Parameters, parameters_of
 from lmm.design.labels import by_name
 
 __all__ = [
+    "Completed",
     "Criterion",
     "Estimated",
     "Evaluation",
@@ -218,6 +219,14 @@ class Resumable(ABC):
 
         With what it can go on from there; None if that is little.
         """
+
+
+class Completed(ABC):
+    """A criterion that computes the exact Hessian where a search ends, and not on the way."""
+
+    @abstractmethod
+    def exact(self, here: Any) -> Any:
+        """An evaluation of this criterion with its exact Hessian; itself if it has that."""
 
 
 class Estimated(ABC):

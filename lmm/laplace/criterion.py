@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import Parameters
-from lmm.criterion.base import Evaluation, Move, Resumable
+from lmm.criterion.base import Completed, Evaluation, Move, Resumable
 from lmm.criterion.identification import undetermined_at
 from lmm.design.labels import by_name
 from lmm.design.matrices import ModelMatrices
@@ -32,14 +32,10 @@ __all__ = ["LaplaceCriterion"]
 
 # Steps of differences.
 STEP = 1e-4
-# Farther away than this the dearest terms of the Hessian are left out.
-FAR = 1.0
-# Nearer than this, where there is no closed form, they come from differences.
-NEAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class LaplaceCriterion(Resumable):
+class LaplaceCriterion(Resumable, Completed):
     """-2 log likelihood of a generalized model by Laplace's approximation.
 
     Parameters
@@ -217,15 +213,20 @@ class LaplaceCriterion(Resumable):
         return part
 
     def evaluate(self, x: Vector, move: Move | None = None) -> LaplaceEvaluation:
-        """The criterion with its derivatives at x (d,), where a search came to by `move`."""
+        """The criterion with its derivatives at x (d,), where a search came to by `move`.
+
+        For several factors the Hessian leaves out its dearest terms. What they are is learned from
+        the gradients on the way, and computed where the search ends (`exact`).
+        """
         place = self.model.place(x)
-        far = (move is None or move.promise > FAR) and len(self.model.effects.groups) > 1
-        mode = self._mode(place, move)
-        here = self._expansion(place, mode, 1 if far else 2).evaluation()
+        order = 1 if len(self.model.effects.groups) > 1 else 2
+        here = self._expansion(place, self._mode(place, move), order).evaluation()
         if not np.isfinite(here.hessian).all():
             raise NumericalError("Derivatives overflow here: linear predictors are too large.")
-        near = move is not None and move.promise < (FAR if self.nagq > 1 else NEAR)
-        return self._differentiated(here, x) if near and not here.exact else here
+        origin = None if move is None else move.origin
+        if here.exact or not isinstance(origin, LaplaceEvaluation):
+            return here
+        return _learned(here, origin)
 
     def _differentiated(self, here: LaplaceEvaluation, x: Vector) -> LaplaceEvaluation:
         """The evaluation with second derivatives by differences of exact gradients."""
@@ -302,7 +303,13 @@ class LaplaceCriterion(Resumable):
 
     def exact(self, here: LaplaceEvaluation) -> LaplaceEvaluation:
         """An evaluation with its exact Hessian, if need be by differences of gradients."""
-        return here if here.exact else self._differentiated(here, here.expansion.place.x)
+        if here.exact:
+            return here
+        plain = here.with_missing(np.zeros_like(here.missing))
+        found = here.expansion.completed().evaluation()
+        if not found.exact:
+            found = self._differentiated(found, here.expansion.place.x)
+        return replace(found, missing=found.hessian - plain.hessian)
 
     def _closed(self, x: Vector, move: Move | None) -> LaplaceEvaluation:
         place = self.model.place(x)
@@ -340,3 +347,24 @@ class LaplaceCriterion(Resumable):
         if self.nagq > 1:
             return Quadrature(self.model, place, mode, self.information, order, self.nagq)
         return Expansion(self.model, place, mode, self.information, order)
+
+
+def _learned(here: LaplaceEvaluation, origin: LaplaceEvaluation) -> LaplaceEvaluation:
+    """An evaluation with what its Hessian lacks, as gradients here and at `origin` tell.
+
+    Of all that explain how the gradient has changed, it differs least from what was believed there,
+    in the metric of the information (Dennis, Gay & Welsch, 1981, ACM Trans. Math. Softw. 7,
+    348-368).
+    """
+    step = here.expansion.place.x - origin.expansion.place.x
+    J = here.expansion.chain
+    plain = 0.5 * (here.hessian + origin.hessian - origin.missing)
+    rest = here.gradient - origin.gradient - (plain + origin.missing) @ step
+    force = J.T @ (here.information @ (J @ step))
+    size = float(force @ step)
+    if not size > 0.0:
+        return here
+    change = np.outer(rest, force) / size
+    change = change + change.T - float(rest @ step) * np.outer(force, force) / size**2
+    found = here.with_missing(origin.missing + change)
+    return found if np.isfinite(found.curvature).all() else here

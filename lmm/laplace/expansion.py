@@ -19,7 +19,7 @@ and with ``s = W' z'Dz``, ``t = s - W_o Z D_o Z's``, ``w = Z't`` the gradient is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +37,8 @@ __all__ = ["Expansion", "LaplaceEvaluation"]
 
 # A step may move no linear predictor by more than this: farther the mode is not predicted.
 REACH = 5.0
+# Share of the largest singular value of `Expansion.chain` below which x reaches no direction.
+REACHED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,22 @@ class LaplaceEvaluation(Evaluation):
     ----------
     expansion : Expansion
         The approximation itself.
+    missing : (d, d) array
+        What `hessian` has beside the terms that every evaluation computes, or is believed to have.
     """
 
     expansion: Expansion
+    missing: Matrix
+
+    def with_missing(self, missing: Matrix) -> LaplaceEvaluation:
+        """The evaluation with another such part (d, d)."""
+        added = missing - self.missing
+        # directions of Gamma that x hardly reaches keep what they have
+        J = self.expansion.chain
+        half = np.linalg.lstsq(J.T, added, rcond=REACHED)[0]
+        curvature = self.curvature + np.linalg.lstsq(J.T, half.T, rcond=REACHED)[0]
+        hessian = self.hessian + added
+        return replace(self, hessian=hessian, curvature=curvature, missing=missing)
 
     @property
     def state(self) -> LaplaceEvaluation:
@@ -355,6 +370,13 @@ class Expansion:
         J[e:, m:] = np.eye(model.d - m)
         return J
 
+    def completed(self) -> Expansion:
+        """The same with the dearest terms, and with what has been computed."""
+        found = replace(self, order=2)
+        known = ("rows", "weights", "D", "D_o", "w", "eta", "laplace_slopes", "laplace_score")
+        found.__dict__.update((name, vars(self)[name]) for name in known if name in vars(self))
+        return found
+
     def evaluation(self) -> LaplaceEvaluation:
         """Everything in the coordinates of a search."""
         model, J = self.model, self.chain
@@ -373,6 +395,7 @@ class Expansion:
             self.is_exact,
             0.0,
             self,
+            np.zeros_like(hessian),
         )
         self._release()
         return here

@@ -288,22 +288,30 @@ class Meetings:
         if not self.is_sparse:
             one, other = (self._filled(own).reshape(-1, self.shape[1]) for own in (left, right))
             return one.T @ other
-        sparse = [self._sparse(own) for couplings in (left, right) for own in couplings]
-        k = len(left)
-        total = reduce(add, (a.T @ b for a, b in zip(sparse[:k], sparse[k:], strict=True)))
+        pairs = zip(left, right, strict=True)
+        total = reduce(add, (self._turned(one) @ self._sparse(other) for one, other in pairs))
         return np.asarray(total.toarray())
 
     def _sparse(self, couplings: Vector) -> Any:
         """Couplings (e,) as a sparse matrix (l, q2)."""
         from scipy.sparse import csr_array
 
-        shape = (self.lead.n_levels, self.shape[1])
-        return csr_array((couplings, *self._pattern), shape)
+        columns, bounds = self.column.astype(np.int32), self._bounds.astype(np.int32)
+        return csr_array((couplings, columns, bounds), (self.lead.n_levels, self.shape[1]))
+
+    def _turned(self, couplings: Vector) -> Any:
+        """The same as (q2, l)."""
+        from scipy.sparse import csr_array
+
+        order, levels, bounds = self._by_column
+        return csr_array((couplings[order], levels, bounds), (self.shape[1], self.lead.n_levels))
 
     @cached_property
-    def _pattern(self) -> tuple[IntVector, IntVector]:
-        """Column of every coupling, and where each level starts, in the integers of SciPy."""
-        return self.column.astype(np.int32), self._bounds.astype(np.int32)
+    def _by_column(self) -> tuple[IntVector, IntVector, IntVector]:
+        """Couplings in the order of their columns, with their levels, and where columns start."""
+        order = np.argsort(self.column, kind="stable")
+        bounds = np.searchsorted(self.column[order], np.arange(self.shape[1] + 1))
+        return order, self.level[order].astype(np.int32), bounds.astype(np.int32)
 
     # Rows ----------------------------------------------------------------------------------------
 

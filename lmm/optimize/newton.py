@@ -111,6 +111,12 @@ class Walk:
         """What counts as a small difference of the criterion, relative to the tolerances."""
         return float(unit(self.point.value))
 
+    def complete(self) -> bool:
+        """Have the exact Hessian at the point; True where it was not known before."""
+        before = self.point
+        self.point = before.completed()
+        return self.point is not before
+
     def lower(self, candidates: Sequence[Vector]) -> list[Vector]:
         """The candidate (d,) of the lowest value, if that is below the current one."""
         if not candidates:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lmm._lapack import eigh
 from lmm._types import Matrix, Vector
-from lmm.criterion import Criterion, Evaluation, Move
+from lmm.criterion import Completed, Criterion, Evaluation, Move
 from lmm.optimize.charts import LocalModel
 
 __all__ = ["Point"]
@@ -52,6 +52,13 @@ class Point:
     def value(self) -> float:
         """The criterion."""
         return self.here.value
+
+    def completed(self) -> Point:
+        """The point with the exact Hessian, where the criterion keeps that for a search's end."""
+        criterion = self.criterion
+        if self.here.exact or not isinstance(criterion, Completed):
+            return self
+        return Point(criterion, self.x, criterion.exact(self.here))
 
     @cached_property
     def model(self) -> LocalModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lmm._types import Vector
-from lmm.criterion import Criterion
+from lmm.criterion import Completed, Criterion
 from lmm.errors import NumericalError
 from lmm.optimize.newton import Report, Walk, escapes, leave_saddle, settle
 from lmm.optimize.optimizers import Limited, Path
@@ -84,6 +84,8 @@ class FisherScoring(Limited):
         while not self._is_minimum(walk) and _score(walk):
             pass
         while not self._is_minimum(walk) and settle(walk, self.tolerance):
+            if self._completed(walk):
+                continue
             if not escapes(walk, self.tolerance):
                 break
             # A flat valley looks like a saddle from its slope: down to its floor before judging.
@@ -91,6 +93,13 @@ class FisherScoring(Limited):
             if not leave_saddle(walk, self.tolerance):
                 break
         return walk
+
+    def _completed(self, walk: Walk) -> bool:
+        """Whether the Hessian at the end of a search was not exact before, and is now."""
+        if walk.point.here.exact or not isinstance(walk.criterion, Completed):
+            return False
+        settle(walk, FINE * self.tolerance)  # it is dear: only where nothing is left to gain
+        return walk.complete()
 
     def _is_minimum(self, walk: Walk) -> bool:
         """Whether the Hessian alone shows that there is no more to gain."""

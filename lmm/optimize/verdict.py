@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,6 +49,7 @@ def cleared(criterion: Criterion, x: Vector) -> Vector:
 
 def judged(path: Path, optimizer: str) -> Optimum:
     """The record of a search that has ended, with a last Newton step where it has converged."""
+    path = dataclasses.replace(path, point=path.point.completed())
     status, where = _status(path)
     point, n_evaluations = path.point, path.n_evaluations
     criterion, x, value, state = point.criterion, point.x, point.value, None

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+import lmm
 from laplace.cases import FAMILIES, STRUCTURES, simulated
-from lmm.criterion.base import Move
-from lmm.laplace import LaplaceCriterion
+from lmm.criterion import Move
+from lmm.laplace import Expansion, LaplaceCriterion
 
 STEP = 1e-5
 
@@ -36,11 +37,46 @@ def test_derivatives(family, structure, information):
     matrices = simulated(family, STRUCTURES[structure])
     criterion = LaplaceCriterion(matrices, family, information=information)
     x = next(iter(criterion.starts()))
-    first = criterion.evaluate(x)
-    near = Move(first, np.zeros(criterion.model.width), 0.0)
-    here = criterion.evaluate(x, near)
+    here = criterion.exact(criterion.evaluate(x))
     gradient, hessian = differences(criterion, x)
     assert here.exact
     size = np.sqrt(np.abs(np.diag(hessian)))
     np.testing.assert_allclose(here.gradient, gradient, rtol=1e-6, atol=1e-6 * size.max())
     np.testing.assert_allclose(here.hessian, hessian, rtol=1e-5, atol=1e-6 * size.max() ** 2)
+
+
+@pytest.mark.parametrize("structure", ["crossed", "slopes and crossed"])
+def test_what_a_hessian_lacks_is_learned_from_gradients(structure):
+    """After a step the Hessians at both ends explain how the gradient has changed."""
+    family = lmm.Binomial()
+    criterion = LaplaceCriterion(simulated(family, STRUCTURES[structure]), family)
+    x = next(iter(criterion.starts()))
+    first = criterion.evaluate(x)
+    step = 1e-2 * np.arange(1.0, len(x) + 1.0)
+    move = Move(first, first.expansion.chain @ step, 0.1)
+    here = criterion.evaluate(x + step, move)
+    assert not first.exact
+    assert not here.exact
+    mean = 0.5 * (first.hessian + here.hessian - here.missing) + here.missing
+    np.testing.assert_allclose(mean @ step, here.gradient - first.gradient, rtol=1e-9)
+    exact = criterion.exact(here)
+    assert exact.exact
+    plain = here.hessian - here.missing
+    np.testing.assert_allclose(exact.hessian, plain + exact.missing, rtol=1e-12)
+    both = [own.hessian @ step for own in (exact, criterion.exact(first))]
+    np.testing.assert_allclose(0.5 * (both[0] + both[1]), mean @ step, rtol=1e-2)
+
+
+def test_a_search_computes_the_whole_hessian_once(monkeypatch):
+    """Several factors: nothing but the end of the search asks for the dearest terms."""
+    family = lmm.Binomial()
+    criterion = LaplaceCriterion(simulated(family, STRUCTURES["crossed"]), family)
+    dear = []
+    terms = Expansion._dear_terms.func
+    monkeypatch.setattr(
+        Expansion, "_dear_terms", property(lambda self: dear.append(self) or terms(self))
+    )
+    optimum = lmm.minimize(criterion)
+    assert optimum.converged
+    assert optimum.exact_hessian
+    assert len(dear) == 1
