@@ -23,7 +23,7 @@ from lmm.design.columns import Basis, Factor
 from lmm.design.keys import Keys, Values
 from lmm.design.learn import Learned
 from lmm.design.portions import GroupVariable, Reader, RowArguments
-from lmm.design.stored_columns import Arrays, pack_column, unpack_column
+from lmm.design.stored_columns import Arrays, add_array, pack_column, unpack_column
 from lmm.design.table import Table
 from lmm.design.variables import Variables
 from lmm.errors import DataError
@@ -130,7 +130,7 @@ def _packed(value: Any, arrays: Arrays) -> Any:
         case np.generic():
             return value.item()
         case np.ndarray() if value.dtype.kind in "biuf":
-            return {"array": _added(value, arrays)}
+            return {"array": add_array(arrays, value, "sums")}
         case np.ndarray():
             column = pd.Series(value, dtype=object).infer_objects()
             return {"objects": pack_column("a factor's values", column, arrays)}
@@ -145,12 +145,6 @@ def _packed(value: Any, arrays: Arrays) -> Any:
             return {"pairs": [[_packed(k, arrays), _packed(v, arrays)] for k, v in pairs]}
         case _:
             return _described(value, arrays)
-
-
-def _added(values: np.ndarray, arrays: Arrays) -> str:
-    key = f"sums/{len(arrays)}"
-    arrays[key] = values
-    return key
 
 
 def _described(value: Any, arrays: Arrays) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from lmm._brief import Brief
 from lmm._types import Frozen, IntVector, Matrix, Vector, frozen_property
 from lmm.covariance import Covariance, OrnsteinUhlenbeck, Parameters, parameters_of
+from lmm.design.codes import indicators
 from lmm.design.columns import Factor
 from lmm.design.fixed import independent_columns
 from lmm.design.labels import by_name
@@ -87,11 +89,7 @@ class ReTerm(Frozen, Brief):
     @frozen_property
     def Zt(self) -> sparse.csc_array:
         """Transposed sparse model matrix, (l k, n): level by level, columns within."""
-        n, k = self.Z.shape
-        rows = self.codes[:, None].astype(np.int64) * k + np.arange(k)
-        indptr = np.arange(0, n * k + 1, k)
-        # Structural entries stay, zeros too: the pattern must not depend on the data's values.
-        return sparse.csc_array((self.Z.ravel(), rows.ravel(), indptr), shape=(self.q, n))
+        return indicators(self.Z, self.codes, self.n_levels)
 
     def at_rows(self, rows: IntVector) -> ReTerm:
         """The term on some of its rows, without the levels that none of them has."""
@@ -357,6 +355,19 @@ class ModelMatrices(Brief):
         design = replace(self.design, X=np.asfortranarray(X), fixed=fixed, notes=())
         return replace(self, design=design)
 
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Number of levels of each grouping factor, lme4's order."""
+        return {term.group: term.n_levels for term in self.terms}
+
+    @property
+    def flist(self) -> dict[str, pd.Categorical]:
+        """Grouping factors as used, (n,) each."""
+        return {
+            term.group: pd.Categorical.from_codes(term.codes, categories=pd.Index(term.levels))
+            for term in self.terms
+        }
+
     def factors(self, theta: Vector) -> tuple[Matrix, ...]:
         """Relative covariance factors lambda, one (k, k) per term, for theta."""
         return self.parameters.factors(theta)
@@ -391,15 +402,7 @@ def checked_beta(matrices: ModelMatrices, beta: Any, otherwise: Vector) -> Vecto
     ValueError
         There are not p.
     """
-    given = otherwise if beta is None else by_name(beta, matrices.fixed.names, "beta", otherwise)
-    beta = np.atleast_1d(np.asarray(given, dtype=np.float64))
-    if beta.shape != (matrices.p,):
-        names = ", ".join(matrices.fixed.names)
-        raise ValueError(
-            f"beta has {beta.size} components, but the model has {matrices.p} fixed effects: "
-            f"{names}."
-        )
-    return np.asarray(beta)
+    return _checked("beta", beta, matrices.fixed.names, "fixed effects", otherwise)
 
 
 def checked_theta(matrices: ModelMatrices, theta: Any, otherwise: Vector | None = None) -> Vector:
@@ -410,11 +413,17 @@ def checked_theta(matrices: ModelMatrices, theta: Any, otherwise: Vector | None 
     ValueError
         There are not m.
     """
-    given = otherwise if theta is None else by_name(theta, matrices.theta_names, "theta", otherwise)
-    theta = np.atleast_1d(np.asarray(given, dtype=np.float64))
-    if theta.shape != matrices.lower.shape:
+    return _checked("theta", theta, matrices.theta_names, "covariance parameters", otherwise)
+
+
+def _checked(
+    symbol: str, given: Any, names: Sequence[str], what: str, otherwise: Vector | None
+) -> Vector:
+    values = otherwise if given is None else by_name(given, names, symbol, otherwise)
+    checked: Vector = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    if checked.shape != (len(names),):
         raise ValueError(
-            f"theta has {theta.size} components, but the model has {len(matrices.lower)} "
-            f"covariance parameters: {', '.join(matrices.theta_names)}."
+            f"{symbol} has {checked.size} components, but the model has {len(names)} {what}: "
+            f"{', '.join(names)}."
         )
-    return np.asarray(theta)
+    return checked

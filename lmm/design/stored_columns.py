@@ -12,7 +12,7 @@ import pandas as pd
 from lmm.design.columns import Factor, Identifiers, level_name, read_column
 from lmm.errors import DataError
 
-__all__ = ["Arrays", "pack_column", "unpack_column"]
+__all__ = ["Arrays", "add_array", "pack_column", "unpack_column"]
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 """Arrays of a file by their key; keys are numbered, since names may hold any character."""
@@ -47,7 +47,7 @@ def _described(name: str, values: pd.Series[Any], arrays: Arrays) -> dict[str, A
         plain = values.to_numpy()
         short = plain if plain.itemsize <= 8 else plain.astype(np.float64)
         kind = "bool" if dtype.kind == "b" else "number"
-        return {"kind": kind, "key": _add(arrays, short)}
+        return {"kind": kind, "key": add_array(arrays, short)}
     if isinstance(dtype, np.dtype | pd.DatetimeTZDtype) and dtype.kind == "M":
         return _moments(values, arrays)
     if pd.api.types.is_bool_dtype(dtype) and not pd.api.types.is_object_dtype(dtype):
@@ -57,12 +57,13 @@ def _described(name: str, values: pd.Series[Any], arrays: Arrays) -> dict[str, A
         return _nullable("number", values, np.dtype(np.uint64 if unsigned else np.int64), arrays)
     if pd.api.types.is_float_dtype(dtype):
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        return {"kind": "number", "key": _add(arrays, numbers)}
+        return {"kind": "number", "key": add_array(arrays, numbers)}
     return _objects(name, values, arrays)
 
 
-def _add(arrays: Arrays, values: np.ndarray) -> str:
-    key = f"column/{len(arrays)}"
+def add_array(arrays: Arrays, values: np.ndarray, kind: str = "column") -> str:
+    """Put an array beside the others; the name that it gets."""
+    key = f"{kind}/{len(arrays)}"
     arrays[key] = values
     return key
 
@@ -74,7 +75,7 @@ def _nullable(
     missing = values.isna().to_numpy(dtype=bool)
     plain = np.zeros(len(values), dtype)
     plain[~missing] = values[~missing].to_numpy(dtype=dtype)
-    return {"kind": kind, "key": _add(arrays, plain), "missing": _add(arrays, missing)}
+    return {"kind": kind, "key": add_array(arrays, plain), "missing": add_array(arrays, missing)}
 
 
 def _moments(values: pd.Series[Any], arrays: Arrays) -> dict[str, Any]:
@@ -82,14 +83,19 @@ def _moments(values: pd.Series[Any], arrays: Arrays) -> dict[str, Any]:
     plain: Any = values if zone is None else values.dt.tz_convert("UTC").dt.tz_localize(None)
     moments = plain.to_numpy()
     unit, _ = np.datetime_data(moments.dtype)
-    key = _add(arrays, moments.view(np.int64))
+    key = add_array(arrays, moments.view(np.int64))
     return {"kind": "datetime", "key": key, "unit": unit, "zone": zone and str(zone)}
 
 
 def _category(
     codes: np.ndarray, levels: list[Any], ordered: bool, arrays: Arrays
 ) -> dict[str, Any]:
-    return {"kind": "category", "key": _add(arrays, codes), "levels": levels, "ordered": ordered}
+    return {
+        "kind": "category",
+        "key": add_array(arrays, codes),
+        "levels": levels,
+        "ordered": ordered,
+    }
 
 
 def _levels(values: list[Any]) -> list[Any]:

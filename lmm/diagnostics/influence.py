@@ -11,6 +11,7 @@ import pandas as pd
 
 from lmm._progress import progress_bar, watched
 from lmm._types import Frozen, IntVector, Matrix, Vector
+from lmm.design.codes import rows_by_level
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
@@ -248,9 +249,7 @@ def _deletions(
 ) -> tuple[list[IntVector], pd.Index[Any]]:
     """Rows of each deletion, and the deletions' labels."""
     codes, labels = _units(matrices, groups)
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=len(labels)))
-    rows: list[IntVector] = list(np.split(order, ends[:-1]))
+    rows = rows_by_level(codes, len(labels))
     if sets is None:
         return rows, labels
     if isinstance(sets, str):

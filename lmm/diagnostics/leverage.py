@@ -8,6 +8,7 @@ from scipy.linalg import solve_triangular
 from scipy.sparse.csgraph import connected_components
 
 from lmm._types import IntVector, Vector
+from lmm.design.codes import rows_by_level
 from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.joint import JointCovariance
@@ -115,8 +116,7 @@ def least_squares_residuals(fit: Fit) -> Vector:
     root = np.sqrt(matrices.weights)
     y = marginal_residuals(fit)
     values = np.empty(matrices.n)
-    order = np.argsort(innermost.codes, kind="stable")
-    for rows in np.split(order, np.cumsum(np.bincount(innermost.codes))[:-1]):
+    for rows in rows_by_level(innermost.codes):
         X, target = root[rows, None] * matrices.X[rows], root[rows] * y[rows]
         beta = np.linalg.lstsq(X, target, rcond=None)[0]
         values[rows] = y[rows] - matrices.X[rows] @ beta

@@ -188,15 +188,12 @@ class MixedModel:
     @property
     def ngroups(self) -> dict[str, int]:
         """Number of levels of each grouping factor, lme4's order."""
-        return {term.group: term.n_levels for term in self.fit.matrices.terms}
+        return self.fit.matrices.ngroups
 
     @property
     def flist(self) -> dict[str, pd.Categorical]:
         """Grouping factors as used, (n,) each."""
-        return {
-            term.group: pd.Categorical.from_codes(term.codes, categories=pd.Index(term.levels))
-            for term in self.fit.matrices.terms
-        }
+        return self.fit.matrices.flist
 
     @property
     def optimum(self) -> Optimum:

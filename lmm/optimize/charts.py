@@ -18,6 +18,7 @@ one scoring step solves them. Plain coordinates move as they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -44,6 +45,9 @@ UNDETERMINED = 1e-12
 HUMP = 1e-3
 # Information (of a variance, or of its relative change if that is larger) that is rounding error.
 UNIDENTIFIED = 1e-16
+
+
+Along = Callable[[Vector], tuple[Vector, Vector]]
 
 
 class Chart(Protocol):
@@ -387,31 +391,20 @@ class LocalModel:
 
     def score(self, step: Vector) -> tuple[Vector, Vector]:
         """Coordinates x (d,) after a scoring step (c,), and the step as taken."""
-        shrink = self._shrink(step)
-        moved = [
-            chart.score(step[part] / shrink)
-            for chart, part in zip(self.charts, self.parts, strict=True)
-        ]
-        return _join(moved, shrink)
+        return self._along([chart.score for chart in self.charts], step)
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
         """Coordinates x (d,) after a Newton step (c,), and the step as taken."""
-        shrink = self._shrink(step)
-        moved = [
-            chart.follow(step[part] / shrink)
-            for chart, part in zip(self.charts, self.parts, strict=True)
-        ]
-        return _join(moved, shrink)
+        return self._along([chart.follow for chart in self.charts], step)
 
-    def _shrink(self, step: Vector) -> float:
-        """Relative change of sigma^2."""
-        return max(1.0 - float(self.log_variance @ step), KEPT)
-
-
-def _join(moved: list[tuple[Vector, Vector]], shrink: float) -> tuple[Vector, Vector]:
-    nothing = np.empty(0)
-    xs, taken = zip((nothing, nothing), *moved, strict=True)
-    return np.concatenate(xs), shrink * np.concatenate(taken)
+    def _along(self, paths: Sequence[Along], step: Vector) -> tuple[Vector, Vector]:
+        """Coordinates along a path in each chart, and the step as taken."""
+        # What covariances are relative to, sigma^2, changes too.
+        shrink = max(1.0 - float(self.log_variance @ step), KEPT)
+        nothing = np.empty(0)
+        moved = (path(step[part] / shrink) for path, part in zip(paths, self.parts, strict=True))
+        xs, taken = zip((nothing, nothing), *moved, strict=True)
+        return np.concatenate(xs), shrink * np.concatenate(taken)
 
 
 def _charts(

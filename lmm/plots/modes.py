@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
+from lmm.design.codes import rows_by_level
 from lmm.errors import DataError, checked_level, nearest
 from lmm.fitted import Fitted
 from lmm.likelihood import critical_value
@@ -216,8 +217,6 @@ def _coefficients(m: Fitted, group: str, shown: IntVector) -> tuple[pd.DataFrame
 
 def _within(Z: Matrix, residuals: Vector, codes: IntVector, shown: IntVector) -> Matrix:
     """Least-squares coefficients (l, k) of the residuals of each level on its rows of Z."""
-    order = np.argsort(codes, kind="stable")
-    ends = np.searchsorted(codes[order], shown, side="right")
-    starts = np.searchsorted(codes[order], shown, side="left")
-    rows = [order[start:end] for start, end in zip(starts, ends, strict=True)]
-    return np.array([np.linalg.lstsq(Z[part], residuals[part], rcond=None)[0] for part in rows])
+    rows = rows_by_level(codes)
+    fits = (np.linalg.lstsq(Z[rows[i]], residuals[rows[i]], rcond=None) for i in shown)
+    return np.array([fit[0] for fit in fits])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TypeAlias
 
 from lmm.report import html, latex, markdown
 from lmm.report.cells import Cells
+from lmm.report.format import r_element
 
 __all__ = ["Block", "Document"]
 
@@ -39,6 +40,12 @@ class Document:
     """
 
     blocks: tuple[Block, ...]
+
+    @classmethod
+    def of_elements(cls, parts: Mapping[str, Iterable[Block]]) -> Document:
+        """Elements of R's list, each under its name."""
+        blocks = ((r_element(name), *part, "") for name, part in parts.items())
+        return cls(tuple(chain.from_iterable(blocks)))
 
     def to_text(self) -> str:
         """Plain text, as R prints it."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,14 @@ __all__ = [
     "Framed",
     "Pictured",
     "Printed",
+    "PrintedMapping",
     "PrintedTable",
     "PrintedTables",
     "TableLike",
     "confidence_table",
 ]
+
+Part = TypeVar("Part")
 
 
 class Printed(ABC):
@@ -202,8 +205,31 @@ def confidence_table(limits: Matrix, names: Sequence[str], level: float) -> Prin
     return PrintedTable(frame)
 
 
+class PrintedMapping(Printed, Mapping[str, Part]):
+    """Parts by name, which print together."""
+
+    #: What a name that there is not is called.
+    missing: ClassVar[str] = "There is no"
+
+    @property
+    @abstractmethod
+    def parts(self) -> Mapping[str, Part]:
+        """The parts, in order."""
+
+    def __getitem__(self, name: str) -> Part:
+        if name not in self.parts:
+            raise KeyError(f"{self.missing} {name!r}.{nearest(name, self.parts)}")
+        return self.parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class PrintedTables(Printed, Mapping[str, pd.DataFrame]):
+class PrintedTables(PrintedMapping[pd.DataFrame]):
     """Tables by name, printed as R's list of data frames or matrices.
 
     Attributes
@@ -214,16 +240,10 @@ class PrintedTables(Printed, Mapping[str, pd.DataFrame]):
 
     tables: dict[str, pd.DataFrame]
 
-    def __getitem__(self, name: str) -> pd.DataFrame:
-        if name not in self.tables:
-            raise KeyError(f"There is no {name!r}.{nearest(name, self.tables)}")
-        return self.tables[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.tables)
-
-    def __len__(self) -> int:
-        return len(self.tables)
+    @property
+    def parts(self) -> dict[str, pd.DataFrame]:
+        """The tables."""
+        return self.tables
 
     def document(self, *, digits: int = 7) -> Document:
         """The tables, with so many significant digits in every column."""

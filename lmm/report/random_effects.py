@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,8 @@ import pandas as pd
 from lmm._types import Matrix, Vector
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Block, Document
-from lmm.report.format import format_numbers, r_element
-from lmm.report.printed import Printed, PrintedTables
+from lmm.report.format import format_numbers
+from lmm.report.printed import Printed, PrintedMapping, PrintedTables
 from lmm.report.tables import labels
 
 __all__ = ["Coefficients", "PrincipalComponents", "RandomEffects"]
@@ -81,7 +81,7 @@ class RandomEffects(PrintedTables):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PrincipalComponents(Printed, Mapping[str, tuple[Vector, Matrix]]):
+class PrincipalComponents(PrintedMapping[tuple[Vector, Matrix]]):
     """Principal components of the random effects: R's ``rePCA``.
 
     Attributes
@@ -101,14 +101,10 @@ class PrincipalComponents(Printed, Mapping[str, tuple[Vector, Matrix]]):
             {group: (sd, Vh.T) for group, (_, sd, Vh) in zip(groups, decomposed, strict=True)}
         )
 
-    def __getitem__(self, group: str) -> tuple[Vector, Matrix]:
-        return self.components[group]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.components)
-
-    def __len__(self) -> int:
-        return len(self.components)
+    @property
+    def parts(self) -> dict[str, tuple[Vector, Matrix]]:
+        """The components."""
+        return self.components
 
     def to_frame(self) -> pd.DataFrame:
         """Table of ``group component sd proportion cumulative``."""
@@ -116,13 +112,8 @@ class PrincipalComponents(Printed, Mapping[str, tuple[Vector, Matrix]]):
 
     def document(self, *, digits: int = 7) -> Document:
         """Standard deviations and directions with so many significant digits."""
-        return Document(
-            tuple(
-                block
-                for group, (sd, rotation) in self.items()
-                for block in (r_element(group), *_prcomp_blocks(sd, rotation, digits), "")
-            )
-        )
+        parts = {g: _prcomp_blocks(sd, rotation, digits) for g, (sd, rotation) in self.items()}
+        return Document.of_elements(parts)
 
     def summary(self) -> Importance:
         """Importance of the components, printed as R's ``summary(rePCA(m))``."""
@@ -143,13 +134,7 @@ class Importance(Printed):
 
     def document(self) -> Document:
         """A table per grouping factor."""
-        return Document(
-            tuple(
-                block
-                for group, sd in self.deviations.items()
-                for block in (r_element(group), _importance(sd), "")
-            )
-        )
+        return Document.of_elements({g: (_importance(sd),) for g, sd in self.deviations.items()})
 
 
 def _shares(group: str, sd: Vector) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, count
@@ -22,12 +22,11 @@ from lmm.covariance import (
     ReportedParameter,
     ScaledIdentity,
 )
-from lmm.errors import nearest
 from lmm.likelihood import correlations
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import format_numbers, round_decimals
-from lmm.report.printed import Printed
+from lmm.report.printed import PrintedMapping
 
 __all__ = ["VarCorr", "VarianceBlock", "variance_components"]
 
@@ -97,7 +96,7 @@ class VarianceBlock:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VarCorr(Printed, Mapping[str, VarianceBlock]):
+class VarCorr(PrintedMapping[VarianceBlock]):
     """Variance components of a fit: a mapping from group to `VarianceBlock`, printed as R.
 
     Attributes
@@ -130,16 +129,12 @@ class VarCorr(Printed, Mapping[str, VarianceBlock]):
     sigma: float | None
     is_known: bool = False
 
-    def __getitem__(self, group: str) -> VarianceBlock:
-        if group not in self.blocks:
-            raise KeyError(f"No random effects of {group!r}.{nearest(group, self.blocks)}")
-        return self.blocks[group]
+    missing = "No random effects of"
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.blocks)
-
-    def __len__(self) -> int:
-        return len(self.blocks)
+    @property
+    def parts(self) -> dict[str, VarianceBlock]:
+        """The blocks."""
+        return self.blocks
 
     def document(
         self, *, digits: int = 5, components: Sequence[Component] = ("Std.Dev.",)

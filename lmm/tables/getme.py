@@ -153,17 +153,6 @@ def _by_bar(fit: Fit, values: Sequence[T]) -> dict[str, T]:
     return {term.label: value for term, value in zip(fit.matrices.terms, values, strict=True)}
 
 
-def _levels(fit: Fit) -> dict[str, int]:
-    return {term.group: term.n_levels for term in fit.matrices.terms}
-
-
-def _flist(fit: Fit) -> dict[str, pd.Categorical]:
-    return {
-        term.group: pd.Categorical.from_codes(term.codes, categories=pd.Index(term.levels))
-        for term in fit.matrices.terms
-    }
-
-
 def _Ztlist(fit: Fit) -> dict[str, sparse.csr_array]:
     """Rows of Zt of each column of each term, (l, n)."""
     return {
@@ -286,7 +275,7 @@ PARTS: dict[str, Callable[[Fit], Any]] = {
     "RX": _RX,
     "RZX": _RZX,
     "sigma": lambda fit: fit.sigma,
-    "flist": _flist,
+    "flist": lambda fit: fit.matrices.flist,
     "fixef": lambda fit: pd.Series(fit.beta, index=list(fit.matrices.fixed.names)),
     "beta": lambda fit: fit.beta,
     "theta": _theta,
@@ -295,14 +284,14 @@ PARTS: dict[str, Callable[[Fit], Any]] = {
     "REML": lambda fit: fit.matrices.p if fit.reml else 0,
     "is_REML": lambda fit: fit.reml,
     "n_rtrms": lambda fit: len(fit.matrices.terms),
-    "n_rfacs": lambda fit: len(_levels(fit)),
+    "n_rfacs": lambda fit: len(fit.matrices.ngroups),
     "N": lambda fit: fit.matrices.n,
     "n": lambda fit: fit.matrices.n,
     "p": lambda fit: fit.matrices.p,
     "q": lambda fit: fit.matrices.q,
     "npar": lambda fit: len(fit.theta),
     "p_i": lambda fit: _by_bar(fit, [term.size for term in fit.matrices.terms]),
-    "l_i": _levels,
+    "l_i": lambda fit: fit.matrices.ngroups,
     "q_i": lambda fit: _by_bar(fit, [term.q for term in fit.matrices.terms]),
     "k": lambda fit: len(fit.matrices.terms),
     "m_i": lambda fit: _by_bar(fit, [term.covariance.n_par for term in fit.matrices.terms]),

@@ -12,6 +12,7 @@ import pandas as pd
 
 from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design import LmerControl
+from lmm.design.codes import rows_by_level
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, FormulaError, checked_level, nearest
 from lmm.formula import Formula, update_formula
@@ -391,9 +392,7 @@ def least_squares_by_level(
         Coefficients (NaN where a level cannot estimate one), diagonals of (X'X)^-1, residual sums
         of squares and degrees of freedom.
     """
-    order = np.argsort(codes, kind="stable")
-    rows = np.split(order, np.cumsum(np.bincount(codes))[:-1])
-    fits = [_least_squares(X[part], y[part]) for part in rows]
+    fits = [_least_squares(X[rows], y[rows]) for rows in rows_by_level(codes)]
     estimates, unscaled, rss, df = (np.array(values) for values in zip(*fits, strict=True))
     return estimates, unscaled, rss, df
 

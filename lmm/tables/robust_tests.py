@@ -14,7 +14,7 @@ from lmm.errors import checked_level
 from lmm.fit import check_models
 from lmm.fitted import Fitted
 from lmm.generalized_fit import GeneralizedFit
-from lmm.inference.fixed.base import TTests
+from lmm.inference.fixed.base import TTests, t_tests
 from lmm.inference.fixed.ddf import Asymptotic
 from lmm.inference.fixed.robust import ClusterRobust, cluster_robust
 from lmm.inference.fixed.scores import ScoreRobust, score_robust
@@ -136,7 +136,7 @@ def coef_test(
             Days     10.5 1.55   6.77          17       <0.001  ***
     """
     robust = _robust(m, vcov, cluster)
-    tests = robust.t_tests(np.eye(m.fit.matrices.p))
+    tests = t_tests(robust, np.eye(m.fit.matrices.p))
     if test is None:
         test = "Satterthwaite" if isinstance(robust, ClusterRobust) else "z"
     if test != "Satterthwaite" or isinstance(robust, ScoreRobust):

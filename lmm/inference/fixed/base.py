@@ -91,16 +91,12 @@ class TTests(Frozen):
         return self.estimate - half, self.estimate + half
 
 
-class DdfMethod(Protocol):
+class CovarianceMethod(Protocol):
     """Gives covariances and degrees of freedom to contrasts of the fixed effects."""
 
     @property
     def fit(self) -> Fit:
         """The fit whose estimates are tested (Kenward-Roger: always a REML fit)."""
-
-    @property
-    def name(self) -> str:
-        """As prints show it, ``Kenward-Roger``."""
 
     @property
     def vcov(self) -> Matrix:
@@ -109,11 +105,19 @@ class DdfMethod(Protocol):
     def df(self, L: Matrix) -> Vector:
         """Degrees of freedom of the t test of each row of L (r, p)."""
 
+
+class DdfMethod(CovarianceMethod, Protocol):
+    """Gives F tests too."""
+
+    @property
+    def name(self) -> str:
+        """As prints show it, ``Kenward-Roger``."""
+
     def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
         """Joint test of ``L beta = rhs`` for L (q, p); dependent rows count once."""
 
 
-def t_tests(method: DdfMethod, L: Matrix, rhs: Vector | float = 0.0) -> TTests:
+def t_tests(method: CovarianceMethod, L: Matrix, rhs: Vector | float = 0.0) -> TTests:
     """Test each row of L (r, p): ``L beta = rhs``.
 
     Examples

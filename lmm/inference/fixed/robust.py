@@ -29,7 +29,7 @@ degrees of freedom, so that ``(eta - q + 1) Q / (eta q)`` has nearly an F distri
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,12 +38,13 @@ from scipy.linalg import cholesky, solve_triangular
 
 from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design.beside import Beside
+from lmm.design.codes import is_nested, rows_by_level
 from lmm.design.columns import RawColumn, as_factor, drop_unused_levels
 from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
-from lmm.inference.fixed.base import FTest, TTests, orthogonal_rows
+from lmm.inference.fixed.base import FTest, orthogonal_rows
 
 __all__ = [
     "KINDS",
@@ -52,9 +53,7 @@ __all__ = [
     "cluster_robust",
     "clusters_of",
     "inflations",
-    "is_nested",
     "outermost",
-    "rows_of",
     "wald",
 ]
 
@@ -154,11 +153,6 @@ class ClusterRobust(Frozen):
         q = len(L)
         return q * (q + 1.0) / float((same + turned).sum())
 
-    def t_tests(self, L: Matrix, rhs: Vector | float = 0.0) -> TTests:
-        """Test each row of L (r, p): ``L beta = rhs``."""
-        error = np.sqrt(np.einsum("rp,pq,rq->r", L, self.vcov, L))
-        return TTests(L @ self.fit.beta, error, self.df(L), np.broadcast_to(rhs, error.shape))
-
 
 def cluster_robust(
     fit: Fit,
@@ -206,7 +200,7 @@ def cluster_robust(
     corrections = inflations(kind, m, fit.matrices.n, p)
     scores, spreads, loadings = np.empty((m, p)), np.empty((m, p, p)), np.empty((m, p, p))
     residuals = fit.matrices.y - fit.fixed_part
-    for i, rows in enumerate(rows_of(codes)):
+    for i, rows in enumerate(rows_by_level(codes)):
         X, Phi = fit.matrices.X[rows], _marginal(fit, rows)
         G = _weights(X, Phi, fit.vcov, kind, corrections)
         scores[i] = G.T @ residuals[rows]
@@ -284,12 +278,6 @@ def _marginal(fit: Fit, rows: IntVector) -> Matrix:
     return Phi
 
 
-def rows_of(codes: IntVector) -> Iterator[IntVector]:
-    """Rows of each code."""
-    order = np.argsort(codes, kind="stable")
-    yield from np.split(order, np.cumsum(np.bincount(codes))[:-1])
-
-
 def clusters_of(
     matrices: ModelMatrices, cluster: str | Sequence[Any] | None, data: Table | None
 ) -> tuple[str, IntVector]:
@@ -364,10 +352,3 @@ def _coded(name: str, column: RawColumn) -> IntVector:
             "to a cluster. Give them labels, or fit the rows that have one"
         )
     return codes
-
-
-def is_nested(inner: IntVector, outer: IntVector) -> bool:
-    """Whether every level of one factor lies within one level of another."""
-    first = np.full(int(inner.max()) + 1, -1)
-    first[inner] = outer
-    return bool((first[inner] == outer).all())

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from lmm._types import Frozen, Matrix, Vector
+from lmm.design.codes import rows_by_level
 from lmm.design.table import Table
 from lmm.generalized_fit import GeneralizedFit
-from lmm.inference.fixed.base import FTest, TTests
-from lmm.inference.fixed.robust import clusters_of, inflations, rows_of, wald
+from lmm.inference.fixed.base import FTest
+from lmm.inference.fixed.robust import clusters_of, inflations, wald
 from lmm.likelihood import variance_of_estimates
 
 __all__ = ["KINDS", "TESTS", "ScoreRobust", "score_robust"]
@@ -61,11 +62,9 @@ class ScoreRobust(Frozen):
         """Number of clusters m."""
         return len(self.scores)
 
-    def t_tests(self, L: Matrix, rhs: Vector | float = 0.0) -> TTests:
-        """Test each row of L (r, p), ``L beta = rhs``, by Wald's z."""
-        error = np.sqrt(np.einsum("rp,pq,rq->r", L, self.vcov, L))
-        df = np.full(len(L), np.inf)
-        return TTests(L @ self.fit.beta, error, df, np.broadcast_to(rhs, error.shape))
+    def df(self, L: Matrix) -> Vector:
+        """Wald's z tests have none, (r,)."""
+        return np.full(len(L), np.inf)
 
     def f_test(self, L: Matrix, rhs: Vector, test: str = "chi-sq") -> FTest:
         """Joint test of ``L beta = rhs`` for L (q, p); dependent rows count once.
@@ -129,7 +128,9 @@ def score_robust(
     m = int(codes.max()) + 1
     factors = {"CR0": 1.0, **inflations(kind, m, fit.matrices.n, model.p)}
     x = fit.optimum.x
-    scores = -0.5 * np.array([fit.criterion.part(rows).gradient(x) for rows in rows_of(codes)])
+    scores = -0.5 * np.array(
+        [fit.criterion.part(rows).gradient(x) for rows in rows_by_level(codes)]
+    )
     influences = scores @ variance_of_estimates(fit.hessian)
     moved = model.coefficients(influences[:, model.m : model.m + model.p].T)
     return ScoreRobust(fit, kind, name, factors[kind] * (moved @ moved.T), scores)

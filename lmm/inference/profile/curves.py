@@ -14,7 +14,7 @@ is a cubic Hermite spline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -47,6 +47,15 @@ __all__ = [
 
 Scale = Literal["sdcor", "varcov"]
 
+# Values of parameters at their working coordinates, and the way back; others are the same.
+SCALES: dict[str, tuple[Callable[[Vector], Vector], Callable[[Vector], Vector]]] = {
+    "cor": (np.sin, np.arcsin),
+    "var": (np.square, np.sqrt),
+    "log sd": (np.log, np.exp),
+    "sigma": (np.exp, np.log),
+    "theta": (np.exp, np.log),
+    "sigma^2": (lambda t: np.exp(2.0 * t), lambda value: np.log(value) / 2.0),
+}
 # zeta beyond which a range is searched, as lme4: joint regions of this level stay inside.
 JOINT_LEVEL = 0.99
 # The likelihood of a fit may be improved by this much before a profile reports it.
@@ -147,28 +156,12 @@ class ProfileCurve(Frozen):
 def from_working(kind: str, t: Vector) -> Vector:
     """Values of a parameter of some kind at its working coordinates."""
     with np.errstate(divide="ignore"):
-        if kind == "cor":
-            return np.asarray(np.sin(t))
-        if kind == "var":
-            return np.asarray(t**2)
-        if kind == "log sd":
-            return np.asarray(np.log(t))
-        if kind in ("sigma", "sigma^2", "theta"):
-            return np.asarray(np.exp(2.0 * t if kind == "sigma^2" else t))
-    return t
+        return np.asarray(SCALES[kind][0](t)) if kind in SCALES else t
 
 
 def to_working(kind: str, value: Vector) -> Vector:
     """Working coordinates of values: the inverse of `from_working`."""
-    if kind == "cor":
-        return np.asarray(np.arcsin(value))
-    if kind == "var":
-        return np.asarray(np.sqrt(value))
-    if kind == "log sd":
-        return np.asarray(np.exp(value))
-    if kind in ("sigma", "sigma^2", "theta"):
-        return np.asarray(np.log(value) / (2.0 if kind == "sigma^2" else 1.0))
-    return value
+    return np.asarray(SCALES[kind][1](value)) if kind in SCALES else value
 
 
 def profile_names(fit: Fit, scale: Scale = "sdcor") -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import IntVector
+from lmm.design.codes import is_nested, numbered
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
-from lmm.inference.fixed.robust import is_nested, outermost
+from lmm.inference.fixed.robust import outermost
 from lmm.inference.resample.schemes import Cases
 from lmm.optimize import minimize
 
@@ -98,8 +99,7 @@ class CaseSampler:
         block: IntVector = np.zeros(len(rows), dtype=np.intp)
         copies: dict[str, IntVector] = {}
         for name in self.chain:
-            pairs = np.stack([block, codes[name][rows]])
-            inside = np.unique(pairs, axis=1, return_inverse=True)[1].ravel()
+            inside = numbered(block, codes[name][rows])
             take, part = _chosen(rng, block, inside, name in self.drawn)
             copies = {outer: own[take] for outer, own in copies.items()}
             rows, block, copies[name] = rows[take], part, part
@@ -133,8 +133,7 @@ class CaseSampler:
         outer = [name for name in self.chain if is_nested(codes[group], codes[name])]
         if not outer:
             return codes[group][drawn.rows]
-        pairs = np.stack([drawn.copies[outer[-1]], codes[group][drawn.rows]])
-        return np.unique(pairs, axis=1, return_inverse=True)[1].ravel()
+        return numbered(drawn.copies[outer[-1]], codes[group][drawn.rows])
 
 
 def _codes(matrices: ModelMatrices) -> dict[str, IntVector]:

@@ -15,6 +15,7 @@ from lmm._progress import progress_bar
 from lmm._threads import one_blas_thread
 from lmm._types import IntVector, Vector
 from lmm._words import PowerTest
+from lmm.design.codes import is_nested, rows_by_level
 from lmm.design.labels import by_name
 from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError, nearest
@@ -425,8 +426,7 @@ def extended(matrices: ModelMatrices, group: str, size: int) -> ModelMatrices:
         So few levels do not determine the fixed effects.
     """
     own = next(term for term in matrices.terms if term.group == group)
-    by_level = np.argsort(own.codes, kind="stable")
-    parts = np.split(by_level, np.cumsum(np.bincount(own.codes, minlength=own.n_levels))[:-1])
+    parts = rows_by_level(own.codes, own.n_levels)
     sources = [parts[i % own.n_levels] for i in range(size)]
     rows = np.concatenate(sources)
     level = np.repeat(np.arange(size), [len(part) for part in sources])
@@ -442,5 +442,5 @@ def _copied(term: ReTerm, own: ReTerm, rows: IntVector, level: IntVector) -> Int
     if term.group == own.group:
         return level
     codes = term.codes[rows]
-    is_nested = len(np.unique(np.stack([term.codes, own.codes]), axis=1).T) == term.n_levels
-    return codes + level // own.n_levels * term.n_levels if is_nested else codes
+    apart = is_nested(term.codes, own.codes)
+    return codes + level // own.n_levels * term.n_levels if apart else codes

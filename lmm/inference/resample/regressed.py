@@ -10,6 +10,7 @@ from scipy import sparse
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.criterion import ProfiledCriterion
+from lmm.design.codes import indicators, rows_by_level
 from lmm.pls import Problem
 
 # Rows are compressed if that leaves fewer than one in so many.
@@ -92,13 +93,8 @@ class StandardizedRows:
 
     def Zt(self, n_levels: Sequence[int]) -> sparse.csr_array:
         """Z' (q, n), term by term, level by level."""
-        blocks = []
-        for Z, codes, levels in zip(self.Z, self.codes, n_levels, strict=True):
-            n, k = Z.shape
-            places = (codes[:, None].astype(np.int64) * k + np.arange(k)).ravel()
-            starts = np.arange(0, n * k + 1, k)
-            blocks.append(sparse.csc_array((Z.ravel(), places, starts), shape=(levels * k, n)))
-        return sparse.csr_array(sparse.vstack(blocks, format="csr"))
+        blocks = map(indicators, self.Z, self.codes, n_levels)
+        return sparse.csr_array(sparse.vstack(list(blocks), format="csr"))
 
 
 def rows_of(problem: Problem) -> StandardizedRows:
@@ -118,9 +114,7 @@ def compressed(rows: StandardizedRows) -> StandardizedRows:
     cells, cell = np.unique(np.stack(rows.codes, axis=1), axis=0, return_inverse=True)
     widths = [Z.shape[1] for Z in rows.Z]
     both = np.hstack([*rows.Z, rows.X])
-    members = np.split(
-        np.argsort(cell.ravel(), kind="stable"), np.cumsum(np.bincount(cell.ravel()))[:-1]
-    )
+    members = rows_by_level(cell.ravel())
     kept = sum(min(len(part), both.shape[1]) for part in members)
     if WORTHWHILE * kept > rows.n:
         return rows

@@ -15,6 +15,7 @@ from scipy import sparse
 from scipy.linalg import block_diag, solve_triangular
 
 from lmm._types import IntVector, Matrix, Vector
+from lmm.design.codes import rows_by_level
 from lmm.design.response import Response
 from lmm.errors import DataError
 from lmm.fit import Fit
@@ -167,7 +168,7 @@ def block_simulator(fit: Fit, scaled: bool) -> LevelSimulator:
     Z = np.hstack(rows.Z)
     effects = np.zeros((int(codes.max()) + 1, Z.shape[1]))
     left = residuals.copy()
-    for i, inside in enumerate(_members(codes)):
+    for i, inside in enumerate(rows_by_level(codes)):
         effects[i] = np.linalg.lstsq(Z[inside], residuals[inside], rcond=None)[0]
         left[inside] -= Z[inside] @ effects[i]
     ends = np.cumsum([part.shape[1] for part in rows.Z])[:-1]
@@ -175,11 +176,6 @@ def block_simulator(fit: Fit, scaled: bool) -> LevelSimulator:
     if scaled:
         return _levels(fit, own, _scaled_residuals(fit, left), codes, _scaled)
     return _levels(fit, own, left, codes, lambda fit, members, effects: effects)
-
-
-def _members(codes: IntVector) -> list[IntVector]:
-    order = np.argsort(codes, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(codes))[:-1])
 
 
 def _marginal(fit: Fit) -> tuple[StandardizedRows, Vector, Vector]:

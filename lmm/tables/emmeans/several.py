@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lmm.report.document import Block, Document
-from lmm.report.format import r_element
+from lmm.report.document import Document
 from lmm.report.printed import Printed
 
 __all__ = ["EmmeansList"]
@@ -84,10 +83,5 @@ class EmmeansList(Printed):
 
     def document(self) -> Document:
         """All, one below the other."""
-        return Document(tuple(self._blocks()))
-
-    def _blocks(self) -> Iterator[Block]:
-        for name, table in self.tables.items():
-            yield r_element(name)
-            yield from table.document().blocks
-            yield ""
+        parts = {name: table.document().blocks for name, table in self.tables.items()}
+        return Document.of_elements(parts)
