@@ -145,13 +145,15 @@ def solve_lower(L: Matrix, right: Matrix) -> Matrix:
 
 
 def solve_positive(matrix: Matrix, right: Matrix) -> Matrix:
-    """Solve a system with a positive-definite matrix (n, n), right (n,) or (n, r).
+    """Solve a system with a positive-definite matrix (n, n), right (n,) or (n, r), maybe empty.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         The matrix is not positive definite.
     """
+    if not right.size:
+        return right
     _, solution, info = lapack.dposv(matrix, right, lower=1)
     _checked(info, "Matrix is not positive definite")
     return np.asarray(solution)

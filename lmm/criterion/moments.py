@@ -1,21 +1,27 @@
-"""Starting values by the method of moments, one grouping factor at a time (Henderson 1953).
+"""Starting values by the method of moments (Henderson 1953), exact for balanced data.
 
-For the standardized response y and one factor, ``c_i = Z_i'y`` has expectation zero and covariance
-``A_i Psi A_i + s^2 A_i`` with ``A_i = Z_i'Z_i``, where Psi is the covariance of the random effects
-and s^2 the variance within levels. The latter is estimated by what a regression within each level
-leaves; then
+For the standardized response y let ``c_i = Z_i'y`` be of level i of a grouping factor, and
+``F_ij = Z_i'P Z_j`` between levels of any two, with ``P = 1 - X X'`` for REML and 1 for ML. Then
 
-    sum_i A_i Psi A_i = sum_i c_i c_i' - s^2 sum_i A_i                                         (1)
+    E sum_i c_i c_i' = sum_ij F_ij Psi_j F_ji + s^2 sum_i F_ii                                 (1)
 
-is a linear system for those entries of Psi that the terms have, or for wide structured terms for
-the steps that Psi can take from generic parameters. Variances that come out negative
-are zero, and the others those without them. Other factors and the fixed effects are ignored: for
-balanced data the result is the optimum all the same, elsewhere it is close. It costs O(n) once.
+with i over the levels of one factor and j over those of all factors, Psi_j the covariance of j's
+random effects, and s^2 the residual variance. This is linear in those entries of Psi that the terms
+have. The s^2 of a single factor is what regressions within its levels leave; for several factors
+
+    E y'y = sum_j tr(F_jj Psi_j) + s^2 tr(P)                                                   (2)
+
+is another equation. Variances that come out negative are zero, and the others those without them.
+For balanced data these equations are those of the likelihood. They cost O(n) once.
+
+For wide structured terms of a single factor Psi is a combination of the steps that it can take from
+generic parameters, and P is 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -29,35 +35,132 @@ from lmm.pls.problem import Problem
 
 __all__ = ["moment_start"]
 
-# Least share of the variance that is left to the residuals.
-RESIDUAL = 0.1
+# Least share of the variance that is left to the residuals, of one and of several factors.
+WITHIN, RESIDUAL = 1e-3, 0.01
 # Columns up to which all entries of Psi are estimated.
 FEW = 8
+# What is added to matrices that may be singular, relative to their size.
+RIDGE = 1e-13
 
 
-def moment_start(problem: Problem) -> Vector:
-    """Whitened coordinates (m,) of the moment estimates."""
-    estimates = [_estimated(problem, g) for g in range(len(problem.groups))]
-    residual = _residual_variance(problem, estimates)
+def moment_start(problem: Problem, reml: bool) -> Vector:
+    """Whitened coordinates (m,) of the moment estimates.
+
+    Parameters
+    ----------
+    problem : Problem
+        The standardized problem.
+    reml : bool
+        Whether they are those of REML, or of ML.
+    """
+    groups = problem.groups
+    if len(groups) == 1 and _is_wide(problem, groups[0]):
+        psis, residual = _along_units(problem, groups[0])
+    else:
+        psis, residual = _jointly(problem, reml)
     x = np.empty(len(problem.matrices.lower))
-    for group, (psi, _) in zip(problem.groups, estimates, strict=True):
+    for group, psi in zip(groups, psis, strict=True):
         for i, part in group.members:
             covariance = problem.matrices.terms[i].covariance
-            gamma = psi[part, part] / residual
-            x[problem.matrices.theta_slices[i]] = covariance.nearest(gamma)
+            x[problem.matrices.theta_slices[i]] = covariance.nearest(psi[part, part] / residual)
     return x
 
 
-def _estimated(problem: Problem, g: int) -> tuple[Matrix, float]:
-    """Psi of (1), (k, k), and the variance within levels."""
-    group, products = problem.groups[g], problem.products
+def _is_wide(problem: Problem, group: Group) -> bool:
+    """Whether the covariances of a factor's many columns have fewer units than columns."""
     covariances = (problem.matrices.terms[i].covariance for i, _ in group.members)
-    if group.size > FEW and sum(covariance.n_units for covariance in covariances) < group.size:
-        return _along_units(problem, group)
-    return _moments(problem, group, products.grams[g], products.couplings[g][-1])
+    return group.size > FEW and sum(each.n_units for each in covariances) < group.size
 
 
-def _along_units(problem: Problem, group: Group) -> tuple[Matrix, float]:
+def _jointly(problem: Problem, reml: bool) -> tuple[list[Matrix], float]:
+    """Psi of each factor, (k, k), and s^2, from (1) and (2)."""
+    units = [_units(problem, group) for group in problem.groups]
+    parts = [slice(*span) for span in pairwise(accumulate(map(len, units), initial=0))]
+    T, right = _equations(problem, units, parts, reml)
+    within = _within(problem, reml) if len(units) == 1 else None
+    total = problem.squares / problem.n
+    kept, entries = np.ones(len(T), dtype=np.bool_), np.zeros(len(T))
+    while True:
+        # Without s^2, and what s^2 takes away.
+        plain, taken = solve_positive(T[kept][:, kept], right[kept]).T
+        if within is None:
+            left = problem.n - reml * problem.p - right[kept, 1] @ taken
+            residual = (problem.squares - right[kept, 1] @ plain) / max(left, 1.0)
+            residual = min(max(residual, RESIDUAL * total), 2.0 * total)
+        else:
+            residual = within
+        entries[:] = 0.0
+        entries[kept] = plain - residual * taken
+        psis = [np.tensordot(entries[part], own, 1) for part, own in zip(parts, units, strict=True)]
+        variances = [psi.diagonal() for psi in psis]
+        g = min(range(len(psis)), key=lambda g: variances[g].min())
+        least = int(variances[g].argmin())
+        if variances[g][least] >= 0.0:
+            return psis, residual
+        kept[parts[g]] &= ~units[g][:, least].any(axis=1)
+
+
+def _equations(
+    problem: Problem, units: Sequence[Matrix], parts: Sequence[slice], reml: bool
+) -> tuple[Matrix, Matrix]:
+    """What multiplies the entries (e,) of all Psi in (1), (e, e); its left side, and s^2's, (e, 2).
+
+    The former with a ridge, for covariances such that no level tells of them.
+    """
+    products, flats = problem.products, [own.reshape(len(own), -1) for own in units]
+    B = [C[: problem.p * reml] for C in products.couplings]
+    squares = list(map(_squares, B))
+    T, right = np.empty((parts[-1].stop,) * 2), np.empty((parts[-1].stop, 2))
+    for g, (A, C) in enumerate(zip(products.grams, products.couplings, strict=True)):
+        F = A.sum(axis=2) - np.einsum("pam,pbm->ab", B[g], B[g])
+        right[parts[g], 0] = flats[g] @ (C[-1] @ C[-1].T).ravel()
+        right[parts[g], 1] = flats[g] @ F.ravel()
+        for h in range(g + 1):
+            if h == g:
+                met = _met(A, B[g], B[g])
+            else:
+                pairs = products.pairs(h, g)
+                met = _met(pairs.A.transpose(1, 0, 2), B[g][:, :, pairs.j], B[h][:, :, pairs.i])
+            block = flats[g] @ (met + squares[g] @ squares[h].T) @ flats[h].T
+            T[parts[g], parts[h]], T[parts[h], parts[g]] = block, block.T
+    T.flat[:: len(T) + 1] += RIDGE * sum(float(np.vdot(A, A)) for A in products.grams)
+    return T, right
+
+
+def _met(A: Matrix, B: Matrix, C: Matrix) -> Matrix:
+    """What pairs of levels that meet add to the sum over all of ``F[a, c] F[b, d]``, (k k, j j).
+
+    With A (k, j, m) of each, B (p, k, m) and C (p, j, m): ``F = A - B'C``, of which the sum over
+    all pairs is that of ``B'C`` alone, by `_squares`, and this.
+    """
+    k, j, m = A.shape
+    flat = A.reshape(k * j, m)
+    mixed = flat @ np.einsum("pam,pcm->acm", B, C).reshape(k * j, m).T
+    met: Matrix = flat @ flat.T - mixed - mixed.T
+    return met.reshape(k, j, k, j).transpose(0, 2, 1, 3).reshape(k * k, j * j)
+
+
+def _squares(B: Matrix) -> Matrix:
+    """Sums over levels of ``B[p, a] B[q, b]``, (k k, p p), for B (p, k, l)."""
+    p, k, n_levels = B.shape
+    flat = B.reshape(p * k, n_levels)
+    return (flat @ flat.T).reshape(p, k, p, k).transpose(1, 3, 0, 2).reshape(k * k, p * p)
+
+
+def _within(problem: Problem, reml: bool) -> float:
+    """Variance that regressions within the levels of a single factor leave."""
+    (group,), (A,), (C,) = problem.groups, problem.products.grams, problem.products.couplings
+    # C_i lies in the range of A_i, so a ridge below its size makes singular blocks harmless.
+    size = np.einsum("aam->m", A)
+    inverse, _ = invert(A + RIDGE * (size + size.mean()) * np.eye(group.size)[:, :, None])
+    explained = np.einsum("tam,tam->t", np.einsum("abm,tbm->tam", inverse, C), C)
+    total = problem.squares
+    # The fixed effects' part that is not between levels has its degrees of freedom.
+    nu = problem.n - group.q - reml * (problem.p - explained[:-1].sum())
+    return float(min(max(total - explained[-1], WITHIN * total) / max(nu, 1.0), total / problem.n))
+
+
+def _along_units(problem: Problem, group: Group) -> tuple[list[Matrix], float]:
     """Psi among the units at generic parameters, from roots R_i of A_i, rows of Z among them."""
     levels = by_rows(group, problem.y[None])
     R, s = levels.R, levels.S[0]
@@ -76,7 +179,7 @@ def _along_units(problem: Problem, group: Group) -> tuple[Matrix, float]:
     right = right - within * np.einsum("aiim->a", B)
     entries = np.linalg.lstsq(system, right, rcond=1e-9)[0]
     psi = np.tensordot(entries, np.array(blocks), 1)
-    return (psi if psi.diagonal().min() >= 0.0 else np.zeros_like(psi)), within
+    return [psi if psi.diagonal().min() >= 0.0 else np.zeros_like(psi)], within
 
 
 def _generic_blocks(problem: Problem, group: Group) -> Iterator[Matrix]:
@@ -89,25 +192,10 @@ def _generic_blocks(problem: Problem, group: Group) -> Iterator[Matrix]:
             yield block
 
 
-def _moments(problem: Problem, group: Group, A: Matrix, c: Matrix) -> tuple[Matrix, float]:
-    """Psi of (1), (k, k), and the variance within levels, from A (k, k, l) and c (k, l)."""
-    k = group.size
-    # c_i lies in the range of A_i, so a ridge far below its size makes singular blocks harmless.
-    ridge = 1e-9 * float(np.einsum("aam->", A)) / A.shape[2]
-    inverse, _ = invert(A + ridge * np.eye(k)[:, :, None])
-    total = problem.squares
-    between = float(np.vdot(c, np.einsum("abm,bm->am", inverse, c)))
-    within = max(total - between, 1e-3 * total) / max(problem.n - group.q, 1)
-    right = c @ c.T - within * A.sum(axis=2)
-    flat = A.reshape(k * k, -1)
-    # sum_i A_i (x) A_i, from the products of its entries
-    products = (flat @ flat.T).reshape(k, k, k, k).transpose(0, 2, 1, 3).reshape(k * k, k * k)
-    psi = _solved(products, right, _units(problem, group))
-    return psi, min(within, total / problem.n)
-
-
 def _units(problem: Problem, group: Group) -> Matrix:
     """Symmetric matrices (e, k, k), each with 1 where an entry of the group's terms varies."""
+    if _is_wide(problem, group):
+        return np.array(list(_generic_blocks(problem, group)))
     covariances = [problem.matrices.terms[i].covariance for i, _ in group.members]
     if len(covariances) == 1:
         return _entries(covariances[0])
@@ -126,31 +214,3 @@ def _entries(covariance: Covariance) -> Matrix:
         return covariance.symmetric_units
     whole = diagonal if isinstance(covariance, ScaledIdentity) else unstructured
     return whole(covariance.size).symmetric_units
-
-
-def _solved(products: Matrix, right: Matrix, units: Matrix) -> Matrix:
-    """Psi (k, k) of (1) among the units, without those of columns whose variance is negative."""
-    while len(units):
-        flat = units.reshape(len(units), -1)
-        system = flat @ products @ flat.T
-        # Another ridge, for covariances that no level tells of.
-        system.flat[:: len(units) + 1] += 1e-9 * system.trace()
-        entries = solve_positive(system, flat @ right.ravel())
-        psi = (entries @ flat).reshape(right.shape)
-        least = int(psi.diagonal().argmin())
-        if psi[least, least] >= 0.0:
-            return psi
-        units = units[~units[:, least].any(axis=1)]
-    return np.zeros_like(right)
-
-
-def _residual_variance(problem: Problem, estimates: list[tuple[Matrix, float]]) -> float:
-    """Variance within levels of a single factor; with several, what all of them leave."""
-    if len(estimates) == 1:
-        return estimates[0][1]
-    total = problem.squares / problem.n
-    explained = sum(
-        float(np.vdot(A.sum(axis=2), psi))
-        for A, (psi, _) in zip(problem.products.grams, estimates, strict=True)
-    )
-    return max(total - explained / problem.n, RESIDUAL * total)

@@ -180,7 +180,7 @@ class ProfiledCriterion(Brief, Resumable, Estimated):
 
         Moments tell variances from an unknown sigma, for which there may be too many effects.
         """
-        yield moment_start(self.problem) if self.sigma is None else self.start
+        yield moment_start(self.problem, self.reml) if self.sigma is None else self.start
         for size in FURTHER:
             yield size * self.start
 

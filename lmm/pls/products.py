@@ -154,8 +154,15 @@ class RowProducts(Products):
 
     def pairs(self, g: int, h: int) -> Pairs:
         """Pairs of levels."""
-        cells = self.cells(g, h)
-        return Pairs(g, h, cells.i, cells.j, cells.products(self.groups[g], self.groups[h]))
+        if (g, h) not in self._pairs:
+            cells = self.cells(g, h)
+            products = cells.products(self.groups[g], self.groups[h])
+            self._pairs[g, h] = Pairs(g, h, cells.i, cells.j, products)
+        return self._pairs[g, h]
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[int, int], Pairs]:
+        return {}
 
     def parents(self, g: int, h: int) -> IntVector | None:
         """Level that each level belongs to."""
