@@ -15,13 +15,18 @@ from lmm.design.matrices import ModelMatrices
 from lmm.pls import PLS, BlockPLS, DensePLS, Problem, standardize
 from lmm.pls.base import Factors
 from lmm.pls.chain import nested
-from lmm.pls.sparse.cholesky import SparsePLS
+from lmm.pls.sparse.cholesky import SparseTail
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 
 def crossed(problem: Problem) -> BlockPLS:
     """The largest factor in front of the others as a tail, by sparse couplings."""
     return BlockPLS.of(problem, (problem.largest,), is_sparse=True)
+
+
+def sparse(problem: Problem, backend: str) -> BlockPLS:
+    """All factors as a sparse tail."""
+    return BlockPLS.of_tail(problem, SparseTail.of(problem, backend))
 
 
 def _several(make: Callable[[Problem], PLS]) -> Callable[[Problem], PLS | None]:
@@ -37,10 +42,10 @@ SOLVERS: dict[str, Callable[[Problem], PLS | None]] = {
     "small": lambda problem: BlockPLS.of(problem, ()),
     "nested": _several(lambda problem: BlockPLS.of(problem, nested(problem))),
     "crossed": _several(crossed),
-    "sparse": lambda problem: SparsePLS.build(problem, "scipy"),
+    "sparse": lambda problem: sparse(problem, "scipy"),
 }
 if importlib.util.find_spec("sksparse"):
-    SOLVERS["cholmod"] = lambda problem: SparsePLS.build(problem, "cholmod")
+    SOLVERS["cholmod"] = lambda problem: sparse(problem, "cholmod")
 
 
 def table(seed: int = 1, n: int = 160) -> dict[str, Any]:

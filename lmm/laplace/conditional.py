@@ -52,4 +52,4 @@ class EliminatedPoint:
         """See `Inverse`."""
         if isinstance(self.D, ByLevel):  # nothing is between levels
             return np.asarray(self.D.blocks[:, :, i] * (i == j))
-        return by_solving(self.solve, self.problem, g, h, i, j)
+        return by_solving(self.solve, self.problem.groups, g, h, i, j)

@@ -28,13 +28,11 @@ from lmm.pls.summed import standardize
 if TYPE_CHECKING:
     from lmm.pls.dense import DensePLS
     from lmm.pls.krylov.iteration import KrylovPLS
-    from lmm.pls.sparse.cholesky import SparsePLS
 else:
     # Most models need one of these or none: they are loaded when first used.
     _LATER = {
         "DensePLS": "lmm.pls.dense",
         "KrylovPLS": "lmm.pls.krylov.iteration",
-        "SparsePLS": "lmm.pls.sparse.cholesky",
     }
 
     def __getattr__(name):
@@ -67,7 +65,6 @@ __all__ = [
     "SampledPoint",
     "Solver",
     "Sparse",
-    "SparsePLS",
     "exact",
     "named",
     "stacked",

@@ -6,6 +6,7 @@
     nested factors                      dense        the same, crossed with few raters
     the factor with most effects        dense        crossed factors, by sparse couplings
     none                                dense        few random effects, crossed in any way
+    none                                sparse       crossed factors of which few levels meet
 
 The chain (`lmm.pls.chain`, `lmm.pls.roots`) eliminates level by level, the tail (`lmm.pls.tail`)
 factors what is left of the other groups, and the border (`lmm.pls.border`) what is left of [X y].
@@ -35,7 +36,7 @@ from lmm.pls.groups import Group
 from lmm.pls.inverse import by_solving
 from lmm.pls.problem import Problem
 from lmm.pls.roots import Roots, SweptRoots
-from lmm.pls.tail import Columns, DenseTail, PointOfTail, Tail
+from lmm.pls.tail import Columns, DenseTail, Tail, TailPoint
 
 __all__ = ["BlockPLS", "BlockPoint"]
 
@@ -46,7 +47,7 @@ class BlockPoint(Bordered):
 
     pls: BlockPLS
     chain: SweptChain | SweptRoots
-    tail: PointOfTail
+    tail: TailPoint
     logdet: float
     reduced: Matrix
 
@@ -93,13 +94,14 @@ class BlockPoint(Bordered):
             return self.diagonal[g][:, :, i]
         order, n = self.pls.chain.order, self.pls.chain.n
         one, two = order.index(g), order.index(h)
-        if min(one, two) >= n:
-            found = self.tail.blocks(one - n, two - n, i, j)
-        elif one <= two:
-            found = self.chain.blocks(self.tail, one, two, i, j)
-        else:
-            found = self.blocks(h, g, j, i).transpose(1, 0, 2)
-        return by_solving(self.solve, self.pls.problem, g, h, i, j) if found is None else found
+        if one > two:
+            return self.blocks(h, g, j, i).transpose(1, 0, 2)
+        if one >= n:
+            return self.tail.blocks(one - n, two - n, i, j)
+        found = self.chain.blocks(self.tail, one, two, i, j)
+        if found is None:
+            return by_solving(self.solve, self.pls.problem.groups, g, h, i, j)
+        return found
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,6 +141,12 @@ class BlockPLS(Brief):
         return cls(problem, chain, DenseTail(chain.columns))
 
     @classmethod
+    def of_tail(cls, problem: Problem, tail: Tail) -> BlockPLS:
+        """The same for a tail that holds all cross-products itself."""
+        order = tuple(range(len(problem.groups)))
+        return cls(problem, Chain(order, (), Columns(()), (), (), (), problem.base, None), tail)
+
+    @classmethod
     def of_one(cls, problem: Problem) -> BlockPLS:
         """The same for a single grouping factor, by roots."""
         return cls(problem, Roots.of(problem), DenseTail(Columns(())))
@@ -171,7 +179,7 @@ class BlockPLS(Brief):
     @property
     def description(self) -> str:
         """What was chosen and why."""
-        parts = (self.chain.description, self.tail.description(alone=not self.chain.n))
+        parts = (self.chain.description, self.tail.description)
         return f"{self.name}: {'; '.join(part for part in parts if part)}"
 
     @property

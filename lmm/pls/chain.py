@@ -34,7 +34,7 @@ from lmm.pls.directions import assembled, directions, level_traces, restricted, 
 from lmm.pls.groups import Group
 from lmm.pls.kernels import identity_minus, multiply, penalized_inverse, sum_by
 from lmm.pls.problem import Problem
-from lmm.pls.tail import Columns, PointOfTail
+from lmm.pls.tail import Columns, TailPoint
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -125,7 +125,7 @@ class Chain:
     ) -> Chain:
         """Sums of a problem, given the ancestors of each level."""
         products, n = problem.products, len(ancestors)
-        inner, behind = order[:n], order[n:]
+        inner, behind = order[:n], order[n:] if columns.groups else ()
         C, base = [], problem.base
         if behind:
             Z_T, Z_TXy = products.dense(behind, columns.places)
@@ -156,8 +156,12 @@ class Chain:
         sizes = (A.shape[2] for A in self.A)
         each = [f"{n} levels of {name}" for n, name in zip(sizes, self.names, strict=True)]
         if len(each) < 2:
-            return f"{each[0]} eliminated" if each else ""
+            return f"{each[0]} eliminated" if each else self._without_factors
         return f"nested factors eliminated one after the other, {' in '.join(each)}"
+
+    @property
+    def _without_factors(self) -> str:
+        return "no factor eliminated, for the random effects are few" if self.columns.q else ""
 
     def with_columns(self, problem: Problem) -> Chain:
         """The same random effects with other columns [X y]."""
@@ -320,17 +324,17 @@ class SweptChain:
 
     @limited
     def derivatives(
-        self, terms: PLSTerms, half: Matrix, tail: PointOfTail, groups: Sequence[Group], reml: bool
+        self, terms: PLSTerms, half: Matrix, tail: TailPoint, groups: Sequence[Group], reml: bool
     ) -> Derivatives:
         """Derivatives, given L^-1 (t, t) of the fixed effects.
 
         The second ones are exact where there is no tail, or nothing else.
         """
         right = tail.coupling @ half.T
-        solved = tail.solve(right)
-        swept, _ = self._backward(self._columns(half), solved.T)
-        E_T = tail.unswept(right, solved)
-        E = [_times(N, R) for N, R in zip(self.N, swept, strict=True)]
+        E, E_T = [], tail.unswept(right)
+        if self.H:
+            swept, _ = self._backward(self._columns(half), tail.solve(right).T)
+            E = [_times(N, R) for N, R in zip(self.N, swept, strict=True)]
         E += tail.columns.by_level(E_T)
         EE = [squares(own) for own in E]
         if not self.H:
@@ -350,7 +354,7 @@ class SweptChain:
         forms = (self._own_forms([e[s] for e in E])[0] for s in range(len(E[0]) - 1))
         return reduce(add, forms)
 
-    def _forms(self, v: Sequence[Matrix], tail: PointOfTail) -> Matrix:
+    def _forms(self, v: Sequence[Matrix], tail: TailPoint) -> Matrix:
         """``w'Z'V^-1 Zw`` (K, K) for w = E_ab v over the directions of all groups."""
         n = len(self.H)
         if tail.columns.q and not n:
@@ -359,9 +363,9 @@ class SweptChain:
         if not tail.columns.q:
             return forms
         W = tail.columns.directions(v[n:])
-        solved = tail.solve(across.T)
-        aside = tail.unswept(across.T, solved).T @ W
-        return np.block([[forms - across @ solved, aside], [aside.T, tail.forms(W)]])
+        aside = tail.unswept(across.T).T @ W
+        own = forms - across @ tail.solve(across.T)
+        return np.block([[own, aside], [aside.T, tail.forms(W)]])
 
     def _own_forms(self, v: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
         """``w'Z'V_1^-1 Zw`` (K, K) and ``w'Z'V_1^-1 Z_T`` (K, q_T) for w = E_ab v over the chain.
@@ -391,7 +395,7 @@ class SweptChain:
             products -= rows @ _times(H, each).reshape(rows.shape).T
         return products, across
 
-    def _sums(self, tail: PointOfTail) -> list[Matrix]:
+    def _sums(self, tail: TailPoint) -> list[Matrix]:
         """Sums over levels of the diagonal blocks of Z'V^-1 Z, (k, k) per factor."""
         sums = [F.sum(axis=2) for F, _ in self._selected] if self.H else []
         if not self.H or not self.chain.columns.q:
@@ -510,7 +514,7 @@ class SweptChain:
 
     # The inverse -------------------------------------------------------------------------------
 
-    def diagonal(self, tail: PointOfTail) -> list[Matrix]:
+    def diagonal(self, tail: TailPoint) -> list[Matrix]:
         """Blocks of D of each level, (k, k, l) per factor."""
         blocks = [D for _, D in self._selected]
         if not self.chain.columns.q:
@@ -521,9 +525,7 @@ class SweptChain:
         each = zip(blocks, self._reached[1], strict=True)
         return [D + np.einsum("uam,ubm->abm", B, _across(tail.Y, B)) for D, B in each]
 
-    def blocks(
-        self, tail: PointOfTail, g: int, h: int, i: IntVector, j: IntVector
-    ) -> Matrix | None:
+    def blocks(self, tail: TailPoint, g: int, h: int, i: IntVector, j: IntVector) -> Matrix | None:
         """Blocks of D between levels i of factor g and j of group h >= g, by sparse couplings."""
         if not self.chain.couplings:
             return None
@@ -531,7 +533,7 @@ class SweptChain:
             return self._reach(tail).behind(i, tail.columns.places[h - 1][j])
         return np.where(i == j, self.H[0][:, :, i], 0.0) + self._reach(tail).within(i, j)
 
-    def _reach(self, tail: PointOfTail) -> Reach:
+    def _reach(self, tail: TailPoint) -> Reach:
         """What the tail adds to the blocks of a single factor, by sparse couplings."""
         from lmm.pls.couplings import Reach
 

@@ -16,7 +16,7 @@ from lmm.pls.problem import Problem
 from lmm.pls.roots import has_few_directions
 
 if TYPE_CHECKING:
-    from lmm.pls.sparse.cholesky import SparsePLS
+    from lmm.pls.sparse.cholesky import SparseTail
 
 __all__ = [
     "SOLVERS",
@@ -158,7 +158,7 @@ class Sparse:
         DataError
             The memory does not suffice.
         """
-        from lmm.pls.sparse.cholesky import SparsePLS, has_cholmod
+        from lmm.pls.sparse.cholesky import SparseTail, has_cholmod
 
         if self.library == "cholmod" and not has_cholmod():
             raise ImportError(
@@ -168,9 +168,9 @@ class Sparse:
                 "work without it."
             )
         refuse_wide(problem)
-        solver = SparsePLS.build(problem, self.library or ("cholmod" if has_cholmod() else "scipy"))
-        check_memory(_factor(solver), advice="solver='krylov' needs less.")
-        return solver
+        tail = SparseTail.of(problem, self.library or ("cholmod" if has_cholmod() else "scipy"))
+        check_memory(_factor(tail), advice="solver='krylov' needs less.")
+        return BlockPLS.of_tail(problem, tail)
 
 
 @dataclass(frozen=True)
@@ -366,12 +366,12 @@ def _large(problem: Problem, sampling: bool) -> PLS | None:
 
 def _sparse(problem: Problem) -> tuple[Cost, PLS]:
     """The sparse solver, and what it takes."""
-    from lmm.pls.sparse.cholesky import SparsePLS, has_cholmod
+    from lmm.pls.sparse.cholesky import SparseTail, has_cholmod
 
-    solver = SparsePLS.build(problem, "cholmod" if has_cholmod() else "scipy")
-    return _factor(solver), solver
+    tail = SparseTail.of(problem, "cholmod" if has_cholmod() else "scipy")
+    return _factor(tail), BlockPLS.of_tail(problem, tail)
 
 
-def _factor(solver: SparsePLS) -> Cost:
-    ordering = solver.system.ordering
+def _factor(tail: SparseTail) -> Cost:
+    ordering = tail.system.ordering
     return sparse_factor(ordering.backend, float(ordering.counts.sum()), ordering.flops)

@@ -14,7 +14,6 @@ import numpy as np
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, PLSPoint
 from lmm.pls.groups import Group
-from lmm.pls.problem import Problem
 
 __all__ = [
     "by_level",
@@ -40,23 +39,22 @@ def by_level(rows: Matrix, group: Group) -> Matrix:
 
 def by_solving(
     solve: Callable[[Blocks], Blocks],
-    problem: Problem,
+    groups: tuple[Group, ...],
     g: int,
     h: int,
     i: IntVector,
     j: IntVector,
 ) -> Matrix:
     """Blocks (k_g, k_h, m) of D between levels i of group g and j of group h, by products."""
-    left, right = problem.groups[g], problem.groups[h]
+    left, right = groups[g], groups[h]
     levels, place = np.unique(j, return_inverse=True)
     found = np.empty((left.size, right.size, len(i)))
-    step = max(1, CHUNK // (right.size * sum(group.q for group in problem.groups)))
+    step = max(1, CHUNK // (right.size * sum(group.q for group in groups)))
     for start in range(0, len(levels), step):
         chosen = levels[start : start + step]
         here = np.flatnonzero((place >= start) & (place < start + step))
         columns = tuple(
-            np.zeros((len(chosen) * right.size, group.size, group.n_levels))
-            for group in problem.groups
+            np.zeros((len(chosen) * right.size, group.size, group.n_levels)) for group in groups
         )
         for b in range(right.size):
             columns[h][b * len(chosen) + np.arange(len(chosen)), b, chosen] = 1.0

@@ -35,7 +35,7 @@ from lmm.pls.kernels import invert, multiply_turned, penalized_inverse
 from lmm.pls.levels import Levels, backward, by_rows, chunks, forward, root
 from lmm.pls.problem import Problem
 from lmm.pls.products import RowProducts
-from lmm.pls.tail import PointOfTail
+from lmm.pls.tail import TailPoint
 
 __all__ = ["Roots", "SweptRoots", "has_few_directions"]
 
@@ -167,7 +167,7 @@ class SweptRoots:
         yield from zip(self.chain.chunks, sweeps, strict=True)
 
     def derivatives(
-        self, terms: PLSTerms, half: Matrix, tail: PointOfTail, groups: Sequence[Group], reml: bool
+        self, terms: PLSTerms, half: Matrix, tail: TailPoint, groups: Sequence[Group], reml: bool
     ) -> Derivatives:
         """Exact derivatives, given L^-1 (t, t) of the fixed effects; no tail stands behind."""
         if self.chain.along_units:
@@ -207,11 +207,11 @@ class SweptRoots:
             parts.append(levels.by_level(penalized_inverse(A, self.lam)[0]))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
-    def diagonal(self, tail: PointOfTail) -> list[Matrix]:
+    def diagonal(self, tail: TailPoint) -> list[Matrix]:
         """See `SweptChain`."""
         return [self._D]
 
-    def blocks(self, tail: PointOfTail, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+    def blocks(self, tail: TailPoint, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
         """See `SweptChain`: zero between two levels."""
         return np.where(i == j, self._D[:, :, i], 0.0)
 

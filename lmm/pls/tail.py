@@ -11,11 +11,12 @@ What the chain leaves of their cross-products, ``K = Z_T'V_1^-1 Z_T``, is mostly
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import lapack
@@ -32,7 +33,7 @@ from lmm.pls.problem import Problem
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Columns", "DenseTail", "FactoredTail", "Lambda", "PointOfTail", "Tail"]
+__all__ = ["Columns", "DenseFactor", "DenseTail", "Lambda", "Tail", "TailPoint"]
 
 # Relative size of the smallest singular value of lambda from which its inverse is used, to save
 # products of a large tail's size, and that from which it keeps more digits than they.
@@ -173,83 +174,108 @@ class Lambda:
         return self.times(half.T, transpose, overwrite=True).T
 
 
-class Tail(Protocol):
-    """What is left to be factored when a chain is eliminated."""
+class Tail(ABC):
+    """What is left to be factored when a chain is eliminated, q_T columns.
+
+    Attributes
+    ----------
+    columns : Columns
+        Its columns.
+    """
+
+    columns: Columns
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What a solver with it is called."""
 
-    def description(self, alone: bool) -> str:
-        """What it is, and, where no chain is before it, why."""
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """What it is."""
 
     @property
+    @abstractmethod
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
 
     def with_columns(self, problem: Problem) -> Self:
         """The same random effects with other columns [X y]."""
+        return self
 
     def reweighted(self, problem: Problem) -> Self:
         """The same layout with other weights."""
+        return self
 
-    def at(self, lams: Sequence[Matrix], left: Matrix) -> PointOfTail:
+    @abstractmethod
+    def at(self, lams: Sequence[Matrix], left: Matrix) -> TailPoint:
         """Factor at given lambdas what the chain leaves of U, `lmm.pls.chain.SweptChain.left`."""
 
 
-class PointOfTail(Protocol):
-    """A tail at given lambdas, V_1 that of the chain in front of it."""
+class TailPoint(ABC):
+    """A tail at given lambdas, V_1 that of the chain in front of it.
+
+    Attributes
+    ----------
+    coupling : (q_T, t) array
+        ``Z_T'V_1^-1[X y]``.
+    logdet : float
+        log|Omega_T|.
+    reduced : (t, t) array
+        ``[X y]'V^-1[X y]``.
+    is_exact : bool
+        Whether `trace` leaves nothing out.
+    """
+
+    coupling: Matrix
+    logdet: float
+    reduced: Matrix
+    is_exact: bool
 
     @property
+    @abstractmethod
     def columns(self) -> Columns:
-        """Its columns, q_T of them."""
-
-    @property
-    def coupling(self) -> Matrix:
-        """``Z_T'V_1^-1[X y]``, (q_T, t)."""
-
-    @property
-    def logdet(self) -> float:
-        """log|Omega_T|."""
-
-    @property
-    def reduced(self) -> Matrix:
-        """``[X y]'V^-1[X y]``, (t, t)."""
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether `trace` leaves nothing out."""
+        """Its columns."""
 
     @property
     def Y(self) -> Matrix:
-        """D of the tail (q_T, q_T); what stands behind a chain has it."""
+        """D of the tail as one matrix, (q_T, q_T): the entries that sparse couplings ask for."""
+        raise NotImplementedError
 
+    @abstractmethod
     def solve(self, right: Matrix) -> Matrix:
-        """Y times columns (q_T, r)."""
+        """D of the tail times columns (q_T, r)."""
 
-    def unswept(self, right: Matrix, solved: Matrix) -> Matrix:
-        """``Z_T'V^-1 w`` of columns w, from ``Z_T'V_1^-1 w`` (q_T, r) and Y times that."""
+    @abstractmethod
+    def unswept(self, right: Matrix) -> Matrix:
+        """``Z_T'V^-1 w`` of columns w, from ``Z_T'V_1^-1 w`` (q_T, r)."""
 
     @property
+    @abstractmethod
     def sums(self) -> list[Matrix]:
         """Sums over levels of the diagonal blocks of ``F = Z_T'V^-1 Z_T``, (k, k) per group."""
 
+    @abstractmethod
     def trace(self, E: Matrix | None) -> Matrix:
         """``tr(F E_ab F E_cd)`` (K, K), or of ``F - E E'`` with columns E (q_T, s)."""
 
+    @abstractmethod
     def forms(self, W: Matrix) -> Matrix:
         """``W'F W`` for columns W (q_T, K)."""
 
     @property
+    @abstractmethod
     def diagonal(self) -> list[Matrix]:
-        """Blocks of Y of each level, (k, k, l) per group."""
+        """Blocks of D of each level, (k, k, l) per group."""
 
-    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix | None:
-        """Blocks of Y between levels i of its group g and j of h, (k_g, k_h, m), if at hand."""
+    @abstractmethod
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+        """Blocks of D between levels i of its group g and j of h, (k_g, k_h, m)."""
 
 
 @dataclass(frozen=True, eq=False)
-class DenseTail:
+class DenseTail(Tail):
     """A tail that is factored as a dense matrix.
 
     Attributes
@@ -262,10 +288,9 @@ class DenseTail:
 
     name = "block"
 
-    def description(self, alone: bool) -> str:
+    @property
+    def description(self) -> str:
         """What is left to be factored."""
-        if alone:
-            return f"all {self.columns.q} random effects in one dense block, for they are few"
         names = ", ".join(group.name for group in self.columns.groups)
         return names and f"dense tail of {self.columns.q} columns for {names}"
 
@@ -274,15 +299,7 @@ class DenseTail:
         """Columns of the largest dense matrix that is factored."""
         return self.columns.q
 
-    def with_columns(self, problem: Problem) -> DenseTail:
-        """The same random effects with other columns [X y]."""
-        return self
-
-    def reweighted(self, problem: Problem) -> DenseTail:
-        """The same layout with other weights."""
-        return self
-
-    def at(self, lams: Sequence[Matrix], left: Matrix) -> FactoredTail:
+    def at(self, lams: Sequence[Matrix], left: Matrix) -> DenseFactor:
         """Factor at given lambdas what the chain leaves of [Z_T X y], (q_T + t, q_T + t).
 
         Raises
@@ -294,10 +311,10 @@ class DenseTail:
         if self.columns.q:
             return self._factored(Lambda_T, left)
         none = np.empty((0, 0))
-        return FactoredTail(Lambda_T, none, left[:0], none, 0.0, left)
+        return DenseFactor(Lambda_T, none, left[:0], none, 0.0, left)
 
     @limited
-    def _factored(self, Lambda_T: Lambda, left: Matrix) -> FactoredTail:
+    def _factored(self, Lambda_T: Lambda, left: Matrix) -> DenseFactor:
         q = self.columns.q
         K, coupling = left[:q, :q], left[:q, q:]
         omega = Lambda_T.around(K, transpose=True)
@@ -308,11 +325,11 @@ class DenseTail:
             raise NumericalError("The tail of the normal equations is not positive definite.")
         logdet = 2.0 * float(np.log(root.diagonal()).sum())
         half, _ = lapack.dtrtrs(root, Lambda_T.times(coupling, transpose=True), lower=1)
-        return FactoredTail(Lambda_T, K, coupling, root, logdet, left[q:, q:] - half.T @ half)
+        return DenseFactor(Lambda_T, K, coupling, root, logdet, left[q:, q:] - half.T @ half)
 
 
 @dataclass(frozen=True, eq=False)
-class FactoredTail:
+class DenseFactor(TailPoint):
     """A dense tail at given lambdas, behind a chain.
 
     Attributes
@@ -342,20 +359,20 @@ class FactoredTail:
 
     @property
     def columns(self) -> Columns:
-        """See `PointOfTail`."""
+        """See `TailPoint`."""
         return self.Lambda.columns
 
     def solve(self, right: Matrix) -> Matrix:
-        """See `PointOfTail`."""
+        """See `TailPoint`."""
         if not right.size:
             return right
         inner = self.Lambda.times(right, transpose=True)
         solved, _ = lapack.dpotrs(self.root, inner, lower=1)
         return self.Lambda.times(np.ascontiguousarray(solved))
 
-    def unswept(self, right: Matrix, solved: Matrix) -> Matrix:
-        """See `PointOfTail`."""
-        return right - self.K @ solved
+    def unswept(self, right: Matrix) -> Matrix:
+        """See `TailPoint`."""
+        return right - self.K @ self.solve(right)
 
     @cached_property
     def _inverse(self) -> Matrix:
@@ -369,7 +386,7 @@ class FactoredTail:
 
     @cached_property
     def Y(self) -> Matrix:
-        """See `PointOfTail`."""
+        """See `TailPoint`."""
         return self.Lambda.around(self._inverse)
 
     @cached_property
@@ -387,23 +404,23 @@ class FactoredTail:
 
     @property
     def sums(self) -> list[Matrix]:
-        """See `PointOfTail`."""
+        """See `TailPoint`."""
         return self.columns.sums(self.F)
 
     def trace(self, E: Matrix | None) -> Matrix:
-        """See `PointOfTail`."""
+        """See `TailPoint`."""
         return self.columns.trace(self.F if E is None else self.F - E @ E.T)
 
     def forms(self, W: Matrix) -> Matrix:
-        """See `PointOfTail`."""
+        """See `TailPoint`."""
         return np.asarray(W.T @ self.F @ W)
 
     @cached_property
     def diagonal(self) -> list[Matrix]:
-        """See `PointOfTail`."""
+        """See `TailPoint`."""
         return [dense_blocks(self.Y, own, own) for own in self.columns.places]
 
     def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
-        """See `PointOfTail`."""
+        """See `TailPoint`."""
         places = self.columns.places
         return dense_blocks(self.Y, places[g][i], places[h][j])

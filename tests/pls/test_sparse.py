@@ -13,10 +13,12 @@ import lmm
 from lmm.covariance import Diagonal
 from lmm.criterion import ProfiledCriterion
 from lmm.errors import NumericalError
-from lmm.pls import DensePLS, Sparse, SparsePLS, choose, named, standardize
+from lmm.pls import DensePLS, Sparse, choose, named, standardize
 from lmm.pls.sparse import cholesky
+from lmm.pls.sparse.cholesky import SparseTail
 from lmm.pls.sparse.selected import SelectedInverse
 from lmm.pls.sparse.symbolic import column_counts, factor_columns, permuted
+from models import sparse as sparse_of
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 BACKENDS = ["cholmod", "scipy"]
@@ -77,7 +79,7 @@ CROSSED = "y ~ x + (x | a) + (1 | b) + (0 + x || c)"
 def test_values_and_gradient_agree_with_the_oracle(model_id, backend):
     matrices = matrices_of(model_id)
     problem = standardize(matrices)
-    oracle, solver = DensePLS(problem), SparsePLS.build(problem, backend)
+    oracle, solver = DensePLS(problem), sparse_of(problem, backend)
     rng = np.random.default_rng(7)
     for zero, reml in [(False, True), (False, False), (True, True)]:
         check_derivatives(oracle, solver, random_factors(matrices, rng, zero), reml)
@@ -103,14 +105,14 @@ def test_slopes_on_crossed_factors(backend, reml, zero):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
     factors = random_factors(matrices, np.random.default_rng(3), zero)
-    check_derivatives(DensePLS(problem), SparsePLS.build(problem, backend), factors, reml)
+    check_derivatives(DensePLS(problem), sparse_of(problem, backend), factors, reml)
 
 
 def test_no_random_variation_at_all(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
     factors = tuple(np.zeros((term.size, term.size)) for term in matrices.terms)
-    check_derivatives(DensePLS(problem), SparsePLS.build(problem, backend), factors, True)
+    check_derivatives(DensePLS(problem), sparse_of(problem, backend), factors, True)
 
 
 def test_coefficients_agree_with_the_oracle(backend):
@@ -118,7 +120,7 @@ def test_coefficients_agree_with_the_oracle(backend):
     problem = standardize(matrices)
     factors = random_factors(matrices, np.random.default_rng(5))
     expected = DensePLS(problem).at(factors).solution()
-    actual = SparsePLS.build(problem, backend).at(factors).solution()
+    actual = sparse_of(problem, backend).at(factors).solution()
     assert_close(actual.beta, expected.beta, 1e-10)
     for ours, theirs in zip(actual.effects, expected.effects, strict=True):
         assert_close(ours, theirs, 1e-10)
@@ -153,7 +155,7 @@ def test_pattern_survives_zeros(backend):
     """An analysis made for one theta serves where zeros come and go."""
     matrices = lmm.build_matrices(CROSSED, crossed_table())
     problem = standardize(matrices)
-    solver = SparsePLS.build(problem, backend)
+    solver = sparse_of(problem, backend)
     ones = tuple(np.eye(term.size) for term in matrices.terms)
     zeros = tuple(0.0 * factor for factor in ones)
     before = solver.at(ones).derivatives(True)
@@ -165,7 +167,7 @@ def test_pattern_survives_zeros(backend):
 
 def test_pickled_solver_analyses_again(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
-    solver = SparsePLS.build(standardize(matrices), backend)
+    solver = sparse_of(standardize(matrices), backend)
     factors = random_factors(matrices, np.random.default_rng(11))
     expected = solver.at(factors).terms
     assert pickle.loads(pickle.dumps(solver)).at(factors).terms == expected
@@ -173,20 +175,20 @@ def test_pickled_solver_analyses_again(backend):
 
 def test_other_response_shares_the_analysis(backend):
     matrices = lmm.build_matrices(CROSSED, crossed_table())
-    solver = SparsePLS.build(standardize(matrices), backend)
+    solver = sparse_of(standardize(matrices), backend)
     factors = random_factors(matrices, np.random.default_rng(13))
     y = np.random.default_rng(17).standard_normal(matrices.n)
     other = solver.with_response(y)
-    assert other.system is solver.system
+    assert other.tail.system is solver.tail.system
     expected = DensePLS(solver.problem).with_response(y).at(factors).terms
     assert other.at(factors).terms.pwrss == pytest.approx(expected.pwrss, rel=1e-12)
 
 
 def test_not_positive_definite_is_a_numerical_error(backend):
     matrices = lmm.build_matrices("y ~ 1 + (1 | a)", crossed_table())
-    solver = SparsePLS.build(standardize(matrices), backend)
+    solver = sparse_of(standardize(matrices), backend)
     with pytest.raises(NumericalError, match="not positive definite"):
-        solver.system.factor(-np.ones(len(solver.system.rows)))
+        solver.tail.system.factor(-np.ones(len(solver.tail.system.rows)))
 
 
 # Symbolic analysis and the selected inverse ------------------------------------------------------
@@ -256,7 +258,7 @@ def large_tail(n_levels=4000, n=20_000, spread=4, seed=31):
 def test_auto_takes_a_sparse_factor_for_a_large_sparse_tail():
     table = large_tail()
     solver = named("auto").bind(standardize(lmm.build_matrices("y ~ 1 + (1 | a) + (1 | b)", table)))
-    assert isinstance(solver, SparsePLS)
+    assert isinstance(solver.tail, SparseTail)
     assert f"all {len(set(table['a'])) + len(set(table['b']))} random effects" in solver.description
 
 
@@ -365,4 +367,4 @@ def test_renamed_interface_of_scikit_sparse():
     factors = random_factors(matrices, np.random.default_rng(37))
     check_derivatives(DensePLS(problem), solver, factors, True)
     with pytest.raises(NumericalError, match="not positive definite"):
-        solver.system.factor(-np.ones(len(solver.system.rows)))
+        solver.tail.system.factor(-np.ones(len(solver.tail.system.rows)))

@@ -175,7 +175,7 @@ class KrylovPoint(Bordered):
 
     def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
         """Blocks of D between levels, by conjugate gradients: one solve per level and column."""
-        return by_solving(self.solve, self.pls.problem, g, h, i, j)
+        return by_solving(self.solve, self.pls.problem.groups, g, h, i, j)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

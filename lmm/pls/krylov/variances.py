@@ -53,7 +53,7 @@ class EstimatedVariances:
 def _solved(point: KrylovPoint, g: int) -> tuple[Matrix, Matrix]:
     """Blocks of a group, and their errors."""
     levels = np.arange(point.pls.problem.groups[g].n_levels)
-    blocks = by_solving(point.solve, point.pls.problem, g, g, levels, levels)
+    blocks = by_solving(point.solve, point.pls.problem.groups, g, g, levels, levels)
     return blocks, np.zeros_like(blocks)
 
 

@@ -1,4 +1,4 @@
-"""Any structure, by a sparse Cholesky factor of all random effects: CHOLMOD, or SciPy's SuperLU.
+"""A sparse tail of all random effects, of any structure: CHOLMOD, or SciPy's SuperLU.
 
     Omega = Lambda'Z'Z Lambda + I = P'L L'P
 
@@ -19,8 +19,8 @@ of which the gradient needs the diagonal blocks: entries of Omega^-1 where Z'Z h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from itertools import accumulate, pairwise
@@ -30,21 +30,19 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag
 
-from lmm._brief import Brief
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
-from lmm.pls.border import Bordered
-from lmm.pls.directions import assembled, directions, level_traces, squares
-from lmm.pls.groups import Group
-from lmm.pls.inverse import by_level, by_solving, flat
+from lmm.pls.base import Blocks
+from lmm.pls.directions import level_traces
+from lmm.pls.inverse import by_solving, flat
 from lmm.pls.kernels import sum_by
 from lmm.pls.problem import Problem
 from lmm.pls.products import Pairs
 from lmm.pls.sparse.selected import SelectedInverse
 from lmm.pls.sparse.symbolic import column_counts, flops, permuted
+from lmm.pls.tail import Columns, Lambda, Tail, TailPoint
 
-__all__ = ["SparsePLS", "has_cholmod"]
+__all__ = ["SparseTail", "has_cholmod"]
 
 # Standard deviation, in units of the noise of a level's own mean, that stands for none at all.
 FLOOR = 1e-8
@@ -161,136 +159,133 @@ class _Factored:
 
 
 @dataclass(frozen=True, eq=False)
-class SparsePoint(Bordered):
-    """Everything at one Lambda."""
+class SparseFactor(TailPoint):
+    """All random effects at one Lambda."""
 
-    pls: SparsePLS
-    factors: Factors
+    tail: SparseTail
+    coupling: Matrix
     axes: list[Matrix]  # U per group
     s: list[Vector]
     factored: _Factored
-    S: Matrix  # Omega^-1 Lambda'Z'[X y], (q, t)
     logdet: float
     reduced: Matrix  # [X y]'V^-1[X y], (t, t)
 
-    @limited
-    def solution(self) -> PLSSolution:
-        """Coefficients."""
-        # b = Gamma Lambda^-T S (-beta, 1): with the Gamma given, axes without variance have none.
-        blocks = []
-        for group, U, s in zip(self.pls.problem.groups, self.axes, self.s, strict=True):
-            lam = group.factor(self.factors)
-            blocks.append(lam @ (lam.T @ U / s))
-        b = self.pls.each(blocks, self.S @ self.border.residual[:, None])
-        groups = self.pls.problem.groups
-        each = zip(self.pls.parts, groups, strict=True)
-        return self.coefficients(groups, [by_level(b[part], group) for part, group in each])
+    is_exact = False
 
-    @limited
-    def derivatives(self, reml: bool) -> Derivatives:
-        """Values with exact first derivatives, and second ones by the average information."""
-        inverse_t = [U / s for U, s in zip(self.axes, self.s, strict=True)]  # Lambda^-T
-        E = self.pls.each(inverse_t, self.S @ self.border.half.T)
-        effects = [
-            E[part].reshape(group.n_levels, group.size, -1).transpose(2, 1, 0)
-            for part, group in zip(self.pls.parts, self.pls.problem.groups, strict=True)
-        ]
-        F = self._diagonal_blocks()
-        return assembled(
-            self.terms,
-            self.pls.problem.groups,
-            [blocks.sum(axis=2) for blocks in F],
-            [squares(own) for own in effects],
-            self._average(inverse_t, E),
-            np.asarray(block_diag(*map(level_traces, F))),
-            reml,
-            exact=False,
-        )
+    @property
+    def columns(self) -> Columns:
+        """See `TailPoint`."""
+        return self.tail.columns
+
+    @property
+    def dense_size(self) -> int:
+        """Columns of the largest dense matrix that was factored."""
+        return self.tail.dense_size
 
     @cached_property
+    def _Lambda(self) -> Lambda:
+        """Lambda in principal axes, those without variance included."""
+        return self._along_axes(lambda U, s: U * s)
+
+    def _along_axes(self, block: Callable[[Matrix, Vector], Matrix]) -> Lambda:
+        each = zip(self.axes, self.s, strict=True)
+        return Lambda(self.columns, [block(U, s) for U, s in each])
+
+    @limited
+    def solve(self, right: Matrix) -> Matrix:
+        """See `TailPoint`: axes without variance have none."""
+        own = self._varying
+        return own.times(self.factored.solve(own.times(right, transpose=True)))
+
+    @cached_property
+    def _varying(self) -> Lambda:
+        """Lambda, zero along axes without variance."""
+        return self._along_axes(lambda U, s: np.where(s > FLOOR, U * s, 0.0))
+
+    @limited
+    def unswept(self, right: Matrix) -> Matrix:
+        """See `TailPoint`: (4)."""
+        swept = self.factored.solve(self._Lambda.times(right, transpose=True))
+        return self._along_axes(lambda U, s: U / s).times(swept)
+
+    def forms(self, W: Matrix) -> Matrix:
+        """See `TailPoint`."""
+        return np.asarray(W.T @ self.unswept(self.tail.A @ W))
+
+    @cached_property
+    @limited
     def _selected(self) -> list[Matrix]:
         """Blocks of Omega^-1 at the pairs, (k_g, k_h, m) each."""
-        entries = self.pls.system.inverse(self.factored.L)
-        sizes = accumulate((pairs.A.size for pairs in self.pls.pairs), initial=0)
+        entries = self.tail.system.inverse(self.factored.L)
+        sizes = accumulate((pairs.A.size for pairs in self.tail.pairs), initial=0)
         return [
             entries[a:b].reshape(pairs.A.shape)
-            for pairs, (a, b) in zip(self.pls.pairs, pairwise(sizes), strict=True)
+            for pairs, (a, b) in zip(self.tail.pairs, pairwise(sizes), strict=True)
         ]
 
-    @cached_property
-    def _lams(self) -> list[Matrix]:
-        """Lambda of each group, axes without variance included."""
-        return [np.where(s > FLOOR, U * s, 0.0) for U, s in zip(self.axes, self.s, strict=True)]
-
-    @limited
-    def solve(self, right: Blocks) -> Blocks:
-        """D times columns."""
-        if not len(right[0]):
-            return right
-        columns = np.concatenate([flat(effects) for effects in right])
-        inner = self.pls.each([lam.T for lam in self._lams], columns)
-        solved = self.pls.each(self._lams, self.factored.solve(inner))
-        groups = zip(self.pls.parts, self.pls.problem.groups, strict=True)
-        return tuple(by_level(solved[part], group) for part, group in groups)
+    def _at(self, g: int, h: int) -> tuple[Pairs, Matrix]:
+        """Pairs of two groups, and their blocks of Omega^-1."""
+        each = zip(self.tail.pairs, self._selected, strict=True)
+        return next((pairs, block) for pairs, block in each if (pairs.g, pairs.h) == (g, h))
 
     @cached_property
-    def diagonal(self) -> Blocks:
-        """Blocks of D of each level."""
-        own = [
-            self._scaled(g, g, block)
-            for pairs, block in zip(self.pls.pairs, self._selected, strict=True)
-            for g in [pairs.g]
-            if pairs.h == g
-        ]
-        return tuple(own)
+    def diagonal(self) -> list[Matrix]:
+        """See `TailPoint`."""
+        groups = range(len(self.columns.groups))
+        return [self._scaled(g, g, self._at(g, g)[1]) for g in groups]
 
     def _scaled(self, g: int, h: int, blocks: Matrix) -> Matrix:
         """Blocks of D from those of Omega^-1."""
-        return np.asarray(
-            np.einsum("ab,bcm,dc->adm", self._lams[g], blocks, self._lams[h], optimize=True)
-        )
+        left, right = self._varying.factors[g], self._varying.factors[h]
+        return np.asarray(np.einsum("ab,bcm,dc->adm", left, blocks, right, optimize=True))
 
     def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
-        """Blocks of D between levels: selected entries, and products where there are none."""
+        """See `TailPoint`: selected entries, and products where there are none."""
         if g < h:
             return self.blocks(h, g, j, i).transpose(1, 0, 2)
-        n_levels = self.pls.problem.groups[h].n_levels
-        pairs, block = next(
-            (pairs, block)
-            for pairs, block in zip(self.pls.pairs, self._selected, strict=True)
-            if (pairs.g, pairs.h) == (g, h)
-        )
+        groups, (pairs, block) = self.columns.groups, self._at(g, h)
+        n_levels = groups[h].n_levels
         keys, asked = pairs.i * n_levels + pairs.j, i * n_levels + j
         place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
         found = self._scaled(g, h, block[:, :, place])
         rest = np.flatnonzero(keys[place] != asked)
         if len(rest):
-            found[:, :, rest] = by_solving(self.solve, self.pls.problem, g, h, i[rest], j[rest])
+            found[:, :, rest] = by_solving(self._solve, groups, g, h, i[rest], j[rest])
         return found
 
-    def _diagonal_blocks(self) -> list[Matrix]:
+    def _solve(self, right: Blocks) -> Blocks:
+        rows = self.columns.flat(right, len(right[0]))
+        return tuple(self.columns.by_level(self.solve(rows)))
+
+    @cached_property
+    def _F(self) -> list[Matrix]:
         """Diagonal blocks of Z'V^-1 Z by (4), (k, k, l) per group."""
-        inverse, F = self._selected, []
+        F = []
         for g, (U, s) in enumerate(zip(self.axes, self.s, strict=True)):
-            own = next(
-                block
-                for pairs, block in zip(self.pls.pairs, inverse, strict=True)
-                if pairs.g == pairs.h == g
-            )
+            own = self._at(g, g)[1]
             blocks = (np.eye(len(s))[:, :, None] - own) / np.outer(s, s)[:, :, None]
             if s[-1] < REGULAR:
                 regular = np.minimum.outer(s, s) >= REGULAR
-                rows = self._product_blocks(inverse, g) / s[:, None]
+                rows = self._product_blocks(g) / s[:, None]
                 blocks = np.where(regular[:, :, None], blocks, rows)
             blocks = np.einsum("ab,bcm,dc->adm", U, blocks, U, optimize=True)
             F.append(0.5 * (blocks + blocks.transpose(1, 0, 2)))
         return F
 
-    def _product_blocks(self, inverse: list[Matrix], g: int) -> Matrix:
+    @property
+    def sums(self) -> list[Matrix]:
+        """See `TailPoint`."""
+        return [blocks.sum(axis=2) for blocks in self._F]
+
+    def trace(self, E: Matrix | None) -> Matrix:
+        """See `TailPoint`: what couples levels, and E, is left out."""
+        return np.asarray(block_diag(*map(level_traces, self._F)))
+
+    def _product_blocks(self, g: int) -> Matrix:
         """Diagonal blocks of U'A Lambda Omega^-1 for one group, (k, k, l): (5)."""
-        n_levels = self.pls.problem.groups[g].n_levels
+        n_levels = self.columns.groups[g].n_levels
         total = np.zeros((len(self.s[g]), len(self.s[g]), n_levels))
-        for pairs, block in zip(self.pls.pairs, inverse, strict=True):
+        for pairs, block in zip(self.tail.pairs, self._selected, strict=True):
             for own, other, levels, turned in (
                 (pairs.g, pairs.h, pairs.i, False),
                 (pairs.h, pairs.g, pairs.j, True),
@@ -298,46 +293,35 @@ class SparsePoint(Bordered):
                 if own != g or (turned and pairs.g == pairs.h):
                     continue
                 A, W = (M.transpose(1, 0, 2) if turned else M for M in (pairs.A, block))
-                left, lam = self.axes[g].T, self.axes[other] * self.s[other]
+                left, lam = self.axes[g].T, self._Lambda.factors[other]
                 product = np.einsum("xa,abm,bc,dcm->xdm", left, A, lam, W, optimize=True)
                 total += sum_by(product, levels, n_levels)
         return total
 
-    def _average(self, inverse_t: Sequence[Matrix], E: Matrix) -> Matrix:
-        """``w'Z'V^-1 Z w`` for w = E_ab v over all groups' directions (a, b), (K, K)."""
-        columns = []
-        for part, group in zip(self.pls.parts, self.pls.problem.groups, strict=True):
-            v = E[part, -1].reshape(group.n_levels, group.size).T
-            columns.append(directions(v).transpose(2, 1, 0).reshape(group.q, -1))
-        W = np.asarray(block_diag(*columns))
-        lams_t = [(U * s).T for U, s in zip(self.axes, self.s, strict=True)]
-        swept = self.factored.solve(self.pls.each(lams_t, self.pls.A @ W))
-        return np.asarray(W.T @ self.pls.each(inverse_t, swept))
 
+@dataclass(frozen=True, eq=False)
+class SparseTail(Tail):
+    """A tail of all random effects, of any structure, with no chain before it.
 
-@dataclass(frozen=True, eq=False, repr=False)
-class SparsePLS(Brief):
-    """Sparse Cholesky solver for any structure.
-
-    Parameters
+    Attributes
     ----------
-    problem : Problem
-        Standardized problem.
+    columns : Columns
+        All random effects, in the order of the problem's groups.
     pairs : tuple of Pairs
         Z'Z.
     B : (q, t) array
-        Z'[X y], group by group, level by level, columns within; t = p + 1.
+        Z'[X y].
     system : _System
         Omega's pattern and analysis.
     """
 
-    problem: Problem
+    columns: Columns
     pairs: tuple[Pairs, ...]
     B: Matrix
     system: _System
 
     @classmethod
-    def build(cls, problem: Problem, backend: str) -> SparsePLS:
+    def of(cls, problem: Problem, backend: str) -> SparseTail:
         """Accumulate the cross-products of a problem and choose an order.
 
         Parameters
@@ -347,26 +331,18 @@ class SparsePLS(Brief):
         backend : str
             ``"cholmod"`` or ``"scipy"``.
         """
-        pairs = tuple(problem.products.all_pairs())
-        rows, columns = _entries(problem, pairs)
-        B = np.concatenate([flat(C) for C in problem.products.couplings])
-        system = _System(rows, columns, _order(_symmetric(rows, columns, len(B)), backend))
-        return cls(problem, pairs, B, system)
+        columns, pairs = Columns(problem.groups), tuple(problem.products.all_pairs())
+        rows, others = _entries(columns, pairs)
+        system = _System(rows, others, _order(_symmetric(rows, others, columns.q), backend))
+        return cls(columns, pairs, _border(problem), system)
 
-    def with_response(self, y: Vector) -> SparsePLS:
-        """The same design with another response (n,); the analysis is shared."""
-        return self.with_problem(self.problem.with_response(y))
+    def with_columns(self, problem: Problem) -> SparseTail:
+        """See `Tail`; the analysis is shared."""
+        return replace(self, B=_border(problem))
 
-    def with_problem(self, problem: Problem) -> SparsePLS:
-        """The same random effects with other columns [X y]; the analysis is shared."""
-        B = np.concatenate([flat(C) for C in problem.products.couplings])
-        return SparsePLS(problem, self.pairs, B, self.system)
-
-    def reweighted(self, weights: Vector, y: Vector | None = None) -> SparsePLS:
-        """The same layout with other weights (n,) and response (n,); the analysis is shared."""
-        problem = self.problem.reweighted(weights, y)
-        B = np.concatenate([flat(C) for C in problem.products.couplings])
-        return SparsePLS(problem, tuple(problem.products.all_pairs()), B, self.system)
+    def reweighted(self, problem: Problem) -> SparseTail:
+        """See `Tail`; the analysis is shared."""
+        return replace(self, B=_border(problem), pairs=tuple(problem.products.all_pairs()))
 
     @property
     def name(self) -> str:
@@ -376,13 +352,13 @@ class SparsePLS(Brief):
     @property
     def description(self) -> str:
         """What was chosen and why."""
-        ordering = self.system.ordering
+        ordering, sizes = self.system.ordering, [group.q for group in self.columns.groups]
         library = "CHOLMOD" if ordering.backend == "cholmod" else "SciPy's SuperLU"
         return (
-            f"{self.name}: sparse factor of all {len(self.B)} random effects by {library}, "
+            f"sparse factor of all {self.columns.q} random effects by {library}, "
             f"{ordering.name} order, {ordering.counts.sum():.2g} entries, "
             f"{ordering.flops / 1e9:.2g} Gflop; a dense tail would have "
-            f"{self.problem.tail_size} columns"
+            f"{sum(sizes) - max(sizes)} columns"
         )
 
     @property
@@ -390,38 +366,22 @@ class SparsePLS(Brief):
         """Columns of the largest dense matrix that is factored."""
         return int(self.system.ordering.counts.max())
 
-    @cached_property
-    def parts(self) -> tuple[slice, ...]:
-        """Random effects of each group."""
-        return tuple(slice(a, b) for a, b in pairwise(_offsets(self.problem.groups)))
-
-    def each(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
-        """A group's block (k, k) times every level's rows of M (q, c)."""
-        out = np.empty_like(M)
-        for block, part, group in zip(blocks, self.parts, self.problem.groups, strict=True):
-            levels = M[part].reshape(group.n_levels, group.size, -1)
-            out[part] = np.einsum("ab,lbc->lac", block, levels).reshape(group.q, -1)
-        return out
-
-    # Forward ---------------------------------------------------------------------------------
-
     @limited
-    def at(self, factors: Factors) -> SparsePoint:
-        """Factor at given factors."""
+    def at(self, lams: Sequence[Matrix], left: Matrix) -> SparseFactor:
+        """See `Tail`."""
         axes, s = [], []
-        for group in self.problem.groups:
-            U, values, _ = np.linalg.svd(group.factor(factors))
+        for lam in lams:
+            U, values, _ = np.linalg.svd(lam)
             axes.append(U)
             s.append(np.maximum(values, FLOOR))
-        lams = [U * values for U, values in zip(axes, s, strict=True)]
-        factored = self.system.factor(self._omega(lams))
-        right = self.each([lam.T for lam in lams], self.B)
-        S = factored.solve(right)
-        reduced = self.problem.base - right.T @ S
+        scaled = [U * values for U, values in zip(axes, s, strict=True)]
+        factored = self.system.factor(self._omega(scaled))
+        right = Lambda(self.columns, scaled).times(self.B, transpose=True)
+        reduced = left - right.T @ factored.solve(right)
         logdet = self.system.logdet(factored.L)
-        return SparsePoint(self, factors, axes, s, factored, S, logdet, reduced)
+        return SparseFactor(self, self.B, axes, s, factored, logdet, reduced)
 
-    def _omega(self, lams: list[Matrix]) -> Vector:
+    def _omega(self, lams: Sequence[Matrix]) -> Vector:
         """Entries of Omega."""
         entries = []
         for pairs in self.pairs:
@@ -436,7 +396,7 @@ class SparsePLS(Brief):
     def A(self) -> sparse.csr_array:
         """Z'Z, (q, q)."""
         values = np.concatenate([pairs.A.ravel() for pairs in self.pairs])
-        pattern = _symmetric(self.system.rows, self.system.columns, len(self.B))
+        pattern = _symmetric(self.system.rows, self.system.columns, self.columns.q)
         return sparse.csr_array(
             (values[pattern.data], pattern.indices, pattern.indptr), shape=pattern.shape
         )
@@ -469,21 +429,20 @@ def _order(pattern: sparse.csc_array, backend: str) -> Ordering:
     return min(found, key=lambda ordering: ordering.flops)
 
 
-def _offsets(groups: tuple[Group, ...]) -> list[int]:
-    return list(accumulate((group.q for group in groups), initial=0))
+def _border(problem: Problem) -> Matrix:
+    """Z'[X y], (q, t)."""
+    return np.concatenate([flat(C) for C in problem.products.couplings])
 
 
-def _entries(problem: Problem, pairs: tuple[Pairs, ...]) -> tuple[IntVector, IntVector]:
+def _entries(columns: Columns, pairs: tuple[Pairs, ...]) -> tuple[IntVector, IntVector]:
     """Rows and columns in q of the pairs' entries."""
-    starts, groups = _offsets(problem.groups), problem.groups
-    rows, columns = [], []
+    rows, others = [], []
     for pair in pairs:
-        k, c, m = pair.A.shape
-        row = starts[pair.g] + pair.i * groups[pair.g].size + np.arange(k)[:, None, None]
-        column = starts[pair.h] + pair.j * groups[pair.h].size + np.arange(c)[:, None]
-        rows.append(np.broadcast_to(row, (k, c, m)).ravel())
-        columns.append(np.broadcast_to(column, (k, c, m)).ravel())
-    return np.concatenate(rows), np.concatenate(columns)
+        row = columns.places[pair.g][pair.i].T[:, None, :]
+        other = columns.places[pair.h][pair.j].T[None]
+        rows.append(np.broadcast_to(row, pair.A.shape).ravel())
+        others.append(np.broadcast_to(other, pair.A.shape).ravel())
+    return np.concatenate(rows), np.concatenate(others)
 
 
 def _symmetric(rows: IntVector, columns: IntVector, q: int) -> sparse.csc_array:
