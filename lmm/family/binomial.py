@@ -156,10 +156,17 @@ class BinomialRows(Conditional):
         rows = np.where(s > 0.0, s * log_mu, 0.0) + np.where(f > 0.0, f * log_nu, 0.0)
         return np.asarray(self.constants + rows)
 
+    def _total(self, log_mu: Vector, log_nu: Vector) -> float:
+        """Log-likelihood from the logarithms of mu and of 1 - mu."""
+        total = float(self.successes @ log_mu + self.failures @ log_nu) + self._constant
+        if np.isfinite(total):
+            return total
+        return float(self._rows_of(log_mu, log_nu).sum()) + self.lost
+
     def loglik(self, eta: Vector, xi: float) -> float:
         """See `Conditional`."""
         if not self.family.is_canonical:
-            return float(self.loglik_rows(eta, xi).sum()) + self.lost
+            return self._total(*self._link.logs(eta))
         return self._logit_loglik(eta, np.exp(-np.abs(eta)))
 
     def _logit_loglik(self, eta: Vector, e: Vector) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy.special import expit, log_expit, log_ndtr, logit, ndtr, ndtri
+from scipy.special import erfcx, expit, log_expit, logit, ndtr, ndtri
 
 from lmm._types import Vector
 from lmm.family.jets import Jet, constant, negated, product, quotient
@@ -20,6 +20,7 @@ from lmm.family.jets import Jet, constant, negated, product, quotient
 __all__ = ["MEAN_LINKS", "PROBABILITY_LINKS", "Link", "ProbabilityLink"]
 
 LOG_2PI = float(np.log(2.0 * np.pi))
+ROOT_HALF = float(np.sqrt(0.5))
 
 # Logarithms of mu and of 1 - mu, (n,) each.
 Logs: TypeAlias = tuple[Vector, Vector]
@@ -148,8 +149,12 @@ class Probit(ProbabilityLink):
         return np.asarray(ndtr(eta))
 
     def logs(self, eta: Vector) -> Logs:
-        """See `ProbabilityLink`."""
-        return log_ndtr(eta), log_ndtr(-eta)
+        """See `ProbabilityLink`: from the smaller tail, ``exp(-eta^2 / 2) erfcx / 2``, both."""
+        scaled = 0.5 * erfcx(np.abs(eta) * ROOT_HALF)
+        bent = -0.5 * eta * eta
+        smaller, larger = bent + np.log(scaled), np.log1p(-scaled * np.exp(bent))
+        below = eta < 0.0
+        return np.where(below, smaller, larger), np.where(below, larger, smaller)
 
     def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
         """See `ProbabilityLink`: C(eta) = -A(-eta), so signs alternate."""
@@ -161,12 +166,16 @@ class Probit(ProbabilityLink):
 
 def _mills(eta: Vector, log_cdf: Vector, order: int) -> Jet:
     """The jet of a = phi / Phi: ``a' = -a (eta + a)``."""
-    a: Jet = (np.exp(-0.5 * (eta * eta + LOG_2PI) - log_cdf),)
-    line = (eta, np.ones_like(eta), *(np.zeros_like(eta),) * max(order - 1, 0))
-    for n in range(order):
-        sums = tuple(x + y for x, y in zip(line, a, strict=False))
-        a = (*a, -product(a, sums)[n])
-    return a
+    a = np.exp(-0.5 * (eta * eta + LOG_2PI) - log_cdf)
+    s = eta + a
+    first = -a * s
+    if order < 2:
+        return (a, first)[: order + 1]
+    s1 = 1.0 + first
+    second = -first * s - a * s1
+    if order < 3:
+        return a, first, second
+    return a, first, second, -second * s - 2.0 * first * s1 - a * second
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lmm.family import Family
 from lmm.laplace.collapse import collapsed
 from lmm.laplace.existence import LARGE, POISSON, is_suspicious, separating
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
-from lmm.laplace.mode import Mode, ModeTarget, conditional_mode, joint_coefficients
+from lmm.laplace.mode import Mode, ModeTarget, conditional_mode, joint_mode
 from lmm.laplace.model import Model, Place
 from lmm.laplace.quadrature import Quadrature, check_rule
 from lmm.laplace.start import moment_start
@@ -167,16 +167,22 @@ class LaplaceCriterion(Resumable, Completed):
 
         The coefficients of the marginal fit are not those given the random effects.
         """
+        yield self._first[0]
+
+    @cached_property
+    def _first(self) -> tuple[Vector, Vector | None]:
+        """Coordinates (d,) of the start, and dual effects (q,) near the mode there."""
         model, marginal = self.model, self.model.marginal
         theta = moment_start(model)
-        beta: Vector = np.empty(0)
-        if model.p:
-            factors = self.matrices.factors(theta)
-            target = ModeTarget(
-                model.effects, model.bound, factors, model.offset, marginal.xi, model.X
-            )
-            beta = joint_coefficients(target, model.T @ marginal.beta)
-        yield model.joined(theta, beta, marginal.xi)
+        if not model.p:
+            return model.joined(theta, np.empty(0), marginal.xi), None
+        factors = self.matrices.factors(theta)
+        target = ModeTarget(model.effects, model.bound, factors, model.offset, marginal.xi, model.X)
+        beta = model.T @ marginal.beta
+        mode = joint_mode(target, beta)
+        if mode is None:
+            return model.joined(theta, beta, marginal.xi), None
+        return model.joined(theta, mode.beta, marginal.xi), mode.v
 
     def value(self, x: Vector) -> float:
         """The criterion at x (d,)."""
@@ -334,6 +340,9 @@ class LaplaceCriterion(Resumable, Completed):
         )
         beta: Vector | None = model.T @ model.marginal.beta if model.joint else None
         guess: Vector | None = None
+        first = vars(self).get("_first")  # there where a search has asked for it
+        if first is not None and np.array_equal(place.x, first[0]):
+            guess = first[1]
         if move is not None and isinstance(move.origin, LaplaceEvaluation):
             guess, beta = move.origin.predicted_v(move.change), move.origin.expansion.mode.beta
         for v in (None,) if guess is None else (guess, None):

@@ -13,11 +13,11 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.laplace.elimination import ByLevel, Elimination, Solved, Units
 from lmm.laplace.meetings import Meetings
+from lmm.laplace.row_sums import level_sums
 from lmm.laplace.split import DENSE, LARGEST, Split
 from lmm.pls import PLS, Factors, Problem, Solver, standardize
 from lmm.pls.choose import Auto
 from lmm.pls.groups import Group
-from lmm.pls.kernels import sum_products
 
 __all__ = ["Effects"]
 
@@ -64,12 +64,8 @@ class Effects:
 
     def sums(self, rows: np.ndarray) -> np.ndarray:
         """``Z'rows``, (q,) or (q, r), for rows (n,) or (n, r)."""
-        if rows.ndim > 1:
-            return np.column_stack([self.sums(row) for row in rows.T])
-        parts = [
-            sum_products(group.Z, rows, group.codes, group.n_levels).T.ravel()
-            for group in self.groups
-        ]
+        columns = rows.shape[1:]
+        parts = [level_sums(group, rows).reshape(group.q, *columns) for group in self.groups]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def spread(self, effects: np.ndarray) -> np.ndarray:
@@ -209,6 +205,15 @@ class Effects:
     def meetings(self) -> Meetings:
         """Which levels of the lead and of the other groups occur together."""
         return Meetings.of(self.problem, self.lead)
+
+    def cells(self, g: int, h: int) -> tuple[IntVector, int]:
+        """Pair of levels of two groups in each row, (n,), and how many pairs there are."""
+        if g == h:
+            return self.groups[g].codes, self.groups[g].n_levels
+        # in the order in which `Meetings` asks for them
+        first, second = (g, h) if g == self.lead or (h != self.lead and g > h) else (h, g)
+        pairs = self.problem.cells(first, second)
+        return pairs.rows, len(pairs.i)
 
     def of_terms(self, full: Matrix) -> Matrix:
         """Rows and columns for entries of the terms' Gammas of a matrix over the groups'."""

@@ -175,8 +175,7 @@ class ByLevel(Elimination):
 
     def moving_weights(self, moved: Matrix) -> Matrix:
         """See `Elimination`: a sum over levels."""
-        group = self.effects.groups[0]
-        S = np.array([grams(group, np.ascontiguousarray(weights)) for weights in moved.T])
+        S = grams(self.effects.groups[0], moved)
         DS = times(self.blocks, S)
         d = len(DS)
         return np.asarray(DS.reshape(d, -1) @ DS.swapaxes(1, 2).reshape(d, -1).T)

@@ -37,6 +37,8 @@ __all__ = ["Expansion", "LaplaceEvaluation"]
 
 # A step may move no linear predictor by more than this: farther the mode is not predicted.
 REACH = 5.0
+# What a step may change the logarithm of the shape by: from a wild guess it would lose all digits.
+SHAPE_REACH = 3.0
 # Share of the largest singular value of `Expansion.chain` below which x reaches no direction.
 REACHED = 1e-3
 
@@ -72,9 +74,14 @@ class LaplaceEvaluation(Evaluation):
         return self
 
     def share(self, change: Vector) -> float:
-        """See `Evaluation`: as far as no linear predictor moves by more than `REACH`."""
-        size = float(np.abs(self.expansion.eta @ change).max(initial=0.0))
-        return 1.0 if size <= REACH else REACH / size
+        """See `Evaluation`: as far as no linear predictor moves by more than `REACH`.
+
+        Nor the logarithm of the shape by more than `SHAPE_REACH`.
+        """
+        size = float(np.abs(self.expansion.eta @ change).max(initial=0.0)) / REACH
+        if self.expansion.model.has_xi:
+            size = max(size, abs(float(change[-1])) / SHAPE_REACH)
+        return 1.0 if size <= 1.0 else 1.0 / size
 
     def predicted_v(self, change: Vector) -> Vector:
         """Dual effects (q,) after a change (d,) of the coordinates, to first order."""

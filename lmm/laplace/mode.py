@@ -18,7 +18,7 @@ from lmm.laplace.effects import Effects
 from lmm.laplace.elimination import Elimination
 from lmm.pls import Factors
 
-__all__ = ["Mode", "ModeTarget", "conditional_mode", "joint_coefficients"]
+__all__ = ["Mode", "ModeTarget", "conditional_mode", "joint_mode"]
 
 # A Newton step with a smaller decrement is the last: it leaves an error of the order of its square.
 QUADRATIC = 1e-8
@@ -175,12 +175,12 @@ def conditional_mode(
     return Mode(eta, state.b, state.v, state.beta, state.F, decrement, n_steps)
 
 
-def joint_coefficients(target: ModeTarget, beta: Vector) -> Vector:
-    """Coefficients (p,) at the joint mode, roughly, from a first guess; that where it fails."""
+def joint_mode(target: ModeTarget, beta: Vector) -> Mode | None:
+    """The mode of effects and coefficients (p,), roughly, from a first guess of these."""
     try:
-        return conditional_mode(target, beta=beta, steps=ROUGH).beta
+        return conditional_mode(target, beta=beta, steps=ROUGH)
     except (NumericalError, np.linalg.LinAlgError):
-        return beta
+        return None
 
 
 def _step(target: ModeTarget, state: _State, D: Elimination) -> tuple[tuple[Vector, ...], float]:

@@ -20,6 +20,7 @@ from lmm.laplace.row_sums import grams
 from lmm.pls.groups import Group
 
 if TYPE_CHECKING:
+    from lmm.laplace.effects import Effects
     from lmm.laplace.model import Model
 
 __all__ = ["Marginal", "marginal_fit", "moment_start"]
@@ -124,7 +125,7 @@ def moment_start(model: Model) -> Vector:
     W = _positive(rows.expected[0])
     found = [_moments(group, grams(group, W), rows.score) for group in groups]
     psis, gaps = [psi for psi, _ in found], np.array([gap for _, gap in found])
-    shares = np.ones(1) if len(groups) == 1 else _shares(groups, W, psis, gaps)
+    shares = np.ones(1) if len(groups) == 1 else _shares(model.effects, W, psis, gaps)
     x = np.empty(model.m)
     for group, psi, share in zip(groups, psis, shares, strict=True):
         for i, part in group.members:
@@ -148,17 +149,17 @@ def _moments(group: Group, A: Matrix, r: Vector) -> tuple[Matrix, float]:
     return (vectors * np.maximum(values, floor)) @ vectors.T, float(np.trace(gap))
 
 
-def _shares(groups: tuple[Group, ...], W: Vector, psis: list[Matrix], gaps: Vector) -> Vector:
+def _shares(effects: Effects, W: Vector, psis: list[Matrix], gaps: Vector) -> Vector:
     """Shares tau of the factors: ``sum_h tau_h |Z_g'W Z_h psi_h^(1/2)|^2 = gap_g``."""
     from scipy.optimize import nnls
 
+    groups = effects.groups
     M = np.empty((len(groups),) * 2)
     for j, (h, psi) in enumerate(zip(groups, psis, strict=True)):
         columns = h.Z @ np.linalg.cholesky(psi)
         for i, g in enumerate(groups):
-            pairs = g.codes.astype(np.int64) * h.n_levels + h.codes
-            _, cell = np.unique(pairs, return_inverse=True)
-            sums = [np.bincount(cell, W * a * b) for a in g.Z.T for b in columns.T]
+            cell, count = effects.cells(i, j)
+            sums = [np.bincount(cell, W * a * b, count) for a in g.Z.T for b in columns.T]
             M[i, j] = float(np.sum(np.square(sums)))
     scale = np.maximum(M.diagonal(), 1e-300)
     tau, _ = nnls(M / scale[:, None], np.maximum(gaps / scale, 0.0))

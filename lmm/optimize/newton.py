@@ -130,10 +130,18 @@ class Walk:
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
         """Where a step (c,) leads, (d,), and the step as taken: no longer than can be trusted."""
-        model = self.point.model
-        target, taken = model.follow(step)
-        share = self.point.here.share(model.jacobian @ taken)
-        return (target, taken) if share >= 1.0 else model.follow(share * step)
+        return self._trusted(self.point.model.follow, step)
+
+    def score(self, step: Vector) -> tuple[Vector, Vector]:
+        """The same of a scoring step."""
+        return self._trusted(self.point.model.score, step)
+
+    def _trusted(
+        self, path: Callable[[Vector], tuple[Vector, Vector]], step: Vector
+    ) -> tuple[Vector, Vector]:
+        target, taken = path(step)
+        share = self.point.here.share(self.point.model.jacobian @ taken)
+        return (target, taken) if share >= 1.0 else path(share * step)
 
     def descend(self, target: Vector, taken: Vector, promise: float) -> bool:
         """Evaluate `target` (d,), reached by a step (c,); move there unless the criterion grows."""

@@ -112,7 +112,7 @@ def _score(walk: Walk) -> bool:
     if walk.over:
         return False
     model = walk.point.model
-    target, taken = model.score(model.scoring_step())
+    target, taken = walk.score(model.scoring_step())
     promise = model.promise(taken, model.information)
     # The first step is taken wherever it starts: for balanced data it is exact.
     enough = STALLED if walk.n == walk.first else NEAR
