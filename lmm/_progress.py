@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
 __all__ = ["NoBar", "progress_bar", "watched"]
@@ -50,15 +50,18 @@ def progress_bar(total: int | None, unit: str, progress: bool | None) -> Any:
     return tqdm(total=total, unit=unit, delay=PATIENCE, disable=None, leave=False)
 
 
-def watched(items: Sequence[Item], unit: str, progress: bool | None) -> Iterator[Item]:
-    """The items one by one, under a progress bar.
+def watched(
+    items: Iterable[Item], unit: str, progress: bool | None, total: int | None = None
+) -> Iterator[Item]:
+    """The items one by one, under a progress bar; `total` of them, where they have no length.
 
     Examples
     --------
     >>> list(watched([1, 2, 3], "step", progress=False))
     [1, 2, 3]
     """
-    with progress_bar(len(items), unit, progress) as bar:
+    size = len(items) if isinstance(items, Sized) else total
+    with progress_bar(size, unit, progress) as bar:
         for item in items:
             yield item
             bar.update(1)

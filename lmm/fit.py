@@ -26,7 +26,7 @@ from lmm.errors import (
 from lmm.family import Family, Gaussian
 from lmm.formula import Formula
 from lmm.likelihood import Entries, is_singular
-from lmm.optimize import Optimum, Status
+from lmm.optimize import Optimum, Status, minimize
 from lmm.pls import Inverse, PLSPoint, PLSTerms, Problem, stacked
 
 __all__ = [
@@ -361,6 +361,12 @@ class Fit(Frozen, Brief):
     def start_for(self, criterion: ProfiledCriterion) -> Vector:
         """Where the search for the same model on other rows starts."""
         return self.theta
+
+    def refitted(self, matrices: ModelMatrices) -> Fit:
+        """Fit the same model to other matrices, from these estimates."""
+        criterion = self.criterion.on(matrices)
+        optimum = minimize(criterion, start=self.start_for(criterion))
+        return type(self).at(self.formula, criterion, optimum)
 
     def carried_to(self, criterion: ProfiledCriterion) -> Vector:
         """Covariance parameters (m,) of another model with this fit's covariances.

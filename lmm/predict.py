@@ -134,35 +134,8 @@ def predict(
 ) -> Prediction:
     """Predict rows.
 
-    Parameters
-    ----------
-    fit : Fit
-        The fit.
-    newdata : table, optional
-        New rows; by default those of the fit, padded as `na_action` says.
-    re_form : str or Formula, optional
-        Random effects that take part, as `select` takes it; the others are set to zero.
-    allow_new_levels : bool or "missing"
-        Whether unknown or missing levels count as new ones; or whether their rows are NaN.
-    random_only : bool
-        Whether to leave out the fixed effects and the offset.
-    se : bool
-        Whether to compute standard errors.
-    interval : {"confidence", "prediction"}, optional
-        Whether to compute limits for the means, or for new observations.
-    level : float
-        Coverage of the limits.
-    offset : (m,) array, optional
-        Known part for new rows, beside the formula's offsets.
-    weights : (m,) array, optional
-        Prior weights of new observations; ones by default.
-
-    Raises
-    ------
-    DataError
-        A column is missing, or a factor has an unknown level.
-    ValueError
-        `interval` is another word, or `level` is not between 0 and 1.
+    Arguments and errors as for `LinearMixedModel.predict`; `offset` (m,), beside the
+    formula's offsets, and `weights` (m,) are those of new rows, zeros and ones by default.
     """
     _check_interval(interval, level, random_only)
     if interval == "prediction" and not fit.family.is_gaussian_identity:

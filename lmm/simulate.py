@@ -38,32 +38,8 @@ def simulate(
 ) -> pd.DataFrame:
     """Simulate responses for the rows of a fit, or for new rows.
 
-    Parameters
-    ----------
-    fit : Fit
-        The fit.
-    nsim : int
-        Number of responses.
-    seed : int or numpy.random.Generator, optional
-        Where the random numbers come from.
-    re_form : str, Formula or None
-        Random effects that are held at their conditional modes, as `lmm.design.rows.select` takes
-        it; the others are drawn anew.
-    newdata : table, optional
-        New rows; a drawn random effect may have any levels there.
-    allow_new_levels : bool
-        Whether effects that are held may have unknown levels, with effects of zero.
-    offset : (m,) array, optional
-        Known part for new rows, beside the formula's offsets.
-    weights : (m,) array, optional
-        Prior weights of new rows; ones by default.
-    theta, beta, sigma : optional
-        Parameters in place of the estimates; a Series or mapping names those that differ.
-
-    Returns
-    -------
-    DataFrame (n, nsim)
-        Columns ``sim_1``, ``sim_2``, ...; padded like fitted values.
+    Arguments and errors as for `LinearMixedModel.simulate`; `offset` (m,), beside the
+    formula's offsets, and `weights` (m,) are those of new rows, zeros and ones by default.
     """
     nsim = _checked_number(nsim)
     matrices, frame = fit.matrices, fit.matrices.frame

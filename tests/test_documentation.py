@@ -25,7 +25,7 @@ PUBLIC = [
 # What other code of the package calls on a model; users have no use for it.
 INTERNAL = {"at", "estimate", "fit_class", "lowered", "on", "update_on_own_rows"}
 # Results that only others are made of.
-PARTS = {"EstimatesTable", "Framed", "Shares"}
+PARTS = {"EstimatesTable", "Framed", "PrintedMapping", "Shares"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

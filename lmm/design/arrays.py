@@ -86,19 +86,7 @@ def table_of_new_arrays(
 ) -> pd.DataFrame:
     """New rows of a model of arrays as a table, columns by position under the model's names.
 
-    Parameters
-    ----------
-    matrices : ModelMatrices
-        The model's matrices.
-    names : sequence of str
-        Columns of the table that it was fitted to.
-    X, groups, Z
-        As for `table_of_arrays`; without groups only fixed effects can be predicted.
-
-    Raises
-    ------
-    DataError
-        Numbers of columns or rows are others, or an intercept's column is not one.
+    Arguments and errors as for `LinearMixedModel.predict_arrays`.
     """
     written = {deparse(Name(str(name))): str(name) for name in names}
     known = list(dict.fromkeys(term.group for term in matrices.terms))

@@ -67,16 +67,7 @@ def check_convergence(
     All are taken in whitened coordinates, in which units and origins of the covariates have no
     effect: there is nothing to rescale, and an eigenvalue is small only against the others.
 
-    Parameters
-    ----------
-    fit : Fit
-        The model.
-    gradient_tol : float
-        Largest harmless gradient, the smaller of itself and scaled by the curvature.
-    singular_tol : float
-        As for `Fit.is_singular`.
-    hessian_tol : float
-        Smallest harmless eigenvalue of the Hessian, relative to the largest.
+    Arguments and errors as for `LinearMixedModel.check_convergence`.
     """
     criterion, x = fit.criterion, fit.optimum.x
     point = Point.at(criterion, x)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from lmm._progress import progress_bar, watched
+from lmm._progress import watched
 from lmm._types import Frozen, IntVector, Matrix, Vector
+from lmm._workers import calls
 from lmm.design.codes import rows_by_level
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
-from lmm.inference.variance.reported import VarianceParameter, parameters_of
-from lmm.optimize import minimize
+from lmm.inference.variance.reported import VarianceParameter, parameters_of, values_of
 from lmm.report.document import Document
 from lmm.report.printed import Pictured
 from lmm.report.tables import frame_cells
@@ -191,35 +192,15 @@ def influence(
 
     Every refit is exact. It starts at the whole data's theta, so that it takes few evaluations.
 
-    Parameters
-    ----------
-    fit : Fit
-        The model.
-    groups : str, optional
-        A grouping factor of the model; observations one by one if not given.
-    sets : sequence or mapping, optional
-        Levels of it (or labels of rows) to delete, one after the other; or lists of them by name,
-        of which each is deleted together. All by default.
-    effects : bool
-        Whether to keep the random effects of each refit.
-    n_jobs : int or None
-        Workers (joblib's); None for those of the enclosing ``joblib.parallel_config``.
-    progress : bool, optional
-        Whether to show a bar; by default in a terminal or a notebook when it takes more than
-        two seconds.
-
-    Raises
-    ------
-    DataError
-        The model has no such grouping factor, level or row, or a deletion would leave a grouping
-        factor with a single level.
+    Arguments and errors as for `LinearMixedModel.influence`.
     """
     matrices = fit.matrices
     gone, labels = _deletions(matrices, groups, sets)
     _check_levels_left(matrices, gone)
     every = np.arange(matrices.n)
     left = [np.delete(every, rows) for rows in gone]
-    without = _refits(fit, left, n_jobs, progress)
+    refits = calls(partial(_without, fit), left, n_jobs=n_jobs)
+    without = list(watched(refits, "fit", progress, len(left)))
     names = matrices.fixed.names
     fixef = np.full((len(labels), len(names)), np.nan)
     vcov = np.full((len(labels), len(names), len(names)), np.nan)
@@ -300,25 +281,8 @@ def _check_levels_left(matrices: ModelMatrices, gone: Sequence[IntVector]) -> No
                 )
 
 
-def _refits(
-    fit: Fit, left: Sequence[IntVector], n_jobs: int | None, progress: bool | None
-) -> list[Fit]:
-    """The model on each set of rows, here or by joblib's workers."""
-    if n_jobs == 1:
-        return [_refit(fit, rows) for rows in watched(left, "fit", progress)]
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise ImportError("Several workers need joblib: pip install 'lmm[parallel]'.") from error
-    with progress_bar(len(left), "fit", progress) as bar:
-        tasks = Parallel(n_jobs=n_jobs, return_as="generator")(
-            delayed(_refit)(fit, rows) for rows in left
-        )
-        found = []
-        for other in tasks:
-            found.append(other)
-            bar.update(1)
-    return found
+def _without(fit: Fit, rows: IntVector) -> Fit:
+    return fit.refitted(fit.matrices.at_rows(rows))
 
 
 def _effects(fit: Fit, others: Sequence[Fit], deleted: pd.Index[Any]) -> pd.DataFrame:
@@ -335,13 +299,6 @@ def _effects(fit: Fit, others: Sequence[Fit], deleted: pd.Index[Any]) -> pd.Data
     return pd.DataFrame(np.hstack(blocks), index=deleted, columns=names)
 
 
-def _refit(fit: Fit, rows: IntVector) -> Fit:
-    """The model on some of its rows, from the fitted theta."""
-    criterion = fit.criterion.on(fit.matrices.at_rows(rows))
-    start = fit.start_for(criterion)
-    return type(fit).at(fit.formula, criterion, minimize(criterion, start=start))
-
-
 def _component_parameters(fit: Fit) -> list[VarianceParameter]:
     """Residual variance or theta, if there is one, then those of the random effects."""
     return sorted(parameters_of(fit, "varcov"), key=lambda parameter: parameter.term >= 0)
@@ -349,4 +306,4 @@ def _component_parameters(fit: Fit) -> list[VarianceParameter]:
 
 def _components(fit: Fit) -> Vector:
     """Values of the components, (K,)."""
-    return np.array([p.value(fit.covariances, fit.size) for p in _component_parameters(fit)])
+    return values_of(fit, _component_parameters(fit))

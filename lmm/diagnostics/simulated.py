@@ -276,18 +276,7 @@ def simulated_residuals(
 ) -> SimulatedResiduals:
     """Simulate quantile residuals of a fit.
 
-    Parameters
-    ----------
-    fit : Fit
-        The model.
-    nsim : int
-        Number of simulated responses.
-    seed : int or numpy.random.Generator, optional
-        Where the random numbers come from.
-    re_form : str, Formula or None
-        Random effects that are held at their conditional modes; the others are drawn anew.
-    table : Table, optional
-        The data, for columns that stand beside the residuals.
+    Arguments and errors as for `LinearMixedModel.simulated_residuals`.
     """
     rng = np.random.default_rng(seed)
     frame = fit.matrices.frame

@@ -10,11 +10,11 @@ from lmm.model.changes import Changes
 
 if TYPE_CHECKING:
     from lmm.formula import Formula
-    from lmm.inference.profile import Scale
     from lmm.inference.resample.bootstrap import Bootstrap
     from lmm.inference.resample.bootstrap import Interval as BootstrapInterval
     from lmm.inference.resample.schemes import Kind as BootstrapKind
     from lmm.inference.resample.schemes import Scheme
+    from lmm.inference.variance.reported import Scale
     from lmm.model.linear import LinearMixedModel
     from lmm.report.printed import PrintedTable
     from lmm.tables.profiles import CriterionProfile, Profile, Which

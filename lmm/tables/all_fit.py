@@ -11,7 +11,7 @@ import pandas as pd
 from lmm._types import Vector
 from lmm.diagnostics import Attempt
 from lmm.fit import Fit
-from lmm.inference.variance.reported import parameters_of
+from lmm.inference.variance.reported import parameters_of, values_of
 from lmm.report.cells import named
 from lmm.report.document import Block, Document
 from lmm.report.format import format_number, format_numbers, r_element
@@ -118,12 +118,13 @@ class AllFit(Printed):
 
         seconds = [np.array([round(a.seconds, 3)]) for a in self.attempts if a.fit is not None]
         every = [attempt.optimizer for attempt in self.attempts]
+        sdcor = [values_of(fit, parameters_of(fit)) for fit in fits]
         return AllFitSummary(
             which_ok=pd.Series([name in names for name in every], index=pd.Index(every)),
             msgs={attempt.optimizer: attempt.message or None for attempt in self.attempts},
             fixef=table([fit.beta for fit in fits], matrices.fixed.names),
             llik=pd.Series([fit.loglik for fit in fits], index=pd.Index(names)),
-            sdcor=table([_sdcor(fit) for fit in fits], (*matrices.theta_names, "sigma")),
+            sdcor=table(sdcor, (*matrices.theta_names, "sigma")),
             theta=table([fit.theta for fit in fits], matrices.theta_names),
             times=table(seconds, ("elapsed",)),
             feval=pd.Series([fit.optimum.n_evaluations for fit in fits], index=pd.Index(names)),
@@ -149,12 +150,6 @@ class AllFit(Printed):
             lines.append("differences in negative log-likelihoods:")
             lines.append(f"max= {largest} ; std dev= {spread} ")
         return Document(tuple(lines))
-
-
-def _sdcor(fit: Fit) -> Vector:
-    """Standard deviations and correlations in theta's order, then sigma, (m + 1,)."""
-    parameters = parameters_of(fit)
-    return np.array([each.value(fit.covariances, fit.size) for each in parameters])
 
 
 def _message(item: tuple[str, str | None]) -> tuple[str, str, str]:

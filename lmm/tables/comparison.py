@@ -325,26 +325,7 @@ def drop1(
 ) -> AnovaTable:
     """Leave out each fixed term that no other term contains, by maximum likelihood.
 
-    Parameters
-    ----------
-    model : LinearMixedModel
-        The model.
-    scope : sequence of str, optional
-        Terms to leave out, by label; by default all that may be.
-    test : {"Chisq"}, optional
-        Whether to add likelihood-ratio tests.
-
-    Returns
-    -------
-    AnovaTable
-        ``npar AIC [LRT Pr(Chi)]``; prints as R's.
-
-    Raises
-    ------
-    DataError
-        A term of `scope` is not in the model, or is contained in another.
-    ValueError
-        `test` is another word.
+    Arguments and errors as for `LinearMixedModel.drop1`.
     """
     if test not in (None, "Chisq"):
         raise ValueError(f"test must be None, 'Chisq' or 'F', not {test!r}.")

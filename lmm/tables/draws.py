@@ -93,22 +93,8 @@ def prediction_draws(
     level that is not known from the population, the same for all its rows. The residual standard
     deviation is drawn too, and all errors with it.
 
-    Parameters
-    ----------
-    joint : JointCovariance
-        Of the fit.
-    newdata : table, optional
-        New rows; by default those of the fit.
-    nsim : int
-        Number of draws.
-    seed : int or numpy.random.Generator, optional
-        Where the random numbers come from.
-    allow_new_levels : bool or "missing"
-        As for `predict`.
-    residual : bool
-        Whether what is combined has a residual, as a new observation of a linear model.
-    offset, weights : (m,) array, optional
-        Of new rows.
+    Arguments and errors as for `LinearMixedModel.predict_draws`; `offset` (m,), beside the
+    formula's offsets, and `weights` (m,) are those of new rows, zeros and ones by default.
     """
     if isinstance(nsim, bool) or not isinstance(nsim, int | np.integer) or nsim < 1:
         raise ValueError(f"nsim must be a whole number, at least 1, not {nsim!r}.")

@@ -15,14 +15,12 @@ from lmm.fit import Fit
 from lmm.inference.profile import (
     CriterionCurve,
     ProfileCurve,
-    Scale,
     from_working,
     profile_curves,
-    profile_names,
     to_working,
 )
 from lmm.inference.resample.bootstrap import Interval, bootstrap
-from lmm.inference.variance.reported import parameters_of
+from lmm.inference.variance.reported import Scale, names_of, parameters_of
 from lmm.inference.variance.wald import fixed_wald_limits, wald_limits
 from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTable, TableLike, confidence_table
@@ -322,7 +320,7 @@ def profile(
     progress: bool | None = None,
 ) -> Profile:
     """Profile a fit; see ``m.profile``."""
-    names = profile_names(fit, scale)
+    names = names_of(fit, scale)
     kinds = _kinds(fit, scale)
     asked = chosen(which, names, kinds)
     curves = profile_curves(fit, asked, scale=scale, level=level, progress=progress)
@@ -353,7 +351,7 @@ def confint(
         raise ValueError(f"Unknown method {method!r}.{nearest(method, METHODS)}")
     if method == "profile":
         return profile(fit, parm, level, progress=progress).confint()
-    names = profile_names(fit)
+    names = names_of(fit)
     asked = list(chosen(parm, names, _kinds(fit)))
     if method == "boot":
         replicates = bootstrap(fit, nsim, seed, progress=progress)

@@ -249,27 +249,7 @@ def step(
 ) -> Selection[ModelT]:
     """Leave out random, then fixed terms, the least significant one at a time.
 
-    Parameters
-    ----------
-    model : LinearMixedModel
-        Where to start.
-    ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
-        Method for the F tests of fixed terms; the first for linear models, the last for others.
-    alpha_random, alpha_fixed : float
-        A term stays if its p-value is below this.
-    reduce_random, reduce_fixed : bool
-        Whether terms of that kind are left out at all.
-    keep : sequence of str
-        Labels of fixed terms that stay.
-
-    Returns
-    -------
-    Selection
-
-    Raises
-    ------
-    DataError
-        A term to keep is not in the model.
+    Arguments and errors as for `LinearMixedModel.step`.
 
     Notes
     -----

@@ -5,20 +5,16 @@ from __future__ import annotations
 from lmm.inference.profile.criterion_curve import CriterionCurve, criterion_curve
 from lmm.inference.profile.curves import (
     ProfileCurve,
-    Scale,
     from_working,
     profile_curves,
-    profile_names,
     to_working,
 )
 
 __all__ = [
     "CriterionCurve",
     "ProfileCurve",
-    "Scale",
     "criterion_curve",
     "from_working",
     "profile_curves",
-    "profile_names",
     "to_working",
 ]

@@ -55,23 +55,7 @@ def criterion_curve(
 ) -> CriterionCurve:
     """Profile the criterion that was fitted, REML or ML, along one variance parameter.
 
-    Parameters
-    ----------
-    fit : Fit
-        A fit.
-    parameter : str
-        Its name, which chooses the scale; see `lmm.inference.variance.reported.find_parameter`.
-    low, high : float, optional
-        Ends of the range; by default about those of the 99 % interval.
-    points : int, default 41
-        Number of equally spaced values.
-
-    Raises
-    ------
-    ValueError
-        The name is unknown, the range is empty or outside the parameter's, or fewer than 2 points.
-    NumericalError
-        The criterion could not be minimized at some value.
+    Arguments and errors as for `LinearMixedModel.profile_criterion`.
     """
     chosen = find_parameter(fit.matrices, parameter, fit.size_name)
     if points < 2:

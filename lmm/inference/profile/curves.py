@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,7 +30,7 @@ from lmm.fit import Fit
 from lmm.inference.profile.fixed_targets import fixed_target
 from lmm.inference.profile.path import ProfilePoint, first_point, predicted, settle, walk
 from lmm.inference.profile.targets import Target, VarianceTarget
-from lmm.inference.variance.reported import maximum_likelihood, parameters_of
+from lmm.inference.variance.reported import Scale, maximum_likelihood, names_of, parameters_of
 from lmm.likelihood import critical_value
 
 if TYPE_CHECKING:
@@ -38,14 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ProfileCurve",
-    "Scale",
     "from_working",
     "profile_curves",
-    "profile_names",
     "to_working",
 ]
 
-Scale = Literal["sdcor", "varcov"]
 
 # Values of parameters at their working coordinates, and the way back; others are the same.
 SCALES: dict[str, tuple[Callable[[Vector], Vector], Callable[[Vector], Vector]]] = {
@@ -164,12 +161,6 @@ def to_working(kind: str, value: Vector) -> Vector:
     return np.asarray(SCALES[kind][1](value)) if kind in SCALES else value
 
 
-def profile_names(fit: Fit, scale: Scale = "sdcor") -> tuple[str, ...]:
-    """Names of all parameters in R's order: variance parameters, sigma, fixed effects."""
-    names = [parameter.name for parameter in parameters_of(fit, scale)]
-    return (*names, *fit.matrices.fixed.names)
-
-
 def profile_curves(
     fit: Fit,
     which: Sequence[str] | None = None,
@@ -209,7 +200,7 @@ def profile_curves(
     """
     from scipy.special import chdtri
 
-    names = profile_names(fit, scale)
+    names = names_of(fit, scale)
     which = names if which is None else tuple(which)
     for name in which:
         if name not in names:

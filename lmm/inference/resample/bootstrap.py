@@ -36,12 +36,12 @@ from lmm.inference.resample.work import (
     BatchResults,
     Statistic,
     named,
-    parameter_names,
     parameter_values,
     parameters_work,
     run,
     statistic_work,
 )
+from lmm.inference.variance.reported import names_of
 from lmm.report.document import Document
 from lmm.report.printed import Pictured, PrintedTable, confidence_table
 from lmm.report.tables import frame_cells, labels
@@ -335,53 +335,13 @@ def bootstrap(
 ) -> Bootstrap:
     """Bootstrap a fit.
 
-    Parameters
-    ----------
-    fit : Fit
-        The fit.
-    nsim : int
-        Number of replicates.
-    seed : int, optional
-        Seed of the random numbers; a fresh one by default.
-    kind : str or Scheme
-        What is drawn (`lmm.inference.resample.schemes`).
-    use_u : bool
-        Whether to hold the random effects at their conditional modes instead of drawing them; the
-        same as ``re_form=None``.
-    re_form : str, Formula or None
-        Random effects that are held; none by default.
-    statistic : callable, optional
-        Function of a refitted model that returns a number or a vector; by default the parameters.
-    model : model
-        The fitted model; needed with a statistic.
-    resume : Bootstrap, optional
-        What an interrupted or a shorter run with the same arguments has finished.
-    n_jobs : int or None
-        Workers (joblib's); None for those of the enclosing ``joblib.parallel_config``.
-    progress : bool, optional
-        Whether to show a bar; by default in a terminal or a notebook when it takes more than
-        two seconds.
-
-    Returns
-    -------
-    Bootstrap
-
-    Raises
-    ------
-    ValueError
-        `nsim` is below 1, the kind is unknown or none for this model, a statistic returns varying
-        lengths, or the run to resume is another one.
-
-    Warns
-    -----
-    FailedReplicatesWarning
-        The fit or its statistic raised an error in some replicates.
+    Arguments and errors as for `LinearMixedModel.bootstrap`.
     """
     scheme, re_form = scheme_of(kind), None if use_u else re_form
     held = select(fit.matrices, re_form)
     _check(fit, nsim, scheme, held)
     if statistic is None:
-        names, estimate = parameter_names(fit), parameter_values(fit)
+        names, estimate = names_of(fit), parameter_values(fit)
         work = parameters_work(fit, scheme, held)
     elif model is None:
         raise ValueError("A statistic needs the model, to refit it.")

@@ -10,12 +10,10 @@ from lmm._types import IntVector
 from lmm.design.codes import is_nested, numbered
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
-from lmm.fit import Fit
 from lmm.inference.fixed.robust import outermost
 from lmm.inference.resample.schemes import Cases
-from lmm.optimize import minimize
 
-__all__ = ["CaseSampler", "Refit"]
+__all__ = ["CaseSampler"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,17 +164,3 @@ def _chosen(
     copy = np.repeat(np.arange(len(taken)), sizes)
     inside = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return order[starts[taken][copy] + inside], copy
-
-
-@dataclass(frozen=True, eq=False)
-class Refit:
-    """Fits a model to other matrices, from the estimates of its fit."""
-
-    fit: Fit
-
-    def __call__(self, matrices: ModelMatrices) -> Fit:
-        """Fit."""
-        criterion = self.fit.criterion.on(matrices)
-        start = self.fit.start_for(criterion)
-        optimum = minimize(criterion, start=start)
-        return type(self.fit).at(self.fit.formula, criterion, optimum)

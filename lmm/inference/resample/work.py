@@ -7,7 +7,7 @@ whatever the number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Protocol, cast
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from lmm._progress import progress_bar
 from lmm._threads import blas_threads
 from lmm._types import IntVector, Matrix, Vector
+from lmm._workers import calls
 from lmm.design.matrices import ModelMatrices
 from lmm.design.rows import Selection
 from lmm.errors import DataError, NumericalError, silence
 from lmm.fit import Fit
 from lmm.fitted import Comparable
 from lmm.generalized_fit import GeneralizedFit
-from lmm.inference.resample.cases import CaseSampler, Refit
+from lmm.inference.resample.cases import CaseSampler
 from lmm.inference.resample.family_engine import FamilyEngine, FamilySimulator
 from lmm.inference.resample.many import Engine, engine_for
 from lmm.inference.resample.regressed import StandardizedRows, compressed, rows_of
@@ -37,7 +38,7 @@ from lmm.inference.resample.residual_draws import (
 )
 from lmm.inference.resample.schemes import REB, Cases, Residual, Scheme, Wild
 from lmm.inference.resample.simulator import Simulator
-from lmm.inference.variance.reported import parameters_of, sdcor
+from lmm.inference.variance.reported import names_of, parameters_of, sdcor, values_of
 
 __all__ = ["BatchResults", "BatchedFits", "Refits", "Statistic", "Work", "run"]
 
@@ -271,15 +272,9 @@ def linear_draws(fit: Fit, rows: StandardizedRows, scheme: Scheme, held: Selecti
             return Simulator.of(fit, rows, held, resampled=scheme.name == "semiparametric")
 
 
-def parameter_names(fit: Fit) -> tuple[str, ...]:
-    """Names as in ``m.confint()``."""
-    return (*(parameter.name for parameter in parameters_of(fit)), *fit.matrices.fixed.names)
-
-
 def parameter_values(fit: Fit) -> Vector:
     """Standard deviations, correlations, sigma or theta, and fixed effects."""
-    values = [each.value(fit.covariances, fit.size) for each in parameters_of(fit)]
-    return np.concatenate([values, fit.beta])
+    return np.concatenate([values_of(fit, parameters_of(fit)), fit.beta])
 
 
 FIT_FAILURES = (DataError, NumericalError, np.linalg.LinAlgError)
@@ -287,9 +282,9 @@ FIT_FAILURES = (DataError, NumericalError, np.linalg.LinAlgError)
 
 def parameters_work(fit: Fit, scheme: Scheme, held: Selection) -> Work:
     """The bootstrap of the parameters."""
-    p, names = fit.matrices.p, parameter_names(fit)
+    p, names = fit.matrices.p, names_of(fit)
     if isinstance(scheme, Cases):
-        asked = Asked(Refit(fit), parameter_values, names, p, FIT_FAILURES)
+        asked = Asked(fit.refitted, parameter_values, names, p, FIT_FAILURES)
         return CaseRefits(CaseSampler.of(fit.matrices, scheme), asked)
     if not isinstance(fit, GeneralizedFit):
         return BatchedFits.of(fit, scheme, held)
@@ -363,28 +358,10 @@ def run(
     chunks: list[BatchResults] = []
     with progress_bar(sum(sizes[done:]), "fit", progress) as bar:
         try:
-            for chunk in _results(work, seeds[done:], sizes[done:], n_jobs):
+            for chunk in calls(work, seeds[done:], sizes[done:], n_jobs=n_jobs):
                 chunks.append(chunk)
                 bar.update(len(chunk.values))
         except KeyboardInterrupt:
             if not chunks and not done:
                 raise
     return chunks
-
-
-def _results(
-    work: Work,
-    seeds: Sequence[np.random.SeedSequence],
-    sizes: Sequence[int],
-    n_jobs: int | None,
-) -> Iterator[BatchResults]:
-    """Batches in order, here or from joblib's workers."""
-    if n_jobs == 1:
-        yield from map(work, seeds, sizes)
-        return
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise ImportError("Several workers need joblib: pip install 'lmm[parallel]'.") from error
-    tasks = (delayed(work)(seed, size) for seed, size in zip(seeds, sizes, strict=True))
-    yield from Parallel(n_jobs=n_jobs, return_as="generator")(tasks)

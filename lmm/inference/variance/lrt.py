@@ -262,19 +262,7 @@ def exact_restricted_lrt(
 
     (Crainiceanu & Ruppert, 2004, theorem 1 and section 3).
 
-    Parameters
-    ----------
-    fit : Fit
-        A fit by REML with one scalar random effect.
-    nsim : int
-        Number of simulated statistics.
-    seed : int or numpy.random.Generator, optional
-        Where the random numbers come from.
-
-    Raises
-    ------
-    ValueError
-        The model has more than one variance component, or was fitted by maximum likelihood.
+    Arguments and errors as for `LinearMixedModel.exact_rlrt`.
     """
     if not fit.family.is_gaussian_identity:
         raise ValueError("exact tests exist for linear models only, not for those of glmer.")

@@ -27,15 +27,19 @@ from lmm.pls import Derivatives, stacked
 
 __all__ = [
     "Likelihood",
+    "Scale",
     "Taylor",
     "VarianceParameter",
     "find_parameter",
     "maximum_likelihood",
+    "names_of",
     "parameters_of",
     "sdcor",
+    "values_of",
     "variance_parameters",
 ]
 
+Scale = Literal["sdcor", "varcov"]
 Kind = Literal["sd", "cor", "var", "cov", "sigma", "sigma^2", "theta"]
 
 
@@ -77,7 +81,7 @@ class VarianceParameter:
 
 def variance_parameters(
     matrices: ModelMatrices,
-    scale: Literal["sdcor", "varcov"] = "sdcor",
+    scale: Scale = "sdcor",
     size: Literal["sigma", "theta", ""] = "sigma",
 ) -> tuple[VarianceParameter, ...]:
     """All variance parameters of a model in R's order, sigma last.
@@ -113,11 +117,20 @@ def variance_parameters(
     return (*entries, VarianceParameter(kind, kind))
 
 
-def parameters_of(
-    fit: Fit, scale: Literal["sdcor", "varcov"] = "sdcor"
-) -> tuple[VarianceParameter, ...]:
+def parameters_of(fit: Fit, scale: Scale = "sdcor") -> tuple[VarianceParameter, ...]:
     """The variance parameters of a fit: see `variance_parameters`."""
     return variance_parameters(fit.matrices, scale, fit.size_name)
+
+
+def names_of(fit: Fit, scale: Scale = "sdcor") -> tuple[str, ...]:
+    """Names of all parameters in R's order: variance parameters, sigma, fixed effects."""
+    names = [parameter.name for parameter in parameters_of(fit, scale)]
+    return (*names, *fit.matrices.fixed.names)
+
+
+def values_of(fit: Fit, parameters: Sequence[VarianceParameter]) -> Vector:
+    """Estimates of variance parameters."""
+    return np.array([each.value(fit.covariances, fit.size) for each in parameters])
 
 
 def _entries(matrices: ModelMatrices, one: Kind, two: Kind) -> Iterator[VarianceParameter]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.fit import Fit
 from lmm.inference.variance.laplace import likelihood_of
-from lmm.inference.variance.reported import VarianceParameter, parameters_of
+from lmm.inference.variance.reported import Scale, VarianceParameter, parameters_of, values_of
 from lmm.likelihood import correlations, critical_value
 
 __all__ = ["fixed_wald_limits", "variance_errors", "wald_limits"]
@@ -37,7 +36,7 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
         the likelihood has no quadratic approximation.
     """
     parameters = parameters_of(fit)
-    estimate = np.array([p.value(fit.covariances, fit.size) for p in parameters])
+    estimate = values_of(fit, parameters)
     is_cor = np.array([p.kind == "cor" for p in parameters])
     with np.errstate(divide="ignore"):
         centre = np.where(
@@ -50,7 +49,7 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
     return np.asarray(np.where(is_cor[:, None], np.tanh(limits), np.exp(limits)))
 
 
-def variance_errors(fit: Fit, scale: Literal["sdcor", "varcov"] = "sdcor") -> Vector:
+def variance_errors(fit: Fit, scale: Scale = "sdcor") -> Vector:
     """Standard errors (K,) of variance parameters, sigma or theta last, by the delta method.
 
     From the same covariance as `wald_limits`; NaN on the boundary.
