@@ -1,4 +1,4 @@
-"""LAPACK for the small matrices of a fit, without the wrappers around it.
+"""LAPACK and einsum for the small matrices of a fit, without the wrappers around them.
 
 For a 2 x 2 matrix the checks and conversions of `numpy.linalg` and `scipy.linalg` cost several
 times what LAPACK itself does, and a fit of a small model makes dozens of such calls. Arguments here
@@ -7,6 +7,7 @@ are arrays of doubles, and not checked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "cholesky",
     "divide_upper",
     "eigh",
+    "einsum",
     "invert_lower",
     "lower_triangular",
     "qr",
@@ -30,6 +32,9 @@ __all__ = [
     "svd",
 ]
 
+
+# NumPy's own looks at every operand for other kinds of arrays, which takes as long as a small sum.
+einsum: Callable[..., Matrix] = getattr(np.einsum, "__wrapped__", np.einsum)
 
 # Columns that a blocked QR decomposition works on at a time.
 BLOCK = 32

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._lapack import eigh, lower_triangular, qr_factor, solve_upper
+from lmm._lapack import eigh, einsum, lower_triangular, qr_factor, solve_upper
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance.base import (
     CLEAR,
@@ -210,7 +210,7 @@ class Unstructured(Filled):
         if self.size == 1:
             return _lengths(Z, n_levels)
         R: Matrix = qr_factor(Z) / np.sqrt(n_levels)
-        lengths = np.sqrt(np.einsum("ij,ij->j", R, R))
+        lengths = np.sqrt(einsum("ij,ij->j", R, R))
         dependent = np.abs(R.diagonal()) <= DEPENDENT * lengths
         if dependent.any():
             R[dependent, :] = 0.0
@@ -277,6 +277,6 @@ def _deviations(gamma: Matrix, clear: float) -> Vector:
 
 
 def _lengths(Z: Matrix, n_levels: int) -> Matrix:
-    lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z) / n_levels)
+    lengths = np.sqrt(einsum("ij,ij->j", Z, Z) / n_levels)
     lengths[lengths == 0.0] = 1.0
     return np.diag(lengths)

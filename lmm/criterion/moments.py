@@ -25,7 +25,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from lmm._lapack import solve_positive
+from lmm._lapack import einsum, solve_positive
 from lmm._types import Matrix, Vector
 from lmm.covariance import Covariance, Filled, ScaledIdentity, diagonal, unstructured
 from lmm.pls.groups import Group
@@ -91,7 +91,10 @@ def _jointly(problem: Problem, reml: bool) -> tuple[list[Matrix], float]:
             residual = within
         entries[:] = 0.0
         entries[kept] = plain - residual * taken
-        psis = [np.tensordot(entries[part], own, 1) for part, own in zip(parts, units, strict=True)]
+        psis: list[Matrix] = [
+            (entries[part] @ own.reshape(len(own), -1)).reshape(own.shape[1:])
+            for part, own in zip(parts, units, strict=True)
+        ]
         variances = [psi.diagonal() for psi in psis]
         g = min(range(len(psis)), key=lambda g: variances[g].min())
         least = int(variances[g].argmin())
@@ -112,7 +115,7 @@ def _equations(
     squares = list(map(_squares, B))
     T, right = np.empty((parts[-1].stop,) * 2), np.empty((parts[-1].stop, 2))
     for g, (A, C) in enumerate(zip(products.grams, products.couplings, strict=True)):
-        F = A.sum(axis=2) - np.einsum("pam,pbm->ab", B[g], B[g])
+        F = A.sum(axis=2) - einsum("pam,pbm->ab", B[g], B[g])
         right[parts[g], 0] = flats[g] @ (C[-1] @ C[-1].T).ravel()
         right[parts[g], 1] = flats[g] @ F.ravel()
         for h in range(g + 1):
@@ -135,7 +138,7 @@ def _met(A: Matrix, B: Matrix, C: Matrix) -> Matrix:
     """
     k, j, m = A.shape
     flat = A.reshape(k * j, m)
-    mixed = flat @ np.einsum("pam,pcm->acm", B, C).reshape(k * j, m).T
+    mixed = flat @ einsum("pam,pcm->acm", B, C).reshape(k * j, m).T
     met: Matrix = flat @ flat.T - mixed - mixed.T
     return met.reshape(k, j, k, j).transpose(0, 2, 1, 3).reshape(k * k, j * j)
 
@@ -151,9 +154,9 @@ def _within(problem: Problem, reml: bool) -> float:
     """Variance that regressions within the levels of a single factor leave."""
     (group,), (A,), (C,) = problem.groups, problem.products.grams, problem.products.couplings
     # C_i lies in the range of A_i, so a ridge below its size makes singular blocks harmless.
-    size = np.einsum("aam->m", A)
+    size = einsum("aam->m", A)
     inverse, _ = invert(A + RIDGE * (size + size.mean()) * np.eye(group.size)[:, :, None])
-    explained = np.einsum("tam,tam->t", np.einsum("abm,tbm->tam", inverse, C), C)
+    explained = einsum("tam,tam->t", einsum("abm,tbm->tam", inverse, C), C)
     total = problem.squares
     # The fixed effects' part that is not between levels has its degrees of freedom.
     nu = problem.n - group.q - reml * (problem.p - explained[:-1].sum())
@@ -165,9 +168,9 @@ def _along_units(problem: Problem, group: Group) -> tuple[list[Matrix], float]:
     levels = by_rows(group, problem.y[None])
     R, s = levels.R, levels.S[0]
     K = multiply_turned(R, R)
-    ridge = 1e-9 * float(np.einsum("aam->", K)) / K.shape[2]
+    ridge = 1e-9 * float(einsum("aam->", K)) / K.shape[2]
     inverse, _ = invert(K + ridge * np.eye(len(K))[:, :, None])
-    explained = (np.einsum("abm,bm->am", block, s) for block in (K, inverse))
+    explained = (einsum("abm,bm->am", block, s) for block in (K, inverse))
     between = float(np.vdot(next(explained), next(explained)))
     within = max(problem.squares - between, 1e-3 * problem.squares)
     within = min(within / max(problem.n - group.q, 1), problem.squares / problem.n)
@@ -175,8 +178,8 @@ def _along_units(problem: Problem, group: Group) -> tuple[list[Matrix], float]:
     B = np.array([multiply_turned(R, block @ R) for block in blocks])
     flat = B.reshape(len(B), -1)
     system = flat @ flat.T
-    right = np.einsum("aijm,jm->aim", B, s).reshape(len(B), -1) @ s.ravel()
-    right = right - within * np.einsum("aiim->a", B)
+    right = einsum("aijm,jm->aim", B, s).reshape(len(B), -1) @ s.ravel()
+    right = right - within * einsum("aiim->a", B)
     entries = np.linalg.lstsq(system, right, rcond=1e-9)[0]
     psi = np.tensordot(entries, np.array(blocks), 1)
     return [psi if psi.diagonal().min() >= 0.0 else np.zeros_like(psi)], within

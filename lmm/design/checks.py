@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lmm._lapack import einsum
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ReTerm
 from lmm.errors import DataError, LmmWarning, RankDeficiencyWarning, ScaleWarning, nearest
@@ -313,7 +314,7 @@ def check_scale(X: Matrix, control: LmerControl, tol: float = 1e3) -> tuple[LmmW
         return ()
     # From the first row, so that an origin far away costs no digits.
     moved = continuous - continuous[0]
-    squares = np.einsum("ij,ij->j", moved, moved) - moved.sum(axis=0) ** 2 / len(X)
+    squares = einsum("ij,ij->j", moved, moved) - moved.sum(axis=0) ** 2 / len(X)
     deviations = np.sqrt(squares / (len(X) - 1))
     return check_scales(deviations, control, tol)
 

@@ -150,9 +150,8 @@ def independent_columns(X: Matrix, tol: float = 1e-7) -> IntVector:
     n, p = X.shape
     if n >= p and p > 0:
         # Without dependence no column moves, and one LAPACK call shows it.
-        R = qr_factor(X)
-        norms = np.sqrt(np.einsum("ij,ij->j", R, R))
-        if (np.abs(R.diagonal()) >= tol * np.where(norms > 0, norms, 1.0)).all():
+        squares = qr_factor(X) ** 2
+        if (squares.diagonal() > tol**2 * squares.sum(axis=0)).all():
             return np.arange(p)
     kept: list[int] = []
     work = X.astype(np.float64, order="F")

@@ -26,7 +26,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._lapack import eigh, lower_triangular, svd
+from lmm._lapack import eigh, einsum, lower_triangular, svd
 from lmm._types import Matrix, Vector
 from lmm.covariance import Correlated, Covariance, Unstructured
 from lmm.criterion import Criterion, Evaluation
@@ -320,7 +320,7 @@ class LocalModel:
         hessian = J.T @ here.curvature @ J + bend + stretch + stretch.T
         information = J.T @ here.information @ J
         # A relative change of a tiny variance says little, a change of the variance itself much.
-        floor = UNIDENTIFIED * np.minimum(np.einsum("ij,ij->j", J, J), 1.0)
+        floor = UNIDENTIFIED * np.minimum(einsum("ij,ij->j", J, J), 1.0)
         known = information.diagonal() > floor
         own = bend.diagonal()
         return cls(

@@ -44,6 +44,8 @@ def cleared(criterion: Criterion, x: Vector) -> Vector:
     """The point x (d,) with tiny columns of lambda* set to zero."""
     parameters = criterion.parameters
     m = len(parameters.lower)
+    if m == len(x):
+        return parameters.cleared(x, SNAP)
     return np.append(parameters.cleared(x[:m], SNAP), x[m:])
 
 

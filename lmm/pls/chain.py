@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.linalg import block_diag
 
+from lmm._lapack import einsum
 from lmm._threads import limited
 from lmm._types import IntVector, Matrix
 from lmm.pls.base import Derivatives, PLSTerms
@@ -225,9 +226,9 @@ class Chain:
             inverse, logdets = penalized_inverse(A[c], lam)
             H.append(inverse)
             logdet += float(logdets.sum())
-            HC = np.einsum("abm,tbm->tam", inverse, C[c])
+            HC = einsum("abm,tbm->tam", inverse, C[c])
             for h, part, parents in self.later[c]:
-                swept = np.einsum("tam,xam->txm", C[c][part.start :], HC[part])
+                swept = einsum("tam,xam->txm", C[c][part.start :], HC[part])
                 swept = sum_by(swept, parents, A[h].shape[2])
                 A[h] = A[h] - swept[: part.stop - part.start]
                 C[h] = C[h] - swept[part.stop - part.start :]
@@ -283,7 +284,7 @@ class SweptChain:
         for c, H in enumerate(self.H):
             HR = _times(H, R[c])
             for h, part, parents in self.chain.later[c]:
-                swept = np.einsum("xam,ram->rxm", self.C[c][part], HR)
+                swept = einsum("xam,ram->rxm", self.C[c][part], HR)
                 R[h] = R[h] - sum_by(swept, parents, self.H[h].shape[2])
             behind = behind - self.chain.onto_tail(c, self.C[c], HR)
         return R, behind
@@ -306,7 +307,7 @@ class SweptChain:
             if self.chain.columns.q:
                 R[c] = R[c] - self.chain.from_tail(c, self.C[c], x_T)
             for h, part, parents in self.chain.later[c]:
-                R[c] = R[c] - np.einsum("xam,rxm->ram", self.C[c][part], x[h][:, :, parents])
+                R[c] = R[c] - einsum("xam,rxm->ram", self.C[c][part], x[h][:, :, parents])
             x[c] = _times(self.H[c], R[c])
         return R, x
 
@@ -382,9 +383,9 @@ class SweptChain:
             R[c][own[c]] += _times(self.chain.A[c], w)
             behind.append(self.chain.onto_tail(c, self.chain.C[c], w))
             for h, part, parents in self.chain.later[c]:
-                down = np.einsum("xam,kam->kxm", self.chain.C[c][part], w)
+                down = einsum("xam,kam->kxm", self.chain.C[c][part], w)
                 R[h][own[c]] += sum_by(down, parents, R[h].shape[2])
-                up = np.einsum("xam,kxm->kam", self.chain.C[c][part], W[h][:, :, parents])
+                up = einsum("xam,kxm->kam", self.chain.C[c][part], W[h][:, :, parents])
                 R[c][own[h]] += up
         products = np.zeros((starts[-1], starts[-1]))
         for c, w in enumerate(W):
@@ -404,7 +405,7 @@ class SweptChain:
             return [F - self.chain.couplings.form(self.N[0], tail.Y) for F in sums]
         reached = (_times(N, R) for N, R in zip(self.N, self._reached[0], strict=True))
         return [
-            F - np.einsum("uam,ubm->ab", G, _across(tail.Y, G))
+            F - einsum("uam,ubm->ab", G, _across(tail.Y, G))
             for F, G in zip(sums, reached, strict=True)
         ]
 
@@ -431,10 +432,10 @@ class SweptChain:
                 found.append((F, H))
                 continue
             above, C = above[:, :, later[0].parents], self.C[c][: self.chain.widths[c]]
-            NC, HC = (np.einsum("abm,xbm->xam", blocks, C) for blocks in (N, H))
-            F = F - np.einsum("xam,xym,ybm->abm", NC, above, NC, optimize=True)
-            side = -np.einsum("xam,xym->aym", HC, above)
-            own = H - np.einsum("aym,ybm->abm", side, HC)
+            NC, HC = (einsum("abm,xbm->xam", blocks, C) for blocks in (N, H))
+            F = F - einsum("xam,xym,ybm->abm", NC, above, NC, optimize=True)
+            side = -einsum("xam,xym->aym", HC, above)
+            own = H - einsum("aym,ybm->abm", side, HC)
             found.append((F, own))
             top = np.concatenate([own, side], axis=1)
             bottom = np.concatenate([side.transpose(1, 0, 2), above], axis=1)
@@ -470,23 +471,23 @@ class SweptChain:
         """
         reaches = []
         for c, (N, width) in enumerate(zip(self.N, self.chain.widths, strict=True)):
-            rho = np.einsum("abm,xbm->xam", N, self.C[c][:width])
+            rho = einsum("abm,xbm->xam", N, self.C[c][:width])
             for h, part, parents in self.chain.later[c]:
                 behind = self.C[h][: width - part.stop]
-                B = np.einsum("abm,xbm->xam", self.H[h], behind)[:, :, parents]
-                rho[part.stop :] -= np.einsum("xbm,bam->xam", B, rho[part])
+                B = einsum("abm,xbm->xam", self.H[h], behind)[:, :, parents]
+                rho[part.stop :] -= einsum("xbm,bam->xam", B, rho[part])
             reaches.append(rho)
         return reaches
 
     def _upwards(self, c: int, h: int, reaches: Sequence[Matrix]) -> Matrix:
         """F between the levels of c and their ancestors in h, (k_c, k_h, l_c)."""
         _, part, parents = self.chain.later[c][h - c - 1]
-        direct = np.einsum("xam,yxm->aym", reaches[c][part], self.N[h][:, :, parents])
+        direct = einsum("xam,yxm->aym", reaches[c][part], self.N[h][:, :, parents])
         if h + 1 == len(self.N):
             return np.asarray(direct)
         H = self._joint(h + 1)[:, :, self.chain.ancestors[c][h - c]]
         left, right = reaches[c][part.stop :], reaches[h][:, :, parents]
-        return np.asarray(direct - np.einsum("xam,xym,ybm->abm", left, H, right, optimize=True))
+        return np.asarray(direct - einsum("xam,xym,ybm->abm", left, H, right, optimize=True))
 
     def _joint(self, g: int) -> Matrix:
         """H of the levels of g and of their ancestors along one diagonal, (w, w, l_g)."""
@@ -504,12 +505,12 @@ class SweptChain:
         pairs = []
         for factor in (c, h):
             rho = reaches[factor][-len(H) :]
-            squares = np.einsum("xam,ybm->abxym", rho, rho)
+            squares = einsum("xam,ybm->abxym", rho, rho)
             if factor != by:
                 parents, n_levels = self.chain.ancestors[factor][by - factor - 1], H.shape[2]
                 squares = sum_by(squares, parents, n_levels)
-            pairs.append(np.einsum("abxyu,yzu->abxzu", squares, H))
-        total = np.einsum("abxzu,cdzxu->abcd", *pairs)
+            pairs.append(einsum("abxyu,yzu->abxzu", squares, H))
+        total = einsum("abxzu,cdzxu->abcd", *pairs)
         return np.asarray(total.reshape(total.shape[0] ** 2, total.shape[2] ** 2))
 
     # The inverse -------------------------------------------------------------------------------
@@ -523,7 +524,7 @@ class SweptChain:
             levels = np.arange(blocks[0].shape[2])
             return [blocks[0] + self._reach(tail).within(levels, levels)]
         each = zip(blocks, self._reached[1], strict=True)
-        return [D + np.einsum("uam,ubm->abm", B, _across(tail.Y, B)) for D, B in each]
+        return [D + einsum("uam,ubm->abm", B, _across(tail.Y, B)) for D, B in each]
 
     def blocks(self, tail: TailPoint, g: int, h: int, i: IntVector, j: IntVector) -> Matrix | None:
         """Blocks of D between levels i of factor g and j of group h >= g, by sparse couplings."""
@@ -550,7 +551,7 @@ def _times(blocks: Matrix, w: Matrix) -> Matrix:
     """Blocks (k, k, l) times columns (r, k, l)."""
     if len(blocks) == 1:
         return np.asarray(blocks[0] * w)
-    return np.asarray(np.einsum("abm,rbm->ram", blocks, w))
+    return np.asarray(einsum("abm,rbm->ram", blocks, w))
 
 
 def _across(Y: Matrix, w: Matrix) -> Matrix:

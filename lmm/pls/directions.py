@@ -12,6 +12,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix
 from lmm.pls.base import FullDerivatives, PLSTerms
 from lmm.pls.groups import Group
@@ -121,7 +122,7 @@ def assembled(
     """
     p, logdet = len(EE[0]) - 1, sums
     if reml:
-        own = (np.einsum("sasb->ab", each[:p, :, :p]) for each in EE)
+        own = (einsum("sasb->ab", each[:p, :, :p]) for each in EE)
         logdet = [F - fixed for F, fixed in zip(sums, own, strict=True)]
     # sums of E_X,a v_b: w'E_X for w = E_ab v
     across = [each[p, :, :p].transpose(2, 0, 1).reshape(each.shape[1] ** 2, p) for each in EE]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmm import _lapack
+from lmm._lapack import einsum
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
 
@@ -106,11 +107,11 @@ def penalized_inverse(A: Matrix, lam: Matrix) -> tuple[Matrix, Vector]:
         gamma = lam[0, 0] ** 2
         inverse, logdet = invert(1.0 + gamma * A)
         return gamma * inverse, logdet
-    omega = np.einsum("ba,bcm->acm", lam, lam.T @ A)
+    omega = einsum("ba,bcm->acm", lam, lam.T @ A)
     for a in range(len(lam)):
         omega[a, a] += 1.0
     inverse, logdet = invert(omega)
-    half = np.einsum("ab,bcm->acm", lam, inverse)
+    half = einsum("ab,bcm->acm", lam, inverse)
     return lam @ half, logdet
 
 
@@ -118,7 +119,7 @@ def identity_minus(A: Matrix, H: Matrix) -> Matrix:
     """N = I - A H, (k, k, m)."""
     if len(A) == 1:
         return 1.0 - A * H
-    N: Matrix = -np.einsum("abm,bcm->acm", A, H)
+    N: Matrix = -einsum("abm,bcm->acm", A, H)
     for a in range(len(N)):
         N[a, a] += 1.0
     return N
@@ -127,14 +128,14 @@ def identity_minus(A: Matrix, H: Matrix) -> Matrix:
 def multiply(left: Matrix, right: Matrix) -> Matrix:
     """Products A_i B_i per level, (a, c, m), of (a, b, m) and (b, c, m)."""
     if left.shape[1] < WIDE:
-        return np.asarray(np.einsum("abm,bcm->acm", left, right))
+        return np.asarray(einsum("abm,bcm->acm", left, right))
     return _one_by_one(left, right.transpose(2, 0, 1))
 
 
 def multiply_turned(left: Matrix, right: Matrix) -> Matrix:
     """Products A_i B_i' per level, (a, c, m), of (a, b, m) and (c, b, m)."""
     if left.shape[1] < WIDE:
-        return np.asarray(np.einsum("abm,cbm->acm", left, right))
+        return np.asarray(einsum("abm,cbm->acm", left, right))
     return _one_by_one(left, right.transpose(2, 1, 0))
 
 

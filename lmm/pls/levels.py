@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.groups import Group
 
@@ -58,7 +59,7 @@ class Levels:
         """Blocks (a, b, m) times the rows of S or like them (t, b, r), (t, a, r)."""
         if blocks.shape[2] == 1:
             return np.asarray(blocks[:, :, 0] @ columns)
-        return np.asarray(np.einsum("abm,tbm->tam", self.spread(blocks), columns))
+        return np.asarray(einsum("abm,tbm->tam", self.spread(blocks), columns))
 
     def by_level(self, blocks: Matrix) -> Matrix:
         """Blocks (k, k, m) repeated for the levels, (k, k, l)."""
@@ -131,7 +132,7 @@ def root(A: Matrix) -> Matrix:
     for j in range(len(A)):
         row = A[j, j:]
         if j:
-            row = row - np.einsum("im,ibm->bm", R[:j, j], R[:j, j:])
+            row = row - einsum("im,ibm->bm", R[:j, j], R[:j, j:])
         known = row[0] > DEPENDENT * A[j, j]
         R[j, j:] = row * np.where(known, 1.0 / np.sqrt(np.where(known, row[0], 1.0)), 0.0)
     return R
@@ -148,7 +149,7 @@ def forward(R: Matrix, C: Matrix) -> Matrix:
     for j in range(len(R)):
         rest = C[:, j]
         if j:
-            rest = rest - np.einsum("im,tim->tm", R[:j, j], S[:, :j])
+            rest = rest - einsum("im,tim->tm", R[:j, j], S[:, :j])
         S[:, j] = rest * inverse[j]
     return S
 
@@ -158,6 +159,6 @@ def backward(R: Matrix, S: Matrix) -> Matrix:
     B = np.empty(S.shape)
     for j in reversed(range(len(R))):
         pivot = R[j, j]
-        rest = S[:, j] - np.einsum("im,tim->tm", R[j, j + 1 :], B[:, j + 1 :])
+        rest = S[:, j] - einsum("im,tim->tm", R[j, j + 1 :], B[:, j + 1 :])
         B[:, j] = rest * np.where(pivot > 0.0, 1.0 / np.where(pivot > 0.0, pivot, 1.0), 0.0)
     return B

@@ -26,6 +26,7 @@ import numpy as np
 
 from lmm import _lapack
 from lmm._brief import Brief
+from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.absent import Unread
 from lmm.design.matrices import Design, ModelMatrices, ReTerm
@@ -380,7 +381,7 @@ def _least_squares(X: Matrix, y: Vector) -> Vector:
 
 def _check_rank(T: Matrix, names: Sequence[str]) -> None:
     """Refuse columns that nothing is left of beside those before them."""
-    lengths = np.sqrt(np.einsum("ij,ij->j", T, T))
+    lengths = np.sqrt(einsum("ij,ij->j", T, T))
     dependent = np.abs(T.diagonal()) <= INDISTINGUISHABLE * lengths
     if dependent.any():
         listed = ", ".join(names[j] for j in np.flatnonzero(dependent)[:12])

@@ -26,6 +26,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix
 from lmm.pls.along import AlongUnits, SweptLevels
 from lmm.pls.base import Derivatives, FullDerivatives, PLSTerms
@@ -188,7 +189,7 @@ class SweptRoots:
         """See `SweptChain`."""
         (C,) = self.chain.problem.products.couplings
         # Not Gamma Z'V^-1 (y - X beta): a large Gamma would multiply the rounding errors of it.
-        return self.backward([np.einsum("rt,tbm->rbm", turn, C)], x_T)
+        return self.backward([einsum("rt,tbm->rbm", turn, C)], x_T)
 
     def forward(self, right: list[Matrix], behind: Matrix) -> tuple[list[Matrix], Matrix]:
         """See `SweptChain`: there is nothing to sweep."""
@@ -196,14 +197,14 @@ class SweptRoots:
 
     def backward(self, swept: list[Matrix], x_T: Matrix) -> list[Matrix]:
         """See `SweptChain`."""
-        return [np.einsum("abm,rbm->ram", self._D, swept[0])]
+        return [einsum("abm,rbm->ram", self._D, swept[0])]
 
     @cached_property
     def _D(self) -> Matrix:
         """D of each level, (k, k, l)."""
         parts = []
         for levels in self.chain.chunks:
-            A = np.einsum("iam,ibm->abm", levels.R, levels.R)
+            A = einsum("iam,ibm->abm", levels.R, levels.R)
             parts.append(levels.by_level(penalized_inverse(A, self.lam)[0]))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
@@ -223,8 +224,8 @@ class SweptRows(SweptRoots):
     def modes(self, turn: Matrix, x_T: Matrix) -> list[Matrix]:
         """See `SweptChain`."""
         ((levels, (M, _, _)),) = self._sweeps()
-        right = np.einsum("rt,tbm->rbm", turn, levels.S)
-        return [self.lam @ np.einsum("dkm,dem,rem->rkm", self._half, M, right, optimize=True)]
+        right = einsum("rt,tbm->rbm", turn, levels.S)
+        return [self.lam @ einsum("dkm,dem,rem->rkm", self._half, M, right, optimize=True)]
 
     @cached_property
     def _half(self) -> Matrix:
@@ -235,8 +236,8 @@ class SweptRows(SweptRoots):
         """See `SweptChain`."""
         ((_, (M, _, _)),) = self._sweeps()
         inner = self.lam.T @ swept[0]
-        turned = np.einsum("dem,ekm,rkm->rdm", M, self._half, inner, optimize=True)
-        return [self.lam @ (inner - np.einsum("dkm,rdm->rkm", self._half, turned))]
+        turned = einsum("dem,ekm,rkm->rdm", M, self._half, inner, optimize=True)
+        return [self.lam @ (inner - einsum("dkm,rdm->rkm", self._half, turned))]
 
     @cached_property
     def _D(self) -> Matrix:
@@ -289,14 +290,14 @@ class _Sums:
     def of(cls, levels: Levels, M: Matrix, MS: Matrix, half: Matrix) -> _Sums:
         """Sums over one chunk, given M, M S and L^-1."""
         t, k, rows = MS.shape
-        F = np.einsum("bam,bcm->acm", levels.R, np.einsum("abm,bcm->acm", M, levels.R))
+        F = einsum("bam,bcm->acm", levels.R, einsum("abm,bcm->acm", M, levels.R))
         MRS = levels.times(levels.R.swapaxes(0, 1), MS)
         E = half @ MRS.reshape(t, -1)
         flat = E.reshape(t * k, rows)
         E = E.reshape(t, k, rows)
         flat_F = F.reshape(k * k, -1)
         spread = levels.spread(F).reshape(k * k, rows)
-        XX = np.einsum("sam,sbm->abm", E[:-1], E[:-1]).reshape(k * k, rows)
+        XX = einsum("sam,sbm->abm", E[:-1], E[:-1]).reshape(k * k, rows)
         vv = (E[-1, :, None] * E[-1]).reshape(k * k, rows)
         products = ((flat_F * levels.counts) @ flat_F.T, spread @ XX.T, spread @ vv.T)
         FF, FX, Fv = (each.reshape(k, k, k, k) for each in products)
