@@ -27,11 +27,13 @@ from lmm.family import Family, Gaussian
 from lmm.formula import Formula
 from lmm.likelihood import Entries, is_singular
 from lmm.optimize import Optimum, Status, minimize
+from lmm.plain_fit import PlainFit
 from lmm.pls import Inverse, PLSPoint, PLSTerms, Problem, stacked
 
 __all__ = [
     "Fit",
     "Uncertainty",
+    "check_fitted",
     "check_linear",
     "check_models",
     "check_sigma_estimated",
@@ -401,7 +403,7 @@ class Fit(Frozen, Brief):
 
 
 def check_models(*models: object) -> None:
-    """Refuse what is no fitted model.
+    """Refuse what is no fitted mixed model.
 
     Raises
     ------
@@ -409,9 +411,27 @@ def check_models(*models: object) -> None:
         It is none; the message says what it is.
     """
     for model in models:
+        if isinstance(getattr(model, "fit", None), PlainFit):
+            raise TypeError(
+                f"{type(model).__name__} has no random effects: this is for models of lmm.lmer and "
+                "lmm.glmer (what a model without explains: m.glance(), lmm.model_performance(m))."
+            )
         if not isinstance(getattr(model, "fit", None), Fit):
             shown = repr(model) if isinstance(model, str | int | float) else type(model).__name__
             raise TypeError(f"a fitted model is needed, such as lmm.lmer returns, not {shown}.")
+
+
+def check_fitted(*models: object) -> None:
+    """Refuse what is no fitted model, with random effects or without.
+
+    Raises
+    ------
+    TypeError
+        It is none; the message says what it is.
+    """
+    for model in models:
+        if not isinstance(getattr(model, "fit", None), PlainFit):
+            check_models(model)
 
 
 def check_linear(what: str, *models: Any) -> None:

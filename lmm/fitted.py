@@ -14,15 +14,58 @@ from lmm._words import Ddf, IntervalMethod, TidyScale
 from lmm.design.matrices import ModelMatrices
 from lmm.fit import Fit
 from lmm.formula import Formula
+from lmm.plain_fit import PlainFit
 from lmm.report import Coefficients, RandomEffects, Summary, VarCorr
 from lmm.report.printed import PrintedTable
 from lmm.request import Request
 
-__all__ = ["Comparable", "Fitted", "ReportedModel"]
+__all__ = ["Comparable", "EstimatedModel", "Fitted", "ReportedModel", "TabulatedModel"]
 
 
-class Fitted(Protocol):
-    """A fitted model: its arrays, and how it was asked for."""
+class EstimatedModel(Protocol):
+    """A fitted model, with random effects or without."""
+
+    @property
+    def fit(self) -> Fit | PlainFit:
+        """Estimates as arrays."""
+
+    @property
+    def call(self) -> Request:
+        """Data and options."""
+
+
+class TabulatedModel(EstimatedModel, Protocol):
+    """What tables of several models ask of each, with random effects or without."""
+
+    @property
+    def nobs(self) -> int:
+        """Number of observations."""
+
+    def aic(self) -> float:
+        """Akaike's criterion."""
+
+    def bic(self) -> float:
+        """Schwarz's criterion."""
+
+    def loglik(self) -> float:
+        """Log-likelihood."""
+
+    def refit_ml(self) -> Self:
+        """The model fitted by maximum likelihood."""
+
+    def tidy(
+        self,
+        effects: str = ...,
+        *,
+        conf_int: bool = ...,
+        conf_level: float = ...,
+        ddf: Ddf | None = ...,
+    ) -> pd.DataFrame:
+        """Its estimates in broom's columns."""
+
+
+class Fitted(EstimatedModel, Protocol):
+    """A fitted mixed model: its arrays, and how it was asked for."""
 
     @property
     def fit(self) -> Fit:
@@ -123,6 +166,7 @@ class ReportedModel(Comparable, Protocol):
         conf_level: float = ...,
         conf_method: IntervalMethod = ...,
         ddf: Ddf | None = ...,
+        variance_errors: bool = ...,
     ) -> pd.DataFrame:
         """Its estimates in broom's columns."""
 

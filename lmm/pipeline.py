@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,20 +9,22 @@ from typing import TYPE_CHECKING, Any, cast
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
 from lmm._words import NaAction, OptimizerName, SolverName
-from lmm.design import LmerControl, build_matrices, table_of_arrays
-from lmm.design.table import Table
+from lmm.design import LmerControl, table_of_arrays
 from lmm.errors import DataError, LmmWarning, warn
 from lmm.family import NegativeBinomial, family_named
 from lmm.formula import Formula, parse_formula
 from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import Optimizer, reporter
+from lmm.plain_fit import LeastSquaresFit, ScoredFit
 from lmm.pls import Solver
-from lmm.request import GeneralizedRequest, Request
+from lmm.request import GeneralizedRequest, LeastSquaresRequest, Request, ScoredRequest
 
 if TYPE_CHECKING:
     from lmm.criterion.model_sums import ModelSums
     from lmm.model.glm import GeneralizedLinearModel
     from lmm.model.least_squares import LinearModel
+    from lmm.model.without_effects import WithoutEffects
+    from lmm.storage import StoredPlain
 
 __all__ = ["glm", "glmer", "glmer_nb", "lm", "lmer", "lmer_arrays", "load", "sums"]
 
@@ -260,22 +261,19 @@ def lm(
     """
     from lmm.model.least_squares import LinearModel
 
-    table = Table.of(data).frozen()
-    matrices = build_matrices(
-        formula,
-        table,
-        weights=weights,
-        offset=offset,
-        subset=subset,
-        na_action=na_action,
-        contrasts=contrasts,
-        control=control,
-        extra_namespace=extra_namespace,
-        mixed=False,
+    return LinearModel.of(
+        LeastSquaresRequest.of(
+            formula,
+            data,
+            weights=weights,
+            offset=offset,
+            subset=subset,
+            na_action=na_action,
+            contrasts=contrasts,
+            control=control,
+            extra_namespace=extra_namespace,
+        )
     )
-    for note in matrices.design.notes:
-        warn(note)
-    return LinearModel.of(matrices, table, copy.deepcopy(offset))
 
 
 def lmer_arrays(y: Any, X: Any, groups: Any, Z: Any = None, **options: Any) -> LinearMixedModel:
@@ -368,21 +366,20 @@ def glm(
     known = family_named(family)
     if known.is_gaussian_identity:
         raise DataError("a Gaussian model with the identity link is a linear one: use lmm.lm.")
-    table = Table.of(data).frozen()
-    matrices = build_matrices(
-        formula,
-        table,
-        weights=weights,
-        offset=offset,
-        subset=subset,
-        na_action=na_action,
-        contrasts=contrasts,
-        control=control,
-        extra_namespace=extra_namespace,
-        family=known,
-        mixed=False,
+    return GeneralizedLinearModel.of(
+        ScoredRequest.of(
+            formula,
+            data,
+            family=known,
+            weights=weights,
+            offset=offset,
+            subset=subset,
+            na_action=na_action,
+            contrasts=contrasts,
+            control=control,
+            extra_namespace=extra_namespace,
+        )
     )
-    return GeneralizedLinearModel.of(matrices, table, known, offset)
 
 
 def glmer(
@@ -529,8 +526,8 @@ def glmer_nb(
 
 
 @one_blas_thread
-def load(path: str | Path) -> LinearMixedModel | GeneralizedMixedModel:
-    """Read a model that `LinearMixedModel.save` wrote.
+def load(path: str | Path) -> LinearMixedModel | GeneralizedMixedModel | WithoutEffects:
+    """Read a model that `LinearMixedModel.save` wrote, or one of `lmm.lm` or `lmm.glm`.
 
     Nothing is fitted and nothing is unpickled: the design is built from the stored data, and the
     stored optimum must have the stored value.
@@ -555,9 +552,23 @@ def load(path: str | Path) -> LinearMixedModel | GeneralizedMixedModel:
     ...     print(lmm.load(path).formula)
     Yield ~ 1 + (1 | Batch)
     """
-    from lmm.storage import read
+    from lmm.storage import StoredPlain, read
 
     stored = read(path)
+    if isinstance(stored, StoredPlain):
+        return _without_effects(stored)
     is_generalized = isinstance(stored.request, GeneralizedRequest)
     kind = GeneralizedMixedModel if is_generalized else LinearMixedModel
     return kind.at(stored.criterion, stored.optimum, stored.request)
+
+
+def _without_effects(stored: StoredPlain) -> WithoutEffects:
+    """The model of a fit without random effects."""
+    from lmm.model.glm import GeneralizedLinearModel
+    from lmm.model.least_squares import LinearModel
+
+    fit, notes = stored.fit, stored.matrices.notes
+    if isinstance(fit, ScoredFit):
+        return GeneralizedLinearModel(fit, stored.request, notes)
+    assert isinstance(fit, LeastSquaresFit)
+    return LinearModel(fit, stored.request, notes)

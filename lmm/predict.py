@@ -22,6 +22,7 @@ from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.joint import Effects, JointCovariance
 from lmm.likelihood import critical_value
+from lmm.plain_fit import PlainFit
 
 __all__ = [
     "Levels",
@@ -97,7 +98,7 @@ class _Query:
     selection: Selection
     random_only: bool
 
-    def mean(self, fit: Fit) -> Vector:
+    def mean(self, fit: Fit | PlainFit) -> Vector:
         """Predicted means, (m,)."""
         rows, _ = self.rows.interpolated(fit.matrices, fit.theta)
         mean = rows.random_part(fit.b, self.selection)
@@ -111,8 +112,10 @@ class _Query:
                 unknown |= codes < 0
         return unknown
 
-    def variance(self, fit: Fit) -> Vector:
+    def variance(self, fit: Fit | PlainFit) -> Vector:
         """Variance of the error of the means, (m,)."""
+        if isinstance(fit, PlainFit):
+            return fit.variance(self.rows.X)
         rows, left = self.rows.interpolated(fit.matrices, fit.theta)
         X = np.zeros_like(rows.X) if self.random_only else rows.X
         total = JointCovariance(fit).variance(X, effects_of(fit, rows, self.selection))
@@ -120,7 +123,7 @@ class _Query:
 
 
 def predict(
-    fit: Fit,
+    fit: Fit | PlainFit,
     newdata: Any = None,
     re_form: str | Formula | None = None,
     *,
@@ -193,7 +196,7 @@ class _Question:
 
     def answer(
         self,
-        fit: Fit,
+        fit: Fit | PlainFit,
         newdata: Table | None = None,
         offset: Vector | None = None,
         weights: Vector | None = None,
@@ -217,7 +220,9 @@ class _Question:
         if self.se or self.interval is not None:
             results.append(np.sqrt(query.variance(fit)))
         if self.interval is not None:
-            if fit.family.is_gaussian_identity:
+            if isinstance(fit, PlainFit):
+                margin = _plain_margin(fit, query, self.interval, self.level)
+            elif fit.family.is_gaussian_identity:
                 margin = _margin(fit, query, self.interval, self.level)
             else:
                 margin = critical_value(self.level) * results[1]
@@ -393,6 +398,14 @@ def _margin(fit: Fit, query: _Query, interval: str, level: float) -> Vector:
         noise += ((up[1] - down[1]) / (2.0 * STEP)) ** 2
     df = np.divide(2.0 * total**2, noise, out=np.full(len(noise), np.inf), where=noise > 0.0)
     return np.asarray(critical_value(level, df) * np.sqrt(total + 2.0 * error))
+
+
+def _plain_margin(fit: PlainFit, query: _Query, interval: str, level: float) -> Vector:
+    """Half-width of intervals without random effects, which are exact for normal responses."""
+    total = query.variance(fit)
+    if interval == "prediction":
+        total = total + fit.sigma**2 / query.rows.weights
+    return np.asarray(critical_value(level, fit.test_df) * np.sqrt(total))
 
 
 def _uncertain_directions(fit: Fit) -> Matrix:

@@ -22,7 +22,7 @@ from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.errors import DataError, WeightsWarning, nearest, warn
 from lmm.family import Family, family_named
-from lmm.formula import Formula, parse_formula, parse_one_sided
+from lmm.formula import Formula, parse_formula, parse_one_sided, parse_two_sided
 from lmm.language import Name, parse_tilde, variables
 from lmm.laplace import LaplaceCriterion
 
@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from lmm.criterion.model_sums import ModelSums
     from lmm.design.source import Source
 
-__all__ = ["GeneralizedRequest", "Request", "check_names", "offset_of", "planned_matrices"]
+__all__ = [
+    "GeneralizedRequest",
+    "LeastSquaresRequest",
+    "Request",
+    "ScoredRequest",
+    "check_names",
+    "offset_of",
+    "planned_matrices",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +114,12 @@ class Request:
             kind that it cannot have.
         """
         options = cls._own(options)
-        return cls(parse_formula(formula), **cls._read(data), **options)
+        return cls(cls.parsed(formula), **cls._read(data), **options)
+
+    @classmethod
+    def parsed(cls, formula: str | Formula) -> Formula:
+        """A formula with random terms, or without, as the model needs it."""
+        return parse_formula(formula) if cls.mixed else parse_two_sided(formula)
 
     @classmethod
     def _read(cls, data: Any) -> dict[str, Any]:
@@ -137,6 +150,8 @@ class Request:
     function: ClassVar[str] = "lmer"
     #: Fields that are no arguments.
     without: ClassVar[tuple[str, ...]] = ()
+    #: Whether the formula has random terms.
+    mixed: ClassVar[bool] = True
 
     @classmethod
     def _own(cls, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +169,8 @@ class Request:
     @property
     def options(self) -> dict[str, Any]:
         """Options by name, as given."""
-        known = (f.name for f in fields(self) if f.name not in _NO_OPTIONS)
+        hidden = (*_NO_OPTIONS, *(() if self.mixed else self.without))
+        known = (f.name for f in fields(self) if f.name not in hidden)
         return {name: getattr(self, name) for name in known}
 
     def build(self, *, planned: bool = False) -> ModelMatrices:
@@ -172,6 +188,7 @@ class Request:
             family=self.conditional,
             extra_namespace=self.extra_namespace,
             sigma=self.sigma,
+            mixed=self.mixed,
         )
         if self.response is None:
             return matrices
@@ -288,7 +305,7 @@ class GeneralizedRequest(Request):
     information: str | None = None
 
     function = "glmer"
-    without = ("reml", "sigma")
+    without: ClassVar[tuple[str, ...]] = ("reml", "sigma")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -332,6 +349,29 @@ class GeneralizedRequest(Request):
         return LaplaceCriterion(
             self.build(), self.conditional, int(self.nagq), information, self.solver
         )
+
+
+@dataclass(frozen=True, eq=False)
+class LeastSquaresRequest(Request):
+    """How a linear model without random effects was asked for."""
+
+    function = "lm"
+    without = ("reml", "sigma", "solver", "optimizer")
+    mixed = False
+
+    @classmethod
+    def _read(cls, data: Any) -> dict[str, Any]:
+        """The data as they are now, all in memory."""
+        return {"table": Table.of(data).frozen()}
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRequest(GeneralizedRequest):
+    """How a generalized model without random effects was asked for."""
+
+    function = "glm"
+    without = (*LeastSquaresRequest.without, "nagq", "information")
+    mixed = False
 
 
 _UNKNOWN_WEIGHTS = (

@@ -15,15 +15,16 @@ from lmm.design.rows import fitted_rows, index_of, new_rows, select
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.formula import Formula
+from lmm.plain_fit import PlainFit
 from lmm.request import planned_matrices
 
-__all__ = ["draw", "simulate", "simulate_formula"]
+__all__ = ["draw", "in_form", "simulate", "simulate_formula"]
 
 no_function(__name__)
 
 
 def simulate(
-    fit: Fit,
+    fit: Fit | PlainFit,
     nsim: int = 1,
     seed: int | np.random.Generator | None = None,
     *,
@@ -149,7 +150,7 @@ def _draw_family(
     factors: tuple[Matrix, ...],
     effects: tuple[tuple[IntVector, Matrix], ...],
     weights: Vector,
-    fit: Fit,
+    fit: Fit | PlainFit,
     sigma: float,
 ) -> Matrix:
     """Responses (n, nsim) of a fit's family, its linear predictors drawn first."""
@@ -213,6 +214,22 @@ def _own_levels(term: ReTerm, newdata: Any) -> IntVector:
     levels[known] = own
     levels[~known] = len(present) + pd.factorize(labels[~known])[0]
     return levels
+
+
+def in_form(matrices: ModelMatrices, drawn: pd.DataFrame) -> Any:
+    """Simulated responses of a model's rows, as they would stand in its data.
+
+    A table (n, nsim); for a response made by ``cbind`` a dict of names to tables (n, 2).
+    """
+    response = matrices.response
+    if response.form.kind == "numbers":
+        return drawn
+    trials = matrices.frame.pad(response.weights if response.trials is None else response.trials)
+    packed = {
+        name: response.form.pack(column.to_numpy(), trials, drawn.index)
+        for name, column in drawn.items()
+    }
+    return packed if response.form.kind == "counts" else pd.DataFrame(packed)
 
 
 def _checked_number(nsim: Any) -> int:

@@ -31,19 +31,21 @@ from lmm.design.choice import used_columns
 from lmm.design.coding import Contrasts
 from lmm.design.factor_contrasts import contrast_columns
 from lmm.design.labels import in_order
+from lmm.design.matrices import ModelMatrices
 from lmm.design.portions import RowArguments
 from lmm.design.stored_columns import Arrays, pack_column, unpack_column
 from lmm.design.table import Table, series_of
 from lmm.errors import DataError
 from lmm.family import FAMILIES, Family
 from lmm.fit import Fit
-from lmm.formula import Formula, parse_formula
+from lmm.formula import Formula
 from lmm.laplace import LaplaceCriterion
 from lmm.optimize import COBYQA, LBFGSB, FisherScoring, NelderMead, Optimizer, Optimum, Status
+from lmm.plain_fit import PlainFit, plain_fit
 from lmm.pls import Auto, Block, Dense, Krylov, Solver, Sparse
-from lmm.request import GeneralizedRequest, Request
+from lmm.request import GeneralizedRequest, LeastSquaresRequest, Request, ScoredRequest
 
-__all__ = ["FORMAT_VERSION", "Stored", "read", "write"]
+__all__ = ["FORMAT_VERSION", "Stored", "StoredPlain", "read", "write"]
 
 FORMAT = "lmm model"
 FORMAT_VERSION = 2
@@ -54,7 +56,10 @@ HEADER = "model.json"
 OPTIMIZERS = {kind.__name__: kind for kind in (FisherScoring, LBFGSB, COBYQA, NelderMead)}
 SOLVERS: dict[str, Any] = {kind.__name__: kind for kind in (Auto, Block, Sparse, Dense, Krylov)}
 FAMILY_CLASSES: dict[str, Any] = {kind.__name__: kind for kind in FAMILIES.values()}
-REQUESTS = {kind.function: kind for kind in (Request, GeneralizedRequest)}
+REQUESTS = {
+    kind.function: kind
+    for kind in (Request, GeneralizedRequest, LeastSquaresRequest, ScoredRequest)
+}
 
 # What a file may grow to in memory: so much, and so many times its size on the disk.
 ARRAYS_FREE, ARRAYS_RATIO = 64_000_000, 64
@@ -79,8 +84,34 @@ class Stored:
     criterion: ProfiledCriterion | LaplaceCriterion
     optimum: Optimum
 
+    @property
+    def matrices(self) -> ModelMatrices:
+        """The model's matrices."""
+        return self.criterion.matrices
 
-def write(path: str | Path, fit: Fit, request: Request) -> None:
+
+@dataclass(frozen=True, eq=False)
+class StoredPlain:
+    """What a file of a model without random effects holds.
+
+    Attributes
+    ----------
+    request : Request
+        Formula, options and the columns of the data that the model uses, all rows.
+    fit : PlainFit
+        The model fitted to them again.
+    """
+
+    request: Request
+    fit: PlainFit
+
+    @property
+    def matrices(self) -> ModelMatrices:
+        """The model's matrices."""
+        return self.fit.matrices
+
+
+def write(path: str | Path, fit: Fit | PlainFit, request: Request) -> None:
     """Write a fit to a file, which is read back before it takes its place.
 
     Parameters
@@ -124,20 +155,20 @@ def _mode(target: Path) -> int:
     return 0o666 & ~mask
 
 
-def _check_again(name: str, fit: Fit) -> None:
+def _check_again(name: str, fit: Fit | PlainFit) -> None:
     """Refuse a file that would not give the fit back."""
     try:
         stored = read(name)
     except DataError as error:
         raise DataError(f"the model cannot be saved: it would not load. {error}") from error
-    for kept, own in zip(stored.criterion.matrices.terms, fit.matrices.terms, strict=True):
+    for kept, own in zip(stored.matrices.terms, fit.matrices.terms, strict=True):
         if list(kept.levels) != list(own.levels) or kept.columns != own.columns:
             raise DataError(f"the model cannot be saved: levels of {own.group!r} would change")
-    if stored.criterion.matrices.fixed.names != fit.matrices.fixed.names:
+    if stored.matrices.fixed.names != fit.matrices.fixed.names:
         raise DataError("the model cannot be saved: names of fixed effects would change")
 
 
-def _content(fit: Fit, request: Request) -> bytes:
+def _content(fit: Fit | PlainFit, request: Request) -> bytes:
     """The bytes of a file."""
     if request.table is None and request.source is None:
         raise TypeError(
@@ -174,7 +205,7 @@ def _archive(text: bytes, arrays: Arrays, method: int) -> bytes:
     return file.getvalue()
 
 
-def _header(fit: Fit, request: Request, arrays: Arrays) -> dict[str, Any]:
+def _header(fit: Fit | PlainFit, request: Request, arrays: Arrays) -> dict[str, Any]:
     options = request.options
     if request.source is not None:
         options |= request.sums.recipe.options
@@ -190,12 +221,20 @@ def _header(fit: Fit, request: Request, arrays: Arrays) -> dict[str, Any]:
             for name, value in options.items()
             if name != "extra_namespace"
         },
-        "optimum": _pack_optimum(fit.optimum, arrays),
+        **_estimates(fit, arrays),
         "refitted": request.response is not None and _put(arrays, "response", request.response),
     }
 
 
-def _data(fit: Fit, request: Request, arrays: Arrays) -> dict[str, Any]:
+def _estimates(fit: Fit | PlainFit, arrays: Arrays) -> dict[str, Any]:
+    """Where the minimization ended; coefficients of a model without random effects."""
+    if isinstance(fit, PlainFit):
+        arrays["beta"] = fit.beta
+        return {"loglik": fit.loglik}
+    return {"optimum": _pack_optimum(fit.optimum, arrays)}
+
+
+def _data(fit: Fit | PlainFit, request: Request, arrays: Arrays) -> dict[str, Any]:
     """The columns that the model uses, or the sums over rows that were read batch by batch."""
     table = request.table
     if table is None:
@@ -225,7 +264,7 @@ def _plain(value: Any) -> Any:
 # Reading ------------------------------------------------------------------------------------------
 
 
-def read(path: str | Path) -> Stored:
+def read(path: str | Path) -> Stored | StoredPlain:
     """Read a file that `write` made.
 
     Nothing in it is run or unpickled, and it is not read where it would grow beyond measure.
@@ -244,7 +283,7 @@ def read(path: str | Path) -> Stored:
             raise DataError(f"{str(path)!r} is damaged: {type(error).__name__}: {error}") from error
 
 
-def _read(file: BinaryIO, path: str) -> Stored:
+def _read(file: BinaryIO, path: str) -> Stored | StoredPlain:
     try:
         archive = zipfile.ZipFile(file)
         member = archive.getinfo(HEADER)
@@ -260,6 +299,8 @@ def _read(file: BinaryIO, path: str) -> Stored:
         )
     arrays = {name.removesuffix(".npy"): _array(archive, name) for name in _members(archive)}
     request = _unpack_request(header, arrays)
+    if not request.mixed:
+        return _refitted(request, header["loglik"], arrays["beta"], path)
     return _checked(request, _unpack_optimum(header["optimum"], arrays), path)
 
 
@@ -294,6 +335,15 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return np.frombuffer(values, dtype).reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
 
 
+def _refitted(request: Request, loglik: float, beta: Vector, path: str) -> StoredPlain:
+    """A model without random effects, fitted again to what was stored."""
+    fit = plain_fit(request)
+    same = fit.beta.shape == beta.shape and np.allclose(fit.beta, beta, rtol=1e-6, atol=1e-8)
+    if not (same and math.isclose(fit.loglik, loglik, rel_tol=1e-8, abs_tol=1e-8)):
+        raise DataError(f"{path!r} is damaged: its data do not give its coefficients")
+    return StoredPlain(request, fit)
+
+
 def _checked(request: Request, optimum: Optimum, path: str) -> Stored:
     """What was stored, if data and optimum belong together."""
     criterion: ProfiledCriterion | LaplaceCriterion = request.criterion()
@@ -309,7 +359,8 @@ def _checked(request: Request, optimum: Optimum, path: str) -> Stored:
 
 
 def _unpack_request(header: Mapping[str, Any], arrays: Arrays) -> Request:
-    formula = parse_formula(header["formula"])
+    kind = REQUESTS[header.get("function", Request.function)]
+    formula = kind.parsed(header["formula"])
     given = {name: _unpack_option(v, arrays) for name, v in header["arguments"].items()}
     if "sums" in header:
         return _summed_request(header["sums"], arrays, formula, given)
@@ -320,7 +371,6 @@ def _unpack_request(header: Mapping[str, Any], arrays: Arrays) -> Request:
         data.attrs["name"] = header["name"]
     table = Table(data, is_own=True)
     response: Vector | None = arrays.get("response")
-    kind = REQUESTS[header.get("function", Request.function)]
     return kind(formula, table, **given, response=response)
 
 
@@ -365,7 +415,9 @@ def _index(column: Mapping[str, Any], arrays: Arrays) -> pd.Index[Any]:
 # Options ------------------------------------------------------------------------------------------
 
 
-def _pack_option(name: str, value: Any, request: Request, fit: Fit, arrays: Arrays) -> Any:
+def _pack_option(
+    name: str, value: Any, request: Request, fit: Fit | PlainFit, arrays: Arrays
+) -> Any:
     """An option as JSON: itself, or a described object."""
     if value is None or isinstance(value, str | bool):
         return value
@@ -393,7 +445,7 @@ def _pack_option(name: str, value: Any, request: Request, fit: Fit, arrays: Arra
     return {"rows": pack_column(name, rows, arrays)}
 
 
-def _pack_coding(factor: str, value: Any, fit: Fit, arrays: Arrays) -> Any:
+def _pack_coding(factor: str, value: Any, fit: Fit | PlainFit, arrays: Arrays) -> Any:
     """Contrasts of a factor: a name, numbers, or the table of the coding that they gave."""
     if isinstance(value, str):
         return value
@@ -409,7 +461,7 @@ def _pack_coding(factor: str, value: Any, fit: Fit, arrays: Arrays) -> Any:
     return {"array": key, "columns": list(map(str, value.columns)), "index": index}
 
 
-def _coding_table(factor: str, fit: Fit) -> pd.DataFrame:
+def _coding_table(factor: str, fit: Fit | PlainFit) -> pd.DataFrame:
     for codings in fit.matrices.fixed.layout.codings:
         if factor in codings and codings[factor].contrasts != "dummy":
             coding = codings[factor]

@@ -116,14 +116,22 @@ def test_step_goes_on_without_random_effects():
     assert kept.loc["A", "Eliminated"] == 0.0
 
 
-def test_generalized_models_keep_a_random_term():
+def test_generalized_models_go_on_to_those_without_random_effects():
     d = lmm.load_dataset("cbpp").assign(one=lambda d: np.arange(len(d)) % 7)
     control = lmm.GlmerControl(check_conv_singular="ignore")
     formula = "cbind(incidence, size - incidence) ~ period + (1 | one)"
     m = lmm.glmer(formula, d, control=control)
-    assert str(m.step().get_model().formula).endswith("(1 | one)")
-    with pytest.raises(ValueError, match="exist for linear models only"):
-        m.least_squares("incidence ~ period")
+    selection = m.step()
+    found = selection.get_model()
+    assert selection.random.to_frame()["Eliminated"].tolist()[1:] == [1.0]
+    assert isinstance(found, lmm.GeneralizedLinearModel)
+    assert "Model found (glm, family = binomial):" in str(selection)
+    plain = lmm.glm("cbind(incidence, size - incidence) ~ period", d)
+    pd.testing.assert_series_equal(found.fixef(), plain.fixef())
+    assert_allclose(selection.fixed.loc["period", "Pr(>Chi)"], plain.drop1().iloc[1, -1])
+    without = m.step(alpha_fixed=1e-20)
+    assert str(without.get_model().formula) == "cbind(incidence, size - incidence) ~ 1"
+    assert without.fixed.to_frame()["Eliminated"].tolist() == [1.0]
 
 
 def test_independent_columns_of_a_factor_stay_independent():

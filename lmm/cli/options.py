@@ -111,9 +111,16 @@ def read_model(name: str) -> LinearMixedModel | GeneralizedMixedModel:
     DataError
         The file cannot be read or holds none.
     """
+    from lmm.model import GeneralizedMixedModel, LinearMixedModel
     from lmm.pipeline import load
 
     try:
-        return load(name)
+        model = load(name)
     except OSError as error:
         raise DataError(f"Cannot read model {name!r}: {error.strerror or error}") from error
+    if not isinstance(model, LinearMixedModel | GeneralizedMixedModel):
+        raise DataError(
+            f"{name!r} holds a model without random effects ({model.call.function}), which these "
+            "commands do not take: read it by lmm.load in Python"
+        )
+    return model

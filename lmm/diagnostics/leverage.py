@@ -12,6 +12,7 @@ from lmm.design.codes import rows_by_level
 from lmm.errors import nearest
 from lmm.fit import Fit
 from lmm.joint import JointCovariance
+from lmm.plain_fit import PlainFit
 
 __all__ = [
     "RESIDUAL_KINDS",
@@ -26,7 +27,7 @@ LINEAR_KINDS = ("marginal", "normalized", "least-squares")
 RESIDUAL_KINDS = ("response", "working", "deviance", "pearson", *LINEAR_KINDS)
 
 
-def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
+def residuals(fit: Fit | PlainFit, kind: str = "response", scaled: bool = False) -> Vector:
     """Residuals (n,) of one kind.
 
     Parameters
@@ -53,6 +54,9 @@ def residuals(fit: Fit, kind: str = "response", scaled: bool = False) -> Vector:
         raise ValueError(f"Unknown kind of residuals {kind!r}.{nearest(kind, RESIDUAL_KINDS)}")
     if kind in LINEAR_KINDS and not fit.family.is_gaussian_identity:
         raise ValueError(f"{kind} residuals exist for linear models only: see kind='quantile'.")
+    if isinstance(fit, PlainFit):
+        values = fit.residuals_of("pearson" if kind == "normalized" else kind)
+        return values / fit.sigma if scaled or kind == "normalized" else values
     if kind == "normalized":
         return normalized_residuals(fit)
     if kind in ("marginal", "least-squares"):
@@ -148,7 +152,7 @@ def distances(scaled: Vector, hat: Vector, p: int) -> Vector:
         return np.asarray(scaled**2 * hat / ((p or np.nan) * (1.0 - hat) ** 2))
 
 
-def marginal_residuals(fit: Fit) -> Vector:
+def marginal_residuals(fit: Fit | PlainFit) -> Vector:
     """Response minus the fixed part, (n,)."""
     return np.asarray(fit.matrices.y - fit.fixed_part)
 

@@ -21,6 +21,7 @@ from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.formula import Formula
+from lmm.plain_fit import PlainFit
 from lmm.predict import predict
 from lmm.report.document import Document
 from lmm.report.printed import Pictured
@@ -268,7 +269,7 @@ def durbin_watson(values: Vector) -> tuple[float, float]:
 
 
 def simulated_residuals(
-    fit: Fit,
+    fit: Fit | PlainFit,
     nsim: int = 250,
     seed: int | np.random.Generator | None = None,
     re_form: str | Formula | None = "~0",

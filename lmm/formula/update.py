@@ -13,6 +13,7 @@ from lmm.formula.formula import (
     formula_lines,
     parse_formula,
     parse_one_sided,
+    parse_two_sided,
     single_bars,
 )
 from lmm.formula.terms import TermAlgebra, Terms, has_random, is_offset, is_random_call
@@ -54,7 +55,7 @@ def update_formula(old: Formula, change: str) -> Formula:
     ------
     FormulaError
         When `change` does not parse, removes a random term that is not there, or leaves no
-        random term.
+        random term of a formula that has some.
 
     Examples
     --------
@@ -68,7 +69,9 @@ def update_formula(old: Formula, change: str) -> Formula:
     response = old.lhs if lhs is None else _substitute_dot(lhs, old.lhs or Name("."))
     expanded = _DotAlgebra(change).expand(_substitute_dot(rhs, Paren(old.rhs)))
     text = formula_lines(response, _rebuild(expanded, change), math.inf)[0]
-    return parse_one_sided(text) if response is None else parse_formula(text)
+    if response is None:
+        return parse_one_sided(text)
+    return parse_formula(text) if old.random else parse_two_sided(text)
 
 
 def _substitute_dot(node: Node, dot: Node) -> Node:

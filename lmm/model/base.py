@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from lmm._types import Matrix, Vector, frozen_property, read_only
+from lmm._types import Vector, frozen_property, read_only
 from lmm.criterion import ProfiledCriterion
-from lmm.design import DEFAULT_CONTROL, absent
+from lmm.design import DEFAULT_CONTROL
 from lmm.errors import LmmWarning, warn
 from lmm.fit import Fit, verdict
-from lmm.formula import Formula
 from lmm.laplace import LaplaceCriterion
+from lmm.model.fitted_model import FittedModel
 from lmm.optimize import Optimum, Report, minimize, silent
-from lmm.request import Request, refuse
+from lmm.request import Request
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -27,7 +27,7 @@ __all__ = ["MixedModel"]
 
 
 @dataclass(frozen=True, eq=False)
-class MixedModel:
+class MixedModel(FittedModel):
     """A fitted mixed model: estimates as arrays.
 
     Attributes
@@ -111,11 +111,6 @@ class MixedModel:
         return cls(fit, call, (*criterion.matrices.notes, *notes))
 
     @property
-    def formula(self) -> Formula:
-        """The parsed formula; ``str()`` gives R's text."""
-        return self.fit.formula
-
-    @property
     def par(self) -> Vector:
         """Covariance parameters (m,); they are `theta` where all terms are full or independent."""
         return self.fit.theta
@@ -126,11 +121,6 @@ class MixedModel:
         return read_only(self.fit.matrices.parameters.theta(self.fit.theta))
 
     @property
-    def beta(self) -> Vector:
-        """Fixed effects, (p,)."""
-        return self.fit.beta
-
-    @property
     def u(self) -> Vector:
         """Spherical random effects, (q,)."""
         return self.fit.u
@@ -139,16 +129,6 @@ class MixedModel:
     def b(self) -> Vector:
         """Random effects (q,), term by term and level by level."""
         return np.concatenate([effect.ravel() for effect in self.fit.b])
-
-    @property
-    def X(self) -> Matrix:
-        """Fixed-effects model matrix, (n, p)."""
-        return self.fit.matrices.X
-
-    @property
-    def y(self) -> Vector:
-        """Response, (n,)."""
-        return self.fit.matrices.y
 
     @property
     def Zt(self) -> sparse.csc_array:
@@ -171,21 +151,6 @@ class MixedModel:
         return self.Lambdat.T
 
     @property
-    def weights(self) -> Vector:
-        """Prior weights (n,), ones when none were given."""
-        return self.fit.matrices.weights
-
-    @property
-    def offset(self) -> Vector:
-        """Offset (n,), zeros when none was given."""
-        return self.fit.matrices.offset
-
-    @property
-    def nobs(self) -> int:
-        """Number of observations used."""
-        return self.fit.matrices.n
-
-    @property
     def ngroups(self) -> dict[str, int]:
         """Number of levels of each grouping factor, lme4's order."""
         return self.fit.matrices.ngroups
@@ -204,26 +169,3 @@ class MixedModel:
     def converged(self) -> bool:
         """Whether a verified optimum was reached."""
         return self.fit.converged
-
-    @property
-    def data_name(self) -> str | None:
-        """Name of the data, where they have one (``data.attrs["name"]``)."""
-        return self.call.data_name
-
-    @property
-    def data(self) -> Any:
-        """The data as they were at the fit, of the kind given (a pandas table for a dict).
-
-        Raises
-        ------
-        TypeError
-            The model was put together from its parts, without data.
-        DataError
-            The data were read batch by batch.
-        """
-        if self.call.source is not None:
-            absent.refuse()
-        return refuse() if self.call.table is None else self.call.data
-
-    def _by_row(self, values: Vector) -> pd.Series[float]:
-        return self.fit.matrices.frame.by_row(values)

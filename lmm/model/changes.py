@@ -12,13 +12,10 @@ import pandas as pd
 from lmm._threads import one_blas_thread
 from lmm._words import Ddf, Interval
 from lmm.design.matrices import ModelMatrices
-from lmm.design.table import Table
-from lmm.errors import DataError
 from lmm.fit import Fit, check_sigma_estimated
-from lmm.formula import Formula, update_formula
+from lmm.formula import Formula
 from lmm.model.estimates import LabelledEstimates
 from lmm.optimize import reporter
-from lmm.request import check_names
 
 if TYPE_CHECKING:
     from lmm.model.least_squares import LinearModel
@@ -445,49 +442,9 @@ class Changes(LabelledEstimates):
         >>> m.update(". ~ . - Days", reml=False).formula
         Formula('Reaction ~ (Days | Subject)')
         """
-        new = self.formula
-        if formula is not None:
-            new = update_formula(self.formula, formula)
-            check_names(formula, changes.get("data", self.call.heading))
         start, verbose = changes.pop("start", None), changes.pop("verbose", 0)
-        request = self.call.changed(new, **changes)
+        request = self._changed_call(formula, changes)
         return self.estimate(request.criterion(), request, start=start, report=reporter(verbose))
-
-    def update_on_own_rows(self, formula: str) -> Self:
-        """`update` a formula and keep the rows of this fit.
-
-        Rows that were left out because a variable is missing in them stay out, even if the new
-        formula does not have that variable: its fit can be compared with this one.
-
-        Parameters
-        ----------
-        formula : str
-            As for `update`.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> d = lmm.load_dataset("sleepstudy")
-        >>> d["x"] = (d["Days"] ** 2.0).where(d["Days"] > 2)
-        >>> m = lmm.lmer("Reaction ~ Days + x + (1 | Subject)", d)
-        >>> m.update(". ~ . - x").nobs, m.update_on_own_rows(". ~ . - x").nobs
-        (180, 126)
-        """
-        return self.update(formula, **self._own_rows())
-
-    def _own_rows(self) -> dict[str, Any]:
-        """The `subset` that selects the rows of this fit, where others were left out."""
-        frame = self.fit.matrices.frame
-        if len(frame.rows) == len(frame.selected):
-            return {}
-        if self.call.source is not None:
-            raise DataError(
-                f"{frame.n_omitted} rows of the source were left out for missing values, and a "
-                "smaller model might not leave out the same ones: say by subset= which are complete"
-            )
-        used = np.zeros(Table.of(self.data).n, dtype=bool)
-        used[frame.rows] = True
-        return {"subset": used}
 
     def least_squares(self, formula: str) -> LinearModel:
         """Fit a model without random effects to the rows, weights and response of this fit.

@@ -46,47 +46,6 @@ class LabelledEstimates(MixedModel):
         """Names of the random-effects columns per term, terms named as in `varcorr`."""
         return {group: block.columns for group, block in self.varcorr().blocks.items()}
 
-    def fixef(self, add_dropped: bool = False) -> pd.Series[float]:
-        """Fixed-effects estimates by name, (p,).
-
-        Parameters
-        ----------
-        add_dropped : bool
-            Whether to list the coefficients that were dropped too, as NaN in their places.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
-        >>> m.fixef().round(3).to_dict()
-        {'(Intercept)': 251.405, 'Days': 10.467}
-        """
-        fixed = self.fit.matrices.fixed
-        known = pd.Series(self.beta, index=pd.Index(fixed.names), dtype=float, copy=True)
-        return known.reindex(list(fixed.full_names)) if add_dropped else known
-
-    def model_frame(self) -> pd.DataFrame:
-        """The variables of the formula at the rows used, as R's ``model.frame``.
-
-        Returns
-        -------
-        DataFrame
-            A column per variable, such as ``log(y)`` and ``Subject``, several for ``poly(x, 2)``;
-            ``(weights)`` and ``(offset)`` where there are any.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lmer("log(Reaction) ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
-        >>> m.model_frame().head(2).round(3)
-           log(Reaction)  Days Subject
-        0          5.520   0.0     308
-        1          5.556   1.0     308
-        """
-        from lmm.tables.model_frame import model_frame
-
-        return model_frame(self.fit.matrices)
-
     def marginal_covariance(self) -> sparse.csc_array:
         """Covariance of the response without its random effects known, sparse (n, n).
 

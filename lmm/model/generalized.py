@@ -18,6 +18,7 @@ from lmm.generalized_fit import GeneralizedFit
 from lmm.model.statsmodels import StatsmodelsNames
 
 if TYPE_CHECKING:
+    from lmm.model.glm import GeneralizedLinearModel
     from lmm.report import FitReport, Summary
     from lmm.report.printed import AnovaTable
     from lmm.tables.family_checks import LaplaceCheck, Overdispersion, ZeroInflation
@@ -221,6 +222,8 @@ class GeneralizedMixedModel(StatsmodelsNames):
             Columns ``sim_1``, ``sim_2``, ...; for a response made by ``cbind``, whose columns stay
             side by side, a dict of such names to tables (n, 2).
         """
+        from lmm.simulate import in_form
+
         drawn = super().simulate(
             nsim,
             seed,
@@ -232,16 +235,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
             beta=beta,
             sigma=sigma,
         )
-        response = self.fit.matrices.response
-        if response.form.kind == "numbers" or newdata is not None:
-            return drawn
-        trials = response.weights if response.trials is None else response.trials
-        trials = self.fit.matrices.frame.pad(trials)
-        packed = {
-            name: response.form.pack(column.to_numpy(), trials, drawn.index)
-            for name, column in drawn.items()
-        }
-        return packed if response.form.kind == "counts" else pd.DataFrame(packed)
+        return drawn if newdata is not None else in_form(self.fit.matrices, drawn)
 
     @one_blas_thread
     def refit(self, y: Any) -> Self:
@@ -262,17 +256,6 @@ class GeneralizedMixedModel(StatsmodelsNames):
         self.family.check(values, matrices.weights)
         call = replace(self.call, response=values)
         return self.estimate(self.fit.criterion.with_response(values), call)
-
-    def _proportions(self, y: Any) -> Any:
-        """A new response as numbers: successes and failures as proportions, levels as 0 and 1."""
-        kind, names = self.fit.matrices.response.form.kind, self.fit.matrices.response.form.names
-        if kind == "counts" and np.ndim(y) == 2:
-            table = pd.DataFrame(y)
-            trials = table.sum(axis=1)
-            return table.iloc[:, 0] / trials.where(trials > 0, 1)
-        if kind == "levels" and not np.issubdtype(np.asarray(y).dtype, np.number):
-            return (pd.Series(y).astype(str) == names[1]).astype(float)
-        return pd.Series(y).astype(float) if kind == "truth" else y
 
     # Reports -------------------------------------------------------------------------------------
 
@@ -378,15 +361,28 @@ class GeneralizedMixedModel(StatsmodelsNames):
             return super().anova(type, ddf)
         return wald_tests(ddf_method(self.fit, ddf), anova_type(type))
 
-    def least_squares(self, formula: str) -> NoReturn:
-        """There is none.
+    def least_squares(self, formula: str) -> GeneralizedLinearModel:  # type: ignore[override]
+        """Fit a model without random effects to the rows, weights and response of this fit.
 
-        Raises
-        ------
-        ValueError
-            Always.
+        It is one of the same family, fitted by least squares with weights that are renewed.
+
+        Parameters
+        ----------
+        formula : str
+            As for `lmm.glm`, without dots.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> cbpp = lmm.load_dataset("cbpp")
+        >>> m = lmm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp)
+        >>> m.least_squares("cbind(incidence, size - incidence) ~ 1").fixef().round(3).to_list()
+        [-2.016]
         """
-        self._linear_only("fits by least squares")
+        from lmm.model.glm import GeneralizedLinearModel
+
+        call = self.call.changed(self.formula, **self._own_rows())
+        return GeneralizedLinearModel.like(call, formula)
 
     # Checks --------------------------------------------------------------------------------------
 

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lmm import _lapack
-from lmm._types import Frozen, Matrix, Vector
-from lmm.design import ModelMatrices, build_matrices
-from lmm.design.choice import RowArgument
-from lmm.design.table import Table
-from lmm.errors import DataError, checked_level
-from lmm.likelihood import critical_value
+from lmm._words import Ddf
+from lmm.formula import parse_two_sided
 from lmm.model.without_effects import WithoutEffects
+from lmm.plain_fit import LeastSquaresFit
 from lmm.report.cells import named, wide_vector
 from lmm.report.document import Document
 from lmm.report.format import format_numbers
-from lmm.report.printed import AnovaTable, Printed, PrintedTable, confidence_table
+from lmm.report.plain_summary import LeastSquaresSummary
+from lmm.report.printed import AnovaTable
 from lmm.report.tables import labels
-from lmm.request import Request, offset_of
+from lmm.request import LeastSquaresRequest, Request
 
 __all__ = ["LinearModel"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearModel(Frozen, Printed, WithoutEffects):
+class LinearModel(WithoutEffects):
     """A model fitted by weighted least squares. Made by `lmm.lm`.
+
+    What it has is named as in `LinearMixedModel`; nothing changes it.
 
     Attributes
     ----------
-    matrices : ModelMatrices
-        Design and response, without random-effects terms.
-    table : Table
-        The data.
-    beta : (p,) array
-        Coefficients.
-    root : (p, p) array
-        ``(X'W X)^-1 = root root'``.
-    rss : float
-        Weighted residual sum of squares.
-    given_offset : str, array or None
-        What `lmm.lm` was given as offset.
+    fit : LeastSquaresFit
+        Estimates as arrays.
+    call : Request
+        Data and options as given.
+    warnings : tuple of LmmWarning
+        What was warned of while fitting.
 
     Examples
     --------
@@ -59,125 +52,27 @@ class LinearModel(Frozen, Printed, WithoutEffects):
          251.41        10.47
     """
 
-    matrices: ModelMatrices
-    table: Table
-    beta: Vector
-    root: Matrix
-    rss: float
-    given_offset: RowArgument = None
-
-    @classmethod
-    def of(
-        cls, matrices: ModelMatrices, table: Table, given_offset: RowArgument = None
-    ) -> LinearModel:
-        """Fit a design.
-
-        Raises
-        ------
-        DataError
-            There are no more rows than coefficients.
-        """
-        response = matrices.response
-        if matrices.n <= matrices.p:
-            raise DataError(
-                f"{matrices.n} rows do not determine {matrices.p} coefficients and a residual "
-                "variance: give more rows, or leave out terms"
-            )
-        Q, R = _lapack.qr(response.weighted(matrices.X))
-        target = response.standardized(response.y)
-        beta = _lapack.solve_upper(R, Q.T @ target)
-        residual = target - response.weighted(matrices.X) @ beta
-        root = _lapack.solve_upper(R, np.eye(matrices.p))
-        return cls(matrices, table, beta, root, float(residual @ residual), given_offset)
+    fit: LeastSquaresFit
 
     @classmethod
     def like(cls, call: Request, formula: str) -> LinearModel:
         """Fit a formula without random terms to the data of a mixed model's call."""
-        matrices = build_matrices(
-            formula,
-            call.table,
-            weights=call.weights,
-            offset=call.offset,
-            subset=call.subset,
-            na_action=call.na_action,
-            contrasts=call.contrasts,
-            control=call.control,
-            extra_namespace=call.extra_namespace,
-            mixed=False,
-        )
-        if call.response is not None:
-            values = matrices.frame.response_values(call.response)
-            matrices = matrices.with_response(values)
-        return cls.of(matrices, Table.of(call.table), call.offset)
-
-    # What anova asks of every model ---------------------------------------------------------------
+        shared = {f.name: getattr(call, f.name) for f in fields(Request) if f.name != "formula"}
+        return cls.of(LeastSquaresRequest(parse_two_sided(formula), **shared))
 
     @property
-    def n_parameters(self) -> int:
-        """Coefficients and the residual variance."""
-        return len(self.beta) + 1
+    def rss(self) -> float:
+        """Weighted residual sum of squares."""
+        return self.fit.rss
 
-    def loglik(self) -> float:
-        """Log-likelihood at the maximum-likelihood residual variance ``rss / n``."""
-        n = self.nobs
-        weights = float(np.log(self.matrices.weights).sum())
-        return 0.5 * (weights - n * (1.0 + float(np.log(2.0 * np.pi * self.rss / n))))
+    def summary(self, ddf: Ddf | None = None) -> LeastSquaresSummary:
+        """Summary that prints as R's ``summary(lm(...))``, and behaves as its table.
 
-    # Estimates ------------------------------------------------------------------------------------
-
-    @cached_property
-    def sigma(self) -> float:
-        """Residual standard deviation, ``sqrt(rss / (n - p))``."""
-        return float(np.sqrt(self.rss / self.df_resid))
-
-    def vcov(self) -> pd.DataFrame:
-        """Covariance of the coefficients, (p, p)."""
-        names = pd.Index(self.matrices.fixed.names)
-        return pd.DataFrame(self.sigma**2 * self.root @ self.root.T, index=names, columns=names)
-
-    def fitted(self) -> pd.Series[float]:
-        """Fitted values, padded as `na_action` says."""
-        return self.matrices.frame.by_row(self.matrices.X @ self.beta + self.matrices.offset)
-
-    def residuals(self) -> pd.Series[float]:
-        """Response minus fitted values, padded as `na_action` says."""
-        fitted = self.matrices.X @ self.beta + self.matrices.offset
-        return self.matrices.frame.by_row(self.matrices.y - fitted)
-
-    def predict(self, newdata: Any = None) -> pd.Series[float]:
-        """Fitted values, or means of new rows, offsets included.
-
-        Raises
-        ------
-        DataError
-            The new rows lack a column, or the model was fitted with an array as offset, which says
-            nothing about them.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy"))
-        >>> m.predict({"Days": [0.0, 10.0]}).round(2).tolist()
-        [251.41, 356.08]
-        """
-        if newdata is None:
-            return self.fitted()
-        fixed = self.matrices.fixed
-        mean = fixed.matrix(newdata) @ self.beta + fixed.offset(newdata)
-        offset = offset_of(self.given_offset, newdata)
-        mean = mean if offset is None else mean + offset
-        index = newdata.index if isinstance(newdata, pd.DataFrame) else None
-        return pd.Series(mean, index=index)
-
-    def confint(self, level: float = 0.95) -> PrintedTable:
-        """Intervals of the t distribution with the residual degrees of freedom."""
-        level = checked_level(level)
-        half = critical_value(level, self.df_resid) * np.sqrt(np.diag(self.vcov()))
-        limits = np.column_stack([self.beta - half, self.beta + half])
-        return confidence_table(limits, self.matrices.fixed.names, level)
-
-    def summary(self) -> pd.DataFrame:
-        """R's table of coefficients: ``Estimate Std. Error t value Pr(>|t|)``.
+        Parameters
+        ----------
+        ddf : str, optional
+            As for mixed models; the degrees of freedom are those of the residuals for every method
+            but ``"asymptotic"``, which gives z tests.
 
         Examples
         --------
@@ -187,22 +82,87 @@ class LinearModel(Frozen, Printed, WithoutEffects):
         (Intercept)   251.405       6.610   38.033       0.0
         Days           10.467       1.238    8.454       0.0
         """
-        from scipy.stats import t
+        from lmm.inference.fixed.ddf import ddf_method
 
-        error = np.sqrt(np.diag(self.vcov()))
-        statistic = self.beta / error
-        return pd.DataFrame(
-            {
-                "Estimate": self.beta,
-                "Std. Error": error,
-                "t value": statistic,
-                "Pr(>|t|)": 2.0 * t.sf(np.abs(statistic), self.df_resid),
-            },
-            index=pd.Index(self.matrices.fixed.names),
+        ddf_method(self.fit, None if ddf == "lme4" else ddf)
+        explained = self._explained()
+        return LeastSquaresSummary(
+            self._call_text("lm"),
+            self._coefficient_table("t"),
+            self.fit.residuals_of("pearson"),
+            self.call.weights is not None,
+            self.sigma,
+            self.df_resid,
+            explained["r.squared"],
+            explained["adj.r.squared"],
+            explained["statistic"],
+            int(explained["df"]) if np.isfinite(explained["df"]) else 0,
+            explained["p.value"],
         )
 
-    def anova(self) -> AnovaTable:
-        """R's ``anova(lm)``: sequential sums of squares with F tests.
+    def _explained(self) -> dict[str, float]:
+        """Shares of the variance, and the test of all coefficients but the intercept."""
+        from scipy.stats import f
+
+        total, df = self.null_deviance, len(self.beta) - int(self.matrices.fixed.has_intercept)
+        shares = {"r.squared": self.fit.r_squared, "adj.r.squared": self.fit.adj_r_squared}
+        if not df:
+            return dict.fromkeys(shares, 0.0) | dict.fromkeys(
+                ("statistic", "p.value", "df"), np.nan
+            )
+        statistic = (total - self.rss) / df / self.sigma**2
+        return {
+            **shares,
+            "statistic": statistic,
+            "p.value": float(f.sf(statistic, df, self.df_resid)),
+            "df": df,
+        }
+
+    def glance(self) -> pd.DataFrame:
+        """One row, with the columns of R's broom.
+
+        ``r.squared adj.r.squared sigma statistic p.value df logLik AIC BIC deviance df.residual
+        nobs``; the statistic is F.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy"))
+        >>> m.glance()[["r.squared", "sigma", "statistic"]].round(4)
+           r.squared    sigma  statistic
+        0     0.2865  47.7147    71.4644
+        """
+        known = self._explained()
+        row: dict[str, Any] = {
+            "r.squared": known["r.squared"],
+            "adj.r.squared": known["adj.r.squared"],
+            "sigma": self.sigma,
+            "statistic": known["statistic"],
+            "p.value": known["p.value"],
+            "df": known["df"],
+            "logLik": self.loglik(),
+            "AIC": self.aic(),
+            "BIC": self.bic(),
+            "deviance": self.rss,
+            "df.residual": self.df_resid,
+            "nobs": self.nobs,
+        }
+        return pd.DataFrame([row])
+
+    def anova(self, type: str | int = "I") -> AnovaTable:
+        """R's ``anova(lm)``: sequential sums of squares with F tests; or those of types II and III.
+
+        Parameters
+        ----------
+        type : {"I", "II", "III"} or {1, 2, 3}
+            What a term is adjusted for: the terms before it, as R's anova; those that do not
+            contain it, or all others, printed as car's ``Anova``. Type III does not depend on the
+            contrasts of the factors.
+
+        Raises
+        ------
+        ValueError
+            There is no such type.
 
         Examples
         --------
@@ -217,8 +177,14 @@ class LinearModel(Frozen, Printed, WithoutEffects):
         ---
         Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
         """
+        from lmm.inference.fixed.term_contrasts import anova_type
+
+        if (type_ := anova_type(type)) != "I":
+            from lmm.tables.deviances import least_squares_anova
+
+            return least_squares_anova(self.fit, type_)
         fixed = self.matrices.fixed
-        effects = _lapack.solve_upper(self.root, self.beta)
+        effects = _lapack.solve_upper(self.fit.fixed_root, self.beta)
         own = {j: fixed.assign == j for j in sorted(set(fixed.assign.tolist()) - {0})}
         rows = {
             fixed.term_labels[j - 1]: self._test(
@@ -284,7 +250,7 @@ class LinearModel(Frozen, Printed, WithoutEffects):
         L = deletion_contrasts(self.matrices, label)
         if not len(L):
             return [0.0, 0.0, self.rss, self._aic(self.rss, len(self.beta)), np.nan, np.nan]
-        change = np.linalg.lstsq(L @ self.root, L @ self.beta, rcond=None)[0]
+        change = np.linalg.lstsq(L @ self.fit.fixed_root, L @ self.beta, rcond=None)[0]
         df, added, _, statistic, p_value = self._test(len(L), float(change @ change))
         rss = self.rss + added
         return [df, added, rss, self._aic(rss, len(self.beta) - len(L)), statistic, p_value]
@@ -295,8 +261,7 @@ class LinearModel(Frozen, Printed, WithoutEffects):
 
     def document(self, *, digits: int = 4) -> Document:
         """R's print of an ``lm``."""
-        data = "" if self.data_name is None else f", data = {self.data_name}"
-        head = ("Call:", f"lm(formula = {self.formula}{data})", "")
+        head = ("Call:", self._call_text("lm"), "")
         if not len(self.beta):
             return Document((*head, "No coefficients"))
         texts = format_numbers(self.beta, digits)

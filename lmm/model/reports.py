@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix
 from lmm._words import Ddf, IntervalMethod, TidyScale
-from lmm.design.table import Table
 from lmm.errors import ConvergenceWarning, SingularFitWarning
+from lmm.fit import Fit
 from lmm.model.diagnostics import Diagnostics
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Reports(Diagnostics):
 
         method = ddf_method(self.fit, ddf)
         if method.fit is not self.fit:
-            return replace(self, fit=method.fit).summary(ddf)
+            return replace(self, fit=cast(Fit, method.fit)).summary(ddf)
         table = coefficient_table(method)
         return Summary(self.report(), table, correlation, residuals, method.name)
 
@@ -202,30 +202,6 @@ class Reports(Diagnostics):
             exponentiate=exponentiate,
             variance_errors=variance_errors,
         )
-
-    def native(self, result: Any) -> Any:
-        """A table of results in the library of the model's data: polars for polars.
-
-        Parameters
-        ----------
-        result : DataFrame, Series or result with ``to_frame()``
-            What a method gave; labels of rows become columns, ``row`` if they have no name.
-
-        Returns
-        -------
-        table
-            A pandas table for a model of a pandas table or a dict.
-
-        Examples
-        --------
-        >>> import lmm, pyarrow
-        >>> data = pyarrow.Table.from_pandas(lmm.load_dataset("Dyestuff"))
-        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", data)
-        >>> m.native(m.confint(method="wald")).column_names
-        ['row', '2.5 %', '97.5 %']
-        """
-        frame = result if isinstance(result, pd.DataFrame) else result.to_frame()
-        return Table.of(self.data).like(frame)
 
     def glance(self) -> pd.DataFrame:
         """One row: ``nobs sigma logLik AIC BIC REMLcrit|deviance df.residual``.

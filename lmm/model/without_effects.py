@@ -1,55 +1,127 @@
-"""What models without random effects have in common."""
+"""What models without random effects have in common: the results of mixed models, in R's words."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
 
-from lmm._types import Vector
+from lmm._threads import one_blas_thread
+from lmm._words import Ddf, Interval
 from lmm.design import ModelMatrices
-from lmm.design.table import Table
-from lmm.formula import Formula
+from lmm.errors import LmmWarning, checked_level, nearest, warn
+from lmm.family import Family
+from lmm.likelihood import critical_value
+from lmm.model.fitted_model import FittedModel
+from lmm.plain_fit import PlainFit, plain_fit
+from lmm.report.plain_summary import PlainSummary
+from lmm.report.printed import AnovaTable, Printed, PrintedTable, confidence_table
+from lmm.request import Request
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lmm.diagnostics import SimulatedResiduals
 
 __all__ = ["WithoutEffects"]
 
 
-class WithoutEffects(ABC):
-    """A model of fixed effects alone, as `anova` compares it with others.
+@dataclass(frozen=True, eq=False, repr=False)
+class WithoutEffects(Printed, FittedModel):
+    """A fitted model of fixed effects alone.
 
     Attributes
     ----------
-    matrices : ModelMatrices
-        Its design and response, without random terms.
-    table : Table
-        The data.
-    beta : (p,) array
-        Coefficients.
+    fit : PlainFit
+        Estimates as arrays.
+    call : Request
+        Data and options as given.
+    warnings : tuple of LmmWarning
+        What was warned of while fitting.
     """
 
-    matrices: ModelMatrices
-    table: Table
-    beta: Vector
+    fit: PlainFit
+    call: Request
+    warnings: tuple[LmmWarning, ...] = ()
+
+    #: Kinds of residuals that there are.
+    kinds: ClassVar[tuple[str, ...]] = ("response", "working", "deviance", "pearson")
+
+    @classmethod
+    @one_blas_thread
+    def of(cls, call: Request) -> Self:
+        """Fit what was asked for, and warn of what is wrong with the design.
+
+        Raises
+        ------
+        FormulaError, DataError
+            The formula or the data are none of such a model.
+        NumericalError
+            A likelihood has no maximum that is found.
+        """
+        fit = plain_fit(call)
+        for note in fit.matrices.notes:
+            warn(note)
+        return cls(fit, call, fit.matrices.notes)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            from lmm.model.generalized import GeneralizedMixedModel
+
+            if hasattr(GeneralizedMixedModel, name):
+                raise AttributeError(
+                    f"{type(self).__name__} has no {name!r}, which is for models with random "
+                    "effects, as lmm.lmer and lmm.glmer fit them."
+                )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
-    def formula(self) -> Formula:
-        """The parsed formula."""
-        return self.matrices.formula
+    def matrices(self) -> ModelMatrices:
+        """Design and response, without random-effects terms."""
+        return self.fit.matrices
 
     @property
-    def data_name(self) -> str | None:
-        """Name of the data, where they have one."""
-        return self.table.label
+    def family(self) -> Family:
+        """Distribution of the response, with its estimated shape."""
+        return self.fit.family
 
     @property
-    @abstractmethod
+    def sigma(self) -> float:
+        """Residual standard deviation, or root of the dispersion; 1 where there is none."""
+        return self.fit.sigma
+
+    @property
+    def scale(self) -> float:
+        """Residual variance, or the dispersion."""
+        return self.sigma**2
+
+    @property
     def n_parameters(self) -> int:
         """Number of estimated parameters."""
+        return self.fit.n_parameters
 
-    @abstractmethod
+    @property
+    def df_resid(self) -> int:
+        """Residual degrees of freedom, n - p."""
+        return self.fit.df_resid
+
+    @property
+    def null_deviance(self) -> float:
+        """Deviance of the model of an intercept (or nothing) and the offset."""
+        return self.fit.null_deviance
+
+    def deviance(self) -> float:
+        """Residual sum of squares, or what a perfect fit adds to the log-likelihood, twice."""
+        return self.fit.deviance
+
     def loglik(self) -> float:
-        """Log-likelihood at its maximum."""
+        """Log-likelihood at its maximum, over a variance or shape too."""
+        return self.fit.loglik
 
     def aic(self) -> float:
         """Akaike's criterion."""
@@ -59,16 +131,434 @@ class WithoutEffects(ABC):
         """Schwarz's criterion."""
         return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.n_parameters
 
-    @property
-    def nobs(self) -> int:
-        """Number of observations used."""
-        return self.matrices.n
+    def vcov(self) -> pd.DataFrame:
+        """Covariance of the coefficients, (p, p)."""
+        names = pd.Index(self.matrices.fixed.names)
+        return pd.DataFrame(self.fit.vcov, index=names, columns=names, copy=True)
+
+    @abstractmethod
+    def summary(self, ddf: Ddf | None = None) -> PlainSummary:
+        """R's summary."""
+
+    @abstractmethod
+    def anova(self) -> AnovaTable:
+        """R's sequential table of the terms."""
+
+    def _coefficient_table(self, letter: Literal["t", "z"]) -> pd.DataFrame:
+        from scipy.stats import t
+
+        statistic = self.tvalues
+        return pd.DataFrame(
+            {
+                "Estimate": self.fixef(),
+                "Std. Error": self.bse,
+                f"{letter} value": statistic,
+                f"Pr(>|{letter}|)": 2.0 * t.sf(np.abs(statistic), self.fit.test_df),
+            }
+        )
 
     @property
-    def df_resid(self) -> int:
-        """Residual degrees of freedom, n - p."""
-        return self.nobs - len(self.beta)
+    def pvalues(self) -> pd.Series[float]:
+        """Two-sided p-values of the coefficients, those of `summary`."""
+        return self.summary().coefficients.iloc[:, -1].rename(None)
 
-    def fixef(self) -> pd.Series[float]:
-        """Coefficients by name."""
-        return pd.Series(self.beta, index=pd.Index(self.matrices.fixed.names), copy=True)
+    def confint(self, parm: Any = None, level: float = 0.95, method: str = "wald") -> PrintedTable:
+        """Confidence intervals of the coefficients.
+
+        Parameters
+        ----------
+        parm : str, int or sequence, optional
+            Names, or positions from 0; all by default.
+        level : float
+            Confidence level.
+        method : {"wald"}
+            Estimates and their standard errors: exact t intervals of linear models; of t where a
+            dispersion is estimated, normal ones otherwise (R's ``confint.default``).
+
+        Raises
+        ------
+        ValueError
+            A name, the level or the method is none.
+        """
+        if method not in self._interval_methods:
+            raise ValueError(
+                f"method {method!r} is unknown.{nearest(method, self._interval_methods)}"
+            )
+        half = critical_value(checked_level(level), self.fit.test_df) * self.bse.to_numpy()
+        limits = np.column_stack([self.beta - half, self.beta + half])
+        chosen = self._chosen(parm)
+        names = self.matrices.fixed.names
+        return confidence_table(limits[chosen], [names[j] for j in chosen], level)
+
+    _interval_methods: ClassVar[tuple[str, ...]] = ("wald",)
+
+    def _chosen(self, parm: Any) -> list[int]:
+        """Positions of coefficients by name or number."""
+        names = list(self.matrices.fixed.names)
+        if parm is None or (isinstance(parm, str) and parm == "beta_"):
+            return list(range(len(names)))
+        asked = [parm] if isinstance(parm, str | int | np.integer) else list(parm)
+        found = []
+        for each in asked:
+            if isinstance(each, str) and each in names:
+                found.append(names.index(each))
+            elif isinstance(each, int | np.integer) and -len(names) <= each < len(names):
+                found.append(range(len(names))[each])
+            else:
+                raise ValueError(f"There is no coefficient {each!r}.{nearest(str(each), names)}")
+        return found
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Wald intervals with coverage ``1 - alpha``: columns 0 and 1, as statsmodels has them."""
+        return self.confint(level=1.0 - alpha, method="wald").to_frame().set_axis([0, 1], axis=1)
+
+    # Rows -----------------------------------------------------------------------------------------
+
+    def fitted(self) -> pd.Series[float]:
+        """Means, padded as `na_action` says."""
+        return self._by_row(self.fit.fitted)
+
+    def residuals(self, kind: str | None = None, scaled: bool = False) -> pd.Series[float]:
+        """Residuals by row, as R's ``residuals(m, type)``.
+
+        Parameters
+        ----------
+        kind : {"response", "working", "deviance", "pearson"}, optional
+            As for mixed models: response minus mean is a linear model's default, signed roots of
+            what a row adds to the deviance that of others.
+        scaled : bool
+            Whether to divide by sigma.
+
+        Raises
+        ------
+        ValueError
+            The kind is another word.
+        """
+        kind = self.fit.default_residuals if kind is None else kind
+        if kind not in self.kinds:
+            raise ValueError(f"Unknown kind of residuals {kind!r}.{nearest(kind, self.kinds)}")
+        values = self.fit.residuals_of(kind)
+        return self._by_row(values / self.sigma if scaled else values)
+
+    def hatvalues(self) -> pd.Series[float]:
+        """Leverages by row: the diagonal of the matrix that turns y into fitted values."""
+        return self._by_row(self.fit.hat)
+
+    def rstandard(self) -> pd.Series[float]:
+        """Deviance residuals over their standard errors, ``r / (sigma sqrt(1 - h))``."""
+        from lmm.diagnostics.studentized import standardized
+
+        return self._by_row(standardized(self.fit))
+
+    def rstudent(self) -> pd.Series[float]:
+        """Residuals over their standard errors with sigma of the other rows, R's ``rstudent``."""
+        from lmm.diagnostics.studentized import studentized
+
+        return self._by_row(studentized(self.fit))
+
+    def cooks_distance(self) -> pd.Series[float]:
+        """Cook's distance by row."""
+        from lmm.diagnostics.studentized import distances_of
+
+        return self._by_row(distances_of(self.fit))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Pearson residuals against fitted values; `lmm.plots` has more."""
+        from lmm.plots import residuals_vs_fitted
+
+        return residuals_vs_fitted(self, ax)
+
+    def simulated_residuals(
+        self, nsim: int = 250, seed: int | np.random.Generator | None = None
+    ) -> SimulatedResiduals:
+        """Quantile residuals by simulation, with tests of them, as R's DHARMa.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of simulated responses.
+        seed : int or numpy.random.Generator, optional
+            Where the random numbers come from.
+        """
+        from lmm.diagnostics import simulated_residuals
+
+        return simulated_residuals(self.fit, nsim, seed, table=self.call.table)
+
+    # Tables ---------------------------------------------------------------------------------------
+
+    def tidy(
+        self,
+        effects: str | Sequence[str] = "fixed",
+        *,
+        conf_int: bool = False,
+        conf_level: float = 0.95,
+        conf_method: str = "wald",
+        ddf: Ddf | None = None,
+        exponentiate: bool = False,
+    ) -> pd.DataFrame:
+        """Table of the coefficients, a row each, with the columns of R's broom.
+
+        Parameters
+        ----------
+        effects : {"fixed"}
+            As for mixed models, whose tables say it in a column.
+        conf_int : bool
+            Whether to add ``conf.low`` and ``conf.high``, those of `confint`.
+        conf_level : float
+            Their level.
+        conf_method : str
+            Their method, as for `confint`.
+        ddf : str, optional
+            As for `summary`.
+        exponentiate : bool
+            Whether to give exponentials, such as odds ratios.
+
+        Raises
+        ------
+        ValueError
+            Effects are asked for that the model does not have.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy")).tidy().round(3)
+                  term  estimate  std.error  statistic  p.value
+        0  (Intercept)   251.405      6.610     38.033      0.0
+        1         Days    10.467      1.238      8.454      0.0
+        """
+        from lmm.tables.broom import exponentiated, fixed_rows
+
+        for effect in [effects] if isinstance(effects, str) else effects:
+            if effect != "fixed":
+                raise ValueError(f"effects {effect!r}: the model has fixed effects alone.")
+        rows = fixed_rows(self.summary(ddf).coefficients)
+        if conf_int:
+            limits = self.confint(level=conf_level, method=conf_method).to_frame().to_numpy()
+            rows = rows.assign(**{"conf.low": limits[:, 0], "conf.high": limits[:, 1]})
+        return exponentiated(rows) if exponentiate else rows
+
+    @abstractmethod
+    def glance(self) -> pd.DataFrame:
+        """One row about the fit, with the columns of R's broom."""
+
+    def augment(self, newdata: Any = None) -> pd.DataFrame:
+        """The data's rows with what the fit says of each, with the columns of R's broom.
+
+        Parameters
+        ----------
+        newdata : table, optional
+            Other rows: they get ``.fitted`` only, by `predict`.
+
+        Returns
+        -------
+        DataFrame
+            The data's columns, then ``.fitted .resid .hat .sigma .cooksd .std.resid``, rows as in
+            `fitted`; ``.fitted`` is the linear predictor.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy"))
+        >>> m.augment()[[".fitted", ".hat", ".cooksd"]].head(2).round(4)
+            .fitted     .hat  .cooksd
+        0  251.4051  0.0192   0.0000
+        1  261.8724  0.0138   0.0001
+        """
+        from lmm.design.table import Table
+        from lmm.tables.broom import augment_plain
+
+        if newdata is None:
+            return augment_plain(self.fit, self.data)
+        table, values = Table.of(newdata), self.predict(newdata)
+        columns = {name: table.series(name).array for name in table.names}
+        return pd.DataFrame(columns | {".fitted": values.to_numpy()}, index=values.index)
+
+    # Predictions, simulations, changes ------------------------------------------------------------
+
+    def predict(
+        self,
+        newdata: Any = None,
+        *,
+        type: str = "link",
+        se: bool = False,
+        interval: Interval | None = None,
+        level: float = 0.95,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Predict the rows of the fit, or new rows.
+
+        Parameters
+        ----------
+        newdata : table, optional
+            pandas, polars or pyarrow table, or dict of arrays. Rows with missing values are
+            predicted as NaN.
+        type : {"link", "response"}
+            The linear predictor, as R's default, or the mean, which in a linear model is the same.
+        se : bool
+            Whether to add standard errors.
+        interval : {"confidence", "prediction"}, optional
+            Add limits for the mean, made on the scale of the link, or for a new observation of a
+            linear model.
+        level : float
+            Coverage of the interval.
+
+        Returns
+        -------
+        Series, or DataFrame with columns ``fit se [lower upper]``
+
+        Raises
+        ------
+        DataError
+            A column is missing, or the model was fitted with an array as offset, which says nothing
+            about new rows.
+        ValueError
+            The type or interval is another word.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy"))
+        >>> m.predict({"Days": [0.0, 10.0]}, interval="prediction").round(2)
+              fit    se   lower   upper
+        0  251.41  6.61  156.35  346.46
+        1  356.08  7.68  260.71  451.45
+        """
+        from lmm.predict import predict
+
+        if type not in ("link", "response"):
+            raise ValueError(f"type must be 'link' or 'response', not {type!r}.")
+        drawn = newdata is not None and interval == "prediction"
+        prediction = predict(
+            self.fit,
+            newdata,
+            se=se,
+            interval=interval,
+            level=level,
+            offset=None if newdata is None else self.call.offset_for(newdata),
+            weights=self.call.weights_for(newdata) if drawn else None,
+        )
+        if type == "response":
+            prediction = prediction.through(self.family.link_function)
+        return prediction.to_series() if prediction.se is None else prediction.to_frame()
+
+    def simulate(
+        self,
+        nsim: int = 1,
+        seed: int | np.random.Generator | None = None,
+        newdata: Any = None,
+        *,
+        beta: Any = None,
+        sigma: float | None = None,
+    ) -> Any:
+        """Simulate responses from the fitted model, in the form of the data's response.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of responses.
+        seed : int or numpy.random.Generator, optional
+            Where the random numbers come from.
+        newdata : table, optional
+            Rows to simulate; by default those of the fit.
+        beta, sigma : optional
+            Parameters in place of the estimates; a Series or mapping names coefficients that
+            differ. Sigma is the root of a dispersion, at the maximum of the likelihood.
+
+        Returns
+        -------
+        DataFrame (n, nsim)
+            Columns ``sim_1``, ``sim_2``, ..., padded like fitted values; for a response made by
+            ``cbind`` a dict of such names to tables (n, 2).
+
+        Examples
+        --------
+        >>> import lmm
+        >>> lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy")).simulate(2, seed=1).shape
+        (180, 2)
+        """
+        from lmm.simulate import in_form, simulate
+
+        drawn = simulate(
+            self.fit,
+            nsim,
+            seed,
+            newdata=newdata,
+            offset=None if newdata is None else self.call.offset_for(newdata),
+            weights=None if newdata is None else self.call.weights_for(newdata),
+            beta=beta,
+            sigma=self._drawn_sigma if sigma is None else sigma,
+        )
+        return drawn if newdata is not None else in_form(self.matrices, drawn)
+
+    @property
+    def _drawn_sigma(self) -> float:
+        return self.sigma
+
+    def update(self, formula: str | None = None, **changes: Any) -> Self:
+        """Fit again with a changed formula or other arguments.
+
+        Parameters
+        ----------
+        formula : str, optional
+            A formula in which ``.`` stands for the old one's sides: ``". ~ . - Days"``.
+        **changes
+            Arguments that change, such as ``data=...`` or ``weights=...``.
+
+        Raises
+        ------
+        FormulaError, DataError
+            As when it was fitted; a random term makes another model: use `lmm.lmer`.
+        TypeError
+            There is no such argument.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy")).update("log(.) ~ .").formula
+        Formula('log(Reaction) ~ Days')
+        """
+        return self.of(self._changed_call(formula, changes))
+
+    def refit(self, y: Any) -> Self:
+        """Fit the same model to another response.
+
+        Parameters
+        ----------
+        y : (n,) array, Series, or table (n, 2)
+            Response of the rows used, in the form of the data's response or as proportions.
+
+        Raises
+        ------
+        DataError
+            The length is another one, a value is missing, or the family cannot have it.
+        """
+        values = self.matrices.frame.response_values(self._proportions(y))
+        return self.of(replace(self.call, response=values))
+
+    def refit_ml(self) -> Self:
+        """The model itself: what compares likelihoods is at their maximum."""
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file that `lmm.load` reads, without pickles.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; an existing one is replaced.
+
+        Raises
+        ------
+        DataError
+            A column or an argument is of a kind that the format does not hold.
+        """
+        from lmm.storage import write
+
+        write(path, self.fit, self.call)
+
+    def _call_text(self, function: str, *arguments: str) -> str:
+        """The call as R would print it."""
+        named = [
+            f"{name} = {text}" for name in ("weights", "offset") if (text := self.call.text(name))
+        ]
+        data = [] if self.data_name is None else [f"data = {self.data_name}"]
+        return f"{function}({', '.join([f'formula = {self.formula}', *arguments, *data, *named])})"

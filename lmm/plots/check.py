@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm.diagnostics import residuals
+from lmm.diagnostics.studentized import standardized
 from lmm.fitted import Fitted, ReportedModel
+from lmm.plain_fit import PlainFit
 from lmm.plots.canvas import ACCENT, FAINT, INK, MOST, group_of, name_highest, subplots
 from lmm.plots.modes import qq_random_effects
 from lmm.plots.residuals import qq_residuals, residuals_vs_fitted
@@ -28,7 +30,7 @@ def check_model(m: ReportedModel, seed: int = 0) -> Figure:
 
     Observed responses among simulated ones; residuals against fitted values, and their size,
     whose line should be level; quantiles of residuals and of the first grouping factor's random
-    effects; Cook's distances.
+    effects, or residuals against leverages where there are none; Cook's distances.
 
     Parameters
     ----------
@@ -56,7 +58,10 @@ def check_model(m: ReportedModel, seed: int = 0) -> Figure:
     residuals_vs_fitted(m, ax=spread).set_title("Residuals")
     _size(size, m)
     qq_residuals(m, ax=normal).set_title("Quantiles of residuals")
-    qq_random_effects(m, ax=effects).set_title(f"Random effects of {group_of(m, None)}")
+    if isinstance(m.fit, PlainFit):
+        _leverages(effects, m.fit)
+    else:
+        qq_random_effects(m, ax=effects).set_title(f"Random effects of {group_of(m, None)}")
     _distances(distances, m)
     return figure
 
@@ -89,6 +94,13 @@ def _size(ax: Axes, m: Fitted) -> None:
     means = [(fitted[part].mean(), root[part].mean()) for part in parts if len(part)]
     ax.plot(*np.array(means).T, color=ACCENT, lw=2.0)
     ax.set(title="Size of residuals", xlabel="Fitted values", ylabel="√|scaled residuals|")
+
+
+def _leverages(ax: Axes, fit: PlainFit) -> None:
+    """Standardized residuals against leverages, of a model without random effects."""
+    ax.axhline(0.0, color=ACCENT, lw=1.2)
+    ax.plot(fit.hat, standardized(fit), "o", ms=2.5, color=INK, mec="none", alpha=0.5)
+    ax.set(title="Leverages", xlabel="Leverage", ylabel="Standardized residuals")
 
 
 def _distances(ax: Axes, m: ReportedModel) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lmm._types import Vector
 from lmm.diagnostics import SimulatedResiduals, residuals
-from lmm.fitted import Fitted
+from lmm.fitted import EstimatedModel
 from lmm.plots.canvas import ACCENT, FAINT, INK, axes, qq, spread, subplots
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-def residuals_vs_fitted(m: Fitted, ax: Axes | None = None) -> Axes:
+def residuals_vs_fitted(m: EstimatedModel, ax: Axes | None = None) -> Axes:
     """Pearson residuals against fitted values, R's ``plot(m)``.
 
     Parameters
@@ -53,7 +53,7 @@ def residuals_vs_fitted(m: Fitted, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def qq_residuals(m: Fitted, ax: Axes | None = None) -> Axes:
+def qq_residuals(m: EstimatedModel, ax: Axes | None = None) -> Axes:
     """Scaled Pearson residuals against normal quantiles.
 
     Parameters
@@ -195,7 +195,7 @@ def _among_simulated(ax: Axes, observed: float, simulated: Vector, name: str, ti
     ax.legend(frameon=False)
 
 
-def binned_residuals(m: Fitted, bins: int | None = None, ax: Axes | None = None) -> Axes:
+def binned_residuals(m: EstimatedModel, bins: int | None = None, ax: Axes | None = None) -> Axes:
     """Mean residuals of rows with similar fitted values, for zeros and ones and small counts.
 
     Nineteen means of twenty lie within the band, two standard errors wide, if the model holds

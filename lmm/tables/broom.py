@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,27 @@ import pandas as pd
 
 from lmm._types import Vector
 from lmm._words import Ddf, IntervalMethod, TidyScale
+from lmm.design.frame import Frame
 from lmm.design.table import Table
+from lmm.diagnostics.studentized import deleted_sigmas, distances_of, standardized
 from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
 from lmm.fitted import ReportedModel
 from lmm.likelihood import critical_value
+from lmm.plain_fit import PlainFit
 from lmm.predict import prediction_parts
 from lmm.report import RandomEffects, VarCorr
 
-__all__ = ["EFFECTS", "augment", "augment_new", "exponentiated", "glance", "tidy"]
+__all__ = [
+    "EFFECTS",
+    "augment",
+    "augment_new",
+    "augment_plain",
+    "exponentiated",
+    "fixed_rows",
+    "glance",
+    "tidy",
+]
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs")
 """What a tidy table can hold: fixed effects, variance parameters, random effects, their sums."""
@@ -60,7 +72,7 @@ def tidy(
     parts = []
     for effect in chosen:
         if effect == "fixed":
-            rows = _fixed_rows(model.summary(ddf).coefficients)
+            rows = fixed_rows(model.summary(ddf).coefficients)
         elif effect == "ran_pars":
             rows = _parameter_rows(model.varcorr(), scales)
             if variance_errors:
@@ -79,7 +91,8 @@ def tidy(
     return pd.DataFrame(records, columns=[name for name in _COLUMNS if name in present])
 
 
-def _fixed_rows(coefficients: pd.DataFrame) -> pd.DataFrame:
+def fixed_rows(coefficients: pd.DataFrame) -> pd.DataFrame:
+    """Coefficients of a summary under broom's names."""
     return coefficients.rename(columns=_FIXED | _Z).rename_axis("term").reset_index()
 
 
@@ -163,11 +176,29 @@ def augment(model: ReportedModel, hat: Vector, cooks_distance: Vector) -> pd.Dat
     }
     if not fit.family.is_gaussian_identity:
         values[".eta"] = fit.linear
-    table = Table.of(model.data)
+    return _beside_data(model.data, frame, values)
+
+
+def _beside_data(data: Any, frame: Frame, values: Mapping[str, Vector]) -> pd.DataFrame:
+    """Columns of the data at the rows of a fit, then what the fit says of each."""
+    table = Table.of(data)
     rows = frame.selected if frame.na_action == "exclude" else frame.rows
     columns = {name: table.series(name).array[rows] for name in table.names}
     columns |= {name: frame.pad(value) for name, value in values.items()}
     return pd.DataFrame(columns, index=frame.labels)
+
+
+def augment_plain(fit: PlainFit, data: Any) -> pd.DataFrame:
+    """The data used and what a fit without random effects says of each row, as R's broom."""
+    values = {
+        ".fitted": fit.linear,
+        ".resid": fit.residuals_of(fit.default_residuals),
+        ".hat": fit.hat,
+        ".sigma": deleted_sigmas(fit),
+        ".cooksd": distances_of(fit),
+        ".std.resid": standardized(fit),
+    }
+    return _beside_data(data, fit.matrices.frame, values)
 
 
 def augment_new(model: ReportedModel, newdata: Any) -> pd.DataFrame:

@@ -9,9 +9,10 @@ import pandas as pd
 
 from lmm._types import Vector
 from lmm.errors import DataError
-from lmm.fit import Fit, check_models
-from lmm.fitted import Fitted
+from lmm.fit import check_fitted
+from lmm.fitted import EstimatedModel
 from lmm.likelihood import critical_value
+from lmm.plain_fit import FixedFit
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.printed import Framed
@@ -60,7 +61,7 @@ def _text(limit: float) -> str:
     return f"{limit:.2f}" if np.isfinite(limit) else "Inf"
 
 
-def check_collinearity(m: Fitted) -> Collinearity:
+def check_collinearity(m: EstimatedModel) -> Collinearity:
     """How much the fixed terms inflate the variances of each other's coefficients.
 
     Parameters
@@ -93,7 +94,7 @@ def check_collinearity(m: Fitted) -> Collinearity:
     >>> lmm.check_collinearity(m).to_frame()["VIF"].round(2).to_list()
     [13.65, 13.65]
     """
-    check_models(m)
+    check_fitted(m)
     fit = m.fit
     fixed = fit.matrices.fixed
     present = [j for j in range(1, len(fixed.term_labels) + 1) if (fixed.assign == j).any()]
@@ -108,7 +109,7 @@ def check_collinearity(m: Fitted) -> Collinearity:
     return Collinearity(pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float))
 
 
-def _row(fit: Fit, assign: np.ndarray, j: int) -> list[float]:
+def _row(fit: FixedFit, assign: np.ndarray, j: int) -> list[float]:
     slopes = np.flatnonzero(assign > 0)
     V = fit.vcov[np.ix_(slopes, slopes)]
     errors = np.sqrt(np.diag(V))

@@ -25,7 +25,9 @@ from lmm.inference.variance.lrt import (
     chi_square_tail,
     sequential_sums_of_squares,
 )
+from lmm.plain_fit import PlainFit
 from lmm.report.printed import AnovaTable
+from lmm.tables.deviances import compare_plain
 
 __all__ = [
     "anova",
@@ -153,7 +155,9 @@ def anova(
     Returns
     -------
     AnovaTable
-        ``npar AIC BIC logLik deviance Chisq Df Pr(>Chisq)``; prints as R's.
+        ``npar AIC BIC logLik deviance Chisq Df Pr(>Chisq)``; prints as R's. Where none has random
+        effects, tests as R's ``anova`` of ``lm`` (F) or ``glm`` (differences of deviances), in the
+        order given.
 
     Raises
     ------
@@ -181,11 +185,13 @@ def anova(
     if len(models) < 2:
         check_models(*models)
         raise ValueError("anova compares two models or more: use m.anova() for the terms of one.")
-    names = model_names(names, len(models))
+    given, names = names, model_names(names, len(models))
     check_samples([_Line.of(model).sample for model in models])
     mixed = [model for model in models if isinstance(getattr(model, "fit", None), Fit)]
+    if all(isinstance(getattr(model, "fit", None), PlainFit) for model in models):
+        return compare_plain(models, given)
     if not mixed:
-        raise TypeError("anova compares mixed models: one of them at least must be one.")
+        raise TypeError("anova compares models of lmm: one of them at least must be one.")
     _check_sigmas(models, mixed)
     heading: list[str] = []
     if any(model.fit.reml for model in mixed):

@@ -10,11 +10,12 @@ from typing import ClassVar, Self, TypeVar
 import numpy as np
 import pandas as pd
 
-from lmm.fit import Fit, check_models
-from lmm.fitted import Comparable, Fitted, ReportedModel
+from lmm.fit import Fit, check_fitted, check_models
+from lmm.fitted import Fitted, ReportedModel, TabulatedModel
 from lmm.inference.variance.lrt import check_comparable
 from lmm.inference.variance.parts import VarianceParts, variance_parts, without_predictors
 from lmm.likelihood import correlations
+from lmm.plain_fit import LeastSquaresFit, PlainFit
 from lmm.report.cells import Cells, Column, bars, listed
 from lmm.report.document import Document
 from lmm.report.format import format_number
@@ -275,7 +276,8 @@ class Comparison(Framed):
                 texts = tuple(f"{value:.1f} ({weight:.3f})" for value, weight in pairs)
                 columns.append(Column(f"{name} (weights)", texts))
             elif not str(name).endswith("_wt"):
-                columns.append(Column(str(name), tuple(f"{value:.3f}" for value in values)))
+                texts = tuple("" if np.isnan(value) else f"{value:.3f}" for value in values)
+                columns.append(Column(str(name), texts))
         return _document("Comparison of Model Performance Indices", *columns)
 
 
@@ -446,13 +448,14 @@ def get_variance(m: Fitted) -> VarianceDecomposition:
     return VarianceDecomposition(variance_parts(m.fit), _intercepts(m.fit), slope, correlation)
 
 
-def model_performance(m: Fitted) -> Performance:
+def model_performance(m: TabulatedModel) -> Performance:
     """Indices of a model's performance: information criteria, R2, ICC, errors.
 
     Parameters
     ----------
-    m : LinearMixedModel
-        The model.
+    m : model
+        Of `lmm.lmer` or `lmm.glmer`; or of `lmm.lm`, with R2 and its adjusted value, or of
+        `lmm.glm`, with Nagelkerke's R2 (1991, Biometrika 78, 691-692) by deviances.
 
     Examples
     --------
@@ -465,24 +468,34 @@ def model_performance(m: Fitted) -> Performance:
     ----------------------------------------------------------------------------------
     1755.628 | 1756.114 | 1774.786 |      0.799 |      0.279 | 0.722 | 23.438 | 25.592
     """
-    check_models(m)
-    fit, parts = m.fit, variance_parts(m.fit)
+    check_fitted(m)
+    fit = m.fit
     k, n = fit.n_parameters, fit.matrices.n
     indices = {
         "AIC": m.aic(),
         # Hurvich & Tsai (1989), Biometrika 76, 297-307
         "AICc": m.aic() + 2.0 * k * (k + 1) / (n - k - 1),
         "BIC": m.bic(),
-        "R2 (cond.)": parts.r2_conditional,
-        "R2 (marg.)": parts.r2_marginal,
-        "ICC": parts.icc_adjusted,
+        **_explained(fit),
         "RMSE": float(np.sqrt(np.mean(fit.residuals**2))),
         "Sigma": fit.sigma,
     }
     return Performance(pd.DataFrame([indices]))
 
 
-def compare_performance(*models: Comparable, names: Sequence[str] | None = None) -> Comparison:
+def _explained(fit: Fit | PlainFit) -> dict[str, float]:
+    """Shares of the variance that a model explains, as R's performance names them."""
+    if isinstance(fit, Fit):
+        parts = variance_parts(fit)
+        shares = {"R2 (cond.)": parts.r2_conditional, "R2 (marg.)": parts.r2_marginal}
+        return {**shares, "ICC": parts.icc_adjusted}
+    if isinstance(fit, LeastSquaresFit):
+        return {"R2": fit.r_squared, "R2 (adj.)": fit.adj_r_squared}
+    base, gain = fit.null_deviance / fit.matrices.n, fit.deviance / fit.matrices.n
+    return {"R2 (Nagelkerke)": float(np.expm1(gain - base) / np.expm1(-base))}
+
+
+def compare_performance(*models: TabulatedModel, names: Sequence[str] | None = None) -> Comparison:
     """Indices of several models side by side, with Akaike weights, as R's performance.
 
     Information criteria are those of maximum likelihood fits, so that models with different fixed
@@ -490,8 +503,8 @@ def compare_performance(*models: Comparable, names: Sequence[str] | None = None)
 
     Parameters
     ----------
-    *models : LinearMixedModel or GeneralizedMixedModel
-        Two or more, fitted to the same response.
+    *models : models
+        Two or more, with random effects or without, fitted to the same response.
     names : sequence of str, optional
         Their names: ``m1``, ``m2``, ... by default.
 
@@ -510,7 +523,7 @@ def compare_performance(*models: Comparable, names: Sequence[str] | None = None)
     >>> lmm.compare_performance(m, m.update(". ~ . - Days")).to_frame()["AIC_wt"].round(3).to_list()
     [1.0, 0.0]
     """
-    check_models(*models)
+    check_fitted(*models)
     if len(models) < 2:
         raise ValueError("compare_performance takes two models or more.")
     names = model_names(names, len(models))

@@ -22,14 +22,15 @@ from lmm.design.fixed import FixedEffects
 from lmm.design.labels import rows_by_name
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
-from lmm.fit import check_linear, check_models
-from lmm.fitted import Fitted
+from lmm.fit import check_fitted
+from lmm.fitted import EstimatedModel
 from lmm.inference.fixed.anova import TermTests, term_tests
 from lmm.inference.fixed.balanced import BalancedPopulation
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
 from lmm.inference.fixed.ddf import check_contrasts, ddf_method
 from lmm.inference.fixed.hypotheses import LinearHypotheses, hypothesis_labels, parse_hypotheses
 from lmm.inference.fixed.term_contrasts import AnovaType, anova_type, term_contrasts
+from lmm.plain_fit import PlainFit
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Block, Document
 from lmm.report.format import r_element
@@ -113,7 +114,7 @@ def _wald_f_row(test: FTest | None) -> list[float]:
 
 
 def wald_anova(
-    m: Fitted, type: str | int = "II", test: str = "Chisq", ddf: Ddf | None = None
+    m: EstimatedModel, type: str | int = "II", test: str = "Chisq", ddf: Ddf | None = None
 ) -> AnovaTable:
     """Wald tests of the fixed terms with the model's covariance, as car's ``Anova``.
 
@@ -123,8 +124,8 @@ def wald_anova(
 
     Parameters
     ----------
-    m : LinearMixedModel or GeneralizedMixedModel
-        The model.
+    m : model
+        With random effects or without; of `lmm.lm` ``test="F"`` gives car's table.
     type : {"II", "III", "I"} or {2, 3, 1}
         What a term is adjusted for, as for ``m.anova``. Type III does not depend on the contrasts
         of the factors: it is that of car for sum contrasts.
@@ -152,14 +153,15 @@ def wald_anova(
     ---
     Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
     """
-    check_models(m)
+    check_fitted(m)
     type_ = anova_type(type)
     if test not in ("Chisq", "F"):
         raise ValueError(f"test must be 'Chisq' or 'F', not {test!r}.")
     if test == "Chisq" and ddf is not None:
         raise ValueError("test='Chisq' has no denominator degrees of freedom: leave ddf out.")
-    if test == "F":
-        check_linear("F tests", m)
+    exact = isinstance(m.fit, PlainFit) and np.isfinite(m.fit.test_df)
+    if test == "F" and not (exact or m.fit.family.is_gaussian_identity):
+        raise ValueError("F tests exist for linear models only, not for those of glmer.")
     method = ddf_method(m.fit, ddf if test == "F" else "asymptotic", "kenward-roger")
     return wald_tests(method, type_, test)
 
@@ -380,7 +382,7 @@ class LeastSquaresMeans(PrintedTable):
 
 
 def ls_means(
-    source: Fitted, method: DdfMethod, term: str | None, level: float, pairwise: bool
+    source: EstimatedModel, method: DdfMethod, term: str | None, level: float, pairwise: bool
 ) -> LeastSquaresMeans:
     """Means of factor terms over a balanced population, covariates at their means.
 

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from lmm._words import Ddf
 from lmm.errors import nearest
-from lmm.fitted import Comparable
+from lmm.fit import check_fitted
+from lmm.fitted import EstimatedModel
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.fixed.hypotheses import LinearHypotheses
 from lmm.inference.variance.lrt import chi_square_tail
@@ -23,7 +24,7 @@ TESTS = ("Chisq", "F")
 
 
 def linear_hypothesis(
-    m: Comparable,
+    m: EstimatedModel,
     hypothesis: str | Sequence[str] | ArrayLike,
     rhs: ArrayLike = 0.0,
     *,
@@ -80,6 +81,7 @@ def linear_hypothesis(
     """
     if test not in TESTS:
         raise ValueError(f"test is {test!r}.{nearest(test, TESTS)}")
+    check_fitted(m)
     method = ddf_method(m.fit, ddf if test == "F" else "asymptotic", "kenward-roger")
     asked = stated(method, hypothesis, rhs)
     found = method.f_test(asked.L, asked.rhs)
@@ -100,7 +102,7 @@ def linear_hypothesis(
     return AnovaTable(pd.DataFrame(columns, index=["1", "2"]), _heading(asked, m))
 
 
-def _heading(asked: LinearHypotheses, m: Comparable) -> tuple[str, ...]:
+def _heading(asked: LinearHypotheses, m: EstimatedModel) -> tuple[str, ...]:
     return (
         "Linear hypothesis test",
         "",
@@ -108,6 +110,6 @@ def _heading(asked: LinearHypotheses, m: Comparable) -> tuple[str, ...]:
         *asked.labels,
         "",
         "Model 1: restricted model",
-        *f"Model 2: {m.formula}".split("\n"),
+        *f"Model 2: {m.fit.formula}".split("\n"),
         "",
     )

@@ -20,8 +20,8 @@ from lmm._words import Ddf
 from lmm.design.absent import is_unread, refuse
 from lmm.design.table import Table
 from lmm.errors import DataError, checked_level, nearest
-from lmm.fit import check_models
-from lmm.fitted import Fitted
+from lmm.fit import check_fitted
+from lmm.fitted import EstimatedModel
 from lmm.inference.fixed.base import DdfMethod
 from lmm.inference.marginal import Axis
 from lmm.inference.marginal.smooth import Smooth, means
@@ -78,7 +78,7 @@ class MarginalEffects(Framed):
 
 
 def predictions(
-    m: Fitted,
+    m: EstimatedModel,
     newdata: Any = None,
     by: str | Sequence[str] | None = None,
     *,
@@ -141,7 +141,7 @@ def predictions(
 
 
 def comparisons(
-    m: Fitted,
+    m: EstimatedModel,
     variables: Changes,
     newdata: Any = None,
     by: str | Sequence[str] | None = None,
@@ -203,7 +203,7 @@ def comparisons(
 
 
 def slopes(
-    m: Fitted,
+    m: EstimatedModel,
     variables: str | Sequence[str],
     newdata: Any = None,
     by: str | Sequence[str] | None = None,
@@ -256,7 +256,7 @@ def _changes(variables: Changes) -> Mapping[str, Change | None]:
 class _Rows:
     """Rows to average over, and how."""
 
-    m: Fitted
+    m: EstimatedModel
     data: pd.DataFrame
     own_offset: Vector | None
     by: tuple[str, ...]
@@ -268,7 +268,7 @@ class _Rows:
     @classmethod
     def of(
         cls,
-        m: Fitted,
+        m: EstimatedModel,
         newdata: Any,
         by: str | Sequence[str] | None,
         average: bool,
@@ -276,7 +276,7 @@ class _Rows:
         method: DdfMethod,
         level: float,
     ) -> _Rows:
-        check_models(m)
+        check_fitted(m)
         if scale not in TYPES:
             raise ValueError(f"Unknown type {scale!r}.{nearest(scale, TYPES)}")
         groups = (by,) if isinstance(by, str) else tuple(by or ())
@@ -405,7 +405,7 @@ class _Rows:
         return pd.DataFrame(columns | limits)
 
 
-def _predictors(m: Fitted) -> list[str]:
+def _predictors(m: EstimatedModel) -> list[str]:
     """Columns of the data that the fixed part and its offsets are made of."""
     fixed = m.fit.matrices.fixed
     terms = (*fixed.term_variables, *((offset,) for offset in fixed.offsets))

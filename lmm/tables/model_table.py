@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 
 from lmm._words import Ddf
 from lmm.errors import DataError, nearest
-from lmm.fit import check_models
-from lmm.fitted import ReportedModel
+from lmm.fit import Fit, check_fitted
+from lmm.fitted import ReportedModel, TabulatedModel
 from lmm.inference.variance.parts import variance_parts
+from lmm.plain_fit import LeastSquaresFit, PlainFit
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import significance_stars
@@ -100,7 +101,7 @@ class ModelTable(TableLike):
 
 
 def table(
-    *models: ReportedModel,
+    *models: TabulatedModel,
     names: Sequence[str] | None = None,
     show: Shown = "interval",
     level: float = 0.95,
@@ -109,13 +110,14 @@ def table(
     rename: Mapping[str, str] | None = None,
     digits: int = 2,
     stars: bool = False,
+    variance_errors: bool = False,
 ) -> ModelTable:
     """Models side by side: estimates, intervals and p-values, variances, ICC, R2, sizes.
 
     Parameters
     ----------
-    *models : LinearMixedModel or GeneralizedMixedModel
-        The models, in the order of their columns.
+    *models : models
+        With random effects or without (`lmm.lm`, `lmm.glm`), in the order of their columns.
     names : sequence of str, optional
         Names of the models; ``Model 1``, ... by default.
     show : {"interval", "error", "none"}
@@ -133,6 +135,9 @@ def table(
         Decimals. Numbers that would round to zero keep as many significant digits.
     stars : bool
         Whether to mark small p-values behind the estimates.
+    variance_errors : bool
+        Whether standard errors stand beside variance parameters too, as ``m.tidy`` has them
+        (``show="error"``).
 
     Returns
     -------
@@ -144,7 +149,8 @@ def table(
     DataError
         There is no model, or not one name for each.
     ValueError
-        `show` is another word, or `digits` is negative.
+        `show` is another word, or `digits` is negative; or `variance_errors` without
+        ``show="error"``.
 
     Examples
     --------
@@ -171,15 +177,19 @@ def table(
     """
     if not models:
         raise DataError("there is no model: give one or more")
-    check_models(*models)
+    check_fitted(*models)
     if show not in SHOWN:
         raise ValueError(f"show is {show!r}.{nearest(str(show), SHOWN)}")
+    if variance_errors and show != "error":
+        raise ValueError("variance_errors are standard errors: they need show='error'.")
     if digits < 0:
         raise ValueError(f"digits must be a whole number, at least 0, not {digits!r}")
     shown = tuple(names) if names is not None else _numbered(len(models))
     if len(shown) != len(models):
         raise DataError(f"{len(models)} models need as many names, not {len(shown)}")
-    made = [_Part.of(m, show, level, ddf, exponentiate, digits, stars) for m in models]
+    made = [
+        _Part.of(m, show, level, ddf, exponentiate, digits, stars, variance_errors) for m in models
+    ]
     headers, columns = [], []
     for name, part in zip(shown, made, strict=True):
         headers += [name, *part.headers]
@@ -211,13 +221,14 @@ class _Part:
     @classmethod
     def of(
         cls,
-        m: ReportedModel,
+        m: TabulatedModel,
         show: Shown,
         level: float,
         ddf: Ddf | None,
         exponentiate: bool,
         digits: int,
         stars: bool,
+        variance_errors: bool,
     ) -> _Part:
         """Format a model; rows in blocks of coefficients, variances and sizes."""
         own = ddf if m.fit.family.is_gaussian_identity else None
@@ -230,15 +241,17 @@ class _Part:
             marks = significance_stars(p)
             estimates = {k: v + s for (k, v), s in zip(estimates.items(), marks, strict=True)}
         spread = _variances(m, digits)
+        errors = _variances(m, digits, "std.error") if variance_errors else {}
         sizes = _sizes(m, digits)
         headers, columns = [], [estimates | spread | sizes]
         if show != "none":
             headers.append(f"{100.0 * level:g} % CI" if show == "interval" else "SE")
-            columns.append(_beside(fixed, show, digits))
+            columns.append(_beside(fixed, show, digits) | errors)
         if p is not None:
             headers.append("p")
             columns.append({str(k): _p_value(v) for k, v in p.items()})
-        notes = _notes(fixed, show, level, ddf, exponentiate, stars)
+        method = _method(m.fit, ddf if "df" in fixed else None)
+        notes = _notes("p.value" in fixed, show, level, method, exponentiate, stars)
         return cls(
             tuple(headers), tuple(columns), (tuple(estimates), tuple(spread), tuple(sizes)), notes
         )
@@ -253,25 +266,35 @@ def _beside(fixed: pd.DataFrame, show: Shown, digits: int) -> dict[str, str]:
     }
 
 
-def _variances(m: ReportedModel, digits: int) -> dict[str, str]:
-    """Standard deviations and correlations."""
-    rows = m.tidy("ran_pars")
+def _variances(m: TabulatedModel, digits: int, column: str = "estimate") -> dict[str, str]:
+    """Standard deviations and correlations, or their standard errors."""
+    if isinstance(m.fit, PlainFit):
+        linear = m.fit.family.is_gaussian_identity and column == "estimate"
+        return {"sd Residual": _number(m.fit.sigma, digits)} if linear else {}
+    mixed = cast(ReportedModel, m)
+    rows = mixed.tidy("ran_pars", variance_errors=column != "estimate")
     found = {}
-    for group, term, value in zip(rows["group"], rows["term"], rows["estimate"], strict=True):
+    for group, term, value in zip(rows["group"], rows["term"], rows[column], strict=True):
         kind, _, label = str(term).partition("__")
         name = "sd Residual" if group == "Residual" else f"{kind} {label} | {group}"
         found[name] = _number(value, digits)
     return found
 
 
-def _sizes(m: ReportedModel, digits: int) -> dict[str, str]:
+def _sizes(m: TabulatedModel, digits: int) -> dict[str, str]:
     """ICC and R2, numbers of levels and rows, fit."""
-    parts = variance_parts(m.fit)
+    fit = m.fit
+    shares, levels = {}, {}
+    if isinstance(fit, Fit):
+        parts = variance_parts(fit)
+        shares = {"ICC": parts.icc_adjusted, "R2 marginal": parts.r2_marginal}
+        shares["R2 conditional"] = parts.r2_conditional
+        levels = {f"N {term.group}": str(term.n_levels) for term in fit.matrices.terms}
+    elif isinstance(fit, LeastSquaresFit):
+        shares = {"R2": fit.r_squared, "R2 adjusted": fit.adj_r_squared}
     return {
-        "ICC": _number(parts.icc_adjusted, digits),
-        "R2 marginal": _number(parts.r2_marginal, digits),
-        "R2 conditional": _number(parts.r2_conditional, digits),
-        **{f"N {group}": str(count) for group, count in m.ngroups.items()},
+        **{name: _number(value, digits) for name, value in shares.items()},
+        **levels,
         "Observations": str(m.nobs),
         "AIC": _number(m.aic(), digits),
         "log-likelihood": _number(m.loglik(), digits),
@@ -285,18 +308,24 @@ METHODS = {
 }
 
 
+def _method(fit: Fit | PlainFit, ddf: Ddf | None) -> str:
+    """How coefficients were tested."""
+    if isinstance(fit, PlainFit) and np.isfinite(fit.test_df):
+        return "t tests with the residual degrees of freedom"
+    return METHODS.get(str(ddf), METHODS["asymptotic"])
+
+
 def _notes(
-    fixed: pd.DataFrame,
+    has_tests: bool,
     show: Shown,
     level: float,
-    ddf: Ddf | None,
+    method: str,
     exponentiate: bool,
     stars: bool,
 ) -> tuple[str, ...]:
     notes = []
     interval = f"; {100.0 * level:g} % intervals by the same" if show == "interval" else ""
-    if "p.value" in fixed:
-        method = METHODS.get(str(ddf), str(ddf)) if "df" in fixed else METHODS["asymptotic"]
+    if has_tests:
         notes.append(f"p-values: {method}{interval}.")
     elif interval:
         notes.append(f"{100.0 * level:g} % intervals from normal quantiles.")

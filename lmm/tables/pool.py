@@ -12,6 +12,7 @@ import pandas as pd
 from lmm._types import Matrix, Vector
 from lmm.errors import DataError, checked_level, nearest
 from lmm.likelihood import critical_value
+from lmm.plain_fit import PlainFit
 from lmm.report.document import Document
 from lmm.report.printed import PrintedTable, TableLike, confidence_table
 from lmm.report.tables import frame_cells
@@ -223,6 +224,6 @@ def _complete_df(model: Any, df: str | float) -> Any:
         raise ValueError(f"Unknown degrees of freedom {df!r}.{nearest(df, DF)}")
     if df == "asymptotic":
         return np.inf
-    if df == "residual" or not hasattr(model, "fit"):  # those of least squares are exact
-        return float(model.df_resid)
+    if df == "residual" or isinstance(getattr(model, "fit", None), PlainFit):
+        return float(model.df_resid)  # those of least squares are exact
     return model.summary("satterthwaite").coefficients["df"].to_numpy()

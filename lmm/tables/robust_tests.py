@@ -11,13 +11,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lmm.errors import checked_level
-from lmm.fit import check_models
-from lmm.fitted import Fitted
+from lmm.fit import check_fitted
+from lmm.fitted import EstimatedModel
 from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.fixed.base import TTests, t_tests
 from lmm.inference.fixed.ddf import Asymptotic
 from lmm.inference.fixed.robust import ClusterRobust, cluster_robust
 from lmm.inference.fixed.scores import ScoreRobust, score_robust
+from lmm.plain_fit import ScoredFit
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import format_numbers, significance_stars
@@ -91,7 +92,7 @@ class RobustTests(Framed):
 
 
 def coef_test(
-    m: Fitted,
+    m: EstimatedModel,
     vcov: str | None = None,
     cluster: str | Sequence[Any] | None = None,
     *,
@@ -173,17 +174,17 @@ def _naive_df(test: str, clusters: int, p: int, others: tuple[str, ...]) -> floa
 
 
 def _robust(
-    m: Fitted, kind: str | None, cluster: str | Sequence[Any] | None
+    m: EstimatedModel, kind: str | None, cluster: str | Sequence[Any] | None
 ) -> ClusterRobust | ScoreRobust:
     """Cluster-robust covariance of a model, of its default kind where none is named."""
-    check_models(m)
-    if isinstance(m.fit, GeneralizedFit):
+    check_fitted(m)
+    if isinstance(m.fit, GeneralizedFit | ScoredFit):
         return score_robust(m.fit, kind or "CR1", cluster, m.call.table)
     return cluster_robust(m.fit, kind or "CR2", cluster, m.call.table)
 
 
 def vcov_cr(
-    m: Fitted, kind: str | None = None, cluster: str | Sequence[Any] | None = None
+    m: EstimatedModel, kind: str | None = None, cluster: str | Sequence[Any] | None = None
 ) -> pd.DataFrame:
     """Cluster-robust covariance of the fixed effects, (p, p); arguments as for `coef_test`.
 
@@ -202,7 +203,7 @@ def vcov_cr(
 
 
 def wald_test_cr(
-    m: Fitted,
+    m: EstimatedModel,
     hypothesis: str | Sequence[str] | ArrayLike,
     rhs: ArrayLike = 0.0,
     *,

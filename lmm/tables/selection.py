@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from lmm._words import Ddf
-from lmm.criterion import ProfiledCriterion
 from lmm.design.columns import Factor
 from lmm.errors import DataError, nearest
 from lmm.fitted import Comparable
@@ -20,6 +19,7 @@ from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.fixed.term_contrasts import deletion_contrasts
 from lmm.inference.variance.lrt import check_comparable, chi_square_tail
 from lmm.language import deparse
+from lmm.plain_fit import PlainFit, ScoredFit
 from lmm.report.document import Document
 from lmm.report.printed import AnovaTable, Printed
 from lmm.tables.comparison import ModelT, checked_scope, settled
@@ -29,14 +29,18 @@ __all__ = ["Selection", "drop1_f", "ranova", "step"]
 
 
 class LeastSquares(Protocol):
-    """A model without random effects."""
+    """A model without random effects, linear or generalized."""
+
+    @property
+    def fit(self) -> PlainFit:
+        """Its estimates."""
 
     @property
     def formula(self) -> Formula:
         """The formula."""
 
     def drop1(self) -> AnovaTable:
-        """F tests of the terms that may be left out, below the model as it is."""
+        """Tests of the terms that may be left out, below the model as it is."""
 
 
 # Random effects ----------------------------------------------------------------------------------
@@ -219,8 +223,8 @@ class Selection(Printed, Generic[ModelT]):
     ----------
     random, fixed : AnovaTable
         Tests of the terms in order of elimination (``Eliminated``, 0 for those kept).
-    model : LinearMixedModel or LinearModel
-        The model found; one by least squares where no random term is left.
+    model : LinearMixedModel, GeneralizedMixedModel, LinearModel or GeneralizedLinearModel
+        The model found; one of the last two where no random term is left.
     """
 
     random: AnovaTable
@@ -235,7 +239,10 @@ class Selection(Printed, Generic[ModelT]):
         """Both tables and the model found."""
         lines = [line.strip() for line in str(self.model.formula).split("\n")]
         tables = (self.random.document().blocks, self.fixed.document().blocks)
-        return Document((*tables[0], "", *tables[1], "", "Model found:", " ".join(lines)))
+        found = "Model found:"
+        if isinstance(self.model.fit, ScoredFit):
+            found = f"Model found (glm, family = {self.model.fit.distribution.name}):"
+        return Document((*tables[0], "", *tables[1], "", found, " ".join(lines)))
 
 
 def step(
@@ -253,9 +260,10 @@ def step(
 
     Notes
     -----
-    A linear model whose last random term goes too is a model by least squares (`lmm.lm`), and so
-    are those without its fixed terms; of a generalized model the last random term stays. All models
-    are fitted to the rows of the first one, whatever is missing in the variables that are left out.
+    A model whose last random term goes too is one of `lmm.lm` or `lmm.glm`, and so are those
+    without its fixed terms, which are then tested by F, or by differences of deviances (by F too
+    where there is a dispersion); where sigma is known the last random term stays. All models are
+    fitted to the rows of the first one, whatever is missing in the variables that are left out.
     """
     labels = model.fit.matrices.fixed.term_labels
     for label in keep:
@@ -298,9 +306,8 @@ def _reduce_random(model: ModelT, alpha: float) -> tuple[ModelT, pd.DataFrame, b
 
 
 def _has_least_squares(model: Comparable) -> bool:
-    """Whether the model without random effects is fitted by least squares."""
-    criterion: object = model.fit.criterion
-    return isinstance(criterion, ProfiledCriterion) and criterion.sigma is None
+    """Whether there is such a model without random effects: not with a known sigma."""
+    return model.fit.known_sigma is None
 
 
 def _reduce_least_squares(
@@ -312,7 +319,8 @@ def _reduce_least_squares(
     while True:
         smaller = model.least_squares(_fixed_formula(model, terms))
         table = smaller.drop1().to_frame().iloc[1:]
-        p_values = table["Pr(>F)"].fillna(1.0).drop(list(set(keep) & set(table.index)))
+        # A term without columns of its own adds nothing.
+        p_values = table.iloc[:, -1].fillna(1.0).drop(list(set(keep) & set(table.index)))
         if not (p_values > alpha).any():
             return smaller, _elimination_frame([*gone, table])
         worst = str(p_values.idxmax())
@@ -337,7 +345,8 @@ def _reduce_fixed(
         tests = _marginal_tests(method, checked_scope(model.fit.matrices.fixed, None))
         table = anova_frame(tests, method.fit.sigma)
         # A term without columns of its own adds nothing.
-        p_values = table["Pr(>F)"].fillna(1.0).drop(list(set(keep) & set(tests)))
+        # A term without columns of its own adds nothing.
+        p_values = table.iloc[:, -1].fillna(1.0).drop(list(set(keep) & set(tests)))
         if not (p_values > alpha).any():
             return model, _elimination_frame([*gone, table])
         worst = str(p_values.idxmax())

@@ -15,7 +15,7 @@ from lmm.design.choice import row_numbers
 from lmm.design.columns import Factor
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
-from lmm.fit import Fit, check_models
+from lmm.fit import Fit, check_fitted
 from lmm.fitted import ReportedModel
 from lmm.language import Call, Name, Node, children, variables
 from lmm.report.document import Document
@@ -102,7 +102,7 @@ def standardize_parameters(
     SexFemale             -0.7925 -1.30212 -0.28296
     age:SexFemale         -0.2338 -0.41639 -0.05128
     """
-    check_models(m)
+    check_fitted(m)
     if method not in METHODS:
         raise ValueError(f"method {method!r} is unknown.{nearest(method, METHODS)}")
     times = 2.0 if two_sd else 1.0

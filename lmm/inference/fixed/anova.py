@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lmm._types import Matrix
 from lmm.errors import MissingCellsWarning, warn
-from lmm.fit import Fit
 from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.term_contrasts import AnovaType, TermContrasts, term_contrasts
+from lmm.plain_fit import FixedFit
 
 __all__ = ["TermTests", "term_tests"]
 
@@ -23,7 +23,7 @@ class TermTests:
         The hypotheses.
     tests : dict of str to FTest or None
         Test by term label; None for a term without columns in X.
-    fit : Fit
+    fit : FixedFit
         The fit whose estimates are tested.
     method : str
         Name of the method for degrees of freedom.
@@ -31,7 +31,7 @@ class TermTests:
 
     contrasts: TermContrasts
     tests: dict[str, FTest | None]
-    fit: Fit
+    fit: FixedFit
     method: str
 
 

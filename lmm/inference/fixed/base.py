@@ -13,8 +13,8 @@ import numpy as np
 
 from lmm._types import Frozen, Matrix, Vector
 from lmm.errors import DataError, checked_level
-from lmm.fit import Fit
 from lmm.likelihood import critical_value
+from lmm.plain_fit import FixedFit
 
 __all__ = ["DdfMethod", "FTest", "TTests", "orthogonal_rows", "t_tests"]
 
@@ -95,7 +95,7 @@ class CovarianceMethod(Protocol):
     """Gives covariances and degrees of freedom to contrasts of the fixed effects."""
 
     @property
-    def fit(self) -> Fit:
+    def fit(self) -> FixedFit:
         """The fit whose estimates are tested (Kenward-Roger: always a REML fit)."""
 
     @property
@@ -135,7 +135,7 @@ def t_tests(method: CovarianceMethod, L: Matrix, rhs: Vector | float = 0.0) -> T
 
 
 def orthogonal_rows(
-    fit: Fit, L: Matrix, rhs: Vector | None = None
+    fit: FixedFit, L: Matrix, rhs: Vector | None = None
 ) -> tuple[Matrix, Vector, Vector]:
     """Uncorrelated contrasts that say the same as ``L beta = rhs``.
 

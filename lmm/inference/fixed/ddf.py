@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,10 +15,10 @@ from numpy.typing import ArrayLike
 from lmm._types import Matrix, Vector
 from lmm.design.labels import rows_by_name
 from lmm.errors import DataError, nearest
-from lmm.fit import Fit
 from lmm.inference.fixed.base import DdfMethod, FTest, orthogonal_rows
 from lmm.inference.fixed.kenward_roger import KenwardRoger
 from lmm.inference.fixed.satterthwaite import Satterthwaite
+from lmm.plain_fit import FixedFit, PlainFit
 
 __all__ = ["METHODS", "Asymptotic", "check_contrasts", "ddf", "ddf_method", "vcov_beta"]
 
@@ -28,11 +29,11 @@ class Asymptotic:
 
     Attributes
     ----------
-    fit : Fit
+    fit : FixedFit
         The fit.
     """
 
-    fit: Fit
+    fit: FixedFit
 
     name = "asymptotic"
 
@@ -48,22 +49,38 @@ class Asymptotic:
     def f_test(self, L: Matrix, rhs: Vector | None = None) -> FTest:
         """Joint test of ``L beta = rhs``, L (q, p)."""
         _, residual, variances = orthogonal_rows(self.fit, L, rhs)
-        return FTest(float(np.mean(residual**2 / variances)), len(variances), np.inf)
+        return FTest(float(np.mean(residual**2 / variances)), len(variances), self.df(L[:1])[0])
 
 
-METHODS: dict[str, Callable[[Fit], DdfMethod]] = {
+@dataclass(frozen=True, eq=False)
+class ResidualDegrees(Asymptotic):
+    """t and F tests of least squares: those of the residuals, exact for normal responses."""
+
+    fit: PlainFit
+
+    name = "residual"
+
+    def df(self, L: Matrix) -> Vector:
+        """Degrees of freedom of the residuals for each row of L (r, p)."""
+        return np.full(len(L), self.fit.test_df)
+
+
+METHODS: dict[str, Callable[[Any], DdfMethod]] = {
     "satterthwaite": Satterthwaite.of,
     "kenward-roger": KenwardRoger.of,
     "asymptotic": Asymptotic,
 }
 
 
-def ddf_method(fit: Fit, name: str | None = None, linear: str = "satterthwaite") -> DdfMethod:
+def ddf_method(fit: FixedFit, name: str | None = None, linear: str = "satterthwaite") -> DdfMethod:
     """Prepare a method for a fit.
+
+    Without random effects the two methods of linear models are one: their degrees of freedom are
+    those of the residuals.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or PlainFit
         The fit.
     name : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
         Capitals do not matter. By default `linear` for linear models, ``"asymptotic"`` for
@@ -82,6 +99,8 @@ def ddf_method(fit: Fit, name: str | None = None, linear: str = "satterthwaite")
         Kenward-Roger for a maximum likelihood fit, which is refitted by REML.
     """
     is_linear = fit.family.is_gaussian_identity
+    if name is None and isinstance(fit, PlainFit):
+        return ResidualDegrees(fit) if np.isfinite(fit.test_df) else Asymptotic(fit)
     if name is None:
         name = linear if is_linear and fit.known_sigma is None else "asymptotic"
     method = METHODS.get(str(name).lower())
@@ -92,15 +111,17 @@ def ddf_method(fit: Fit, name: str | None = None, linear: str = "satterthwaite")
             f"ddf={name!r}: degrees of freedom exist for linear models only. Generalized models "
             "are tested by ddf='asymptotic', their default."
         )
+    if isinstance(fit, PlainFit) and method is not Asymptotic:
+        return ResidualDegrees(fit)
     return method(fit)
 
 
-def vcov_beta(fit: Fit, name: str) -> Matrix:
+def vcov_beta(fit: FixedFit, name: str) -> Matrix:
     """Covariance of the fixed effects (p, p) that a method uses: Kenward-Roger's is adjusted."""
     return ddf_method(fit, name).vcov
 
 
-def ddf(fit: Fit, L: ArrayLike, name: str) -> float:
+def ddf(fit: FixedFit, L: ArrayLike, name: str) -> float:
     """Denominator degrees of freedom of the test of ``L beta = 0``.
 
     Parameters
@@ -122,7 +143,7 @@ def ddf(fit: Fit, L: ArrayLike, name: str) -> float:
     return ddf_method(fit, name).f_test(check_contrasts(fit, L)).ddf
 
 
-def check_contrasts(fit: Fit, L: ArrayLike) -> Matrix:
+def check_contrasts(fit: FixedFit, L: ArrayLike) -> Matrix:
     """L as a (q, p) array; coefficients of a Series, mapping or DataFrame by their names.
 
     Raises

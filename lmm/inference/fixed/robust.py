@@ -45,6 +45,7 @@ from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
+from lmm.plain_fit import FixedFit, PlainFit
 
 __all__ = [
     "KINDS",
@@ -84,7 +85,7 @@ class ClusterRobust(Frozen):
         ``X_i'G_i`` per cluster.
     """
 
-    fit: Fit
+    fit: Fit | PlainFit
     kind: str
     cluster: str
     vcov: Matrix
@@ -155,7 +156,7 @@ class ClusterRobust(Frozen):
 
 
 def cluster_robust(
-    fit: Fit,
+    fit: Fit | PlainFit,
     kind: str = "CR2",
     cluster: str | Sequence[Any] | None = None,
     data: Table | None = None,
@@ -209,7 +210,7 @@ def cluster_robust(
     return ClusterRobust(fit, kind, name, scores.T @ scores, spreads, loadings)
 
 
-def wald(fit: Fit, vcov: Matrix, L: Matrix, rhs: Vector) -> tuple[Matrix, float]:
+def wald(fit: FixedFit, vcov: Matrix, L: Matrix, rhs: Vector) -> tuple[Matrix, float]:
     """Independent rows of L (q, p), and ``(L b - rhs)'(L vcov L')^-1 (L b - rhs)``."""
     rows, residual, _ = orthogonal_rows(fit, L, rhs)
     return rows, float(residual @ np.linalg.solve(rows @ vcov @ rows.T, residual))
@@ -269,7 +270,7 @@ def _power(B: Matrix, exponent: float) -> Matrix:
     return np.asarray((vectors[:, kept] * values[kept] ** exponent) @ vectors[:, kept].T)
 
 
-def _marginal(fit: Fit, rows: IntVector) -> Matrix:
+def _marginal(fit: Fit | PlainFit, rows: IntVector) -> Matrix:
     """Covariance of the responses of some rows, (n_i, n_i)."""
     Phi = np.diag(fit.sigma**2 / fit.matrices.weights[rows])
     for term, covariance in zip(fit.matrices.terms, fit.covariances, strict=True):
@@ -323,6 +324,8 @@ def outermost(groups: Mapping[str, IntVector]) -> tuple[str, IntVector]:
     DataError
         They are crossed.
     """
+    if not groups:
+        raise DataError("the model has no grouping factor: name the clusters, cluster='g'.")
     for name, codes in reversed(list(groups.items())):
         if all(is_nested(inner, codes) for inner in groups.values()):
             return name, codes

@@ -26,6 +26,7 @@ from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.fixed.base import FTest
 from lmm.inference.fixed.robust import clusters_of, inflations, wald
 from lmm.likelihood import variance_of_estimates
+from lmm.plain_fit import ScoredFit
 
 __all__ = ["KINDS", "TESTS", "ScoreRobust", "score_robust"]
 
@@ -48,10 +49,10 @@ class ScoreRobust(Frozen):
     vcov : (p, p) array
         Block of V of (1).
     scores : (m, d) array
-        Scores of the clusters by all coordinates.
+        Scores of the clusters by all coordinates; without random effects by the coefficients.
     """
 
-    fit: GeneralizedFit
+    fit: GeneralizedFit | ScoredFit
     kind: str
     cluster: str
     vcov: Matrix
@@ -82,7 +83,7 @@ class ScoreRobust(Frozen):
 
 
 def score_robust(
-    fit: GeneralizedFit,
+    fit: GeneralizedFit | ScoredFit,
     kind: str = "CR1",
     cluster: str | Sequence[Any] | None = None,
     data: Table | None = None,
@@ -91,7 +92,7 @@ def score_robust(
 
     Parameters
     ----------
-    fit : GeneralizedFit
+    fit : GeneralizedFit or ScoredFit
         The fit.
     kind : {"CR1", "CR1p", "CR1S", "CR0"}
         Correction for few clusters.
@@ -118,6 +119,8 @@ def score_robust(
         raise ValueError(
             f"kind must be one of {', '.join(KINDS)} for a generalized model, not {kind!r}."
         )
+    if isinstance(fit, ScoredFit):
+        return _plain_robust(fit, kind, cluster, data)
     model = fit.criterion.model
     if model.joint:
         raise ValueError(
@@ -134,3 +137,16 @@ def score_robust(
     influences = scores @ variance_of_estimates(fit.hessian)
     moved = model.coefficients(influences[:, model.m : model.m + model.p].T)
     return ScoreRobust(fit, kind, name, factors[kind] * (moved @ moved.T), scores)
+
+
+def _plain_robust(
+    fit: ScoredFit, kind: str, cluster: str | Sequence[Any] | None, data: Table | None
+) -> ScoreRobust:
+    """The same without random effects, a shape held, by the expected information."""
+    name, codes = clusters_of(fit.matrices, cluster, data)
+    m, p = int(codes.max()) + 1, fit.matrices.p
+    factors = {"CR0": 1.0, **inflations(kind, m, fit.matrices.n, p)}
+    scores = np.zeros((m, p))
+    np.add.at(scores, codes, fit.score_rows[:, None] * fit.matrices.X)
+    moved = scores @ fit.fixed_root @ fit.fixed_root.T
+    return ScoreRobust(fit, kind, name, factors[kind] * (moved.T @ moved), scores)

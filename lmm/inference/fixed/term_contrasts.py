@@ -110,7 +110,8 @@ def term_contrasts(
         Type of hypothesis.
     vcov : (p, p) array, optional
         Covariance of the coefficients, for car's type II: the hypotheses that the estimates of the
-        containing terms say nothing of. Those of lmerTest look at the columns of X only.
+        containing terms say nothing of, where every term with all of a term's variables contains
+        it, numeric ones too. Those of lmerTest look at the columns of X only.
 
     Examples
     --------
@@ -126,7 +127,11 @@ def term_contrasts(
         rows = _sequential(matrices.factor)
         return TermContrasts(type_, _by_term(fixed, rows), _names_by_term(fixed))
     if type_ == "II":
-        containing = containing_terms(fixed, _matrix_variables(matrices))
+        containing = (
+            containing_terms(fixed, _matrix_variables(matrices))
+            if vcov is None
+            else larger_terms(fixed)
+        )
         L = _type_two(matrices, containing, vcov)
         return TermContrasts(type_, L, _names_by_term(fixed))
     return _type_three(matrices.spanning, containing_terms(fixed))
@@ -230,6 +235,12 @@ def containing_terms(
         )
         for i, term in enumerate(terms)
     )
+
+
+def larger_terms(fixed: FixedEffects) -> tuple[tuple[int, ...], ...]:
+    """For each term, those that have all its variables and more, counted from 1: car's rule."""
+    sets = [frozenset(variables) for variables in fixed.term_variables]
+    return tuple(tuple(j + 1 for j, other in enumerate(sets) if own < other) for own in sets)
 
 
 def _is_own(

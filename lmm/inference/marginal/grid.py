@@ -21,7 +21,7 @@ from lmm.design.columns import Column, Factor, Identifiers, drop_unused_levels
 from lmm.design.evaluate import Evaluator
 from lmm.design.fixed import FixedEffects
 from lmm.errors import DataError, nearest
-from lmm.fitted import Fitted
+from lmm.fitted import EstimatedModel
 from lmm.inference.marginal.combinations import Combinations, checked
 from lmm.inference.marginal.known import KnownColumn, KnownColumns
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
@@ -301,7 +301,7 @@ def _counts(codes: IntMatrix, observed: IntMatrix, counts: Vector) -> Vector:
 
 
 def reference_grid(
-    source: Fitted,
+    source: EstimatedModel,
     at: Mapping[str, Any] | None = None,
     reduce: Reduction | Mapping[str, Reduction] = np.mean,
     nesting: str | Mapping[str, str | Sequence[str]] | None = DETECT,
@@ -310,7 +310,7 @@ def reference_grid(
 
     Parameters
     ----------
-    source : Fitted
+    source : EstimatedModel
         The model.
     at : mapping, optional
         Levels or values to use instead, by predictor.

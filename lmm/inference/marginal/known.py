@@ -15,7 +15,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.errors import DataError
-from lmm.fitted import Fitted
+from lmm.fitted import EstimatedModel
 from lmm.language import Node, variables
 
 __all__ = ["KnownColumn", "KnownColumns"]
@@ -60,7 +60,7 @@ class KnownColumns:
     frequencies: Vector | None = None
 
     @classmethod
-    def of(cls, source: Fitted) -> KnownColumns:
+    def of(cls, source: EstimatedModel) -> KnownColumns:
         """Columns of a model's data.
 
         Raises

@@ -15,7 +15,7 @@ from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.errors import DataError, nearest
 from lmm.family import Family
-from lmm.fitted import Fitted
+from lmm.fitted import EstimatedModel
 from lmm.inference.marginal.inversion import (
     KNOWN,
     Values,
@@ -152,7 +152,7 @@ def link_scale(family: Family) -> Transformation | None:
     )
 
 
-def response_scale(source: Fitted) -> Transformation | None:
+def response_scale(source: EstimatedModel) -> Transformation | None:
     """The scale of a model's means: its link, or the transformation that its response is."""
     if not source.fit.family.is_gaussian_identity:
         return link_scale(source.fit.family)
@@ -168,7 +168,7 @@ def response_scale(source: Fitted) -> Transformation | None:
     return Transformation(name, way.inverse, way.slope, _of_differences(node, value))
 
 
-def _evaluator(source: Fitted, node: Node) -> Evaluator:
+def _evaluator(source: EstimatedModel, node: Node) -> Evaluator:
     """Evaluates parts of the response on the rows of the fit, with what its functions learned."""
     frame, table = source.fit.matrices.frame, Table.of(source.call.data)
     names = column_names([node], table)

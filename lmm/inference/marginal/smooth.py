@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.fit import Fit
+from lmm.plain_fit import FixedFit
 
 __all__ = ["Smooth", "means", "slopes"]
 
@@ -59,7 +59,7 @@ class Smooth:
         return Smooth(ratio, gradient)
 
 
-def means(fit: Fit, X: Matrix, offset: Vector, on_response: bool) -> Smooth:
+def means(fit: FixedFit, X: Matrix, offset: Vector, on_response: bool) -> Smooth:
     """Linear predictors of rows X (n, p), or the means (1) that they stand for."""
     eta = X @ fit.beta + offset
     if not on_response:
@@ -68,7 +68,7 @@ def means(fit: Fit, X: Matrix, offset: Vector, on_response: bool) -> Smooth:
     return Smooth(mu, slope[:, None] * X)
 
 
-def slopes(fit: Fit, X: Matrix, by_z: Matrix, offset: Vector, on_response: bool) -> Smooth:
+def slopes(fit: FixedFit, X: Matrix, by_z: Matrix, offset: Vector, on_response: bool) -> Smooth:
     """Slopes (2) at rows X (n, p), whose derivatives by the covariate are `by_z` (n, p)."""
     rise = by_z @ fit.beta
     if not on_response:

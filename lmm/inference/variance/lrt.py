@@ -21,6 +21,7 @@ from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError
 from lmm.family import Family, Gaussian
 from lmm.fit import Fit, check_sigma_estimated
+from lmm.plain_fit import PlainFit
 from lmm.report.document import Document
 from lmm.report.printed import Printed
 
@@ -131,7 +132,7 @@ class Sample:
     rule: str = ""
 
     @classmethod
-    def of(cls, fit: Fit) -> Sample:
+    def of(cls, fit: Fit | PlainFit) -> Sample:
         """Sample of a fit."""
         matrices = fit.matrices
         return cls(fit.formula.response, matrices.y, matrices.weights, fit.family, fit.rule)
@@ -142,7 +143,7 @@ class Sample:
         return self.family is None or isinstance(self.family, Gaussian)
 
 
-def check_comparable(fits: Sequence[Fit]) -> None:
+def check_comparable(fits: Sequence[Fit | PlainFit]) -> None:
     """Refuse fits to different rows, responses, weights or kinds of distribution.
 
     Raises

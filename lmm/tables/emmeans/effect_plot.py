@@ -10,8 +10,8 @@ import numpy as np
 from lmm.design.columns import Factor, RawColumn, take
 from lmm.design.table import Table
 from lmm.errors import DataError
-from lmm.fit import check_models
-from lmm.fitted import Fitted
+from lmm.fit import check_fitted
+from lmm.fitted import EstimatedModel
 from lmm.inference.marginal import response_scale
 from lmm.language import Name, variables
 from lmm.tables.emmeans.interaction_plot import emmip
@@ -29,7 +29,7 @@ MAX_DATA = 5000
 
 
 def effect(
-    m: Fitted,
+    m: EstimatedModel,
     x: str,
     by: str | None = None,
     *,
@@ -77,7 +77,7 @@ def effect(
     >>> ax.get_xlabel(), len(ax.get_legend().texts)
     ('Time', 3)
     """
-    check_models(m)
+    check_fitted(m)
     if by == x:
         raise DataError(f"by must be another predictor than {x!r}")
     grid = grid_of(m, None, np.mean, None)
@@ -104,17 +104,17 @@ def effect(
     return drawn
 
 
-def _column(m: Fitted, name: str) -> RawColumn:
+def _column(m: EstimatedModel, name: str) -> RawColumn:
     """A column of the data, for the rows of the fit."""
     return take(Table.of(m.call.data).column(name), m.fit.matrices.frame.rows)
 
 
-def _is_bare(m: Fitted) -> bool:
+def _is_bare(m: EstimatedModel) -> bool:
     """Whether the response is a column as it is: a count, a proportion."""
     return isinstance(m.fit.formula.lhs, Name)
 
 
-def _scatter(ax: Axes, m: Fitted, x: RawColumn, by: RawColumn | None) -> None:
+def _scatter(ax: Axes, m: EstimatedModel, x: RawColumn, by: RawColumn | None) -> None:
     """The observations, each in the colour of its line."""
     y = m.fit.matrices.y
     rows = np.arange(len(y))

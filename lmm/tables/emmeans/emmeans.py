@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from lmm._words import Adjust, Ddf, MeanScale
 from lmm.design.labels import by_name
 from lmm.errors import DataError, nearest
-from lmm.fitted import Fitted
+from lmm.fitted import EstimatedModel
 from lmm.formula import Specs, parse_specs
 from lmm.inference.marginal import DETECT, Combinations
 from lmm.tables.emmeans.estimates_table import TYPES
@@ -28,7 +28,7 @@ DEGREES = ("linear", "quadratic", "cubic", "quartic")
 
 
 def emmeans(
-    m: Fitted | Estimates,
+    m: EstimatedModel | Estimates,
     specs: str | Sequence[str],
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
@@ -140,7 +140,7 @@ def emmeans(
 
 
 def emtrends(
-    m: Fitted,
+    m: EstimatedModel,
     specs: str | Sequence[str],
     var: str,
     by: str | Sequence[str] | None = None,

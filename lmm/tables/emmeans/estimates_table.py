@@ -433,7 +433,7 @@ class EstimatesTable(TableLike):
         if self.averaged:
             yield f"Results are averaged over the levels of: {', '.join(self.averaged)}"
         yield from self.notes
-        if self.estimator.method.fit.family.is_gaussian_identity:
+        if self.estimator.method.fit.family.is_gaussian_identity and self.ddf != "residual":
             yield f"Degrees-of-freedom method: {self.ddf}"
         if self.scale is not None and not self.shown.on_response:
             yield f"Results are given on the {self.scale.name} (not the response) scale."

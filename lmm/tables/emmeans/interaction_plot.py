@@ -9,7 +9,7 @@ import numpy as np
 
 from lmm._types import IntVector
 from lmm.errors import DataError
-from lmm.fitted import Fitted
+from lmm.fitted import EstimatedModel
 from lmm.language import Binary, parse_tilde, variables
 from lmm.tables.emmeans.emmeans import emmeans
 from lmm.tables.emmeans.marginal_means import Estimates
@@ -22,7 +22,7 @@ __all__ = ["emmip"]
 
 
 def emmip(
-    m: Fitted | Estimates,
+    m: EstimatedModel | Estimates,
     formula: str,
     *,
     bands: bool = False,

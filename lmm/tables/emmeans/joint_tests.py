@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm._words import Ddf
-from lmm.fit import check_models
-from lmm.fitted import Fitted
+from lmm.fit import check_fitted
+from lmm.fitted import EstimatedModel
 from lmm.inference.marginal import DETECT, Combinations, checked, reference_grid
 from lmm.tables.emmeans.joint_table import JointTest, JointTests
 from lmm.tables.emmeans.marginal_means import Estimates
@@ -22,7 +22,7 @@ __all__ = ["joint_tests"]
 
 
 def joint_tests(
-    m: Fitted | Estimates,
+    m: EstimatedModel | Estimates,
     by: str | Sequence[str] | None = None,
     at: Mapping[str, Any] | None = None,
     *,
@@ -61,7 +61,7 @@ def joint_tests(
     if isinstance(m, Estimates):
         everything, sources = m, [set(map(str, m.labels.columns))]
     else:
-        check_models(m)
+        check_fitted(m)
         if not m.fit.matrices.fixed.full_names:
             return JointTests.of([], ())
         grid = reference_grid(m, at, _around_the_mean, nesting)

@@ -16,8 +16,8 @@ from lmm._words import Ddf
 from lmm.design.fixed import FixedEffects
 from lmm.design.labels import in_order
 from lmm.errors import DataError
-from lmm.fit import check_models
-from lmm.fitted import Fitted
+from lmm.fit import check_fitted
+from lmm.fitted import EstimatedModel
 from lmm.inference.fixed.base import DdfMethod
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.marginal import (
@@ -41,7 +41,7 @@ Reduce: TypeAlias = OneReduce | Mapping[str, OneReduce]
 
 
 def ref_grid(
-    m: Fitted,
+    m: EstimatedModel,
     at: Mapping[str, Any] | None = None,
     *,
     ddf: Ddf | None = None,
@@ -75,10 +75,10 @@ def ref_grid(
 
 
 def grid_of(
-    m: Fitted, at: Mapping[str, Any] | None, cov_reduce: Reduce, nesting: Nested
+    m: EstimatedModel, at: Mapping[str, Any] | None, cov_reduce: Reduce, nesting: Nested
 ) -> ReferenceGrid:
     """The reference grid that is asked for."""
-    check_models(m)
+    check_fitted(m)
     each = cov_reduce.values() if isinstance(cov_reduce, Mapping) else [cov_reduce]
     if bad := [one for one in each if one is not False and not callable(one)]:
         raise TypeError(
@@ -90,7 +90,7 @@ def grid_of(
     return reference_grid(m, at, cov_reduce or None, nesting)
 
 
-def method_of(m: Fitted, ddf: Ddf | None, vcov: ArrayLike | None) -> DdfMethod:
+def method_of(m: EstimatedModel, ddf: Ddf | None, vcov: ArrayLike | None) -> DdfMethod:
     """The method for degrees of freedom, with another covariance of the fixed effects or not.
 
     Raises
@@ -100,7 +100,7 @@ def method_of(m: Fitted, ddf: Ddf | None, vcov: ArrayLike | None) -> DdfMethod:
     ValueError
         Degrees of freedom of a generalized model are asked for.
     """
-    check_models(m)
+    check_fitted(m)
     method = ddf_method(m.fit, ddf, "kenward-roger")
     if vcov is None:
         return method
@@ -118,7 +118,7 @@ def method_of(m: Fitted, ddf: Ddf | None, vcov: ArrayLike | None) -> DdfMethod:
 
 
 def predictions(
-    m: Fitted,
+    m: EstimatedModel,
     grid: ReferenceGrid,
     rows: Matrix,
     method: DdfMethod,
@@ -156,7 +156,7 @@ def predictions(
     )
 
 
-def _interactions(m: Fitted, grid: ReferenceGrid) -> tuple[frozenset[str], ...]:
+def _interactions(m: EstimatedModel, grid: ReferenceGrid) -> tuple[frozenset[str], ...]:
     """Predictors of each interaction of the model."""
     fixed = m.fit.matrices.fixed
     return tuple(

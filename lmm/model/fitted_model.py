@@ -1,0 +1,453 @@
+"""What all fitted models have in common, with random effects or without."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from lmm._types import Matrix, Vector
+from lmm._words import Ddf
+from lmm.design import absent
+from lmm.design.table import Table
+from lmm.errors import DataError
+from lmm.fit import Fit
+from lmm.formula import Formula, update_formula
+from lmm.plain_fit import PlainFit
+from lmm.request import Request, check_names, refuse
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from lmm.report.printed import PrintedTable
+    from lmm.tables.fixed_tests import Hypotheses, LeastSquaresMeans
+
+__all__ = ["FittedModel"]
+
+
+class FittedModel(ABC):
+    """A fit and the request that it answers: data, fixed effects and their tests, in R's words.
+
+    Attributes
+    ----------
+    fit : Fit or PlainFit
+        Estimates as arrays.
+    call : Request
+        Data and options as given.
+    """
+
+    fit: Fit | PlainFit
+    call: Request
+
+    @abstractmethod
+    def vcov(self) -> pd.DataFrame:
+        """Covariance of the fixed effects, (p, p)."""
+
+    @abstractmethod
+    def loglik(self) -> float:
+        """Log-likelihood."""
+
+    @abstractmethod
+    def fitted(self) -> pd.Series[float]:
+        """Means by row."""
+
+    @abstractmethod
+    def residuals(self) -> pd.Series[float]:
+        """Residuals by row."""
+
+    @abstractmethod
+    def update(self, formula: str | None = None, **changes: Any) -> Self:
+        """The model with a changed formula or other arguments."""
+
+    # The data -------------------------------------------------------------------------------------
+
+    @property
+    def formula(self) -> Formula:
+        """The parsed formula; ``str()`` gives R's text."""
+        return self.fit.formula
+
+    @property
+    def data_name(self) -> str | None:
+        """Name of the data, where they have one (``data.attrs["name"]``)."""
+        return self.call.data_name
+
+    @property
+    def data(self) -> Any:
+        """The data as they were at the fit, of the kind given (a pandas table for a dict).
+
+        Raises
+        ------
+        TypeError
+            The model was put together from its parts, without data.
+        DataError
+            The data were read batch by batch.
+        """
+        if self.call.source is not None:
+            absent.refuse()
+        return refuse() if self.call.table is None else self.call.data
+
+    @property
+    def y(self) -> Vector:
+        """Response, (n,)."""
+        return self.fit.matrices.y
+
+    @property
+    def X(self) -> Matrix:
+        """Fixed-effects model matrix, (n, p)."""
+        return self.fit.matrices.X
+
+    @property
+    def weights(self) -> Vector:
+        """Prior weights (n,), ones when none were given."""
+        return self.fit.matrices.weights
+
+    @property
+    def offset(self) -> Vector:
+        """Offset (n,), zeros when none was given."""
+        return self.fit.matrices.offset
+
+    @property
+    def nobs(self) -> int:
+        """Number of observations used."""
+        return self.fit.matrices.n
+
+    def model_frame(self) -> pd.DataFrame:
+        """The variables of the formula at the rows used, as R's ``model.frame``.
+
+        Returns
+        -------
+        DataFrame
+            A column per variable, such as ``log(y)`` and ``Subject``, several for ``poly(x, 2)``;
+            ``(weights)`` and ``(offset)`` where there are any.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("log(Reaction) ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.model_frame().head(2).round(3)
+           log(Reaction)  Days Subject
+        0          5.520   0.0     308
+        1          5.556   1.0     308
+        """
+        from lmm.tables.model_frame import model_frame
+
+        return model_frame(self.fit.matrices)
+
+    def native(self, result: Any) -> Any:
+        """A table of results in the library of the model's data: polars for polars.
+
+        Parameters
+        ----------
+        result : DataFrame, Series or result with ``to_frame()``
+            What a method gave; labels of rows become columns, ``row`` if they have no name.
+
+        Returns
+        -------
+        table
+            A pandas table for a model of a pandas table or a dict.
+
+        Examples
+        --------
+        >>> import lmm, pyarrow
+        >>> data = pyarrow.Table.from_pandas(lmm.load_dataset("Dyestuff"))
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", data)
+        >>> m.native(m.confint(method="wald")).column_names
+        ['row', '2.5 %', '97.5 %']
+        """
+        frame = result if isinstance(result, pd.DataFrame) else result.to_frame()
+        return Table.of(self.data).like(frame)
+
+    def _by_row(self, values: Vector) -> pd.Series[float]:
+        return self.fit.matrices.frame.by_row(values)
+
+    # Changes --------------------------------------------------------------------------------------
+
+    def _changed_call(self, formula: str | None, changes: dict[str, Any]) -> Request:
+        """The request with a changed formula and other arguments."""
+        new = self.formula
+        if formula is not None:
+            new = update_formula(self.formula, formula)
+            check_names(formula, changes.get("data", self.call.heading))
+        return self.call.changed(new, **changes)
+
+    def update_on_own_rows(self, formula: str) -> Self:
+        """`update` a formula and keep the rows of this fit.
+
+        Rows that were left out because a variable is missing in them stay out, even if the new
+        formula does not have that variable: its fit can be compared with this one.
+
+        Parameters
+        ----------
+        formula : str
+            As for `update`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> d = lmm.load_dataset("sleepstudy")
+        >>> d["x"] = (d["Days"] ** 2.0).where(d["Days"] > 2)
+        >>> m = lmm.lmer("Reaction ~ Days + x + (1 | Subject)", d)
+        >>> m.update(". ~ . - x").nobs, m.update_on_own_rows(". ~ . - x").nobs
+        (180, 126)
+        """
+        return self.update(formula, **self._own_rows())
+
+    def _own_rows(self) -> dict[str, Any]:
+        """The `subset` that selects the rows of this fit, where others were left out."""
+        frame = self.fit.matrices.frame
+        if len(frame.rows) == len(frame.selected):
+            return {}
+        if self.call.source is not None:
+            raise DataError(
+                f"{frame.n_omitted} rows of the source were left out for missing values, and a "
+                "smaller model might not leave out the same ones: say by subset= which are complete"
+            )
+        used = np.zeros(Table.of(self.data).n, dtype=bool)
+        used[frame.rows] = True
+        return {"subset": used}
+
+    def _proportions(self, y: Any) -> Any:
+        """A new response as numbers: successes and failures as proportions, levels as 0 and 1."""
+        kind, names = self.fit.matrices.response.form.kind, self.fit.matrices.response.form.names
+        if kind == "counts" and np.ndim(y) == 2:
+            table = pd.DataFrame(y)
+            trials = table.sum(axis=1)
+            return table.iloc[:, 0] / trials.where(trials > 0, 1)
+        if kind == "levels" and not np.issubdtype(np.asarray(y).dtype, np.number):
+            return (pd.Series(y).astype(str) == names[1]).astype(float)
+        return pd.Series(y).astype(float) if kind == "truth" else y
+
+    # Estimates ------------------------------------------------------------------------------------
+
+    @property
+    def beta(self) -> Vector:
+        """Fixed effects, (p,)."""
+        return self.fit.beta
+
+    def fixef(self, add_dropped: bool = False) -> pd.Series[float]:
+        """Fixed-effects estimates by name, (p,).
+
+        Parameters
+        ----------
+        add_dropped : bool
+            Whether to list the coefficients that were dropped too, as NaN in their places.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.fixef().round(3).to_dict()
+        {'(Intercept)': 251.405, 'Days': 10.467}
+        """
+        fixed = self.fit.matrices.fixed
+        known = pd.Series(self.beta, index=pd.Index(fixed.names), dtype=float, copy=True)
+        return known.reindex(list(fixed.full_names)) if add_dropped else known
+
+    @property
+    def bse(self) -> pd.Series[float]:
+        """Standard errors of the fixed effects."""
+        return pd.Series(np.sqrt(np.diag(self.fit.vcov)), index=self.fixef().index)
+
+    @property
+    def tvalues(self) -> pd.Series[float]:
+        """Fixed effects over their standard errors."""
+        return self.fixef() / self.bse
+
+    @property
+    def params(self) -> pd.Series[float]:
+        """Fixed effects; statsmodels' name of `fixef`."""
+        return self.fixef()
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood; statsmodels' name of `loglik`."""
+        return self.loglik()
+
+    @property
+    def resid(self) -> pd.Series[float]:
+        """Residuals; statsmodels' name of `residuals`."""
+        return self.residuals()
+
+    @property
+    def fittedvalues(self) -> pd.Series[float]:
+        """Fitted values; statsmodels' name of `fitted`."""
+        return self.fitted()
+
+    def cov_params(self) -> pd.DataFrame:
+        """Covariance of the fixed effects; statsmodels' name of `vcov`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.cov_params().round(2)
+                     (Intercept)
+        (Intercept)       375.72
+        """
+        return self.vcov()
+
+    # Tests ----------------------------------------------------------------------------------------
+
+    def contest(
+        self,
+        L: str | Sequence[str] | ArrayLike,
+        rhs: ArrayLike = 0.0,
+        joint: bool = True,
+        ddf: Ddf | None = None,
+        level: float = 0.95,
+    ) -> PrintedTable:
+        """Test linear contrasts of the fixed effects, ``L beta = rhs``.
+
+        Parameters
+        ----------
+        L : (p,) or (q, p) array, or text
+            Contrasts, one per row. Where columns were dropped, rows for all columns (dropped ones
+            too) are also taken, if they are estimable. Or hypotheses as text, ``"Days = 10"``,
+            ``["fb = fc", "x"]``: see `lmm.linear_hypothesis`.
+        rhs : float or (q,) array
+            Values of an array's rows under the hypothesis.
+        joint : bool
+            One F test of all rows, or a t test with confidence limits for each.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
+            Method for degrees of freedom; the first for linear models, the last for others.
+        level : float
+            Confidence level.
+
+        Raises
+        ------
+        DataError
+            The number of columns is wrong, a row is not estimable, or dependent rows contradict
+            each other.
+        FormulaError
+            Text is no linear hypothesis, or names another coefficient.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.contest([0, 1], rhs=10, joint=False).to_frame()[["Estimate", "t value"]].round(3)
+           Estimate  t value
+        1    10.467    0.302
+        >>> m.contest("Days = 10", joint=False).to_frame()[["Estimate", "t value"]].round(3)
+                   Estimate  t value
+        Days = 10    10.467    0.302
+        """
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.fixed_tests import contest
+
+        return contest(ddf_method(self.fit, ddf), L, rhs, joint, level)
+
+    def t_test(
+        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: Ddf | None = None
+    ) -> PrintedTable:
+        """Test hypotheses one by one; statsmodels' name of ``contest(..., joint=False)``.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.t_test("Days = 10, Intercept = 250").to_frame()[["t value", "Pr(>|t|)"]].round(3)
+                           t value  Pr(>|t|)
+        Days = 10            0.302     0.766
+        (Intercept) = 250    0.206     0.839
+        """
+        return self.contest(r_matrix, joint=False, ddf=ddf)
+
+    def wald_test(
+        self, r_matrix: str | Sequence[str] | ArrayLike, ddf: Ddf | None = None
+    ) -> PrintedTable:
+        """Test hypotheses jointly; statsmodels' name of `contest`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.wald_test("Days = 10").to_frame()[["DenDF", "F value"]].round(3)
+           DenDF  F value
+        1   17.0    0.091
+        """
+        return self.contest(r_matrix, ddf=ddf)
+
+    def show_tests(self, type: str | int = "III", fractions: bool = False) -> Hypotheses:
+        """Contrast matrices of the hypotheses that `anova` tests.
+
+        Parameters
+        ----------
+        type : {"III", "II", "I"} or {3, 2, 1}
+            As for `anova`.
+        fractions : bool
+            Whether to print entries as fractions.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> print(m.show_tests())
+        $Days
+             (Intercept) Days
+        Days           0    1
+        """
+        from lmm.inference.fixed.term_contrasts import anova_type
+        from lmm.tables.fixed_tests import hypotheses
+
+        return hypotheses(self.fit.matrices, anova_type(type), fractions)
+
+    def ls_means(
+        self, term: str | None = None, ddf: Ddf | None = None, level: float = 0.95
+    ) -> LeastSquaresMeans:
+        """Least-squares means of factor terms, as lmerTest's ``ls_means``.
+
+        Means over equal numbers of all combinations of levels, covariates at their mean; missing
+        where the data do not determine one.
+
+        Parameters
+        ----------
+        term : str, optional
+            A term of factors; all of them by default.
+        ddf : {"satterthwaite", "kenward-roger", "asymptotic"}, optional
+            Method for degrees of freedom; the first for linear models, the last for others.
+        level : float
+            Confidence level.
+
+        Raises
+        ------
+        DataError
+            `term` is not a term of factors alone.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+        >>> m.ls_means("recipe").to_frame()[["Estimate", "df"]].round(3)
+                 Estimate    df
+        recipeA    33.122  42.0
+        recipeB    31.644  42.0
+        recipeC    31.600  42.0
+        """
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.fixed_tests import ls_means
+
+        return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=False)
+
+    def difflsmeans(
+        self, term: str | None = None, ddf: Ddf | None = None, level: float = 0.95
+    ) -> LeastSquaresMeans:
+        """Differences of all pairs of least-squares means; parameters as for `ls_means`.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ recipe + (1 | recipe:replicate)", lmm.load_dataset("cake"))
+        >>> m.difflsmeans("recipe").to_frame()[["Estimate", "df"]].round(3)
+                           Estimate    df
+        recipeA - recipeB     1.478  42.0
+        recipeA - recipeC     1.522  42.0
+        recipeB - recipeC     0.044  42.0
+        """
+        from lmm.inference.fixed.ddf import ddf_method
+        from lmm.tables.fixed_tests import ls_means
+
+        return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=True)
