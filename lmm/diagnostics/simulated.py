@@ -16,15 +16,16 @@ import pandas as pd
 
 from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design.beside import Beside
-from lmm.design.columns import as_factor, drop_unused_levels, numbers_of
-from lmm.design.table import Table
+from lmm.design.columns import Factor, as_factor, drop_unused_levels, numbers_of
+from lmm.design.table import Table, number_array
+from lmm.diagnostics.residual_tests import categories, durbin_watson, morans_i, quantile_scores
 from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.plain_fit import PlainFit
 from lmm.predict import predict
 from lmm.report.document import Document
-from lmm.report.printed import Pictured
+from lmm.report.printed import Pictured, PrintedTable
 from lmm.report.tables import frame_cells
 from lmm.simulate import simulate
 
@@ -168,7 +169,7 @@ class SimulatedResiduals(Pictured, Frozen):
         DataError
             A time stands twice: ``grouped(time)`` makes one residual of all rows of a time.
         """
-        times = np.arange(len(self.y)) if time is None else self._times(time)
+        times = np.arange(len(self.y)) if time is None else self._numbers(time, "time")
         if len(np.unique(times)) < len(times):
             raise DataError(
                 "several rows have the same time, so that their order is not known: test "
@@ -178,12 +179,91 @@ class SimulatedResiduals(Pictured, Frozen):
             raise DataError(f"{len(times)} times are too few to test their autocorrelation.")
         return durbin_watson(self.values[np.argsort(times, kind="stable")])
 
-    def _times(self, time: str | Sequence[Any]) -> Vector:
-        return numbers_of(self._beside("time").column(time, "time"), "time")
+    def spatial_autocorrelation(self, *coordinates: str | Sequence[Any]) -> tuple[float, float]:
+        """Moran's I of the residuals, weighted by inverse distances, and its two-sided p-value.
+
+        It is ``-1 / (n - 1)`` on average without autocorrelation, and larger where neighbours are
+        alike.
+
+        Parameters
+        ----------
+        *coordinates : str or (n,) sequence
+            Columns of the data, or coordinates of each row (or group), such as ``"x", "y"``.
+
+        Raises
+        ------
+        DataError
+            Two rows have the same place: ``grouped(place)`` makes one residual of all rows of a
+            place. A coordinate is missing, or there are fewer than four places.
+        """
+        if not coordinates:
+            raise DataError("the test needs coordinates, such as 'x', 'y'.")
+        if len(self.y) < 4:
+            raise DataError(f"{len(self.y)} places are too few to test their autocorrelation.")
+        columns = [self._numbers(values, "a coordinate") for values in coordinates]
+        return morans_i(self.values, np.column_stack(columns))
+
+    def quantiles(self, along: str | Sequence[Any] | None = None) -> PrintedTable:
+        """Tests that the quartiles of the residuals are the same all along a predictor.
+
+        DHARMa's ``testQuantiles`` asks the same by smoothing (``qgam``); these are score tests of a
+        cubic polynomial in the ranks of the predictor.
+
+        Parameters
+        ----------
+        along : str or (n,) sequence, optional
+            A numeric column of the data, or a number for each row; the predicted means by default.
+
+        Returns
+        -------
+        PrintedTable
+            Rows ``0.25 0.5 0.75``, columns ``statistic df p.value p.adjusted`` (Holm's).
+        """
+        places = self.predicted if along is None else self._numbers(along, "the predictor")
+        head = "Quartiles along the predictor, score tests"
+        return PrintedTable(quantile_scores(self.values, places), (head,))
+
+    def categories(self, groups: str | Sequence[Any]) -> PrintedTable:
+        """Tests that the residuals of each category are uniform, and that all vary alike.
+
+        DHARMa's ``testCategorical``: Kolmogorov and Smirnov's test by category, and Levene's.
+
+        Parameters
+        ----------
+        groups : str or (n,) sequence
+            A column of the data, or the category of each row.
+
+        Returns
+        -------
+        PrintedTable
+            A row per category, then ``equal variances``; columns ``statistic p.value p.adjusted``
+            (Holm's over the categories).
+
+        Raises
+        ------
+        DataError
+            A row has no category, or all have the same.
+        """
+        head = "Residuals by category: Kolmogorov and Smirnov's tests, and Levene's"
+        return PrintedTable(categories(self.values, self._factor(groups)), (head,))
+
+    def _numbers(self, given: str | Sequence[Any], what: str) -> Vector:
+        if self.beside is None and not isinstance(given, str):
+            values = number_array(given, what)
+            if len(values) != len(self.y):
+                raise DataError(f"{what} must hold {len(self.y)} values, not {len(values)}.")
+        else:
+            values = numbers_of(self._beside(what).column(given, what), what)
+        if not np.isfinite(values).all():
+            raise DataError(f"{what} is missing in {int((~np.isfinite(values)).sum())} rows.")
+        return values
 
     def _beside(self, what: str) -> Beside:
         if self.beside is None:
-            raise DataError(f"the residuals are grouped already: no {what} stands beside them.")
+            raise DataError(
+                f"the residuals are grouped already: no column stands beside them: give {what} "
+                "as values, one for each group, in the order of labels."
+            )
         return self.beside
 
     def grouped(self, groups: str | Sequence[Any]) -> SimulatedResiduals:
@@ -199,14 +279,19 @@ class SimulatedResiduals(Pictured, Frozen):
         DataError
             A row has no group, or there is no such column.
         """
-        factor = drop_unused_levels(as_factor(self._beside("group").column(groups, "groups")))
-        if (factor.codes < 0).any():
-            raise DataError(f"{int((factor.codes < 0).sum())} rows have no group.")
+        factor = self._factor(groups)
         sums = np.zeros((len(factor.levels), self.nsim + 2))
         columns = [self.y[:, None], self.predicted[:, None], self.simulated]
         np.add.at(sums, factor.codes, np.hstack(columns))
         labels = pd.Index(factor.levels)
         return SimulatedResiduals.of(sums[:, 0], sums[:, 1], sums[:, 2:], labels, None, self.seed)
+
+    def _factor(self, groups: str | Sequence[Any]) -> Factor:
+        column = self._beside("groups").column(groups, "groups")
+        factor = drop_unused_levels(as_factor(column))
+        if (factor.codes < 0).any():
+            raise DataError(f"{int((factor.codes < 0).sum())} rows have no group.")
+        return factor
 
     def to_series(self) -> pd.Series[float]:
         """The residuals by row or group."""
@@ -233,39 +318,6 @@ def _among(observed: float, simulated: Vector) -> tuple[float, float]:
     with np.errstate(divide="ignore"):
         ratio = np.divide(observed, simulated.mean())
     return float(ratio), min(1.0, 2.0 * float(min(tails)))
-
-
-def durbin_watson(values: Vector) -> tuple[float, float]:
-    """Durbin and Watson's statistic of a sequence around its mean, and its two-sided p-value.
-
-    For independent normal values the statistic is ``sum_j l_j z_j^2 / sum_j z_j^2`` with
-    ``l_j = 2 - 2 cos(pi j / n)``, j < n (Durbin & Watson, 1950, Biometrika 37, 409-428). The
-    probability of a smaller one is that of a negative quadratic form, by Imhof's integral (1961,
-    Biometrika 48, 419-426, equation 3.2).
-
-    Parameters
-    ----------
-    values : (n,) array
-        The sequence, at least three values.
-
-    Examples
-    --------
-    >>> statistic, p_value = durbin_watson(np.array([1.0, 2.0, 3.0, 5.0, 4.0, 6.0]))
-    >>> round(statistic, 3), round(p_value, 4)
-    (0.629, 0.0308)
-    """
-    from scipy.integrate import quad
-
-    centred = values - values.mean()
-    statistic = float(np.sum(np.diff(centred) ** 2) / np.sum(centred**2))
-    form = 2.0 - 2.0 * np.cos(np.pi * np.arange(1, len(values)) / len(values)) - statistic
-
-    def integrand(u: float) -> float:
-        angle = 0.5 * np.sum(np.arctan(u * form))
-        return float(np.sin(angle) / u * np.exp(-0.25 * np.sum(np.log1p((u * form) ** 2))))
-
-    below = 0.5 - quad(integrand, 0.0, np.inf, limit=500)[0] / np.pi
-    return statistic, float(np.clip(2.0 * min(below, 1.0 - below), 0.0, 1.0))
 
 
 def simulated_residuals(

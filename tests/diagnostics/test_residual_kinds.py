@@ -7,7 +7,13 @@ from numpy.testing import assert_allclose
 
 import lmm
 from fits import fitted
-from lmm.diagnostics.simulated import durbin_watson
+from lmm.design.columns import as_factor, read_column
+from lmm.diagnostics.residual_tests import (
+    categories,
+    durbin_watson,
+    morans_i,
+    quantile_scores,
+)
 
 
 @pytest.mark.parametrize(
@@ -229,3 +235,72 @@ def test_residuals_of_nested_levels():
     assert_allclose(outer[".ls.(Intercept)"][:3], [2.21333333, -0.75333333, 1.99666667], atol=1e-8)
     with pytest.raises(lmm.DataError, match="no grouping factor 'casks'"):
         m.level_residuals("casks")
+
+
+def _spatial():
+    rng = np.random.default_rng(1)
+    for size, dimensions in ((40, 2), (25, 1), (60, 3)):
+        values, places = rng.uniform(size=size), rng.normal(size=(size, dimensions))
+        values[places[:, 0] > 1] **= 3
+        yield values, places
+
+
+def test_morans_i_is_that_of_r():
+    # ape::Moran.I(values, W) with W = 1 / as.matrix(dist(places)), zero on the diagonal
+    expected = [
+        (-0.054385061537, 0.345492935862),
+        (0.002711291732, 0.723773384268),
+        (-0.007210168484, 0.522192217339),
+    ]
+    for (values, places), known in zip(_spatial(), expected, strict=True):
+        assert_allclose(morans_i(values, places), known, rtol=1e-9)
+
+
+def test_morans_i_in_blocks(monkeypatch):
+    values, places = next(_spatial())
+    whole = morans_i(values, places)
+    monkeypatch.setattr("lmm.diagnostics.residual_tests.BLOCK", 7)
+    assert_allclose(morans_i(values, places), whole, rtol=1e-12)
+
+
+def test_categories_and_quantiles_are_those_of_r():
+    *_, (values, places) = _spatial()
+    factor = as_factor(read_column(pd.Series(np.repeat(["a", "b", "c"], 20)), "f"))
+    table = categories(values, factor)
+    # ks.test(values[f == level], "punif"), and car::leveneTest(values, f)
+    assert_allclose(table["statistic"], [0.131985, 0.1729260, 0.3082013, 0.2276656], atol=1e-6)
+    assert_allclose(table["p.value"], [0.8328254, 0.5317977, 0.03484538, 0.797111], atol=1e-6)
+    # S <- cbind(1 / sqrt(n), poly(rank(x), 3)); sum(crossprod(S, (v < q) - q)^2) / (q * (1 - q))
+    scores = quantile_scores(values, places[:, 0])
+    assert_allclose(scores["statistic"], [10.26796, 5.711746, 7.317171], rtol=1e-6)
+
+
+def test_quantile_scores_hold_their_level():
+    rng = np.random.default_rng(2)
+    p = [quantile_scores(rng.uniform(size=80), rng.normal(size=80))["p.value"] for _ in range(400)]
+    assert 0.02 < (np.array(p) < 0.05).mean() < 0.08
+
+
+def test_residuals_over_space_and_along_predictors():
+    rng = np.random.default_rng(8)
+    x, y, g = rng.uniform(size=150), rng.uniform(size=150), np.repeat(np.arange(15), 10)
+    response = np.sin(4.0 * x) + 0.3 * rng.normal(size=15)[g] + 0.2 * rng.normal(size=150)
+    data = {"r": response, "x": x, "y": y, "g": g.astype(str), "half": np.where(x < 0.5, "a", "b")}
+    residuals = lmm.lmer("r ~ y + (1 | g)", data).simulated_residuals(seed=1)
+    statistic, p_value = residuals.spatial_autocorrelation("x", "y")
+    assert statistic > 0.05
+    assert p_value < 1e-6
+    assert residuals.quantiles("x")["p.adjusted"].max() < 1e-3
+    assert residuals.categories("half")["p.adjusted"].min() < 1e-3
+    with pytest.raises(lmm.DataError, match="have the same place"):
+        residuals.spatial_autocorrelation(g)
+    with pytest.raises(lmm.DataError, match="needs coordinates"):
+        residuals.spatial_autocorrelation()
+    with pytest.raises(lmm.DataError, match="no column 'z'"):
+        residuals.quantiles("z")
+    sums = residuals.grouped("g")
+    assert_allclose(
+        sums.spatial_autocorrelation(range(15)), morans_i(sums.values, np.arange(15.0)[:, None])
+    )
+    with pytest.raises(lmm.DataError, match="must hold 15 values, not 3"):
+        sums.spatial_autocorrelation([1, 2, 3])
