@@ -328,19 +328,26 @@ def with_parameters(fit: Fit, parameters: Mapping[str, Any]) -> Fit:
 
 
 def population_means(
-    fit: Fit, newdata: Any = None, offset: Vector | None = None, se: bool = False
+    fit: Fit,
+    newdata: Any = None,
+    offset: Vector | None = None,
+    se: bool = False,
+    *,
+    interval: Interval | None = None,
+    level: float = 0.95,
 ) -> Prediction:
     """Means of rows, averaged over new levels of all grouping factors.
 
     The integral of the inverse link over the normal linear predictor of a row, by Gauss-Hermite
     quadrature. Standard errors are by the delta method in the fixed effects; the covariance
-    parameters are taken as known.
+    parameters are taken as known. Limits are made on the scale of the link.
 
     Parameters
     ----------
-    fit, newdata, offset, se
+    fit, newdata, offset, se, interval, level
         As for `predict`.
     """
+    _check_interval(interval, level, random_only=False)
     matrices = fit.matrices
     if newdata is None:
         rows, index = fitted_rows(matrices), matrices.frame.used
@@ -356,11 +363,18 @@ def population_means(
     mean, spread = rows.fixed_part(fit.beta), np.sqrt(variance)
     eta, weights = mean[:, None] + spread[:, None] * nodes, weights / weights.sum()
     means = fit.family.inverse(eta) @ weights
-    if not se:
+    if not se and interval is None:
         return Prediction(index, means)
     slopes = rows.X * (fit.family.link_function.slope(eta) @ weights)[:, None]
     variances = np.einsum("ma,ab,mb->m", slopes, fit.vcov, slopes)
-    return Prediction(index, means, np.sqrt(variances))
+    errors = np.sqrt(variances)
+    if interval is None:
+        return Prediction(index, means, errors)
+    link = fit.family.link_function
+    centre = link(means)
+    margin = critical_value(level) * errors / np.abs(link.slope(centre))
+    ends = np.sort([link.inverse(centre - margin), link.inverse(centre + margin)], axis=0)
+    return Prediction(index, means, errors, (ends[0], ends[1]))
 
 
 def _check_interval(interval: Interval | None, level: float, random_only: bool) -> None:

@@ -400,3 +400,17 @@ def test_components_of_the_deviance_are_those_of_a_generalized_model():
     np.testing.assert_allclose(parts["cmp"]["ussq"], reference("cbpp")["ussq"], rtol=1e-3)
     np.testing.assert_allclose(parts["cmp"]["ldL2"], reference("cbpp")["ldL2"], rtol=1e-4)
     assert (parts["dims"]["GLMM"], parts["dims"]["useSc"]) == (1, 0)
+
+
+def test_means_over_the_population_have_intervals_on_the_scale_of_the_link():
+    m = lmm.glmer(
+        "cbind(incidence, size - incidence) ~ period + (1 | herd)", lmm.load_dataset("cbpp")
+    )
+    table = m.predict({"period": ["1", "2"]}, type="population", interval="confidence", level=0.9)
+    mean, error = table["fit"].to_numpy(), table["se"].to_numpy()
+    half = 1.6448536269514722 * error / (mean * (1.0 - mean))
+    for end, sign in (("lower", -1.0), ("upper", 1.0)):
+        odds = mean / (1.0 - mean) * np.exp(sign * half)
+        np.testing.assert_allclose(table[end], odds / (1.0 + odds), rtol=1e-10)
+    with pytest.raises(ValueError, match="confidence intervals only"):
+        m.predict(type="population", interval="prediction")

@@ -168,14 +168,14 @@ class GeneralizedMixedModel(StatsmodelsNames):
 
         fit = self._fit_at(newparams, se or interval is not None)
         if type == "population":
-            if interval is not None or random_only or re_form is not None:
+            if interval == "prediction" or random_only or re_form is not None:
                 raise ValueError(
-                    "means over the population have no intervals here, and all random effects: "
-                    "leave interval, random_only and re_form out."
+                    "means over the population have confidence intervals only, and all random "
+                    "effects: leave interval='prediction', random_only and re_form out."
                 )
             offset = None if newdata is None else self.call.offset_for(newdata)
-            means = population_means(fit, newdata, offset, se)
-            return means.to_frame() if se else means.to_series()
+            means = population_means(fit, newdata, offset, se, interval=interval, level=level)
+            return means.to_series() if means.se is None else means.to_frame()
 
         prediction = predict(
             fit,

@@ -373,3 +373,43 @@ def test_titles():
         warnings.simplefilter("error")
         b = fitted("slopes").bootstrap(20, seed=1, kind=lmm.Cases("Subject", rows=True))
     assert str(b).startswith("Case (Subject, rows) bootstrap, 20 replicates")
+
+
+# Replicates that agree with the fit, and tests from them ------------------------------------------
+
+
+def test_adjusted_replicates_agree_with_the_fit(nested):
+    run = nested.bootstrap(200, seed=3)
+    adjusted = run.adjusted()
+    deviations = [name for name in run.replicates if name.startswith(("sd_", "sigma"))]
+    known = (run.replicates[deviations] > 0.0).all(axis=1)
+    assert 150 < known.sum() < 200  # a variance of zero has no logarithm
+    logs, before = (np.log(b.replicates.loc[known, deviations]) for b in (adjusted, run))
+    assert_allclose(logs.mean(), np.log(run.estimate[deviations]), rtol=1e-12)
+    assert_allclose(logs.std(), before.std(), rtol=1e-10)
+    assert_allclose(logs.corr(), np.eye(3), atol=1e-10)
+    assert adjusted.replicates.loc[~known, deviations].isna().all(axis=None)
+    assert_allclose(adjusted.bias["(Intercept)"], 0.0, atol=1e-10)
+    assert_allclose(adjusted.std_error["(Intercept)"], run.std_error["(Intercept)"])
+
+
+def test_p_values_count_t_statistics_of_replicates():
+    m = fitted("slopes")
+    run = m.bootstrap(99, seed=1, kind="residual")
+    table = run.p_values()
+    errors = np.sqrt(np.diag(m.vcov()))
+    assert_allclose(table["t value"], m.fixef() / errors)
+    details = run.to_frame(details=True)
+    t = (details["Days"] - m.fixef()["Days"]) / details["se Days"]
+    p = (1 + (t.abs() >= table.loc["Days", "t value"]).sum()) / 100
+    assert table.loc["Days", "Pr(>|t|)"] == p
+
+
+def test_what_needs_the_parameters():
+    run = fitted("slopes").bootstrap(3, seed=1, statistic=lambda fit: fit.sigma)
+    with pytest.raises(ValueError, match="Tests of fixed effects need the parameters"):
+        run.p_values()
+    with pytest.raises(ValueError, match="Adjusted replicates need the parameters"):
+        run.adjusted()
+    with pytest.raises(ValueError, match="too few to adjust"):
+        fitted("slopes").bootstrap(2, seed=1).adjusted()

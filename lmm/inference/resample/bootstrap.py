@@ -43,7 +43,7 @@ from lmm.inference.resample.work import (
 )
 from lmm.inference.variance.reported import names_of
 from lmm.report.document import Document
-from lmm.report.printed import Pictured, PrintedTable, confidence_table
+from lmm.report.printed import AnovaTable, Pictured, PrintedTable, confidence_table
 from lmm.report.tables import frame_cells, labels
 
 __all__ = ["Bootstrap", "Interval", "Kind", "bootstrap"]
@@ -60,6 +60,8 @@ class Bootstrap(Pictured, Frozen):
     ----------
     estimate : Series
         The statistics of the fit itself.
+    fixed_errors : Series
+        Standard errors of the fixed effects of the fit itself.
     replicates : DataFrame (nsim, d)
         The statistics of the refitted models, a row per simulated response.
     converged, singular : (nsim,) bool arrays
@@ -85,6 +87,7 @@ class Bootstrap(Pictured, Frozen):
     """
 
     estimate: pd.Series[float]
+    fixed_errors: pd.Series[float]
     replicates: pd.DataFrame
     converged: NDArray[np.bool_]
     singular: NDArray[np.bool_]
@@ -190,6 +193,88 @@ class Bootstrap(Pictured, Frozen):
             {"original": self.estimate, "bias": self.bias, "std. error": self.std_error}
         )
 
+    def adjusted(self) -> Bootstrap:
+        """The same run with its replicates agreeing with the fit, Chambers and Chandra's REB/2.
+
+        Logarithms of standard deviations are made uncorrelated and get those of the fit as their
+        means; fixed effects get the estimates as their means (Chambers & Chandra, 2013, J. Comput.
+        Graph. Stat. 22, 452-470, section 3.2). Replicates with a variance of zero become undefined.
+        Correlations of random effects stay as they are.
+
+        Raises
+        ------
+        ValueError
+            The statistics are not the parameters, or there are too few replicates.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> b = m.bootstrap(100, seed=1, kind="reb").adjusted()
+        >>> bool(abs(b.bias["(Intercept)"]) < 1e-9)
+        True
+        """
+        fixed = self._fixed("Adjusted replicates")
+        names = map(str, self.replicates.columns)
+        deviations = [name for name in names if name.startswith(("sd_", "sigma"))]
+        values = self.replicates.copy()
+        with np.errstate(divide="ignore"):
+            logs = np.log(values[deviations].to_numpy(dtype=float))
+        defined = np.isfinite(logs).all(axis=1)
+        if defined.sum() <= len(deviations):
+            raise ValueError(
+                f"{int(defined.sum())} replicates without a variance of zero are too few to adjust "
+                f"{len(deviations)} standard deviations."
+            )
+        centre = np.log(self.estimate[deviations].to_numpy(dtype=float))
+        logs[~defined] = np.nan
+        logs[defined] = centre + uncorrelated(logs[defined])
+        values[deviations] = np.exp(logs)
+        values[fixed] += self.estimate[fixed] - values[fixed].mean()
+        return replace(self, replicates=values)
+
+    def p_values(self) -> AnovaTable:
+        """Tests that each fixed effect is zero, from the t statistics of the replicates.
+
+        The share ``(1 + #{|t*| >= |t|}) / (1 + R)`` of the replicates whose distance from the
+        estimate, over its own standard error, is as large as the estimate over its own
+        (lmeresampler's ``bootstrap_pvals``; Davison & Hinkley, 1997, section 4.4.1).
+
+        Raises
+        ------
+        ValueError
+            The statistics are not the parameters.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> float(m.bootstrap(199, seed=1).p_values().loc["Days", "Pr(>|t|)"])
+        0.005
+        """
+        fixed = self._fixed("Tests of fixed effects")
+        estimate, errors = self.estimate[fixed].to_numpy(), self.fixed_errors.to_numpy()
+        t = np.abs(estimate / errors)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            drawn = np.abs((self.replicates[fixed] - estimate).to_numpy() / self.std_errors)
+        defined = np.isfinite(drawn)
+        p = (1.0 + (drawn >= t).sum(axis=0)) / (1.0 + defined.sum(axis=0))
+        columns = {
+            "Estimate": estimate,
+            "Std. Error": errors,
+            "t value": estimate / errors,
+            "Pr(>|t|)": p,
+        }
+        head = f"Tests of fixed effects, {self.scheme.title.lower()} bootstrap"
+        return AnovaTable(pd.DataFrame(columns, index=pd.Index(fixed)), (head,))
+
+    def _fixed(self, what: str) -> list[str]:
+        """Names of the fixed effects, which are among the default statistics."""
+        names = list(self.std_errors.columns)
+        if not set(names) <= set(self.replicates.columns):
+            raise ValueError(f"{what} need the parameters as statistics: leave `statistic` out.")
+        return names
+
     def confint(self, level: float = 0.95, type: Interval = "perc") -> PrintedTable:
         """Bootstrap confidence intervals.
 
@@ -259,6 +344,19 @@ class Bootstrap(Pictured, Frozen):
             notes.append(f"{undefined} with undefined statistics")
         notes += [f"error: {error}" for error in self.errors]
         return Document((head, frame_cells(self.summary(), digits), "; ".join(notes)))
+
+
+def uncorrelated(values: Matrix) -> Matrix:
+    """Rows (r, k) turned so that columns have mean zero, their own variances and no correlations.
+
+    ``(S - mean) C^-1/2 diag(C)^1/2`` with the covariance matrix C and its symmetric root.
+    """
+    centred = values - values.mean(axis=0)
+    C = np.atleast_2d(np.cov(centred, rowvar=False))
+    size, axes = np.linalg.eigh(C)
+    kept = size > 1e-12 * size[-1]
+    root = (axes[:, kept] / np.sqrt(size[kept])) @ axes[:, kept].T
+    return np.asarray(centred @ root * np.sqrt(np.diag(C)))
 
 
 def quantiles(values: Vector, tails: Vector) -> Vector:
@@ -356,6 +454,7 @@ def bootstrap(
     chunks = kept + run(work, nsim, seed, n_jobs, progress, done)
     made = Bootstrap(
         labelled,
+        pd.Series(np.sqrt(np.diag(fit.vcov)), index=list(fit.matrices.fixed.names)),
         pd.DataFrame(_stacked(chunks, "values"), columns=labelled.index),
         _stacked(chunks, "converged"),
         _stacked(chunks, "singular"),
