@@ -175,7 +175,12 @@ class ReportedModel(Comparable, Protocol):
         """Predicts rows; the options are those of the model's kind."""
 
     def bootstrap(
-        self, nsim: int, seed: int | None = None, *, statistic: Callable[[Any], Any] | None = None
+        self,
+        nsim: int,
+        seed: int | None = None,
+        *,
+        statistic: Callable[[Any], Any] | None = None,
+        progress: bool | None = None,
     ) -> Any:
         """Replicates of the parameters, or of a statistic."""
 

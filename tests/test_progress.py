@@ -21,6 +21,14 @@ ASKED = {
     "all_fit": (lambda m, **show: m.all_fit(["L-BFGS-B", "COBYQA"], **show), "2/2"),
     "refit_many": (lambda m, **show: lmm.refit_many(m, m.simulate(7, seed=1), **show), "7/7"),
     "pb_modcomp": (lambda m, **show: lmm.pb_modcomp(m, ". ~ . - 1", 9, seed=1, **show), "9/9"),
+    "anova": (
+        lambda m, **show: m.update(". ~ . + C(Batch == 'A')").anova(
+            test="PB", nsim=9, seed=1, **show
+        ),
+        "9/9",
+    ),
+    "icc": (lambda m, **show: lmm.icc(m, nsim=20, seed=1, **show), "20/20"),
+    "r2": (lambda m, **show: lmm.r2_nakagawa(m, nsim=20, seed=1, **show), "20/20"),
     "power": (
         lambda m, **show: lmm.power(m, "(Intercept)", 8, along={"Batch": [4, 6]}, seed=1, **show),
         "16/16",

@@ -312,6 +312,8 @@ class GeneralizedMixedModel(StatsmodelsNames):
         test: EffectsTest = "Chisq",
         nsim: int = 1000,
         seed: int | np.random.Generator | None = None,
+        *,
+        progress: bool | None = None,
     ) -> AnovaTable:
         """Wald chi-square tests of the fixed terms, printed as car's ``Anova``; or comparisons.
 
@@ -324,7 +326,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
             ``"lme4"`` gives the sequential sums of squares that R's ``anova(m)`` prints.
         test : {"Chisq", "LRT", "PB"}
             Wald's tests, or comparisons of models as for linear models.
-        nsim, seed
+        nsim, seed, progress
             As for linear models.
 
         Returns
@@ -356,7 +358,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
         from lmm.tables.fixed_tests import wald_tests
 
         if test != "Chisq":
-            return self._compared_terms(anova_type(type), ddf, test, nsim, seed)
+            return self._compared_terms(anova_type(type), ddf, test, nsim, seed, progress)
         if ddf == "lme4":
             return super().anova(type, ddf)
         return wald_tests(ddf_method(self.fit, ddf), anova_type(type))

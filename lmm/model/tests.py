@@ -62,6 +62,8 @@ class Tests(Intervals):
         test: EffectsTest = "F",
         nsim: int = 1000,
         seed: int | np.random.Generator | None = None,
+        *,
+        progress: bool | None = None,
     ) -> AnovaTable:
         """F tests of the fixed terms, as lmerTest's ``anova``; or tests that compare models.
 
@@ -81,6 +83,9 @@ class Tests(Intervals):
             Responses simulated for each term (``"PB"``).
         seed : int or numpy.random.Generator, optional
             Where their random numbers come from.
+        progress : bool, optional
+            Whether to show a bar of the simulated responses; by default in a terminal or a notebook
+            when they take more than two seconds.
 
         Returns
         -------
@@ -114,7 +119,7 @@ class Tests(Intervals):
 
         checked = anova_type(type)
         if test != "F":
-            return self._compared_terms(checked, ddf, test, nsim, seed)
+            return self._compared_terms(checked, ddf, test, nsim, seed, progress)
         if ddf == "lme4":
             return sequential_anova(self)
         return type_anova(ddf_method(self.fit, ddf), checked)
@@ -126,6 +131,7 @@ class Tests(Intervals):
         test: str,
         nsim: int,
         seed: int | np.random.Generator | None,
+        progress: bool | None,
     ) -> AnovaTable:
         from lmm.tables.term_models import lrt_anova, pb_anova
 
@@ -136,7 +142,9 @@ class Tests(Intervals):
             )
         if ddf is not None:
             raise ValueError(f"test={test!r} has no denominator degrees of freedom: leave ddf out.")
-        return lrt_anova(self, type_) if test == "LRT" else pb_anova(self, type_, nsim, seed)
+        if test == "LRT":
+            return lrt_anova(self, type_)
+        return pb_anova(self, type_, nsim, seed, progress)
 
     def ranova(self, reduce_terms: bool = True) -> AnovaTable:
         """Likelihood-ratio tests of the random terms, as lmerTest's ``ranova``.

@@ -290,7 +290,12 @@ def _labelled(name: str, texts: Iterable[str]) -> Column:
 
 
 def _shares(
-    kind: type[SharesT], m: ReportedModel, nsim: int, seed: int | None, level: float
+    kind: type[SharesT],
+    m: ReportedModel,
+    nsim: int,
+    seed: int | None,
+    level: float,
+    progress: bool | None,
 ) -> SharesT:
     """Shares of a model's variance, with percentile intervals by parametric bootstrap."""
     check_models(m)
@@ -301,7 +306,7 @@ def _shares(
     def replicate(model: Fitted) -> dict[str, float]:
         return kind.of(variance_parts(model.fit)).values
 
-    replicates = m.bootstrap(nsim, seed, statistic=replicate)
+    replicates = m.bootstrap(nsim, seed, statistic=replicate, progress=progress)
     return replace(shares, limits=replicates.confint(level).to_frame())
 
 
@@ -312,6 +317,7 @@ def icc(
     nsim: int = 0,
     seed: int | None = None,
     level: float = 0.95,
+    progress: bool | None = None,
 ) -> ICC | GroupICC:
     """Intraclass correlation: how much of the variance random effects make up.
 
@@ -327,6 +333,9 @@ def icc(
         Where its random numbers come from.
     level : float
         Coverage of the intervals.
+    progress : bool, optional
+        Whether to show a bar of the replicates; by default in a terminal or a notebook when they
+        take more than two seconds.
 
     Raises
     ------
@@ -344,7 +353,7 @@ def icc(
       Unadjusted ICC: 0.521
     """
     if not by_group:
-        return _shares(ICC, m, nsim, seed, level)
+        return _shares(ICC, m, nsim, seed, level, progress)
     if nsim:
         raise ValueError("intervals are those of the whole ICC: leave by_group or nsim out.")
     check_models(m)
@@ -358,6 +367,7 @@ def r2_nakagawa(
     nsim: int = 0,
     seed: int | None = None,
     level: float = 0.95,
+    progress: bool | None = None,
 ) -> R2 | GroupR2:
     """Marginal and conditional R2: what fixed effects, and all effects, explain.
 
@@ -370,7 +380,7 @@ def r2_nakagawa(
         the model without predictors``, of rows and of the factors' intercepts (Hox, 2010,
         Multilevel Analysis, pp. 69-78). With random slopes it depends on the origin of their
         variables.
-    nsim, seed, level
+    nsim, seed, level, progress
         As for `icc`.
 
     Raises
@@ -389,7 +399,7 @@ def r2_nakagawa(
          Marginal R2: 0.279
     """
     if not by_group:
-        return _shares(R2, m, nsim, seed, level)
+        return _shares(R2, m, nsim, seed, level, progress)
     if nsim:
         raise ValueError("intervals are those of the whole R2: leave by_group or nsim out.")
     check_models(m)

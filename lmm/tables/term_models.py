@@ -52,7 +52,11 @@ def lrt_anova(model: ModelT, type_: AnovaType) -> AnovaTable:
 
 
 def pb_anova(
-    model: ModelT, type_: AnovaType, nsim: int, seed: int | np.random.Generator | None
+    model: ModelT,
+    type_: AnovaType,
+    nsim: int,
+    seed: int | np.random.Generator | None,
+    progress: bool | None = None,
 ) -> AnovaTable:
     """Likelihood-ratio tests whose null distributions are simulated, by `lmm.pb_modcomp`.
 
@@ -64,6 +68,8 @@ def pb_anova(
         Responses simulated for each term.
     seed : int or numpy.random.Generator, optional
         Where the random numbers come from.
+    progress : bool, optional
+        As for `lmm.pb_modcomp`.
 
     Returns
     -------
@@ -73,7 +79,7 @@ def pb_anova(
     check_models(model)
     checked_nsim(nsim)
     rng = np.random.default_rng(seed)
-    rows = {label: _pb_row(pair, nsim, rng) for label, pair in _pairs(model, type_)}
+    rows = {label: _pb_row(pair, nsim, rng, progress) for label, pair in _pairs(model, type_)}
     columns = ["Chisq", "Df", "Pr(>Chisq)", "Pr(>PB)"]
     return _table(model, rows, columns, type_, "parametric bootstrap")
 
@@ -95,10 +101,16 @@ def _lrt_row(pair: tuple[ModelT, ModelT] | None) -> list[float]:
     return [statistic, df, chi_square_tail(statistic, df)]
 
 
-def _pb_row(pair: tuple[ModelT, ModelT] | None, nsim: int, rng: np.random.Generator) -> list[float]:
+def _pb_row(
+    pair: tuple[ModelT, ModelT] | None,
+    nsim: int,
+    rng: np.random.Generator,
+    progress: bool | None,
+) -> list[float]:
     if pair is None:
         return [np.nan] * 4
-    return [*_lrt_row(pair), compared_by_bootstrap(pair[0], pair[1], nsim, rng).p_value]
+    compared = compared_by_bootstrap(pair[0], pair[1], nsim, rng, progress)
+    return [*_lrt_row(pair), compared.p_value]
 
 
 # Models ------------------------------------------------------------------------------------------
