@@ -177,7 +177,8 @@ class GeneralizedFit(Fit):
     def response_root(self) -> Vector:
         """Roots (n,) of prior weight over variance function: they make residuals Pearson's."""
         variance = self.criterion.family.variance(self.fitted, self.shape)
-        return np.asarray(np.sqrt(self.matrices.weights / variance))
+        with np.errstate(divide="ignore", invalid="ignore"):  # at the ends of the means' range
+            return np.asarray(np.sqrt(self.matrices.weights / variance))
 
     @property
     def mean_slope(self) -> Vector:
@@ -187,7 +188,9 @@ class GeneralizedFit(Fit):
     @frozen_property
     def pearson(self) -> Vector:
         """Pearson residuals, (n,): over the root of the variance function, weighted."""
-        return np.asarray(self.residuals * self.response_root)
+        residuals = self.residuals
+        root = np.where(residuals == 0.0, 0.0, self.response_root)  # which may be infinite
+        return np.asarray(residuals * root)
 
     @frozen_property
     def scaled_residuals(self) -> Vector:

@@ -372,6 +372,14 @@ def test_tidy_tables_hold_ratios():
     assert ratios["p.value"].notna().all()
 
 
+@pytest.mark.parametrize("model", ["sim_nb", "sim_gamma_log"])
+def test_tidy_tables_have_intervals_of_random_effects(model):
+    m = fitted(model)
+    rows = m.tidy("ran_pars", conf_int=True)
+    limits = m.confint("theta_", method="wald").to_frame().to_numpy()
+    np.testing.assert_allclose(rows[["conf.low", "conf.high"]], limits[: len(rows)])
+
+
 def test_glance_and_augment_are_brooms():
     m = fitted("cbpp")
     np.testing.assert_allclose(m.glance()["deviance"], 73.4717, rtol=1e-5)

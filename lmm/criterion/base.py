@@ -197,10 +197,11 @@ class Criterion(Protocol):
     def fits_exactly(self, x: Vector) -> bool:
         """Whether nothing of the data is left as a residual at x (d,), but rounding errors."""
 
-    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:
-        """Why there is no finite optimum, though the search ended at x (d,), if that is proved.
+    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Mapping[str, float]] | None:
+        """Why there is no optimum, though the search ended at x (d,), if that is known.
 
-        The name of a verdict, and the coordinates' signs at infinity, (d,).
+        The name of a verdict, and the parameters that it is about with their signs at infinity, 0
+        where they stay finite.
         """
 
     def to_x(self, theta: Vector) -> Vector:
@@ -353,7 +354,7 @@ class PlainCriterion:
         """False: there are no data."""
         return False
 
-    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:
+    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Mapping[str, float]] | None:
         """None: nothing is known of the function elsewhere."""
         return None
 

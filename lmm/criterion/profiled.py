@@ -11,7 +11,7 @@ Where sigma is known, ``nu log(2 pi sigma^2) + pwrss / sigma^2`` stands in place
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 
@@ -375,7 +375,7 @@ class ProfiledCriterion(Brief, Resumable, Estimated):
         nu = self.degrees_of_freedom
         return undetermined_near(parameters, entries.logdet, entries.trace, nu)
 
-    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:
+    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Mapping[str, float]] | None:
         """None: coefficients have a closed form."""
         return None
 

@@ -153,12 +153,15 @@ class BinomialRows(Conditional):
 
     def _rows_of(self, log_mu: Vector, log_nu: Vector) -> Vector:
         s, f = self.successes, self.failures
-        rows = np.where(s > 0.0, s * log_mu, 0.0) + np.where(f > 0.0, f * log_nu, 0.0)
-        return np.asarray(self.constants + rows)
+        rows = self.constants.copy()  # of trials that were not made a logarithm may be infinite
+        for count, logs in ((s, log_mu), (f, log_nu)):
+            rows += np.multiply(count, logs, out=np.zeros_like(rows), where=count > 0.0)
+        return rows
 
     def _total(self, log_mu: Vector, log_nu: Vector) -> float:
         """Log-likelihood from the logarithms of mu and of 1 - mu."""
-        total = float(self.successes @ log_mu + self.failures @ log_nu) + self._constant
+        with np.errstate(invalid="ignore"):  # no trials times an infinite logarithm
+            total = float(self.successes @ log_mu + self.failures @ log_nu) + self._constant
         if np.isfinite(total):
             return total
         return float(self._rows_of(log_mu, log_nu).sum()) + self.lost

@@ -75,7 +75,7 @@ class DispersionRows(Conditional):
 
     def phi(self, xi: float) -> float:
         """Dispersion of the logarithm xi of the shape; 1 for families without one."""
-        return float(np.exp(xi)) if self.family.has_scale else 1.0
+        return np.exp(xi) if self.family.has_scale else 1.0  # 0 divides, as no float of Python does
 
     @cached_property
     def constant(self) -> float:
@@ -101,7 +101,7 @@ class DispersionRows(Conditional):
         if not self.family.is_mean(mu):
             return -np.inf
         kernel = self.family.kernel(self.y, mu, self.family.shape_of(xi))
-        return float(self.weights @ kernel) / self.phi(xi) + self._constant(xi)
+        return float(self.weights @ kernel / self.phi(xi) + self._constant(xi))
 
     def loglik_rows(self, eta: Vector, xi: float) -> Vector:
         """See `Conditional`."""

@@ -265,9 +265,16 @@ class LogProbability(ProbabilityLink):
         """Linear predictor of means (n,)."""
         return np.log(mu)
 
+    def jet(self, eta: Vector, order: int) -> Jet:
+        """See `Link`: the exponential function, above 1 too."""
+        return (np.exp(eta),) * (order + 1)
+
     def logs(self, eta: Vector) -> Logs:
-        """See `ProbabilityLink`."""
-        return eta, np.log(-np.expm1(eta))
+        """See `ProbabilityLink`: minus infinity where eta gives no probability."""
+        possible = eta <= 0.0
+        with np.errstate(divide="ignore"):
+            nu = np.log(-np.expm1(np.where(possible, eta, 0.0)))
+        return np.where(possible, eta, -np.inf), nu
 
     def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
         """See `ProbabilityLink`: A = 1, and the odds c = -C have ``c' = c (1 + c)``."""

@@ -22,6 +22,16 @@ __all__ = ["Gamma", "Gaussian", "InverseGaussian"]
 STIRLING = 50.0
 
 
+def _check_size(y: Vector, most: float) -> None:
+    """Raise DataError where powers of positive responses (n,) over- or underflow."""
+    for extreme in (y.min(), y.max()):
+        if not 1.0 / most < extreme < most:
+            raise DataError(
+                f"a response is {extreme:g}, of which powers cannot be computed with: measure it "
+                "in another unit"
+            )
+
+
 def _links(*names: str) -> Mapping[str, Link]:
     return {name: MEAN_LINKS[name] for name in names}
 
@@ -150,6 +160,7 @@ class Gamma(ScaleFamily):
         """See `Family`."""
         if (y <= 0.0).any():
             raise DataError("non-positive values not allowed for the 'Gamma' family")
+        _check_size(y, 1e60)
 
     def start_mean(self, y: Vector, weights: Vector) -> Vector:
         """See `Family`."""
@@ -245,6 +256,7 @@ class InverseGaussian(ScaleFamily):
         """See `Family`."""
         if (y <= 0.0).any():
             raise DataError("positive values only are allowed for the 'inverse.gaussian' family")
+        _check_size(y, 1e40)
 
     def start_mean(self, y: Vector, weights: Vector) -> Vector:
         """See `Family`."""

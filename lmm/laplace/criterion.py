@@ -19,7 +19,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.family import Family
 from lmm.laplace.collapse import collapsed
-from lmm.laplace.existence import LARGE, POISSON, is_suspicious, separating
+from lmm.laplace.existence import LARGE, POISSON, is_at_end, is_suspicious, separating
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
 from lmm.laplace.mode import Mode, ModeTarget, conditional_mode, joint_mode
 from lmm.laplace.model import Model, Place
@@ -180,7 +180,10 @@ class LaplaceCriterion(Resumable, Completed):
         target = ModeTarget(model.effects, model.bound, factors, model.offset, marginal.xi, model.X)
         beta = model.T @ marginal.beta
         mode = joint_mode(target, beta)
-        if mode is None:
+        inside = mode is not None and np.isfinite(
+            model.bound.loglik(model.X @ mode.beta + model.offset, marginal.xi)
+        )
+        if mode is None or not inside:  # of the link's range
             return model.joined(theta, beta, marginal.xi), None
         return model.joined(theta, mode.beta, marginal.xi), mode.v
 
@@ -267,19 +270,22 @@ class LaplaceCriterion(Resumable, Completed):
         mask[:m] = undetermined_at(parameters, here.information[:e, :e])
         return mask
 
-    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Vector] | None:
-        """Separation, proved by a linear program, or a theta without bound."""
-        model = self.model
-        signs = np.zeros(model.d)
-        if self.family.shape_name == "theta" and x[-1] > LARGE:
-            signs[-1] = 1.0
-            if self.value(np.append(x[:-1], POISSON)) <= here.value:
-                return "SHAPE_UNBOUNDED", signs
-            signs[-1] = 0.0
+    def endless(self, x: Vector, here: Evaluation) -> tuple[str, Mapping[str, float]] | None:
+        """Shapes without bound, separation (proved by a linear program), or the end of a link."""
+        model, fixed = self.model, self.matrices.fixed.names
         own = self.known(x, here).expansion
+        if model.has_xi and own.place.xi < model.least_xi:
+            return "EXACT", {self.family.shape_name: 0.0}
+        large = self.family.shape_name == "theta" and x[-1] > LARGE
+        if large and self.value(np.append(x[:-1], POISSON)) <= here.value:
+            return "SHAPE_UNBOUNDED", {"theta": 1.0}
         if is_suspicious(model, own.rows.expected[0], own.place.xi):
-            signs[model.m : model.m + model.p] = np.sign(separating(model))
-        return ("SEPARATED", signs) if signs.any() else None
+            signs = dict(zip(fixed, np.sign(separating(model)).tolist(), strict=True))
+            if any(signs.values()):
+                return "SEPARATED", {name: sign for name, sign in signs.items() if sign}
+        if is_at_end(self.family, own.mode.eta):
+            return "END_OF_LINK", dict.fromkeys(fixed, 0.0)
+        return None
 
     def fits_exactly(self, x: Vector) -> bool:
         """False: a likelihood without residuals knows no exact fit."""

@@ -20,13 +20,15 @@ from lmm._types import Vector
 from lmm.family import Binomial, Family
 from lmm.laplace.model import Model
 
-__all__ = ["LARGE", "POISSON", "is_suspicious", "separating"]
+__all__ = ["LARGE", "POISSON", "is_at_end", "is_suspicious", "separating"]
 
 # Information below this share of what it could be makes one suspect that a coefficient runs away.
 SUSPICIOUS = 1e-3
 # A logarithm of theta above the one makes one suspect that it has no bound; at the other the
 # distribution is Poisson's.
 LARGE, POISSON = 4.0, 30.0
+# Means are at the end of their range where they are closer to it than this share of it.
+CLOSE = 1e-6
 
 
 def is_suspicious(model: Model, weights: Vector, xi: float) -> bool:
@@ -43,7 +45,7 @@ def is_suspicious(model: Model, weights: Vector, xi: float) -> bool:
         Logarithm of the shape there.
     """
     family, bound, X = model.family, model.bound, model.X
-    if not model.p or not any(end.any() for end in ends(family, bound.y)):
+    if not X.shape[1] or not any(end.any() for end in ends(family, bound.y)):
         return False
     near = family.link_function(family.start_mean(bound.y, bound.weights))
     left, full = (X.T @ (W[:, None] * X) for W in (weights, bound.at(near, xi, 0).expected[0]))
@@ -52,6 +54,14 @@ def is_suspicious(model: Model, weights: Vector, xi: float) -> bool:
     size = np.sqrt(np.outer(full.diagonal(), full.diagonal()))
     root = np.linalg.inv(np.linalg.cholesky(full / size))
     return float(np.linalg.eigvalsh(root @ (left / size) @ root.T)[0]) < SUSPICIOUS
+
+
+def is_at_end(family: Family, eta: Vector) -> bool:
+    """Whether linear predictors (n,) have come to where the link allows no others."""
+    if isinstance(family, Binomial):
+        return family.link == "log" and bool(eta.max() > -CLOSE)
+    bounded = family.link == "identity" and family.name != "gaussian"
+    return bounded and bool(eta.min() < CLOSE * eta.mean())
 
 
 def ends(family: Family, y: Vector) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

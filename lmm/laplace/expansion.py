@@ -400,7 +400,7 @@ class Expansion:
             np.zeros(model.width),
             self.slopes,
             self.is_exact,
-            0.0,
+            np.inf if self.place.xi < model.least_xi else 0.0,
             self,
             np.zeros_like(hessian),
         )

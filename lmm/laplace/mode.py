@@ -29,6 +29,8 @@ ROUNDING = 1e-22
 # long as each step promises this much less than the one before it.
 CLOSE, SLOW = 0.5, 0.1
 MAX_STEPS = 100
+# A penalty below minus this share of the likelihood has lost all digits.
+LOST = 1e-6
 # Of a start.
 ROUGH = 2
 SHORTEST = 1e-9
@@ -95,7 +97,10 @@ class ModeTarget:
         eta = self.fixed + moving
         with np.errstate(all="ignore"):  # means outside the family's range are refused later
             rows = self.bound.at(eta, self.xi, 0)
-        return _State(v, b, beta, moving, rows, -2.0 * rows.loglik + float(b @ v))
+        penalty = float(b @ v)
+        if penalty < -LOST * (1.0 + abs(rows.loglik)):  # b'v = v'Gamma v: nothing but rounding
+            penalty = np.inf
+        return _State(v, b, beta, moving, rows, -2.0 * rows.loglik + penalty)
 
     def informed(self, rows: RowLikelihood) -> tuple[Elimination, bool]:
         """D of the observed information, which gives quadratic convergence; else of the expected.

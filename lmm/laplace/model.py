@@ -24,10 +24,14 @@ from lmm.laplace.elimination import Units
 from lmm.laplace.start import Marginal, marginal_fit
 from lmm.pls import PLS, Auto, Factors, Problem, Solver, exact, standardize
 from lmm.pls.choose import refuse_wide
+from lmm.pls.problem import exact_fit
 
 __all__ = ["Model", "Place"]
 
 GOLDEN = 0.6180339887498949
+# A dispersion this many times smaller than that of equal means is lost in rounding errors; and
+# one so much smaller without random effects consists of them.
+NOTHING, EXACT = 1e-14, 1e-24
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,16 @@ class Place:
     beta: Vector
     xi: float
     fixed: Vector
+
+
+def _is_exact(family: Family, bound: Conditional, marginal: Marginal) -> bool:
+    """Whether a fit without random effects leaves rounding errors alone."""
+    mean = np.full(len(bound.y), np.average(bound.y, weights=bound.weights))
+    left, all_ = (
+        family.deviances(bound.y, mu, bound.weights, 1.0).sum()
+        for mu in (family.inverse(marginal.eta), mean)
+    )
+    return bool(left <= EXACT * all_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +111,8 @@ class Model:
                 f"The response is {bound.y[0]:g} in all rows, and there is nothing to model."
             )
         marginal = marginal_fit(matrices, family, bound)
+        if family.has_scale and _is_exact(family, bound, marginal):
+            raise exact_fit()
         # Steps bring their own response. That of a separated fit the columns would explain.
         scattered = np.arange(matrices.n) * GOLDEN % 1.0 / np.sqrt(marginal.weights)
         working = Response(matrices.offset + scattered, marginal.weights, matrices.offset)
@@ -183,6 +199,15 @@ class Model:
     def has_xi(self) -> bool:
         """Whether the family's shape is estimated."""
         return bool(self.family.shape_name)
+
+    @cached_property
+    def least_xi(self) -> float:
+        """Logarithm of a dispersion below which next to nothing is left of the response's."""
+        if not self.family.has_scale:
+            return -np.inf
+        y, weights = self.bound.y, self.bound.weights
+        mean = np.full(len(y), np.average(y, weights=weights))
+        return float(np.log(NOTHING * self.family.deviances(y, mean, weights, 1.0).mean()))
 
     @property
     def d(self) -> int:

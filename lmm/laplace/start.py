@@ -60,30 +60,40 @@ def marginal_fit(matrices: ModelMatrices, family: Family, bound: Conditional) ->
 
 
 def _marginal_fit(matrices: ModelMatrices, family: Family, bound: Conditional) -> Marginal:
-    offset = matrices.offset
+    X, offset = matrices.X, matrices.offset
+    beta = _constant_mean(matrices, family, bound)
+    inside = X @ beta + offset
+    last = bound.loglik(inside, 0.0)
     eta = family.link_function(family.start_mean(bound.y, bound.weights))
-    beta: Vector = np.zeros(matrices.p)
-    last = -np.inf
     for _ in range(STEPS):
         rows = bound.at(eta, 0.0, 0)
         W = _positive(rows.expected[0])
-        new = _least_squares(matrices.X, W, eta - offset + rows.score / W)
-        there = matrices.X @ new + offset
+        new = _least_squares(X, W, eta - offset + rows.score / W)
+        there = X @ new + offset
         loglik = bound.loglik(there, 0.0)
         t = 1.0
         while np.isfinite(last) and not loglik >= last - 1e-8 * abs(last) and t > 1e-3:
             t *= 0.5
-            there = eta + t * (matrices.X @ new + offset - eta)
+            there = inside + t * (X @ new + offset - inside)
             loglik = bound.loglik(there, 0.0)
         if not np.isfinite(loglik):
             break
-        beta, eta = (new if t == 1.0 else beta + t * (new - beta)), there
+        beta = new if t == 1.0 else beta + t * (new - beta)
+        eta = inside = there
         if abs(loglik - last) < 1e-6 * (abs(loglik) + 1.0):
             break
         last = loglik
+    eta = inside if np.isfinite(last) else eta
     xi = _shape_start(family, bound, eta)
     rows = bound.at(eta, xi, 0)
     return Marginal(beta, eta, _positive(rows.expected[0]), xi)
+
+
+def _constant_mean(matrices: ModelMatrices, family: Family, bound: Conditional) -> Vector:
+    """Coefficients (p,) whose predictors are as equal as can be: a point inside narrow ranges."""
+    mean = np.average(bound.y, weights=bound.weights)
+    level = family.link_function(family.start_mean(np.full(1, mean), np.ones(1)))
+    return _least_squares(matrices.X, np.ones(matrices.n), level - matrices.offset)
 
 
 def _positive(W: Vector) -> Vector:

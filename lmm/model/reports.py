@@ -135,7 +135,8 @@ class Reports(Diagnostics):
 
     def _fixed_correlation(self) -> Matrix:
         errors = np.sqrt(np.diag(self.fit.vcov))
-        return np.asarray(self.fit.vcov / np.outer(errors, errors))
+        with np.errstate(invalid="ignore"):  # errors of zero, where a search has run away
+            return np.asarray(self.fit.vcov / np.outer(errors, errors))
 
     def tidy(
         self,

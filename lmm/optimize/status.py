@@ -45,6 +45,14 @@ class Status(Enum):
     SHAPE_UNBOUNDED = (
         "The counts vary no more than Poisson's: the best theta is infinite. Use family='poisson'."
     )
+    EXACT = (
+        "The dispersion goes to zero, and the likelihood rises without bound: fixed and random "
+        "effects fit the response exactly. Check the response, or leave out a grouping factor."
+    )
+    END_OF_LINK = (
+        "The likelihood is largest where means reach the end of what the link allows, and standard "
+        "errors mean nothing there. Use another link."
+    )
     SADDLE = (
         "The optimizer stopped at a saddle point: the Hessian has a negative eigenvalue. Use "
         "optimizer='auto', or start from another point."

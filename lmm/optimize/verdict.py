@@ -36,6 +36,8 @@ DISTANT = 2e5
 SUSPICIOUS = 1e2
 # Shares of a step along which the criterion must fall somewhere.
 SIZES = (1.0, 0.1, 1e-2, 1e-3)
+# Verdicts of the criterion itself, which may be about parameters that are no coordinates.
+PROVED = (Status.SEPARATED, Status.EXACT, Status.END_OF_LINK)
 # Parameters that a message lists at most.
 NAMED = 6
 
@@ -182,12 +184,14 @@ def _status(path: Path) -> tuple[Status, NDArray[np.bool_]]:
     point = path.point
     tolerance = max(STATIONARY, RELATIVE * abs(point.value), MULTIPLE * point.here.rounding)
     stationary = point.decrement <= tolerance
-    if not point.here.rounding < LOST:
+    found = point.criterion.endless(point.x, point.here)
+    if not found and not point.here.rounding < LOST:
         exactly = point.criterion.fits_exactly(point.x)
         return (Status.UNBOUNDED if exactly else Status.ROUNDING), _farthest(point, False)
     none = np.zeros(len(point.x), dtype=np.bool_)
-    if found := point.criterion.endless(point.x, point.here):
-        return Status[found[0]], found[1] != 0.0
+    # Optima may lie at the end of a link; what does not get there is stuck.
+    if found and not (Status[found[0]] is Status.END_OF_LINK and stationary and point.is_regular):
+        return Status[found[0]], np.isin(point.criterion.names, list(found[1]))
     if stationary and point.is_regular:
         return Status.CONVERGED, none
     undetermined = point.criterion.undetermined(point.x, point.here)
@@ -227,9 +231,10 @@ def _advice(point: Point, status: Status, where: NDArray[np.bool_]) -> str:
     """What to do, and the parameters that it is about."""
     criterion = point.criterion
     names = list(dict.fromkeys(np.array(criterion.names, dtype=object)[where]))
-    if status is Status.SEPARATED and (found := criterion.endless(point.x, point.here)):
-        signs = found[1][where]
-        names = [f"{n} ({'+' if s > 0 else '-'}inf)" for n, s in zip(names, signs, strict=True)]
+    if status in PROVED and (found := criterion.endless(point.x, point.here)):
+        names = [
+            f"{name} ({'+' if s > 0 else '-'}inf)" if s else name for name, s in found[1].items()
+        ]
     if len(names) > NAMED:
         names = [*names[:NAMED], "..."]
     return f"{status.value} Parameter{'s' if len(names) > 1 else ''}: {', '.join(names)}."

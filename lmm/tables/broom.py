@@ -135,7 +135,7 @@ def _limits(
     which = "beta_" if effect == "fixed" else "theta_"
     table = np.full((len(rows), 2), np.nan)  # a known sigma, which is last, has no interval
     found = model.confint(which, level, method).to_frame().to_numpy()
-    table[: len(found)] = found
+    table[: len(found)] = found[: len(rows)]  # a negative binomial's theta has no row
     return {"conf.low": table[:, 0], "conf.high": table[:, 1]}
 
 

@@ -225,6 +225,21 @@ def test_impossible_means_have_no_likelihood():
     assert inverse.loglik(np.array([-1.0, 2.0]), 0.0) == -np.inf
 
 
+def test_probabilities_above_one_have_no_likelihood():
+    """Of successes neither, though their likelihood has no factor of 1 - mu."""
+    bound = lmm.Binomial("log").conditional(np.ones(2), np.ones(2))
+    assert bound.loglik(np.array([-0.1, 0.1]), 0.0) == -np.inf
+    assert bound.loglik(np.array([-0.1, 0.0]), 0.0) == -0.1
+    np.testing.assert_allclose(lmm.Binomial("log").inverse(np.array([0.1])), np.exp(0.1))
+
+
+@pytest.mark.parametrize("family", [lmm.Gamma("log"), lmm.InverseGaussian("log")])
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_responses_whose_powers_overflow(family, size):
+    with pytest.raises(lmm.DataError, match="measure it in another unit"):
+        family.check(np.array([1.0, size]), np.ones(2))
+
+
 def test_names():
     assert family_named("binomial") == Binomial("logit")
     assert family_named("Gamma") == family_named("gamma") == Gamma("inverse")

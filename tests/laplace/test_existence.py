@@ -33,6 +33,59 @@ def test_a_level_of_successes_only():
     assert "Parameter: fb (+inf)." in message
 
 
+def test_coefficients_of_the_joint_mode_separate_too():
+    data = table()
+    data["y"][data["f"] == "b"] = 1
+    m, message = fit("y ~ x + f + (1 | g)", data, nagq=0)
+    assert m.optimum.status is Status.SEPARATED
+    assert "Parameter: fb (+inf)." in message
+
+
+@pytest.mark.parametrize("family", [lmm.Binomial("probit"), lmm.Binomial("log")])
+def test_a_level_of_failures_only(family):
+    data = table()
+    data["y"][data["f"] == "b"] = 0
+    m, message = fit("y ~ f + (1 | g)", data, family)
+    assert m.optimum.status is Status.SEPARATED
+    assert "fb (-inf)" in message
+    str(m.summary())  # means of 0 are no division by zero
+
+
+def test_the_end_of_a_link():
+    """Probabilities of 1 are at the end of the log link: no Newton step leads to them."""
+    data = table()
+    data["y"][data["f"] == "b"] = 1
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    m, message = fit("y ~ f + (1 | g)", data, lmm.Binomial("log"), control=control)
+    assert m.optimum.status is Status.END_OF_LINK
+    assert "Use another link" in message
+    assert m.fitted().max() <= 1.0
+
+
+def test_groups_that_fit_exactly():
+    data = table()
+    data["z"] = np.exp(0.3 * data["x"] + data.pop("rng").normal(size=15)[GROUP])
+    m, message = fit("z ~ x + (1 | g)", data, lmm.Gamma("log"))
+    assert m.optimum.status is Status.EXACT
+    assert "Parameter: dispersion." in message
+    with pytest.raises(lmm.NumericalError, match="fixed effects fit the response exactly"):
+        lmm.glmer("z ~ x + (1 | g)", data | {"z": np.exp(0.3 * data["x"])}, lmm.Gamma("log"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("level", [-2.0, -0.8])
+def test_narrow_links_have_a_start_inside(level, seed):
+    """R's glm asks for starting values: here those of equal means are inside."""
+    rng = np.random.default_rng(seed)
+    x, b = rng.normal(size=N), 0.1 * rng.normal(size=15)[GROUP]
+    y = (rng.uniform(size=N) < np.exp(np.minimum(level + 0.1 * x + b, -0.01))).astype(int)
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    data = {"y": y, "x": x, "g": GROUP}
+    m = lmm.glmer("y ~ x + (1 | g)", data, lmm.Binomial("log"), control=control)
+    assert m.converged
+    assert m.fitted().max() < 1.0
+
+
 def test_a_combination_of_columns():
     """Neither column separates alone."""
     data = table()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lmm
-from generalized import IDS, fitted, many, reference
+from generalized import IDS, fitted, many, reference, table
 from laplace.cases import STRUCTURES, simulated
 from laplace.test_derivatives import differences
 from lmm.family import Binomial, Gamma, NegativeBinomial, Poisson
@@ -90,3 +90,11 @@ def test_vector_terms():
     data = simulated(Poisson(), STRUCTURES["slopes"])
     values = [lmm.minimize(LaplaceCriterion(data, Poisson(), k)).value for k in (1, 5, 9, 15)]
     assert abs(values[3] - values[2]) < 1e-5 < abs(values[1] - values[0])
+
+
+def test_joint_mode_without_fixed_effects():
+    """Is that of the random effects alone."""
+    data = table("cbpp")
+    formula = "cbind(incidence, size - incidence) ~ 0 + (1 | herd)"
+    joint, laplace = (lmm.glmer(formula, data, nagq=nagq) for nagq in (0, 1))
+    assert joint.deviance() == pytest.approx(laplace.deviance(), abs=1e-9)
