@@ -44,6 +44,11 @@ class _Libraries:
             self._for_all.discard(id(request))
             self._settle()
 
+    @property
+    def have_one(self) -> bool:
+        """Whether they have one thread because someone asks for it."""
+        return bool(self._before)
+
     def look_again(self) -> None:
         """Look for libraries anew when next limited."""
         self._found = None
@@ -120,7 +125,10 @@ def limited(method: Callable[Concatenate[Self, P], T]) -> Callable[Concatenate[S
 
     @wraps(method)
     def run(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with blas_threads(self.dense_size):
+        size = self.dense_size
+        if size < WORTHWHILE and _libraries.have_one:  # whoever calls has asked already
+            return method(self, *args, **kwargs)
+        with blas_threads(size):
             return method(self, *args, **kwargs)
 
     return run

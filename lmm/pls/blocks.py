@@ -51,6 +51,7 @@ class BlockPoint(Bordered):
     logdet: float
     reduced: Matrix
 
+    @limited
     def derivatives(self, reml: bool) -> Derivatives:
         """Values with first and second derivatives; the latter exact where one part is alone."""
         half = self.border.half
@@ -144,7 +145,7 @@ class BlockPLS(Brief):
     def of_tail(cls, problem: Problem, tail: Tail) -> BlockPLS:
         """The same for a tail that holds all cross-products itself."""
         order = tuple(range(len(problem.groups)))
-        return cls(problem, Chain(order, (), Columns(()), (), (), (), problem.base, None), tail)
+        return cls(problem, Chain(order, Columns(()), problem.base), tail)
 
     @classmethod
     def of_one(cls, problem: Problem) -> BlockPLS:
@@ -179,7 +180,7 @@ class BlockPLS(Brief):
     @property
     def description(self) -> str:
         """What was chosen and why."""
-        parts = (self.chain.description, self.tail.description)
+        parts = (self.chain.description(self.groups), self.tail.description)
         return f"{self.name}: {'; '.join(part for part in parts if part)}"
 
     @property
@@ -187,6 +188,7 @@ class BlockPLS(Brief):
         """Columns of the largest dense matrix that is factored."""
         return self.tail.dense_size
 
+    @limited
     def at(self, factors: Factors) -> BlockPoint:
         """Eliminate at given factors."""
         lams = [group.factor(factors) for group in self.groups]

@@ -112,7 +112,7 @@ class Bordered:
         """What is left of [X y]."""
         return Border.of(self.reduced)
 
-    @property
+    @cached_property
     def terms(self) -> PLSTerms:
         """The three numbers."""
         return self.border.terms(self.logdet)

@@ -28,7 +28,6 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from lmm._lapack import einsum
-from lmm._threads import limited
 from lmm._types import IntVector, Matrix
 from lmm.pls.base import Derivatives, PLSTerms
 from lmm.pls.directions import assembled, directions, level_traces, restricted, squares
@@ -75,30 +74,27 @@ class Chain:
     ----------
     order : tuple of int
         Number of each group of the chain, then of the tail, in the problem.
-    names : tuple of str
-        Names of the chain's factors.
     columns : Columns
         Those of the tail in U; none where the tail holds its own cross-products.
+    base : (q_T + t, q_T + t) array
+        U'U.
     ancestors : tuple of tuple of (l_c,) int arrays
         Per factor c and later factor h, the level of h that each level of c belongs to.
     A : tuple of (k_c, k_c, l_c) arrays
         Z_i'Z_i per factor.
     C : tuple of (., k_c, l_c) arrays
         Borders.
-    base : (q_T + t, q_T + t) array
-        U'U.
     couplings : SparseCouplings or None
         Those of a single factor with the tail, where they are not in its border.
     """
 
     order: tuple[int, ...]
-    names: tuple[str, ...]
     columns: Columns
-    ancestors: tuple[tuple[IntVector, ...], ...]
-    A: tuple[Matrix, ...]
-    C: tuple[Matrix, ...]
     base: Matrix
-    couplings: SparseCouplings | None
+    ancestors: tuple[tuple[IntVector, ...], ...] = ()
+    A: tuple[Matrix, ...] = ()
+    C: tuple[Matrix, ...] = ()
+    couplings: SparseCouplings | None = None
 
     @classmethod
     def of(
@@ -106,63 +102,47 @@ class Chain:
     ) -> Chain:
         """Sums of a problem, given the numbers of its groups in the chain and in the tail.
 
-        SparseCouplings of a single factor with the tail may be held as sparse ones.
+        Couplings of a single factor with the tail may be held as sparse ones.
         """
         found = [
             [problem.products.parents(g, h) for h in inner[c + 1 :]] for c, g in enumerate(inner)
         ]
         ancestors = tuple(tuple(own for own in row if own is not None) for row in found)
         columns = Columns(tuple(problem.groups[g] for g in behind))
-        return cls.summed(problem, (*inner, *behind), columns, ancestors, is_sparse)
+        return cls((*inner, *behind), columns, problem.base, ancestors)._summed(problem, is_sparse)
 
-    @classmethod
-    def summed(
-        cls,
-        problem: Problem,
-        order: tuple[int, ...],
-        columns: Columns,
-        ancestors: tuple[tuple[IntVector, ...], ...],
-        is_sparse: bool,
-    ) -> Chain:
-        """Sums of a problem, given the ancestors of each level."""
-        products, n = problem.products, len(ancestors)
-        inner, behind = order[:n], order[n:] if columns.groups else ()
-        C, base = [], problem.base
+    def _summed(self, problem: Problem, is_sparse: bool) -> Chain:
+        products, n = problem.products, self.n
+        inner, behind = self.order[:n], self.order[n:] if self.columns.q else ()
+        C, base, couplings = [], problem.base, None
         if behind:
-            Z_T, Z_TXy = products.dense(behind, columns.places)
+            Z_T, Z_TXy = products.dense(behind, self.columns.places)
             base = np.block([[Z_T, Z_TXy], [Z_TXy.T, base]])
         for c, g in enumerate(inner):
             rows = [products.nested(g, h) for h in inner[c + 1 :]]
             if not is_sparse:
                 rows += [_coupled(problem, g, h) for h in behind]
             C.append(np.concatenate([*rows, products.couplings[g]]))
-        A = tuple(products.grams[g] for g in inner)
-        couplings = None
         if is_sparse:
             from lmm.pls.couplings import SparseCouplings
 
             pairs = [products.pairs(inner[0], h) for h in behind]
-            couplings = SparseCouplings.of(problem.groups[inner[0]], columns.groups, pairs)
-        names = tuple(problem.groups[g].name for g in inner)
-        return cls(order, names, columns, ancestors, A, tuple(C), base, couplings)
+            couplings = SparseCouplings.of(problem.groups[inner[0]], self.columns.groups, pairs)
+        A = tuple(products.grams[g] for g in inner)
+        return dataclasses.replace(self, A=A, C=tuple(C), base=base, couplings=couplings)
 
     @property
     def n(self) -> int:
         """Number of factors."""
-        return len(self.A)
+        return len(self.ancestors)
 
-    @property
-    def description(self) -> str:
+    def description(self, groups: Sequence[Group]) -> str:
         """What is eliminated."""
-        sizes = (A.shape[2] for A in self.A)
-        each = [f"{n} levels of {name}" for n, name in zip(sizes, self.names, strict=True)]
-        if len(each) < 2:
-            return f"{each[0]} eliminated" if each else self._without_factors
-        return f"nested factors eliminated one after the other, {' in '.join(each)}"
-
-    @property
-    def _without_factors(self) -> str:
-        return "no factor eliminated, for the random effects are few" if self.columns.q else ""
+        each = [f"{group.n_levels} levels of {group.name}" for group in groups[: self.n]]
+        if len(each) > 1:
+            return f"nested factors eliminated one after the other, {' in '.join(each)}"
+        few = "few random effects" if self.columns.q else ""
+        return f"{each[0]} eliminated" if each else few
 
     def with_columns(self, problem: Problem) -> Chain:
         """The same random effects with other columns [X y]."""
@@ -177,8 +157,7 @@ class Chain:
 
     def reweighted(self, problem: Problem) -> Chain:
         """The same layout with the sums of other weights."""
-        is_sparse = self.couplings is not None
-        return Chain.summed(problem, self.order, self.columns, self.ancestors, is_sparse)
+        return self._summed(problem, is_sparse=self.couplings is not None)
 
     @cached_property
     def later(self) -> tuple[tuple[Later, ...], ...]:
@@ -212,12 +191,6 @@ class Chain:
         q, start = self.columns.q, self.widths[c]
         return C[start : start + q].reshape(q, C[0].size)
 
-    @property
-    def dense_size(self) -> int:
-        """Columns of the tail, for its BLAS threads."""
-        return self.columns.q
-
-    @limited
     def at(self, lams: Sequence[Matrix]) -> SweptChain:
         """Eliminate one factor after the other at given lambdas."""
         A, C, H = list(self.A), list(self.C), []
@@ -318,12 +291,6 @@ class SweptChain:
 
     # What derivatives are made of --------------------------------------------------------------
 
-    @property
-    def dense_size(self) -> int:
-        """Columns of the tail, for its BLAS threads."""
-        return self.chain.columns.q
-
-    @limited
     def derivatives(
         self, terms: PLSTerms, half: Matrix, tail: TailPoint, groups: Sequence[Group], reml: bool
     ) -> Derivatives:

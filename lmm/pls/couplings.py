@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.groups import Group
 from lmm.pls.inverse import CHUNK
@@ -57,7 +58,7 @@ class CouplingPiece:
         """Blocks (k, k, l) times the couplings, (k, nnz)."""
         if len(blocks) == 1:
             return np.asarray(blocks[0, 0, self.rows] * self.values)
-        return np.asarray(np.einsum("abm,bm->am", blocks[:, :, self.rows], self.values))
+        return np.asarray(einsum("abm,bm->am", blocks[:, :, self.rows], self.values))
 
     def matrix(self, values: Matrix) -> sparse.csr_array:
         """Values (k, nnz) as one sparse (k l, columns) matrix, column by column of Z_1."""

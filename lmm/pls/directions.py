@@ -13,7 +13,7 @@ from itertools import accumulate
 import numpy as np
 
 from lmm._lapack import einsum
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import FullDerivatives, PLSTerms
 from lmm.pls.groups import Group
 
@@ -39,11 +39,14 @@ def directions(v: Matrix) -> Matrix:
     return W.reshape(k * k, k, n_levels)
 
 
-def level_traces(F: Matrix) -> Matrix:
-    """``sum_i tr(F_i E_ab F_i' E_cd)`` (k^2, c^2) for blocks F (k, c, l) of separate levels."""
+def level_traces(F: Matrix, counts: Vector | None = None) -> Matrix:
+    """``sum_i tr(F_i E_ab F_i' E_cd)`` (k^2, c^2) for blocks F (k, c, l) of separate levels.
+
+    Levels may count several times, (l,).
+    """
     k, c, n_levels = F.shape
     rows = F.reshape(k * c, n_levels)
-    square = (rows @ rows.T).reshape(k, c, k, c)
+    square = ((rows if counts is None else rows * counts) @ rows.T).reshape(k, c, k, c)
     return np.asarray(square.transpose(2, 0, 1, 3).reshape(k * k, c * c))
 
 

@@ -19,7 +19,7 @@ of such a class are replaced by as few rows as span the same sum of C_i C_i'. Th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
 from typing import TypeAlias
@@ -29,8 +29,8 @@ import numpy as np
 from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix
 from lmm.pls.along import AlongUnits, SweptLevels
-from lmm.pls.base import Derivatives, FullDerivatives, PLSTerms
-from lmm.pls.directions import assembled, restricted
+from lmm.pls.base import Derivatives, PLSTerms
+from lmm.pls.directions import assembled, level_traces, restricted, squares
 from lmm.pls.groups import Group
 from lmm.pls.kernels import invert, multiply_turned, penalized_inverse
 from lmm.pls.levels import Levels, backward, by_rows, chunks, forward, root
@@ -91,10 +91,9 @@ class Roots:
         """The same layout with the sums of other weights."""
         return Roots.of(problem)
 
-    @property
-    def description(self) -> str:
+    def description(self, groups: Sequence[Group]) -> str:
         """What is eliminated."""
-        group = self.problem.groups[0]
+        (group,) = groups
         distinct = sum(chunk.R.shape[2] for chunk in self.chunks)
         return (
             f"one grouping factor, {group.n_levels} levels of {group.name} "
@@ -173,8 +172,11 @@ class SweptRoots:
         """Exact derivatives, given L^-1 (t, t) of the fixed effects; no tail stands behind."""
         if self.chain.along_units:
             return self._along_units(terms, half, groups[0], reml)
-        parts = (_Sums.of(levels, M, MS, half) for levels, (M, MS, _) in self._sweeps())
-        return reduce(add, parts).derivatives(terms, groups, reml)
+        sums = [_sums(levels, M, MS, half) for levels, (M, MS, _) in self._sweeps()]
+        F, EE, trace, forms_X, forms_v = (reduce(add, each) for each in zip(*sums, strict=True))
+        if reml:
+            trace = restricted(trace, forms_X, [EE])
+        return assembled(terms, groups, [F], [EE], forms_v, trace, reml, exact=True)
 
     def _along_units(self, terms: PLSTerms, half: Matrix, group: Group, reml: bool) -> AlongUnits:
         swept = []
@@ -276,45 +278,25 @@ def _quadratic(levels: Levels, MS: Matrix) -> Matrix:
     return np.asarray(levels.S.reshape(t, -1) @ MS.reshape(t, -1).T)
 
 
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """Sums over levels that derivatives are made of; E_X are columns of E, those of X."""
+def _sums(levels: Levels, M: Matrix, MS: Matrix, half: Matrix) -> tuple[Matrix, ...]:
+    """Sums over levels that derivatives are made of, given M, M S and L^-1.
 
-    F: Matrix  # (k, k)            sum F
-    EE: Matrix  # (t, k, t, k)      sum E E
-    trace: Matrix  # (k^2, k^2)     tr(F E_ab F E_cd)
-    forms_X: Matrix  # (k^2, k^2)   w'F w for w = E_ab e, summed over the columns e of E_X
-    forms_v: Matrix  # (k^2, k^2)   the same for the last column of E
+    Of F_i, (k, k); of ``e_s e_t'`` over columns of E_i, (t, k, t, k); ``tr(F E_ab F E_cd)``; and
+    ``w'F w`` for ``w = E_ab e``, summed over the columns e of E in X, and for its last one.
+    """
+    t, k, rows = MS.shape
+    F = einsum("bam,bcm->acm", levels.R, einsum("abm,bcm->acm", M, levels.R))
+    RMS = levels.times(levels.R.swapaxes(0, 1), MS)
+    E = (half @ RMS.reshape(t, -1)).reshape(t, k, rows)
+    spread = levels.spread(F)
+    XX = einsum("sam,sbm->abm", E[:-1], E[:-1])
+    vv = E[-1, :, None] * E[-1]
+    trace = level_traces(F, levels.counts)
+    return F @ levels.counts, squares(E), trace, _forms(spread, XX), _forms(spread, vv)
 
-    @classmethod
-    def of(cls, levels: Levels, M: Matrix, MS: Matrix, half: Matrix) -> _Sums:
-        """Sums over one chunk, given M, M S and L^-1."""
-        t, k, rows = MS.shape
-        F = einsum("bam,bcm->acm", levels.R, einsum("abm,bcm->acm", M, levels.R))
-        MRS = levels.times(levels.R.swapaxes(0, 1), MS)
-        E = half @ MRS.reshape(t, -1)
-        flat = E.reshape(t * k, rows)
-        E = E.reshape(t, k, rows)
-        flat_F = F.reshape(k * k, -1)
-        spread = levels.spread(F).reshape(k * k, rows)
-        XX = einsum("sam,sbm->abm", E[:-1], E[:-1]).reshape(k * k, rows)
-        vv = (E[-1, :, None] * E[-1]).reshape(k * k, rows)
-        products = ((flat_F * levels.counts) @ flat_F.T, spread @ XX.T, spread @ vv.T)
-        FF, FX, Fv = (each.reshape(k, k, k, k) for each in products)
-        return cls(
-            (flat_F @ levels.counts).reshape(k, k),
-            (flat @ flat.T).reshape(t, k, t, k),
-            FF.transpose(3, 0, 1, 2).reshape(k * k, k * k),
-            FX.transpose(0, 2, 1, 3).reshape(k * k, k * k),
-            Fv.transpose(0, 2, 1, 3).reshape(k * k, k * k),
-        )
 
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(
-            *(getattr(self, each.name) + getattr(other, each.name) for each in fields(self))
-        )
-
-    def derivatives(self, terms: PLSTerms, groups: Sequence[Group], reml: bool) -> FullDerivatives:
-        """Put the sums together."""
-        trace = restricted(self.trace, self.forms_X, [self.EE]) if reml else self.trace
-        return assembled(terms, groups, [self.F], [self.EE], self.forms_v, trace, reml, exact=True)
+def _forms(F: Matrix, V: Matrix) -> Matrix:
+    """Sum over levels of ``w'F w`` for ``w = E_ab v`` (k^2, k^2), for F and ``V = v v'``."""
+    k = len(F)
+    products = F.reshape(k * k, -1) @ V.reshape(k * k, -1).T
+    return products.reshape(k, k, k, k).transpose(0, 2, 1, 3).reshape(k * k, k * k)

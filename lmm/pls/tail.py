@@ -22,7 +22,6 @@ import numpy as np
 from scipy.linalg import lapack
 
 from lmm import _lapack
-from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.directions import directions, pair_traces
@@ -94,13 +93,15 @@ class Columns:
 
     def sums(self, F: Matrix) -> list[Matrix]:
         """Sums over levels of the diagonal blocks of F (q, q), (k, k) per group."""
+        if self.is_scalar:
+            return list(np.add.reduceat(F.diagonal(), self._starts).reshape(-1, 1, 1))
         return [F[own[:, :, None], own[:, None, :]].sum(axis=0) for own in self.places]
 
     def trace(self, F: Matrix) -> Matrix:
         """``tr(F E F E')`` (K, K) over the directions, for a symmetric F (q, q)."""
         if self.is_scalar:
-            starts = [part.start for part in self.parts]
-            return np.add.reduceat(np.add.reduceat(F * F, starts, axis=0), starts, axis=1)
+            squares = np.add.reduceat(F * F, self._starts, axis=0)
+            return np.add.reduceat(squares, self._starts, axis=1)
         each = list(zip(self.parts, self.groups, self._entries, strict=True))
         K = self._entries[-1].stop if each else 0
         trace = np.empty((K, K))
@@ -118,8 +119,13 @@ class Columns:
 
     @cached_property
     def is_scalar(self) -> bool:
-        """Whether every level has one random effect."""
-        return all(group.size == 1 for group in self.groups)
+        """Whether every level has one random effect, and there are any."""
+        return bool(self.groups) and all(group.size == 1 for group in self.groups)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """First row of each group."""
+        return [part.start for part in self.parts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,7 +319,6 @@ class DenseTail(Tail):
         none = np.empty((0, 0))
         return DenseFactor(Lambda_T, none, left[:0], none, 0.0, left)
 
-    @limited
     def _factored(self, Lambda_T: Lambda, left: Matrix) -> DenseFactor:
         q = self.columns.q
         K, coupling = left[:q, :q], left[:q, q:]
@@ -392,7 +397,7 @@ class DenseFactor(TailPoint):
     @cached_property
     def F(self) -> Matrix:
         """``Z_T'V^-1 Z_T`` (q_T, q_T): ``K - K Y K``, or ``Lambda^-T (I - Omega^-1) Lambda^-1``."""
-        values = [_lapack.singular_values(factor) for factor in self.Lambda.factors]
+        values = [_lapack.singular_values(lam) for lam in self.Lambda.factors]
         regular = PRECISE if len(self.K) <= FEW else REGULAR
         if any(s[-1] <= regular * max(s[0], 1.0) for s in values):
             half, _ = lapack.dtrtrs(self.root, self.Lambda.times(self.K, transpose=True), lower=1)

@@ -30,7 +30,6 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag
 
-from lmm._threads import limited
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks
 from lmm.pls.directions import level_traces
@@ -177,11 +176,6 @@ class SparseFactor(TailPoint):
         """See `TailPoint`."""
         return self.tail.columns
 
-    @property
-    def dense_size(self) -> int:
-        """Columns of the largest dense matrix that was factored."""
-        return self.tail.dense_size
-
     @cached_property
     def _Lambda(self) -> Lambda:
         """Lambda in principal axes, those without variance included."""
@@ -191,7 +185,6 @@ class SparseFactor(TailPoint):
         each = zip(self.axes, self.s, strict=True)
         return Lambda(self.columns, [block(U, s) for U, s in each])
 
-    @limited
     def solve(self, right: Matrix) -> Matrix:
         """See `TailPoint`: axes without variance have none."""
         own = self._varying
@@ -202,7 +195,6 @@ class SparseFactor(TailPoint):
         """Lambda, zero along axes without variance."""
         return self._along_axes(lambda U, s: np.where(s > FLOOR, U * s, 0.0))
 
-    @limited
     def unswept(self, right: Matrix) -> Matrix:
         """See `TailPoint`: (4)."""
         swept = self.factored.solve(self._Lambda.times(right, transpose=True))
@@ -213,7 +205,6 @@ class SparseFactor(TailPoint):
         return np.asarray(W.T @ self.unswept(self.tail.A @ W))
 
     @cached_property
-    @limited
     def _selected(self) -> list[Matrix]:
         """Blocks of Omega^-1 at the pairs, (k_g, k_h, m) each."""
         entries = self.tail.system.inverse(self.factored.L)
@@ -366,7 +357,6 @@ class SparseTail(Tail):
         """Columns of the largest dense matrix that is factored."""
         return int(self.system.ordering.counts.max())
 
-    @limited
     def at(self, lams: Sequence[Matrix], left: Matrix) -> SparseFactor:
         """See `Tail`."""
         axes, s = [], []
