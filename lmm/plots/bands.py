@@ -21,7 +21,7 @@ from lmm.plots.canvas import axes, label_columns, spread
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["predictions"]
+__all__ = ["held_value", "predictions", "predictors_of"]
 
 # Values of a covariate at which its curve is computed.
 POINTS = 60
@@ -84,9 +84,9 @@ def predictions(
     check_models(m)
     if interval not in INTERVALS:
         raise ValueError(f"interval must be 'prediction', 'confidence' or None, not {interval!r}.")
-    columns = _columns(m)
+    columns = predictors_of(m)
     along, factor = _checked(columns, x, by)
-    held = {name: _held(column) for name, column in columns.items()} | dict(at or {})
+    held = {name: held_value(column) for name, column in columns.items()} | dict(at or {})
     is_number = isinstance(along, np.ndarray)
     values = _values(along)
     places = np.asarray(values if is_number else np.arange(len(values)), dtype=float)
@@ -107,7 +107,7 @@ def predictions(
     return ax
 
 
-def _columns(m: ReportedModel) -> dict[str, RawColumn]:
+def predictors_of(m: ReportedModel) -> dict[str, RawColumn]:
     """Columns of the data that fixed and random effects are made of, for the rows of the fit."""
     if m.call.data is None:
         raise DataError("the model was made of arrays: there are no predictors to draw along")
@@ -143,7 +143,7 @@ def _values(along: Vector | Factor) -> Sequence[Any]:
     return tuple(np.linspace(along.min(), along.max(), POINTS))
 
 
-def _held(column: RawColumn) -> Any:
+def held_value(column: RawColumn) -> Any:
     """The value of a predictor that is not drawn."""
     if isinstance(column, np.ndarray):
         return bool(column[0]) if column.dtype == bool else float(np.mean(column))

@@ -103,6 +103,38 @@ def test_fitted_lines(m, ax):
     assert ax.get_ylabel() == "Reaction"
 
 
+def test_fitted_lines_hold_other_predictors():
+    rng = np.random.default_rng(0)
+    g = rng.integers(0, 8, 120)
+    d = {"x": rng.uniform(0, 10, 120), "z": rng.normal(size=120), "g": g.astype(str)}
+    y = 0.3 * d["x"] + d["z"] + rng.normal(size=8)[g] + rng.normal(size=120)
+    m = lmm.lmer("y ~ x + z + (1 | g)", {"y": y, **d})
+    ax = lmm.plots.fitted_lines(m, "x", interval="confidence")
+    at, line = points(ax, -2)
+    held = {"x": at, "z": np.full(120, d["z"].mean()), "g": ["0"] * 120}
+    limits = m.predict(held, "~0", interval="confidence")
+    np.testing.assert_allclose(line, limits["fit"])
+    (band,) = ax.collections
+    np.testing.assert_allclose(band.get_paths()[0].vertices[1:121, 1], limits["lower"])
+    level = points(ax, 1)
+    np.testing.assert_allclose(np.diff(level[1]) / np.diff(level[0]), m.fixef()["x"])
+    plt.close(ax.figure)
+
+
+def test_fitted_lines_of_counts_are_means():
+    rng = np.random.default_rng(1)
+    g = rng.integers(0, 8, 120)
+    x = rng.uniform(0.0, 2.0, 120)
+    y = rng.poisson(np.exp(x + 0.5 * rng.normal(size=8)[g]))
+    m = lmm.glmer("y ~ x + (1 | g)", {"y": y, "x": x, "g": g.astype(str)}, "poisson")
+    ax = lmm.plots.fitted_lines(m, "x")
+    at, line = points(ax, -2)
+    np.testing.assert_allclose(line, np.exp(m.beta[0] + m.beta[1] * at))
+    first = g == 0
+    np.testing.assert_allclose(np.sort(points(ax, 1)[1]), np.sort(m.fitted()[first]))
+    plt.close(ax.figure)
+
+
 def test_influence_names_the_largest(m, ax):
     deletion = m.influence("Subject")
     lmm.plots.influence(deletion, label=2, ax=ax)
@@ -128,6 +160,7 @@ def test_a_new_figure_is_made(m):
         (lambda m: lmm.plots.caterpillar(m, effect="Day"), "Did you mean 'Days'"),
         (lambda m: lmm.plots.shrinkage(m, effects=("Days", "x")), "no random effect 'x'"),
         (lambda m: lmm.plots.fitted_lines(m, "Subject"), "no covariate 'Subject'"),
+        (lambda m: lmm.plots.fitted_lines(m, "Days", level=95, interval="confidence"), "not 95"),
         (lambda m: lmm.plots.caterpillar(m, level=95), "between 0 and 1, not 95"),
         (lambda m: lmm.plots.correlation(m.update("~ Days + (1 | Subject)")), "no correlation"),
     ],
