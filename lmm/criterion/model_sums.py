@@ -48,7 +48,7 @@ class ModelSums(Brief):
         Number of rows that the subset selects, those with missing values too.
     scales : Scales
         Moments of the columns of X.
-    summary : Summary
+    summary : ColumnSummary
         What later results ask of the data's columns.
     """
 

@@ -115,7 +115,7 @@ class Batch:
         Numbers of rows of the batch, and of those that the subset selects.
     scales : Scales
         Moments of X's columns.
-    summary : Summary
+    summary : ColumnSummary
         What later results ask of the columns.
     """
 
@@ -293,7 +293,7 @@ class Recipe:
             Numbers of rows used, and of rows selected.
         scales : Scales
             Moments of X's columns over all rows.
-        summary : Summary, optional
+        summary : ColumnSummary, optional
             What later results ask of the columns.
 
         Raises

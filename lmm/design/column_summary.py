@@ -324,7 +324,7 @@ class ColumnSummary:
         Columns that the fixed part reads.
     moments : dict of str to Moments
         By column of numbers that the fixed part reads.
-    cells : Cells
+    cells : CellCounts
         Combinations of its other columns, and of numbers with few values.
     spanning : Spanning
         Rows that span the model's.

@@ -67,7 +67,7 @@ class Frame(Frozen, Brief):
         ``"omit"``, ``"exclude"`` or ``"raise"``.
     variables : Variables
         The recipe of the columns, for new data.
-    summary : Summary or None
+    summary : ColumnSummary or None
         What is kept of rows that were read batch by batch, and are not there.
     """
 

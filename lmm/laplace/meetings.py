@@ -92,7 +92,7 @@ class Meetings:
         The group in front, of l levels and k columns.
     behind : tuple of Group
         The others, q2 random effects in all.
-    pairs : tuple of Cells
+    pairs : tuple of LevelPairs
         Levels of the lead and of each group behind.
     within : tuple of tuple of Cells
         Levels of each group behind and of every one before it.

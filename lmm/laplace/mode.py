@@ -143,7 +143,7 @@ def conditional_mode(
 
     Parameters
     ----------
-    target : Target
+    target : ModeTarget
         What it maximizes.
     v : (q,) array, optional
         Dual effects to start from; zeros by default.

@@ -41,7 +41,7 @@ class AlongUnits(Derivatives):
 
     Attributes
     ----------
-    swept : tuple of Swept
+    swept : tuple of SweptLevels
         All levels.
     members : tuple of slice
         Columns of each term.

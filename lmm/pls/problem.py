@@ -95,7 +95,7 @@ class Problem(Brief):
     ----------
     matrices : ModelMatrices
         Where it comes from.
-    layout : Layout
+    layout : ProblemLayout
         What does not depend on weights and response.
     products : Products
         Cross-products of its rows: the weighted columns X*, orthonormal in the weights that the

@@ -244,7 +244,7 @@ class Sums(Brief):
         Sum of the log prior weights.
     base : (t, t) array
         [X y]'[X y].
-    keys : tuple of Keys
+    keys : tuple of LevelKeys
         Levels of each grouping factor.
     grams : tuple of (k, k, l) arrays
         Z_i'Z_i.

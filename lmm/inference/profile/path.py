@@ -178,7 +178,7 @@ def walk(target: Target, first: ProfilePoint, sign: float, cutoff: float) -> lis
     ----------
     target : Target
         The parameter.
-    first : Point
+    first : ProfilePoint
         The estimate.
     sign : {-1.0, 1.0}
         Direction.

@@ -123,7 +123,7 @@ class Interpolant:
 
     Attributes
     ----------
-    basis : Basis
+    basis : ProductBasis
         Products of polynomials in z.
     centre : (f,) array
         The functions at the centre, to which the polynomials add.

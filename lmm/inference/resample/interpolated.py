@@ -64,7 +64,7 @@ class Interpolated:
     ----------
     criterion : ProfiledCriterion
         The design, with ML or REML; its response does not matter.
-    rows : Rows
+    rows : StandardizedRows
         All its rows.
     """
 

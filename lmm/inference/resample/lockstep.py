@@ -63,7 +63,7 @@ class Lockstep:
     ----------
     criterion : ProfiledCriterion
         The design, with ML or REML; its response does not matter.
-    rows : Rows
+    rows : StandardizedRows
         Its rows, or fewer that say the same.
     Zt : (q, n) sparse array
         Their random-effects columns, transposed.

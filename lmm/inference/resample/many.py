@@ -223,7 +223,7 @@ def engine_for(
         The design.
     estimate : (m,) array
         Whitened coordinates to start from.
-    rows : Rows, optional
+    rows : StandardizedRows, optional
         Its rows compressed, for `Lockstep`; all rows by default.
     """
     if criterion.sigma is not None or np.abs(estimate).max(initial=0.0) > LARGE:

@@ -24,7 +24,7 @@ class Simulator:
 
     Parameters
     ----------
-    rows : Rows
+    rows : StandardizedRows
         Standardized rows.
     Zt : (q, n) sparse array
         Their random-effects columns, transposed.
@@ -63,7 +63,7 @@ class Simulator:
         ----------
         fit : Fit
             The fit.
-        rows : Rows
+        rows : StandardizedRows
             Standardized rows.
         held : Selection, optional
             Random effects that are held at their conditional modes; none by default.

@@ -155,7 +155,7 @@ class LogDeterminant:
         The tail.
     repeats : int
         Probes per draw.
-    forms : tuple of Forms
+    forms : tuple of ProbeForms
         Of the probes, some at a time.
     """
 

@@ -43,7 +43,7 @@ def kept(
     ----------
     specs : Specs
         Predictors and groups.
-    cells : Cells
+    cells : Combinations
         The predictors that there are.
     by : str or sequence of str, optional
         Groups instead of those of the specs.
