@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -116,7 +117,7 @@ class Fit(Frozen, Brief):
         point = criterion.point(optimum.x, optimum.state)
         solution = point.solution()
         if optimum.state is not None:
-            optimum = replace(optimum, state=None)
+            optimum = copy.copy(optimum)  # without it
         terms = PLSTerms(
             solution.terms.logdet_L,
             solution.terms.logdet_RX + problem.logdet_T,

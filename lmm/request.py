@@ -157,9 +157,9 @@ class Request:
     def _own(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """Known options, with copies of arrays."""
         hidden = (*_NO_OPTIONS, *cls.without)
-        known = [f.name for f in fields(cls) if f.name not in hidden]
         for name in options:
-            if name not in known:
+            if name in hidden or name not in cls.__dataclass_fields__:
+                known = [f.name for f in fields(cls) if f.name not in hidden]
                 raise TypeError(f"{cls.function} has no argument {name!r}.{nearest(name, known)}")
         return {
             name: copy.deepcopy(value) if value is not None and name in _ARRAYS else value

@@ -152,15 +152,10 @@ def _squares(B: Matrix) -> Matrix:
 
 def _within(problem: Problem, reml: bool) -> float:
     """Variance that regressions within the levels of a single factor leave."""
-    (group,), (A,), (C,) = problem.groups, problem.products.grams, problem.products.couplings
-    # C_i lies in the range of A_i, so a ridge below its size makes singular blocks harmless.
-    size = einsum("aam->m", A)
-    inverse, _ = invert(A + RIDGE * (size + size.mean()) * np.eye(group.size)[:, :, None])
-    explained = einsum("tam,tam->t", einsum("abm,tbm->tam", inverse, C), C)
-    total = problem.squares
+    total, within = problem.squares, problem.within
     # The fixed effects' part that is not between levels has its degrees of freedom.
-    nu = problem.n - group.q - reml * (problem.p - explained[:-1].sum())
-    return float(min(max(total - explained[-1], WITHIN * total) / max(nu, 1.0), total / problem.n))
+    nu = max(problem.n - problem.groups[0].q - reml * within[:-1, :-1].trace(), 1.0)
+    return float(min(max(within[-1, -1], WITHIN * total) / nu, total / problem.n))
 
 
 def _along_units(problem: Problem, group: Group) -> tuple[list[Matrix], float]:

@@ -61,6 +61,11 @@ class Levels:
             return np.asarray(blocks[:, :, 0] @ columns)
         return np.asarray(einsum("abm,tbm->tam", self.spread(blocks), columns))
 
+    def quadratic(self, columns: Matrix) -> Matrix:
+        """Sum over levels of S_i'columns_i (t, t), for columns (t, d, r) such as M_i S_i."""
+        t = len(columns)
+        return np.asarray(self.S.reshape(t, -1) @ columns.reshape(t, -1).T)
+
     def by_level(self, blocks: Matrix) -> Matrix:
         """Blocks (k, k, m) repeated for the levels, (k, k, l)."""
         return blocks if self.members is None else blocks[:, :, self.members]
@@ -73,8 +78,7 @@ def chunks(A: Matrix, C: Matrix, collapse: bool) -> Iterator[Levels]:
     # A look at the first levels tells whether the full search can pay; for a few small blocks an
     # evaluation costs its array calls, whatever their number.
     collapse = collapse and n_levels * max(k * k, 4) >= COLLAPSIBLE
-    sample = _classes(rows[:256]) if collapse else np.arange(n_levels)
-    if 4 * (sample.max() + 1) <= len(sample):
+    if collapse and 4 * (_classes(rows[:256]).max() + 1) <= min(n_levels, 256):
         classes = _classes(rows)
         counts = np.bincount(classes)
         if 4 * len(counts) <= n_levels:

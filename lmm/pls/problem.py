@@ -33,6 +33,7 @@ from lmm.design.matrices import Design, ModelMatrices, ReTerm
 from lmm.design.response import Response
 from lmm.errors import NumericalError
 from lmm.pls.groups import Group, LevelPairs
+from lmm.pls.levels import Levels, chunks
 from lmm.pls.products import KnownProducts, Products, RowProducts
 
 __all__ = ["MANY_ROWS", "Problem", "ProblemLayout", "exact_fit", "standardize_rows"]
@@ -197,6 +198,17 @@ class Problem(Brief):
     def squares(self) -> float:
         """Sum of squares of the standardized response."""
         return float(self.base[-1, -1])
+
+    @cached_property
+    def levels(self) -> tuple[Levels, ...]:
+        """Roots of the cross-products of a single grouping factor, in pieces that fit the cache."""
+        (A,), (C,) = self.products.grams, self.products.couplings
+        return tuple(chunks(A, C, collapse=not self.is_reweighted))
+
+    @cached_property
+    def within(self) -> Matrix:
+        """The part (t, t) of [X y]'[X y] that a single factor leaves, as a difference."""
+        return self.base - sum(own.quadratic(own.S) for own in self.levels)
 
     def number(self, group: Group) -> int:
         """Place of a group, of this problem or of another of the same layout."""

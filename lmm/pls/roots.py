@@ -33,7 +33,7 @@ from lmm.pls.base import Derivatives, PLSTerms
 from lmm.pls.directions import assembled, level_traces, restricted, squares
 from lmm.pls.groups import Group
 from lmm.pls.kernels import invert, multiply_turned, penalized_inverse
-from lmm.pls.levels import Levels, backward, by_rows, chunks, forward, root
+from lmm.pls.levels import Levels, backward, by_rows, forward, root
 from lmm.pls.problem import Problem
 from lmm.pls.products import RowProducts
 from lmm.pls.tail import TailPoint
@@ -78,10 +78,7 @@ class Roots:
             columns = np.array([*problem.X.T, problem.y])
             rows = by_rows(problem.groups[0], columns)
             return cls(problem, (rows,), np.zeros_like(problem.base), True)
-        (A,), (C,) = problem.products.grams, problem.products.couplings
-        levels = tuple(chunks(A, C, collapse=not problem.is_reweighted))
-        within = problem.base - sum(_quadratic(own, own.S) for own in levels)
-        return cls(problem, levels, within)
+        return cls(problem, problem.levels, problem.within)
 
     def with_columns(self, problem: Problem) -> Roots:
         """The same random effects with other columns [X y]."""
@@ -107,7 +104,7 @@ class Roots:
         for levels in self.chunks:
             sweep = _sweep(levels, lam)
             logdet += sweep[2]
-            reduced += _quadratic(levels, sweep[1])
+            reduced += levels.quadratic(sweep[1])
             # Sweeps over many chunks are made once more when they are needed, to save memory.
             if len(self.chunks) == 1:
                 kept.append(sweep)
@@ -270,12 +267,6 @@ def _sweep(levels: Levels, lam: Matrix) -> Sweep:
         omega[a, a] += 1.0
     M, logdets = invert(omega)
     return M, levels.times(M, levels.S), float(levels.counts @ logdets)
-
-
-def _quadratic(levels: Levels, MS: Matrix) -> Matrix:
-    """Sum over levels of S_i'M_i S_i, (t, t)."""
-    t = len(MS)
-    return np.asarray(levels.S.reshape(t, -1) @ MS.reshape(t, -1).T)
 
 
 def _sums(levels: Levels, M: Matrix, MS: Matrix, half: Matrix) -> tuple[Matrix, ...]:
