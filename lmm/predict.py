@@ -16,8 +16,8 @@ from lmm._words import Interval
 from lmm.design.matrices import checked_beta, checked_theta
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
 from lmm.design.table import Table
-from lmm.errors import checked_level
-from lmm.family import Link
+from lmm.errors import NumericalError, checked_level
+from lmm.family import Family, Link
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.joint import Effects, JointCovariance
@@ -46,6 +46,8 @@ AT_A_TIME = 1 << 18
 STEP = 1e-3
 # Points of the quadrature over a normal linear predictor.
 NODES = 41
+# Weight of nodes outside the link's range that changes no mean.
+NEGLIGIBLE = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,6 +348,11 @@ def population_means(
     ----------
     fit, newdata, offset, se, interval, level
         As for `predict`.
+
+    Raises
+    ------
+    NumericalError
+        There are none: predictors of new levels leave what the link allows.
     """
     _check_interval(interval, level, random_only=False)
     matrices = fit.matrices
@@ -362,7 +369,7 @@ def population_means(
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     mean, spread = rows.fixed_part(fit.beta), np.sqrt(variance)
     eta, weights = mean[:, None] + spread[:, None] * nodes, weights / weights.sum()
-    means = fit.family.inverse(eta) @ weights
+    means = _means_inside(fit.family, eta, weights) @ weights
     if not se and interval is None:
         return Prediction(index, means)
     slopes = rows.X * (fit.family.link_function.slope(eta) @ weights)[:, None]
@@ -375,6 +382,20 @@ def population_means(
     margin = critical_value(level) * errors / np.abs(link.slope(centre))
     ends = np.sort([link.inverse(centre - margin), link.inverse(centre + margin)], axis=0)
     return Prediction(index, means, errors, (ends[0], ends[1]))
+
+
+def _means_inside(family: Family, eta: Matrix, weights: Vector) -> Matrix:
+    """Means (m, r) at linear predictors, which the link has to allow but for nodes of no weight."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mu = family.inverse(eta)
+    outside = family.impossible(mu) & ~np.isnan(eta)
+    share = float((outside @ weights).max())
+    if share > NEGLIGIBLE:
+        raise NumericalError(
+            f"Linear predictors of new levels leave what the {family.link!r} link allows with "
+            f"probability {share:.2g}: there are no means over the population. Use another link."
+        )
+    return np.where(outside, 0.0, mu)
 
 
 def _check_interval(interval: Interval | None, level: float, random_only: bool) -> None:

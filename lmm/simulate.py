@@ -12,7 +12,7 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.design import ModelMatrices, ReTerm
 from lmm.design.matrices import checked_beta, checked_theta
 from lmm.design.rows import fitted_rows, index_of, new_rows, select
-from lmm.errors import DataError
+from lmm.errors import DataError, NumericalError
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.plain_fit import PlainFit
@@ -154,10 +154,21 @@ def _draw_family(
     sigma: float,
 ) -> Matrix:
     """Responses (n, nsim) of a fit's family, its linear predictors drawn first."""
+    family = fit.family
     eta = draw(rng, nsim, mean, factors, effects, np.zeros(len(mean)))
-    means = fit.family.inverse(eta)
-    shape = sigma**2 if fit.family.has_scale else fit.family.shape_of(0.0)
-    return fit.family.draw(rng, means, np.repeat(weights[:, None], nsim, axis=1), shape)
+    known = ~np.isnan(mean)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = family.inverse(eta[known])
+    if family.impossible(means).any():
+        raise NumericalError(
+            f"Drawn linear predictors leave what the {family.link!r} link allows, and have no "
+            "means: use another link."
+        )
+    shape = sigma**2 if family.has_scale else family.shape_of(0.0)
+    values = np.full(eta.shape, np.nan)
+    repeated = np.repeat(weights[known, None], nsim, axis=1)
+    values[known] = family.draw(rng, means, repeated, shape)
+    return values
 
 
 def draw(

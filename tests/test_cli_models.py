@@ -82,6 +82,11 @@ def test_generalized_models(folder):
     assert done["fixef"]["period2"] == pytest.approx(-0.9923, abs=5e-5)
     arguments = ("fit", CBPP, "cbpp", "--family", "binomial", "--exponentiate", "--tidy", "-")
     assert "fixed,,(Intercept),0.2469" in answer(folder, *arguments)
+    added = answer(folder, *arguments[:-2])
+    assert "Generalized linear mixed model fit" in added
+    assert re.search(r"Exponentiated coefficients:\n.*\n\(Intercept\) +0\.2469", added)
+    ratios = json.loads(answer(folder, *arguments[:-2], "--json"))["exponentiated"]
+    assert ratios["(Intercept)"]["estimate"] == pytest.approx(0.24696, abs=1e-5)
     probit = answer(folder, "fit", CBPP, "cbpp", "--family", "binomial", "--link", "probit")
     assert "binomial  ( probit )" in probit
     points = json.loads(

@@ -370,6 +370,13 @@ def test_levels_that_a_formula_makes_are_all_in_the_grid(models):
     assert at.diff().iloc[1] == pytest.approx(b.iloc[4])
 
 
+def test_a_comparison_of_a_covariate_leaves_it_one(models):
+    """emmeans 1.8.4: the grid has the mean of the covariate, of which the comparison is made."""
+    m = lmm.lmer("Weight ~ I(Time > 6) + (1 | Pig)", lmm.load_dataset("dietox"))
+    (time,) = lmm.ref_grid(m)["Time"].unique()
+    assert float(time) == pytest.approx(lmm.load_dataset("dietox")["Time"].mean())
+
+
 def test_a_continuous_covariate_that_is_cut_stands_for_its_levels():
     rng = np.random.default_rng(2)
     x = np.sort(rng.uniform(size=600))

@@ -116,3 +116,24 @@ def test_bad_parameters_are_refused(options, message):
 def test_a_missing_level_cannot_be_simulated():
     with pytest.raises(lmm.DataError, match="missing in 1 row"):
         fitted("slopes").simulate(newdata={"Days": [1], "Subject": [None]})
+
+
+def test_rows_without_a_predictor_have_no_response():
+    cbpp = lmm.load_dataset("cbpp")
+    m = lmm.glmer("incidence ~ size + (1 | herd)", cbpp, "poisson")
+    new = cbpp.head(3).assign(size=[9.0, np.nan, 8.0])
+    drawn = m.simulate(2, seed=1, newdata=new)
+    assert drawn.isna().all(axis=1).tolist() == [False, True, False]
+
+
+def test_predictors_that_the_link_does_not_allow():
+    """Of a variance that is large beside the mean, levels have negative predictors."""
+    rng = np.random.default_rng(2)
+    g = np.repeat(np.arange(12), 10)
+    rate = np.maximum(2.0 + 0.9 * rng.normal(size=12), 0.3)[g]
+    data = {"n": rng.gamma(9.0, 1.0 / rate / 9.0), "g": g}
+    m = lmm.glmer("n ~ 1 + (1 | g)", data, lmm.Gamma("inverse"))
+    with pytest.raises(lmm.NumericalError, match="leave what the 'inverse' link allows"):
+        m.predict(type="population")
+    with pytest.raises(lmm.NumericalError, match="leave what the 'inverse' link allows"):
+        m.simulate(100, seed=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmm.cli.options import add_command, add_output, add_reading, read_data
-from lmm.cli.results import check_destination, deliver, records
+from lmm.cli.results import Printings, check_destination, deliver, records
 from lmm.cli.screen import tell, told_warnings, write
 from lmm.errors import DataError
 from lmm.files import almost_numbers, check_output, check_place, write_table
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lmm.design.source import Source
     from lmm.model import GeneralizedMixedModel, LinearMixedModel
     from lmm.report import Summary
+    from lmm.report.printed import PrintedTable
 
     Model = LinearMixedModel | GeneralizedMixedModel
 
@@ -113,7 +114,8 @@ def _add_results(fit: argparse.ArgumentParser) -> None:
     add(
         "--exponentiate",
         action="store_true",
-        help="let --tidy hold ratios, such as odds ratios, in place of coefficients",
+        help="add ratios, such as odds ratios, to the summary of a generalized model, or let "
+        "--tidy hold them in place of coefficients",
     )
     add(
         "--json",
@@ -150,7 +152,22 @@ def _report(
     if arguments.tidy is not None:
         write_table(tidy, arguments.tidy, arguments.force)
     if arguments.output or not (arguments.save and arguments.quiet):
-        deliver(summary, arguments, frame=tidy, record=_record(model, summary.coefficients))
+        record = _record(model, summary.coefficients)
+        if arguments.exponentiate and arguments.tidy is None:
+            ratios = _ratios(model)
+            record["exponentiated"] = ratios.frame.to_dict(orient="index")
+            deliver(Printings((summary, ratios)), arguments, frame=tidy, record=record)
+        else:
+            deliver(summary, arguments, frame=tidy, record=record)
+
+
+def _ratios(model: Model) -> PrintedTable:
+    """Exponentials of the coefficients with limits."""
+    from lmm.report.printed import PrintedTable
+
+    table = model.tidy("fixed", conf_int=True, exponentiate=True).set_index("term")
+    columns = ["estimate", "std.error", "conf.low", "conf.high"]
+    return PrintedTable(table[columns].rename_axis(None), ("", "Exponentiated coefficients:"))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -165,8 +182,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise DataError("--link and --nagq belong to generalized models: add --family")
     if arguments.family is not None and (arguments.ml or arguments.ddf):
         raise DataError("--ml and --ddf belong to linear models: leave out --family, or these")
-    if arguments.exponentiate and not arguments.tidy:
-        raise DataError("--exponentiate is of the table of estimates: add --tidy OUT, or --tidy -")
+    if arguments.exponentiate and not (arguments.tidy or arguments.family):
+        raise DataError("--exponentiate is of generalized models: add --family, or add --tidy OUT")
     check_destination(arguments)
     if arguments.tidy is not None:
         check_output(arguments.tidy, arguments.force)

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pandas as pd
 from lmm.cli.screen import write
 from lmm.errors import DataError
 from lmm.files import check_output, check_place, write_table, write_whole
+from lmm.report.document import Document
 from lmm.report.format import SIGNIFICANCE_LEGEND
 from lmm.report.printed import Printed
 
-__all__ = ["check_destination", "deliver", "json_text", "records"]
+__all__ = ["Printings", "check_destination", "deliver", "json_text", "records"]
 
 _SUFFIXES = {
     ".txt": "text",
@@ -28,6 +30,23 @@ _SUFFIXES = {
     ".tex": "latex",
 }
 _TABLES = (".tsv", ".parquet", ".gz", ".bz2", ".xz", ".zip", ".zst")
+
+
+@dataclass(frozen=True)
+class Printings(Printed):
+    """Results that print one after the other.
+
+    Attributes
+    ----------
+    parts : tuple of Printed
+        The results.
+    """
+
+    parts: tuple[Printed, ...]
+
+    def document(self) -> Document:
+        """Theirs in a row."""
+        return Document(tuple(block for part in self.parts for block in part.document().blocks))
 
 
 def check_destination(arguments: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmm._types import Vector
 from lmm.errors import DataError, nearest
@@ -181,6 +182,10 @@ class Family(ABC):
     def inverse(self, eta: Vector) -> Vector:
         """Means of linear predictors."""
         return self.link_function.inverse(eta)
+
+    def impossible(self, mu: np.ndarray) -> NDArray[np.bool_]:
+        """Where means are none of this family: negative or missing."""
+        return np.asarray(~(mu >= 0.0))
 
     @abstractmethod
     def check(self, y: Vector, weights: Vector) -> None:

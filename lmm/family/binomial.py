@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betainc, expit, gammaln, xlogy
 
 from lmm._types import Vector
@@ -50,6 +51,10 @@ class Binomial(Family):
                 "of two levels, a proportion (with the numbers of trials as weights) or "
                 "cbind(successes, failures)"
             )
+
+    def impossible(self, mu: np.ndarray) -> NDArray[np.bool_]:
+        """See `Family`: no probabilities."""
+        return np.asarray(~((mu >= 0.0) & (mu <= 1.0)))
 
     def start_mean(self, y: Vector, weights: Vector) -> Vector:
         """See `Family`."""

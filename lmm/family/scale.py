@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import digamma, gammainc, gammaln, log_ndtr, ndtr, polygamma
 
 from lmm._types import Vector
@@ -71,6 +72,10 @@ class Gaussian(ScaleFamily):
     def is_gaussian_identity(self) -> bool:
         """See `Family`."""
         return self.link == "identity"
+
+    def impossible(self, mu: np.ndarray) -> NDArray[np.bool_]:
+        """See `Family`: missing ones alone."""
+        return np.asarray(np.isnan(mu))
 
     def is_mean(self, mu: Vector) -> bool:
         """See `DispersionFamily`: any finite number."""

@@ -156,6 +156,8 @@ class GeneralizedMixedModel(StatsmodelsNames):
             A column is missing, or a factor has an unknown level.
         ValueError
             `type` or `interval` is another word, or `level` is not between 0 and 1.
+        NumericalError
+            There are no means over the population: the link does not allow all predictors.
 
         Notes
         -----

@@ -112,9 +112,12 @@ def predictors_of(m: ReportedModel) -> dict[str, RawColumn]:
     if m.call.data is None:
         raise DataError("the model was made of arrays: there are no predictors to draw along")
     formula, table = m.fit.formula, Table.of(m.call.data)
-    nodes = chain([formula.fixed], (term.effects for term in formula.random))
-    rows = m.fit.matrices.frame.rows
-    return {name: take(table.column(name), rows) for name in column_names(nodes, table)}
+    effects = (term.effects for term in formula.random)
+    nodes = chain([formula.fixed], effects, formula.offsets)
+    rows, names = m.fit.matrices.frame.rows, column_names(nodes, table)
+    if isinstance(m.call.offset, str):
+        names = (*names, m.call.offset)
+    return {name: take(table.column(name), rows) for name in names}
 
 
 def _checked(

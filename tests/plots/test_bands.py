@@ -5,6 +5,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
@@ -88,3 +89,19 @@ def test_mistakes_in_predictions_are_named(m, arguments, message):
         lmm.plots.predictions(m, *arguments)
     with pytest.raises(ValueError, match="interval must be"):
         lmm.plots.predictions(m, "Days", interval="tolerance")
+
+
+@pytest.mark.parametrize(
+    "formula, offset", [("n ~ x + (1 | g)", "e"), ("n ~ x + offset(e) + (1 | g)", None)]
+)
+def test_offsets_are_held_at_their_mean(formula, offset, ax):
+    rng = np.random.default_rng(1)
+    g, x, e = rng.integers(0, 9, 90), rng.normal(size=90), rng.uniform(0.0, 1.0, 90)
+    data = {"n": rng.poisson(np.exp(0.4 * x + e)), "x": x, "e": e, "g": g.astype(str)}
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    m = lmm.glmer(formula, data, "poisson", offset=offset, control=control)
+    lmm.plots.predictions(m, "x", ax=ax)
+    (line,) = ax.lines
+    beta = m.fixef().to_numpy()
+    expected = np.exp(beta[0] + beta[1] * line.get_xdata() + e.mean())
+    assert_allclose(line.get_ydata(), expected)

@@ -124,6 +124,7 @@ def _makers(name: str, fixed: FixedEffects, columns: Mapping[str, Column]) -> di
     found = {}
     for text in fixed.term_factors:
         node, column = fixed.variables.nodes[text], columns[text]
-        if isinstance(column, Factor) and name in variables(node):
+        # what is true or false of a covariate leaves it one, as in emmeans
+        if isinstance(column, Factor) and not column.is_logical and name in variables(node):
             found[node] = column
     return found
