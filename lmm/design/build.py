@@ -26,6 +26,7 @@ from lmm.design.frame import Frame, Observations, build_frame
 from lmm.design.functions.own import own_functions
 from lmm.design.layout import Predictor, lay_out
 from lmm.design.matrices import Design, ModelMatrices
+from lmm.design.matrix_columns import formula_names
 from lmm.design.outcome import read_outcome
 from lmm.design.random import Bar, build_random, grouping_nodes
 from lmm.design.response import Response
@@ -254,7 +255,7 @@ def plan_for(formula: Formula, table: Table, planned: bool) -> Plan:
     # Column names are part of the plan only where "." stands for them.
     has_dot = "." in formula.source and "." in formula.fixed_text
     plan = _remembered_plan if len(formula.source) <= MAX_REMEMBERED else _plan
-    return plan(formula.source, table.names if has_dot else None, planned)
+    return plan(formula.source, formula_names(table.names) if has_dot else None, planned)
 
 
 def written_out(plan: Plan, frame: Frame) -> Formula:

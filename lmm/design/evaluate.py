@@ -16,6 +16,7 @@ import numpy as np
 from lmm.design.coding import Contrasts
 from lmm.design.columns import (
     EXACT,
+    Basis,
     Column,
     Factor,
     Identifiers,
@@ -27,7 +28,8 @@ from lmm.design.columns import (
 from lmm.design.functions import FUNCTIONS, NAMED_CONSTANTS, Function
 from lmm.design.functions.own import Own
 from lmm.design.functions.values import State, Value, is_column, logical, truth
-from lmm.errors import FormulaError, nearest
+from lmm.design.matrix_columns import matrix_of, parts_of
+from lmm.errors import DataError, FormulaError, nearest
 from lmm.language import (
     Binary,
     Call,
@@ -124,7 +126,19 @@ class Evaluator:
         # A column wins over a constant of the same name; functions live apart from both.
         if node.id in self.columns:
             return self.columns[node.id]
+        if parts_of(node.id, self.columns):
+            return self._matrix(node)
         return NAMED_CONSTANTS[node.id]
+
+    def _matrix(self, node: Name) -> Basis:
+        parts = parts_of(node.id, self.columns)
+        known = self.state.setdefault(node.id, {}).setdefault("columns", parts)
+        if parts != known:
+            raise DataError(
+                f"the matrix {node.id!r} has other columns than in the data of the fit: "
+                f"{', '.join(parts)}, not {', '.join(known)}"
+            )
+        return matrix_of(node.id, self.columns)
 
     def _unary(self, node: Unary) -> Value:
         with np.errstate(all="ignore"):

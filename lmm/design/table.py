@@ -12,6 +12,7 @@ import pandas as pd
 from lmm._types import Matrix, Vector
 from lmm.design.columns import EXACT, RawColumn, numbers_of, read_column
 from lmm.design.labels import in_order
+from lmm.design.matrix_columns import apart
 from lmm.errors import DataError, nearest
 
 __all__ = ["Table", "number_array", "number_matrix", "series_of"]
@@ -40,7 +41,8 @@ class Table:
         ----------
         data : DataFrame, table, relation or mapping of arrays
             pandas; anything that narwhals reads (polars, also lazy, pyarrow, DuckDB); or a dict of
-            arrays, whose Series must have the same row labels.
+            arrays, whose Series must have the same row labels. A matrix in a dict, or a table, is
+            one term of a formula (`lmm.design.matrix_columns`).
 
         Raises
         ------
@@ -143,6 +145,8 @@ def _copies_on_write() -> bool:
 
 def _frame_of_mapping(data: Mapping[Any, Any]) -> pd.DataFrame:
     """Columns of a dict side by side; labelled ones in the order of the first that is."""
+    whole = [apart(str(name), values) for name, values in data.items()]
+    data = {name: values for columns in whole for name, values in columns.items()}
     columns = {str(name): series_of(values, str(name)) for name, values in data.items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from lmm.design.columns import (
@@ -15,6 +16,7 @@ from lmm.design.evaluate import Evaluator
 from lmm.design.functions import NAMED_CONSTANTS
 from lmm.design.functions.own import Own
 from lmm.design.functions.values import State
+from lmm.design.matrix_columns import parts_of
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.language import Node, variables
@@ -79,6 +81,12 @@ class Variables:
         evaluator = self._evaluator(Table.of(data), nodes)
         return [evaluator.grouping(node) for node in nodes.values()]
 
+    def columns_of(self, text: str) -> tuple[str, ...]:
+        """Names in a variable's expression; of a matrix, those of its columns in the data."""
+        names = variables(self.nodes[text])
+        parts = (self.state.get(name, {}).get("columns", (name,)) for name in names)
+        return tuple(chain.from_iterable(parts))
+
     def _evaluator(self, table: Table, nodes: Mapping[str, Node]) -> Evaluator:
         columns = {
             name: self._with_known_levels(name, table.column(name))
@@ -97,6 +105,8 @@ class Variables:
 def column_names(nodes: Iterable[Node], table: Table, what: str = "the formula") -> tuple[str, ...]:
     """Columns that expressions read: their names, less constants such as ``pi``.
 
+    Those of a matrix are its columns.
+
     Parameters
     ----------
     nodes : iterable of Node
@@ -113,11 +123,15 @@ def column_names(nodes: Iterable[Node], table: Table, what: str = "the formula")
     """
     found = dict.fromkeys(name for node in nodes for name in variables(node))
     known = table.native.columns
-    names = tuple(name for name in found if name in known or name not in NAMED_CONSTANTS)
+    names: list[str] = []
+    for name in found:
+        parts = () if name in known else parts_of(name, table.names)
+        if parts or name in known or name not in NAMED_CONSTANTS:
+            names += parts or (name,)
     unknown = [name for name in names if name not in known]
     if unknown:
         raise DataError(
             f"{what} uses {', '.join(map(repr, unknown))}, but the data have no such "
             f"column.{nearest(unknown[0], table.names)}"
         )
-    return names
+    return tuple(dict.fromkeys(names))

@@ -21,7 +21,6 @@ from lmm.errors import DataError
 from lmm.fit import Fit, check_linear
 from lmm.fitted import Fitted
 from lmm.joint import JointCovariance
-from lmm.language import variables
 from lmm.predict import effects_of
 
 __all__ = ["augment_batches", "predict_batches", "source_for"]
@@ -129,6 +128,6 @@ def _predictors(model: Fitted, source: Source) -> list[str]:
     for term in matrices.terms:
         if term.recipe is not None:
             texts += [*term.recipe.layout.predictor.variables, *term.recipe.group]
-    used = {name for text in texts for name in variables(variables_.nodes[text])}
+    used = {name for text in texts for name in variables_.columns_of(text)}
     used |= {name for name in (call.offset, call.weights) if isinstance(name, str)}
     return [name for name in source.names if name in used]

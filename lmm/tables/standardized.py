@@ -169,7 +169,7 @@ def _standardized_columns(fit: Fit) -> list[str]:
                     f"{text} asks for {name}'s own values: write scale({text}) in the formula, or "
                     "use method='posthoc'."
                 )
-            found[name] = None
+        found |= dict.fromkeys(frame.variables.columns_of(text))
     if both := [name for name in found if name in held]:
         raise DataError(
             f"{both[0]} stands as a number, and also in a factor, an offset or the response, which "

@@ -386,7 +386,7 @@ BAD_DATA = [
     (lambda d: pd.concat([d, d[["x"]]], axis=1), "2 columns named 'x'"),
     (lambda d: 5, "must be a pandas, polars or pyarrow table, .* not int"),
     (lambda d: {"y": [1, 2], "x": [1]}, "differ in length: y has 2, x has 1"),
-    (lambda d: {"y": np.ones((2, 2))}, r"'y' must have one dimension, not shape \(2, 2\)"),
+    (lambda d: {"y": np.ones((2, 2, 1))}, r"'y' must have one dimension, not shape \(2, 2, 1\)"),
 ]
 
 

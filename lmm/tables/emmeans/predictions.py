@@ -29,7 +29,6 @@ from lmm.inference.marginal import (
     reference_grid,
     response_scale,
 )
-from lmm.language import variables
 from lmm.tables.emmeans.estimates_table import Shown
 from lmm.tables.emmeans.marginal_means import Estimates
 
@@ -168,4 +167,4 @@ def _interactions(m: EstimatedModel, grid: ReferenceGrid) -> tuple[frozenset[str
 
 def predictors(fixed: FixedEffects, term: Sequence[str]) -> tuple[str, ...]:
     """Columns of the data that a term's variables are made of."""
-    return tuple(chain.from_iterable(variables(fixed.variables.nodes[text]) for text in term))
+    return tuple(chain.from_iterable(fixed.variables.columns_of(text) for text in term))
