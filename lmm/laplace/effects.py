@@ -19,7 +19,9 @@ from lmm.pls import PLS, Factors, Problem, Solver, standardize
 from lmm.pls.choose import Auto
 from lmm.pls.groups import Group
 
-__all__ = ["Effects"]
+__all__ = ["ALL", "Effects"]
+
+ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,23 +64,29 @@ class Effects:
         """Where each group starts among the random effects."""
         return np.cumsum([0, *(group.q for group in self.groups)])
 
-    def sums(self, rows: np.ndarray) -> np.ndarray:
-        """``Z'rows``, (q,) or (q, r), for rows (n,) or (n, r)."""
-        columns = rows.shape[1:]
-        parts = [level_sums(group, rows).reshape(group.q, *columns) for group in self.groups]
+    def at_rows(self, rows: slice) -> tuple[Group, ...]:
+        """Groups with some of their rows."""
+        if rows == ALL:
+            return self.groups
+        return tuple(replace(g, codes=g.codes[rows], Z=g.Z[rows]) for g in self.groups)
+
+    def sums(self, values: np.ndarray, rows: slice = ALL) -> np.ndarray:
+        """``Z'values``, (q,) or (q, r), for values (n,) or (n, r), or those of some rows."""
+        columns, groups = values.shape[1:], self.at_rows(rows)
+        parts = [level_sums(group, values).reshape(group.q, *columns) for group in groups]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def spread(self, effects: np.ndarray) -> np.ndarray:
-        """``Z effects``, (n,) or (n, r), for effects (q,) or (q, r)."""
+    def spread(self, effects: np.ndarray, rows: slice = ALL) -> np.ndarray:
+        """``Z effects``, (n,) or (n, r), for effects (q,) or (q, r), or some rows of it."""
         total: np.ndarray | None = None
-        for group, own in zip(self.groups, self.by_group(effects), strict=True):
+        for group, own in zip(self.at_rows(rows), self.by_group(effects), strict=True):
             for column, part in zip(group.Z.T, own.swapaxes(0, 1), strict=True):
-                rows = np.ascontiguousarray(part)[group.codes]
-                rows *= column if rows.ndim == 1 else column[:, None]
+                moved = np.ascontiguousarray(part)[group.codes]
+                moved *= column if moved.ndim == 1 else column[:, None]
                 if total is None:
-                    total = rows
+                    total = moved
                 else:
-                    total += rows
+                    total += moved
         assert total is not None
         return total
 

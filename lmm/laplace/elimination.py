@@ -7,7 +7,7 @@ With ``A = Z'WZ``: products with D, ``F = A - A D A``, and how determinants chan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,6 +27,9 @@ __all__ = ["ByLevel", "Elimination", "Solved", "Units", "block_traces", "product
 
 Units: TypeAlias = tuple[Matrix, ...]
 """Directions of all Gammas, (e, k, k) per group."""
+
+RowsOf: TypeAlias = tuple[slice, Matrix]
+"""Some rows, and numbers (c, d) of theirs."""
 
 TINY = 1e-250
 
@@ -99,6 +102,19 @@ class Elimination(ABC):
     def swept_forms(self, units: Units) -> Matrix:
         """``z'(I - DA) E (I - AD) z`` by row for every unit E of Gamma, (e, n)."""
 
+    def moved(self, units: Units, parts: Iterable[RowsOf]) -> tuple[Matrix, Matrix]:
+        """`swept_forms` times weights (n, d), and their `moving_weights`: (e, d) and (d, d).
+
+        Parameters
+        ----------
+        units : tuple of (e, k, k) arrays
+            Directions of Gamma.
+        parts : iterable of (slice, (c, d) array)
+            Rows, and their weights.
+        """
+        moved = np.concatenate([weights for _, weights in parts])
+        return self.swept_forms(units) @ moved, self.moving_weights(moved)
+
 
 @dataclass(frozen=True, eq=False)
 class ByLevel(Elimination):
@@ -130,7 +146,8 @@ class ByLevel(Elimination):
         return False
 
     def release(self) -> None:
-        """See `Elimination`: nothing is large."""
+        """See `Elimination`: of the size of the rows."""
+        self.__dict__.pop("leverages", None)
 
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
@@ -175,16 +192,33 @@ class ByLevel(Elimination):
 
     def moving_weights(self, moved: Matrix) -> Matrix:
         """See `Elimination`: a sum over levels."""
-        S = grams(self.effects.groups[0], moved)
+        return self._traces(grams(self.effects.groups[0], moved))
+
+    def _traces(self, S: Matrix) -> Matrix:
+        """``tr(D S_i D S_j)``, (d, d), for blocks (d, k, k, l)."""
         DS = times(self.blocks, S)
         d = len(DS)
         return np.asarray(DS.reshape(d, -1) @ DS.swapaxes(1, 2).reshape(d, -1).T)
 
     def swept_forms(self, units: Units) -> Matrix:
         """See `Elimination`."""
+        return row_forms(self.effects.groups[0], self._swept(units))
+
+    def _swept(self, units: Units) -> Matrix:
+        """Blocks ``(I - DA) E (I - AD)``, (e, k, k, l)."""
         N = self._N
         half = np.einsum("iab,bcl->iacl", units[0], N)
-        return row_forms(self.effects.groups[0], times(N.swapaxes(0, 1), half))
+        return times(N.swapaxes(0, 1), half)
+
+    def moved(self, units: Units, parts: Iterable[RowsOf]) -> tuple[Matrix, Matrix]:
+        """See `Elimination`: some rows at a time."""
+        swept = self._swept(units)
+        forms, S = np.zeros(()), np.zeros(())
+        for rows, weights in parts:
+            (group,) = self.effects.at_rows(rows)
+            forms = forms + row_forms(group, swept) @ weights
+            S = S + grams(group, weights)
+        return forms, self._traces(S)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,10 @@ and with ``s = W' z'Dz``, ``t = s - W_o Z D_o Z's``, ``w = Z't`` the gradient is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 
 import numpy as np
 
@@ -28,15 +30,19 @@ from lmm._types import Matrix, Vector
 from lmm.criterion.base import Evaluation
 from lmm.family import RowLikelihood, ShapeRows
 from lmm.family.jets import Jet
+from lmm.laplace.effects import ALL
 from lmm.laplace.elimination import Elimination, Units
 from lmm.laplace.mode import Mode
 from lmm.laplace.model import Model, Place
+from lmm.laplace.row_part import RowPart
 from lmm.pls import stacked
 
 __all__ = ["Expansion", "LaplaceEvaluation"]
 
 # A step may move no linear predictor by more than this: farther the mode is not predicted.
 REACH = 5.0
+# Rows whose derivatives along all directions are there at once.
+BLOCK = 1 << 16
 # What a step may change the logarithm of the shape by: from a wild guess it would lose all digits.
 SHAPE_REACH = 3.0
 # Share of the largest singular value of `Expansion.chain` below which x reaches no direction.
@@ -78,7 +84,7 @@ class LaplaceEvaluation(Evaluation):
 
         Nor the logarithm of the shape by more than `SHAPE_REACH`.
         """
-        size = float(np.abs(self.expansion.eta @ change).max(initial=0.0)) / REACH
+        size = float(np.abs(self.expansion.eta_along(change)).max(initial=0.0)) / REACH
         if self.expansion.model.has_xi:
             size = max(size, abs(float(change[-1])) / SHAPE_REACH)
         return 1.0 if size <= 1.0 else 1.0 / size
@@ -249,39 +255,59 @@ class Expansion:
     # How the mode moves --------------------------------------------------------------------------
 
     @cached_property
-    def Y(self) -> Matrix:
-        """Directions in which the linear predictor moves at fixed random effects, (n, m + p)."""
-        model, v = self.model, self.mode.v
-        effects = model.effects
-        return np.hstack([effects.spread(effects.along(self.units, v)), model.outer])
+    def parts(self) -> tuple[RowPart, ...]:
+        """All rows, some at a time; several factors need them at once."""
+        n = self.model.n
+        if n <= BLOCK or len(self.model.effects.groups) > 1:
+            return (RowPart(self, ALL),)
+        return tuple(RowPart(self, slice(start, start + BLOCK)) for start in range(0, n, BLOCK))
+
+    def _each(self) -> Iterator[RowPart]:
+        """The parts; what several of them have computed is forgotten in turn."""
+        for part in self.parts:
+            yield part if len(self.parts) == 1 else replace(part)
 
     @cached_property
-    def eta(self) -> Matrix:
-        """Derivatives (4) of the linear predictor at the mode, (n, d)."""
-        Y = self.Y
-        if self.model.has_xi:
-            Y = np.column_stack([Y, np.zeros(len(Y))])
-        return np.asarray(Y - self.response(self.force))
+    def pushed(self) -> Matrix:
+        """``E_k v``, (q, e): how effects move at fixed dual effects."""
+        return self.model.effects.along(self.units, self.mode.v)
 
     @cached_property
-    def force(self) -> Matrix:
-        """What pulls the mode back along each direction, (n, d)."""
-        pulled = self.observed[0][:, None] * self.Y
-        if not self.model.has_xi:
-            return pulled
-        return np.column_stack([pulled, -self.shape.score1])  # along xi only the score moves
+    def _tangent(self) -> tuple[Matrix, Matrix]:
+        """How the effects (q, d), and coefficients that are part of the mode, (p, d), move."""
+        model, effects = self.model, self.model.effects
+        sums = reduce(add, (effects.sums(part.force, part.rows) for part in self._each()))
+        moved = -self.D_o.solve(sums)
+        moved[:, : model.e] += self.pushed
+        if not model.inner.size:
+            return moved, np.empty((0, model.width))
+        swept, information = self._inner
+        pulled = reduce(add, (swept[part.rows].T @ part.force for part in self._each()))
+        inner = -np.linalg.solve(information, pulled)
+        WX = self.observed[0][:, None] * model.inner
+        return moved - self.D_o.solve(effects.sums(WX)) @ inner, inner
+
+    def eta_along(self, change: Matrix, rows: slice = ALL) -> Matrix:
+        """How linear predictors at the mode move, by (4): (n,) or (n, r) for (d,) or (d, r)."""
+        model = self.model
+        effects, inner = self._tangent
+        moved = model.effects.spread(effects @ change, rows)
+        if model.p:
+            moved += model.outer[rows] @ change[model.e : model.e + model.p]
+        if model.inner.size:
+            moved += model.inner[rows] @ (inner @ change)
+        return moved
 
     def effects_along(self) -> Matrix:
         """Derivatives of the random effects at the mode by the coordinates x, (q, d)."""
         model, m, e = self.model, self.model.m, self.model.e
-        moved = -self.D_o.solve(model.effects.sums(self.force))
-        moved[:, :e] += model.effects.along(self.units, self.mode.v)
+        moved = self._tangent[0]
         J = model.parameters.jacobian(self.place.x[:m])
         return np.hstack([moved[:, :e] @ J, moved[:, e:]])
 
     def v_along(self, change: Matrix) -> Matrix:
         """How the dual effects move, by (4), with the parameters: (q,) or (q, r) for (d, ...)."""
-        moved = -(self.observed[0] * (self.eta @ change).T).T
+        moved = -(self.observed[0] * self.eta_along(change).T).T
         if self.model.has_xi:
             moved += np.multiply.outer(self.shape.score1, change[-1])
         return self.model.effects.sums(moved)
@@ -289,16 +315,15 @@ class Expansion:
     # Second derivatives --------------------------------------------------------------------------
 
     @cached_property
-    def _curved(self) -> Matrix:
-        """Second derivative of ``-2 l + b'v`` at the mode, (d, d)."""
-        c = self.model.e + self.model.p
-        H = np.empty((self.model.width,) * 2)
-        H[:c] = 2.0 * self.force[:, :c].T @ self.eta
+    def _plain(self) -> tuple[Matrix, Matrix]:
+        """Second derivative of ``-2 l + b'v`` at the mode, and all but the dearest rest, (d, d)."""
+        curved, rest = np.zeros((2, self.model.width, self.model.width))
+        for part in self._each():
+            curved += part.curved()
+            rest += part.mode_terms() + part.weight_terms()
         if self.model.has_xi:
-            H[c] = -2.0 * (self.shape.score1 @ self.eta)
-            H[:, c] = H[c]
-            H[c, c] -= 2.0 * self.shape.second
-        return 0.5 * (H + H.T)
+            curved[-1, -1] -= 2.0 * self.shape.second
+        return curved, rest
 
     @cached_property
     def _trace(self) -> Matrix:
@@ -313,7 +338,7 @@ class Expansion:
         m = self.model.e
         info = np.zeros((self.model.width,) * 2)
         info[:m, :m] = self._trace
-        info[m:, m:] = self._curved[m:, m:]
+        info[m:, m:] = self._plain[0][m:, m:]
         if self.model.has_xi:
             info[-1, :-1] = info[:-1, -1] = 0.0
             info[-1, -1] = abs(info[-1, -1]) + 1e-12
@@ -328,44 +353,18 @@ class Expansion:
     def hessian(self) -> Matrix:
         """Second derivatives (7), (d, d)."""
         m = self.model.e
-        H = self._curved + self._mode_terms + self._weight_terms
+        H = self._plain[0] + self._plain[1]
         H[:m, :m] -= self._trace
         return H + self._dear_terms if self.is_exact else H
 
     @cached_property
-    def _mode_terms(self) -> Matrix:
-        """``w'(E_k v_l + E_l v_k)``, (d, d)."""
-        effects, e = self.model.effects, self.model.e
-        H = np.zeros((self.model.width,) * 2)
-        moved = effects.spread(effects.along(self.units, self.w))
-        H[:e] = -(self.observed[0][:, None] * moved).T @ self.eta
-        if self.model.has_xi:
-            H[:e, -1] += moved.T @ self.shape.score1
-        return H + H.T
-
-    @cached_property
-    def _weight_terms(self) -> Matrix:
-        """Second derivatives of the weights at the mode, (d, d)."""
-        lev, Zc, eta = self.D.leverages, self.Zc, self.eta
-        H = eta.T @ ((self.weights[2] * lev - self.observed[1] * Zc)[:, None] * eta)
-        if self.model.has_xi:
-            s = self.shape
-            side = (self.by_xi[1] * lev - s.observed1[0] * Zc) @ eta
-            H[-1] += side
-            H[:, -1] += side
-            twice = s.observed2 if self.information == "observed" else s.expected2
-            H[-1, -1] += twice @ lev + s.score2 @ Zc
-        return np.asarray(H)
-
-    @cached_property
     def _dear_terms(self) -> Matrix:
         """``-tr(D S_k D S_l)``, and what quadratic forms of Z do as weights move, (d, d)."""
-        moved = self.weights[1][:, None] * self.eta
-        if self.model.has_xi:
-            moved[:, -1] += self.by_xi[0]
+        moved = ((part.rows, part.moved) for part in self._each())
+        forms, traces = self.D.moved(self.units, moved)
         H = np.zeros((self.model.width,) * 2)
-        H[: self.model.e] = self.D.swept_forms(self.units) @ moved
-        return np.asarray(H + H.T - self.D.moving_weights(moved))
+        H[: self.model.e] = forms
+        return np.asarray(H + H.T - traces)
 
     @property
     def chain(self) -> Matrix:
@@ -380,7 +379,7 @@ class Expansion:
     def completed(self) -> Expansion:
         """The same with the dearest terms, and with what has been computed."""
         found = replace(self, order=2)
-        known = ("rows", "weights", "D", "D_o", "w", "eta", "laplace_slopes", "laplace_score")
+        known = ("D", "D_o", "w", "_tangent", "laplace_slopes", "laplace_score")
         found.__dict__.update((name, vars(self)[name]) for name in known if name in vars(self))
         return found
 
@@ -409,7 +408,14 @@ class Expansion:
 
     def _release(self) -> None:
         """Forget what is large and has served; it would be computed again."""
-        for name in ("Y", "force", "Zc", "t"):
+        for name in ("parts", "Zc", "t", "pushed"):
             self.__dict__.pop(name, None)
+        rows = self.rows
+        observed, expected = rows.observed[:1], rows.expected[:1]
+        if rows.expected is rows.observed:
+            expected = observed
+        rows = replace(rows, observed=observed, expected=expected)
+        weights = observed if self.weights is self.observed else expected
+        self.__dict__.update(rows=rows, weights=weights)
         self.D.release()
         self.D_o.release()

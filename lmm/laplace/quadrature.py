@@ -201,11 +201,10 @@ class Quadrature(Expansion):
         model, m = self.model, self.model.m
         nodes, lam = self._nodes, self._lam
         J = model.parameters.jacobian(self.place.x[:m])
-        moved = self.weights[1][:, None] * self.eta
-        if model.has_xi:
-            moved[:, -1] += self.by_xi[0]
         directions = block_diag(J, np.eye(model.d - m))
-        weights = moved @ directions
+        weights = self.weights[1][:, None] * self.eta_along(directions)
+        if model.has_xi:
+            weights[:, -1] += self.by_xi[0]
         (by_level,) = model.effects.by_group(self.v_along(directions))
         (own_v,) = model.effects.by_group(self.mode.v)
         found = np.empty(model.d)

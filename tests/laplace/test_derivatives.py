@@ -1,5 +1,7 @@
 """Gradient and Hessian of the Laplace criterion against central differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,18 @@ def test_a_search_computes_the_whole_hessian_once(monkeypatch):
     assert optimum.converged
     assert optimum.exact_hessian
     assert len(dear) == 1
+
+
+def test_rows_in_parts_give_what_they_give_at_once(monkeypatch):
+    """One factor: arrays by direction are made for some rows at a time."""
+    family = lmm.NegativeBinomial()
+    matrices = simulated(family, STRUCTURES["slopes"])
+    x = next(iter(LaplaceCriterion(matrices, family).starts()))
+    at_once = LaplaceCriterion(matrices, family).evaluate(x)
+    monkeypatch.setattr(lmm.laplace.expansion, "BLOCK", 50)
+    by_parts = LaplaceCriterion(matrices, family).evaluate(x)
+    assert len(replace(by_parts.expansion).parts) == 3
+    np.testing.assert_allclose(by_parts.gradient, at_once.gradient, rtol=1e-9)
+    np.testing.assert_allclose(by_parts.hessian, at_once.hessian, rtol=1e-9)
+    change = np.ones(len(x))
+    np.testing.assert_allclose(by_parts.predicted_v(change), at_once.predicted_v(change), rtol=1e-9)
