@@ -95,7 +95,7 @@ else:
         "coef_test": "lmm.tables.robust_tests",
         "compare_performance": "lmm.tables.effect_sizes",
         "comparisons": "lmm.tables.marginal_effects",
-        "emmeans": "lmm.tables.emmeans",
+        "emmeans": "lmm.tables.emmeans.emmeans",
         "emmip": "lmm.tables.emmeans",
         "emtrends": "lmm.tables.emmeans",
         "get_me": "lmm.tables.getme",

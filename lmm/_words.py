@@ -73,6 +73,13 @@ Side: TypeAlias = Literal[
     "superiority",
     "nonsuperiority",
     "inferiority",
+    "=",
+    "+",
+    "-",
+    -1,
+    0,
+    1,
+    2,
 ]
 SolverName: TypeAlias = Literal["auto", "block", "cholmod", "sparse", "dense", "krylov"]
 TidyScale: TypeAlias = Literal["sdcor", "vcov"]

@@ -36,6 +36,18 @@ def test_type_two_tests_are_those_of_car(m):
     assert_allclose(m.anova("II").loc["Sex", "F value"], 6.386325, rtol=1e-6)
 
 
+def test_type_two_leaves_out_all_that_have_the_variables_and_more():
+    # car 3.1-1: a factor beside its slopes is tested in the model of one slope. lmerTest tests the
+    # difference at zero.
+    d = lmm.load_dataset("Orthodont").drop(index=[*range(9), *range(49, 57), 59])
+    m = lmm.lmer("distance ~ age * Sex + (1 | Subject)", d)
+    table = lmm.wald_anova(m).to_frame()
+    assert_allclose(table["Chisq"], [95.013411898, 4.153634305, 3.115139456], rtol=1e-7)
+    table = lmm.wald_anova(m, "II", "F").to_frame()
+    assert_allclose(table["F"], [94.878717073, 4.149163370, 3.111796437], rtol=1e-7)
+    assert_allclose(table["Df.res"], [64.68940859, 21.87060121, 64.71343531], rtol=1e-7)
+
+
 def test_type_three_tests_are_those_of_car_with_sum_contrasts(m):
     table = lmm.wald_anova(m, 3).to_frame()
     assert_allclose(table["Chisq"], [66.62650878, 5.59974093, 0.26358208, 2.62495629], rtol=2e-7)

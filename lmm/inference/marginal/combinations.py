@@ -104,7 +104,8 @@ class Combinations:
         with np.errstate(invalid="ignore"):  # cells without data: 0 / 0
             share = w / total[cell]
         mean = np.zeros((len(codes), rows.shape[1]))
-        np.add.at(mean, cell, share[:, None] * rows)
+        counts = share != 0.0  # unknown rows of no weight say nothing
+        np.add.at(mean, cell[counts], share[counts, None] * rows[counts])
         return mean
 
     def total_counts(self, keep: Sequence[str]) -> Vector:

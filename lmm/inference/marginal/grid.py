@@ -78,6 +78,12 @@ class Axis:
         types: dict[str, type] = {"factor": object, "logical": bool}
         return np.array(self.levels, dtype=types.get(self.kind, float))
 
+    @property
+    def has_levels(self) -> bool:
+        """Whether its values are levels, which may be nested in others; numbers occur by chance."""
+        measured = self.kind == "covariate" and len(self.levels) > KEPT_VALUES
+        return self.codes is not None and not measured
+
     def at(self, levels: Sequence[Any]) -> Axis:
         """The axis at other levels.
 
@@ -361,7 +367,7 @@ def _nesting(
         raise TypeError(f"nesting must be text, a mapping or None, not {type(given).__name__}")
     if given != DETECT:
         return read_nesting(given, lambda name: checked(name, names))
-    sizes = [len(axis.levels) if axis.codes is not None else 1 for axis in axes]
+    sizes = [len(axis.levels) if axis.has_levels else 1 for axis in axes]
     return detected(names, _observed(axes)[0], sizes)
 
 

@@ -11,10 +11,10 @@ from lmm.errors import nearest
 
 __all__ = ["SIDES", "Hypothesis"]
 
-SIDES = {
-    **dict.fromkeys(("two-sided", "both", "!=", "equivalence"), 0),
-    **dict.fromkeys((">", "right", "greater", "noninferiority", "superiority"), 1),
-    **dict.fromkeys(("<", "left", "less", "nonsuperiority", "inferiority"), -1),
+SIDES: dict[str | int, int] = {
+    **dict.fromkeys(("two-sided", "both", "!=", "=", "equivalence", 0, 2), 0),
+    **dict.fromkeys((">", "right", "greater", "noninferiority", "superiority", "+", 1), 1),
+    **dict.fromkeys(("<", "left", "less", "nonsuperiority", "inferiority", "-", -1), -1),
 }
 
 
@@ -37,7 +37,7 @@ class Hypothesis:
     delta: float = 0.0
 
     @classmethod
-    def of(cls, null: float, side: str, delta: float) -> Hypothesis:
+    def of(cls, null: float, side: str | int, delta: float) -> Hypothesis:
         """The hypothesis, with a side by name.
 
         Raises
@@ -46,7 +46,7 @@ class Hypothesis:
             The side is unknown or the threshold negative.
         """
         if side not in SIDES:
-            raise ValueError(f"unknown side {side!r}.{nearest(str(side), SIDES)}")
+            raise ValueError(f"unknown side {side!r}.{nearest(str(side), map(str, SIDES))}")
         if not 0.0 <= delta < np.inf:
             raise ValueError(f"delta must be a threshold, at least 0, not {delta!r}.")
         return cls(float(null), SIDES[side], float(delta))

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike
 
 from lmm._words import Adjust, Ddf, MeanScale
 from lmm.design.labels import by_name
-from lmm.errors import DataError, nearest
+from lmm.errors import DataError
 from lmm.fitted import EstimatedModel
 from lmm.formula import Specs, parse_specs
 from lmm.inference.marginal import DETECT, Combinations
-from lmm.tables.emmeans.estimates_table import TYPES
+from lmm.tables.emmeans.estimates_table import checked_type
 from lmm.tables.emmeans.kept import Kept, kept
 from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.predictions import Nested, Reduce, grid_of, method_of, predictions
@@ -45,6 +45,7 @@ def emmeans(
     infer: bool | None = None,
     bias_adjust: bool = False,
     sigma: float | None = None,
+    offset: float | None = None,
 ) -> Estimates | EmmeansList:
     """Estimated marginal means: predictions at the reference grid, averaged over the rest.
 
@@ -91,6 +92,8 @@ def emmeans(
         Whether to show intervals and tests both.
     bias_adjust, sigma
         As for `Estimates.response`.
+    offset : float, optional
+        Value of the model's offset, such as 0 for rates per unit of exposure; its mean by default.
 
     Returns
     -------
@@ -119,8 +122,7 @@ def emmeans(
     Degrees-of-freedom method: kenward-roger
     P value adjustment: tukey method for comparing a family of 3 estimates
     """
-    if type not in TYPES:
-        raise ValueError(f"unknown type {type!r}.{nearest(type, TYPES)}")
+    checked_type(type)
     if regrid is not None and transform is not None:
         raise ValueError("transform is another name of regrid: give one of them.")
     regrid = transform if regrid is None else regrid
@@ -129,7 +131,8 @@ def emmeans(
     else:
         grid = grid_of(m, at, cov_reduce, nesting)
         method = method_of(m, ddf, vcov)
-        everything = predictions(m, grid, grid.rows(), method, "emmean", grid.offset)
+        known = grid.offset if offset is None else offset
+        everything = predictions(m, grid, grid.rows(), method, "emmean", known)
     if regrid is not None:
         everything = everything.regrid(regrid)
 

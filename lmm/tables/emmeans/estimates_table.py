@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntMatrix, IntVector, Matrix, Vector
-from lmm._words import Adjust, Side
-from lmm.errors import DataError, checked_level
+from lmm._words import Adjust, MeanScale, Side
+from lmm.errors import DataError, checked_level, nearest
 from lmm.inference.fixed.base import TTests
 from lmm.inference.marginal import (
     ADJUSTMENTS,
@@ -32,12 +32,25 @@ from lmm.report.document import Document
 from lmm.report.estimate_blocks import estimates_blocks
 from lmm.report.printed import TableLike
 from lmm.tables.emmeans.joint_table import JointTests
-from lmm.tables.emmeans.row_labels import codes_of, groups
+from lmm.tables.emmeans.row_labels import checked_labels, codes_of, groups
 
-__all__ = ["TYPES", "EstimatesTable", "Shown"]
+__all__ = ["EstimatesTable", "Shown", "checked_type"]
 
 # Scales on which means of a transformed response are shown.
 TYPES = ("link", "response")
+
+
+def checked_type(type: str) -> str:
+    """The name of a scale.
+
+    Raises
+    ------
+    ValueError
+        There is none of that name.
+    """
+    if type not in TYPES:
+        raise ValueError(f"unknown type {type!r}.{nearest(type, TYPES)}")
+    return type
 
 
 @dataclass(frozen=True)
@@ -213,8 +226,37 @@ class EstimatesTable(TableLike):
         side: Side = "two-sided",
         delta: float = 0.0,
         cross_adjust: str = "none",
+        infer: bool | tuple[bool, bool] | None = None,
+        type: MeanScale | None = None,
+        by: str | Sequence[str] | None = None,
     ) -> Self:
-        """The same with intervals and tests; arguments as for `confint` and `test`."""
+        """The same with intervals and tests; arguments as for `confint` and `test`.
+
+        Parameters
+        ----------
+        intervals, tests : bool
+            Whether to show them; or both at once by `infer`, R's word.
+        level, null, adjust, side, delta, cross_adjust
+            As for `confint` and `test`.
+        type : {"link", "response"}, optional
+            Scale on which estimates are shown: see `response`.
+        by : str or sequence of str, optional
+            Labels whose combinations are shown, and adjusted, apart; ``[]`` for none.
+        """
+        if type is not None or by is not None:
+            return self._rearranged(type, by).summary(
+                intervals,
+                tests,
+                level,
+                null,
+                adjust,
+                side=side,
+                delta=delta,
+                cross_adjust=cross_adjust,
+                infer=infer,
+            )
+        if infer is not None:
+            intervals, tests = (infer, infer) if isinstance(infer, bool) else infer
         level = checked_level(level)
         adjustment = self.shown.adjustment if adjust is None else adjust
         check_adjustment(adjustment, self.differences is not None)
@@ -230,6 +272,17 @@ class EstimatesTable(TableLike):
             hypothesis=hypothesis,
         )
         return replace(self, shown=shown)
+
+    def _rearranged(self, type: MeanScale | None, by: str | Sequence[str] | None) -> Self:
+        """The same on another scale and in other groups."""
+        made = self
+        if type is not None:
+            on_response = checked_type(type) == "response"
+            made = self.response() if on_response else self
+            made = replace(made, shown=replace(made.shown, on_response=on_response))
+        if by is None or (groups := checked_labels(by, self.labels)) == self.by:
+            return made
+        return replace(made, by=groups, differences=None)
 
     def response(self, bias_adjust: bool = False, sigma: float | None = None) -> Self:
         """The same on the scale of the response, for a transformed one.
@@ -406,6 +459,8 @@ class EstimatesTable(TableLike):
         values = np.full(len(self.L), np.nan)
         for _, rows in self._groups():
             rows = rows[np.isfinite(tests.std_error[rows])]
+            if not len(rows):
+                continue
             correlation = self.estimator.correlation(self.L[rows])
             family = SimultaneousTests(tests.df[rows], correlation, self._means(rows), tail)
             values[rows] = compute(rows, family)

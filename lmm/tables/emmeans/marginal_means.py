@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,7 +24,7 @@ from lmm.tables.emmeans.comparisons import (
 )
 from lmm.tables.emmeans.estimates_table import EstimatesTable
 from lmm.tables.emmeans.interaction import Methods, interaction_contrasts
-from lmm.tables.emmeans.row_labels import checked_labels, row_names
+from lmm.tables.emmeans.row_labels import checked_labels, label_text, row_names
 from lmm.tables.emmeans.several import EmmeansList
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Estimates(EstimatesTable):
         exclude: Place | Sequence[Place] = (),
         interaction: Methods | None = None,
         simple: str | Sequence[str] | None = None,
+        combine: bool = False,
         offset: float = 0.0,
     ) -> Estimates:
         """Contrasts of the rows of each group.
@@ -79,6 +82,8 @@ class Estimates(EstimatesTable):
             Method for each label: contrasts of contrasts, with no adjustment by default.
         simple : str or sequence of str, optional
             Labels to contrast within all combinations of the others; ``"each"`` for all in turn.
+        combine : bool
+            Whether to make one table, one family of tests, of those of ``simple="each"``.
         offset : float
             Added to each contrast.
 
@@ -101,7 +106,9 @@ class Estimates(EstimatesTable):
             )
 
         if simple is not None:
-            return cast("Estimates", self._simple(simple, within))
+            tables = self._simple(simple, within)
+            joined = reduce(add, tables) if combine and simple == "each" else tables
+            return cast("Estimates", joined)
         source = self if by is None else replace(self, by=checked_labels(by, self.labels))
         if interaction is not None:
             rows, table = interaction_contrasts(interaction, self.labels, source.by)
@@ -153,8 +160,8 @@ class Estimates(EstimatesTable):
             self,
             quantity="estimate",
             labels=labels,
-            L=coefficients @ self.L,
-            offset=coefficients @ self.offset,
+            L=_combined(coefficients, self.L),
+            offset=_combined(coefficients, self.offset),
             counts=np.abs(coefficients) @ self.counts,
             levels={name: self.levels[name] for name in self.levels if name in kept},
             nesting={},
@@ -185,11 +192,18 @@ class Estimates(EstimatesTable):
         reverse: bool = False,
         *,
         simple: str | Sequence[str] | None = None,
+        combine: bool = False,
         exclude: Place | Sequence[Place] = (),
     ) -> Estimates:
         """All pairwise differences within groups; arguments as for `contrast`."""
         return self.contrast(
-            "pairwise", by, adjust, reverse=reverse, simple=simple, exclude=exclude
+            "pairwise",
+            by,
+            adjust,
+            reverse=reverse,
+            simple=simple,
+            combine=combine,
+            exclude=exclude,
         )
 
     def regrid(self, transform: str = "response") -> Estimates:
@@ -239,6 +253,8 @@ class Estimates(EstimatesTable):
         if other.estimator.method.fit is not self.estimator.method.fit:
             raise DataError("the estimates are those of different models")
         labels = pd.concat([self.labels, other.labels], ignore_index=True)
+        partly = list(labels.columns[labels.isna().any()])
+        labels[partly] = labels[partly].map(label_text, na_action="ignore")
         made = replace(
             self,
             labels=labels.astype(object).where(labels.notna(), "."),
@@ -352,6 +368,13 @@ class Estimates(EstimatesTable):
             )
         back = self.back or IDENTITY
         return back.inverse(arrows.left), back.inverse(arrows.right)
+
+
+def _combined(coefficients: Matrix, rows: np.ndarray) -> np.ndarray:
+    """Linear functions (c, ...) of rows (r, ...), NaN of those that have an unknown row."""
+    unknown = np.isnan(rows)
+    made = coefficients @ np.where(unknown, 0.0, rows)
+    return np.where(np.abs(coefficients) @ unknown > 0.0, np.nan, made)
 
 
 def _unused(name: str, taken: Sequence[str]) -> str:

@@ -47,12 +47,13 @@ def ref_grid(
     nesting: Nested = DETECT,
     cov_reduce: Reduce = np.mean,
     vcov: ArrayLike | None = None,
+    offset: float | None = None,
 ) -> Estimates:
     """Predictions at all combinations of the predictors, of which marginal means are averages.
 
     Parameters
     ----------
-    m, at, ddf, nesting, cov_reduce, vcov
+    m, at, ddf, nesting, cov_reduce, vcov, offset
         As for `emmeans`.
 
     Examples
@@ -69,7 +70,8 @@ def ref_grid(
     """
     grid = grid_of(m, at, cov_reduce, nesting)
     method = method_of(m, ddf, vcov)
-    table = predictions(m, grid, grid.rows(), method, "prediction", grid.offset)
+    known = grid.offset if offset is None else offset
+    table = predictions(m, grid, grid.rows(), method, "prediction", known)
     return replace(table, shown=Shown(intervals=False))
 
 
