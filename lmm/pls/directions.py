@@ -80,7 +80,7 @@ def restricted(trace: Matrix, forms: Matrix, EE: Sequence[Matrix]) -> Matrix:
         each[:p, :, :p].transpose(1, 3, 0, 2).reshape(k * k, p * p)
         for each, k in zip(EE, sizes, strict=True)
     ]
-    G, turn = np.concatenate(rows), _transposed(sizes)
+    G, turn = _joined(rows), _transposed(sizes)
     across = forms[turn]
     return np.asarray(trace + G @ G[turn].T - across - across.T)
 
@@ -123,25 +123,24 @@ def assembled(
     exact : bool
         Whether `scoring` leaves nothing out.
     """
-    p, logdet = len(EE[0]) - 1, sums
+    p, logdet = len(EE[0]) - 1, list(sums)
     if reml:
         own = (einsum("sasb->ab", each[:p, :, :p]) for each in EE)
         logdet = [F - fixed for F, fixed in zip(sums, own, strict=True)]
     # sums of E_X,a v_b: w'E_X for w = E_ab v
     across = [each[p, :, :p].transpose(2, 0, 1).reshape(each.shape[1] ** 2, p) for each in EE]
-    fixed = across[0] if len(across) == 1 else np.concatenate(across)
-    average = forms - fixed @ fixed.T
-    if [[i] for i in range(len(groups))] != [[i for i, _ in group.members] for group in groups]:
+    fixed = _joined(across)
+    average, quadratic = forms - fixed @ fixed.T, [each[p, :, p] for each in EE]
+    if [i for group in groups for i, _ in group.members] != list(range(len(groups))):
         chosen = entries(groups)
         average, scoring = average[chosen[:, None], chosen], scoring[chosen[:, None], chosen]
-    return FullDerivatives(
-        terms,
-        by_term(groups, logdet),
-        by_term(groups, [each[p, :, p] for each in EE]),
-        average,
-        scoring,
-        scoring if exact else None,
-    )
+        logdet, quadratic = by_term(groups, logdet), by_term(groups, quadratic)
+    trace = scoring if exact else None
+    return FullDerivatives(terms, tuple(logdet), tuple(quadratic), average, scoring, trace)
+
+
+def _joined(parts: list[Matrix]) -> Matrix:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def entries(groups: Sequence[Group]) -> IntVector:
@@ -154,8 +153,8 @@ def entries(groups: Sequence[Group]) -> IntVector:
     return np.concatenate([found[i] for i in range(len(found))])
 
 
-def by_term(groups: Sequence[Group], blocks: Sequence[Matrix]) -> tuple[Matrix, ...]:
+def by_term(groups: Sequence[Group], blocks: Sequence[Matrix]) -> list[Matrix]:
     """The terms' blocks of matrices (k, k) by group, in the terms' order."""
     each = zip(groups, blocks, strict=True)
     found = {i: block[part, part] for group, block in each for i, part in group.members}
-    return tuple(found[i] for i in range(len(found)))
+    return [found[i] for i in range(len(found))]

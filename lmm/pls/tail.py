@@ -53,7 +53,7 @@ class Columns:
 
     groups: tuple[Group, ...]
 
-    @property
+    @cached_property
     def q(self) -> int:
         """Number of random effects."""
         return sum(group.q for group in self.groups)
