@@ -17,13 +17,14 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.laplace.row_sums import grams, row_forms
 from lmm.pls.base import Factors, FullDerivatives, PLSPoint
+from lmm.pls.directions import level_traces
 from lmm.pls.inverse import flat, row_quadratic
 from lmm.pls.kernels import identity_minus, penalized_inverse
 
 if TYPE_CHECKING:
     from lmm.laplace.effects import Effects
 
-__all__ = ["ByLevel", "Elimination", "Solved", "Units", "block_traces", "product_traces", "times"]
+__all__ = ["ByLevel", "Elimination", "Solved", "Units", "product_traces", "times"]
 
 Units: TypeAlias = tuple[Matrix, ...]
 """Directions of all Gammas, (e, k, k) per group."""
@@ -174,7 +175,7 @@ class ByLevel(Elimination):
     @cached_property
     def scoring(self) -> Matrix:
         """See `Elimination`."""
-        return self.effects.of_terms(block_traces(self._F))
+        return self.effects.of_terms(level_traces(self._F))
 
     @property
     def trace(self) -> Matrix:
@@ -310,13 +311,6 @@ def times(left: Matrix, right: Matrix) -> Matrix:
     if len(left) == 1:
         return np.asarray(left * right)
     return np.asarray(np.einsum("abl,...bcl->...acl", left, right))
-
-
-def block_traces(F: Matrix) -> Matrix:
-    """``tr(F E_a F E_b)`` over the entries of a group's Gamma, for blocks F (k, k, l)."""
-    k = len(F)
-    rows = F.reshape(k * k, -1)
-    return (rows @ rows.T).reshape(k, k, k, k).transpose(3, 0, 1, 2).reshape(k * k, k * k)
 
 
 def product_traces(products: Sequence[Matrix]) -> Matrix:

@@ -22,9 +22,9 @@ from scipy.linalg import lapack
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.laplace.elimination import Elimination, Units, block_traces, product_traces
+from lmm.laplace.elimination import Elimination, Units, product_traces
 from lmm.laplace.meetings import Meetings, Parts
-from lmm.pls.directions import pair_traces
+from lmm.pls.directions import level_traces, pair_traces
 from lmm.pls.inverse import dense_blocks
 from lmm.pls.kernels import identity_minus, penalized_inverse
 
@@ -249,7 +249,7 @@ class Split(Elimination):
     @cached_property
     def scoring(self) -> Matrix:
         """See `Elimination`: what couples levels of the lead is left out."""
-        lead = block_traces(self._F11[0])
+        lead = level_traces(self._F11[0])
         sides = [np.zeros((len(lead), group.size**2)) for group in self.meetings.behind]
         return self._of_terms(lead, sides, self._tail_traces)
 
@@ -260,7 +260,7 @@ class Split(Elimination):
         k = len(own)
         GY = self._GY.reshape(k * k, -1)
         turned = self._GY.transpose(0, 1, 3, 2).reshape(k * k, -1)
-        lead = block_traces(own) - block_traces(low) + GY @ turned.T
+        lead = level_traces(own) - level_traces(low) + GY @ turned.T
         sides = [self._side_traces(places) for places in self.meetings.places]
         return self._of_terms(lead, sides, self._tail_traces)
 
