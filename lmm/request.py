@@ -310,7 +310,7 @@ class GeneralizedRequest(Request):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "family", family_named(self.family))
-        if isinstance(self.nagq, bool) or self.nagq != int(self.nagq) or not 0 <= self.nagq <= 100:
+        if isinstance(self.nagq, bool) or self.nagq not in range(101):
             raise ValueError(
                 f"nagq must be a whole number from 0 to 100, not {self.nagq!r}: 1 is Laplace's "
                 "approximation, more are points of adaptive quadrature."

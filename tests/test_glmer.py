@@ -215,3 +215,26 @@ def test_starts_that_cannot_be_used():
         lmm.glmer(formula, data, start=1e60)
     with pytest.raises(ValueError, match="start of theta must be positive, not 0"):
         lmm.glmer_nb("incidence ~ 1 + (1 | herd)", data, start=[0.5, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("nagq", [-1, 101, 2.5, None, True, np.nan, np.inf])
+def test_points_are_a_number_of_them(nagq):
+    with pytest.raises(ValueError, match="nagq must be a whole number from 0 to 100"):
+        lmm.glmer(reference("cbpp")["formula"], table("cbpp"), nagq=nagq)
+
+
+def test_an_exposure_of_zero_has_no_logarithm():
+    formula = "incidence ~ 1 + offset(log(exposure)) + (1 | herd)"
+    data = table("cbpp").assign(exposure=np.r_[0.0, np.ones(55)])
+    with pytest.raises(lmm.DataError, match="1 of 56 rows are not, first -inf at row 0"):
+        lmm.glmer(formula, data, "poisson")
+
+
+def test_refits_take_responses_of_the_same_form():
+    with pytest.raises(lmm.DataError, match="numbers of trials"):
+        fitted("cbpp").refit(np.ones((56, 2)))
+    data = table("cbpp").assign(ill=np.where(table("cbpp")["incidence"] > 1, "yes", "no"))
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    m = lmm.glmer("ill ~ 1 + (1 | herd)", data, control=control)
+    with pytest.raises(lmm.DataError, match="'maybe', but its levels are 'no', 'yes'"):
+        m.refit(["yes", "maybe"] * 28)

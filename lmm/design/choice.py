@@ -116,7 +116,7 @@ def choose_rows(
     return Choice(
         used,
         None if weights is None else weights[used],
-        None if offset is None else offset[used],
+        None if offset is None else _finite(offset[used], used),
         checked,
     )
 
@@ -210,6 +210,18 @@ def _positive(weights: Vector, rows: IntVector) -> np.ndarray:
             f"{weights[first]} at row {rows[first]}"
         )
     return weights > 0
+
+
+def _finite(offset: Vector, rows: IntVector) -> Vector:
+    """Offsets that are numbers: an exposure of 0 has no logarithm."""
+    bad = np.isinf(offset)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise DataError(
+            f"the offset must be finite: {int(bad.sum())} of {len(rows)} rows are not, first "
+            f"{offset[first]} at row {rows[first]}. Leave such rows out by subset="
+        )
+    return offset
 
 
 def used_columns(

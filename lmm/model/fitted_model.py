@@ -211,13 +211,26 @@ class FittedModel(ABC):
 
     def _proportions(self, y: Any) -> Any:
         """A new response as numbers: successes and failures as proportions, levels as 0 and 1."""
-        kind, names = self.fit.matrices.response.form.kind, self.fit.matrices.response.form.names
+        response = self.fit.matrices.response
+        kind, names = response.form.kind, response.form.names
         if kind == "counts" and np.ndim(y) == 2:
             table = pd.DataFrame(y)
             trials = table.sum(axis=1)
+            known = response.weights if response.trials is None else response.trials
+            if table.shape[1] != 2 or (len(trials) == len(known) and (trials != known).any()):
+                raise DataError(
+                    "y must hold successes and failures in two columns, which add up to the fit's "
+                    "numbers of trials"
+                )
             return table.iloc[:, 0] / trials.where(trials > 0, 1)
         if kind == "levels" and not np.issubdtype(np.asarray(y).dtype, np.number):
-            return (pd.Series(y).astype(str) == names[1]).astype(float)
+            levels = pd.Series(y).astype(str)
+            if not levels.isin(names).all():
+                strange = levels[~levels.isin(names)].iloc[0]
+                raise DataError(
+                    f"y holds {strange!r}, but its levels are {names[0]!r}, {names[1]!r}"
+                )
+            return (levels == names[1]).astype(float)
         return pd.Series(y).astype(float) if kind == "truth" else y
 
     # Estimates ------------------------------------------------------------------------------------
