@@ -21,7 +21,7 @@ from lmm.design.checks import (
     check_rank,
     check_scales,
 )
-from lmm.design.column_summary import ColumnSummary
+from lmm.design.column_summary import ColumnSummary, joined_moments
 from lmm.design.columns import Basis, Column, Factor, take
 from lmm.design.factor_contrasts import choose_contrasts
 from lmm.design.fixed import FixedEffects, check_finite
@@ -74,17 +74,7 @@ class Scales:
         return cls(n, mean, squares, ~((X != 0) & (X != 1)).any(axis=0))
 
     def __add__(self, other: Scales) -> Scales:
-        # Chan, Golub & LeVeque (1983), Am. Stat. 37, 242-247, equation 1.5
-        n = self.n + other.n
-        if n == 0:
-            return self
-        gap = other.mean - self.mean
-        return Scales(
-            n,
-            self.mean + gap * (other.n / n),
-            self.squares + other.squares + gap**2 * (self.n * other.n / n),
-            self.is_indicator & other.is_indicator,
-        )
+        return Scales(*joined_moments(self, other), self.is_indicator & other.is_indicator)
 
     def deviations(self, kept: IntVector) -> Vector:
         """Standard deviations of the kept columns that are no indicators."""

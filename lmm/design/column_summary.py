@@ -29,6 +29,7 @@ __all__ = [
     "Described",
     "Moments",
     "Spanning",
+    "joined_moments",
 ]
 
 MAX_VALUES = 100
@@ -39,6 +40,14 @@ MAX_CELLS = 1 << 20
 DEPENDENT = 1e-9
 # Rows of a batch, for each column, among which spanning ones are looked for first.
 FIRST_LOOK = 20
+
+
+def joined_moments(one: Any, other: Any) -> tuple[int, Any, Any]:
+    """Number, mean and sum of squares about it of two sets of rows together."""
+    # Chan, Golub & LeVeque (1983), Am. Stat. 37, 242-247, equation 1.5
+    n = one.n + other.n
+    share, gap = other.n / max(n, 1), other.mean - one.mean
+    return n, one.mean + gap * share, one.squares + other.squares + gap**2 * (one.n * share)
 
 
 @dataclass(frozen=True)
@@ -71,15 +80,8 @@ class Moments:
         return cls(len(values), mean, squares, float(values.min()), float(values.max()))
 
     def __add__(self, other: Moments) -> Moments:
-        # Chan, Golub & LeVeque (1983), Am. Stat. 37, 242-247, equation 1.5
-        n = self.n + other.n
-        if n == 0:
-            return self
-        gap = other.mean - self.mean
         return Moments(
-            n,
-            self.mean + gap * other.n / n,
-            self.squares + other.squares + gap**2 * self.n * other.n / n,
+            *joined_moments(self, other),
             min(self.smallest, other.smallest),
             max(self.largest, other.largest),
         )

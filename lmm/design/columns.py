@@ -17,6 +17,7 @@ import pandas as pd
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import DataError
+from lmm.language.deparse import fewest_digits
 
 __all__ = [
     "Basis",
@@ -296,10 +297,7 @@ def _r_number(value: float) -> str:
     if value.is_integer() and abs(value) < _LONGEST:
         return str(int(value))
     # Whole numbers keep all their digits: they may be identifiers.
-    rounded = value if value.is_integer() else float(f"{value:.15g}")
-    fixed = np.format_float_positional(rounded, trim="-")
-    scientific = np.format_float_scientific(rounded, trim="-", exp_digits=2)
-    return fixed if len(fixed) <= len(scientific) else scientific
+    return fewest_digits(value, 17 if value.is_integer() else 15)
 
 
 def read_column(values: pd.Series, name: str) -> RawColumn:

@@ -24,14 +24,13 @@ def _string_text(value: str) -> str:
     return '"' + escape_spaces(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
-def _number_text(number: Number) -> str:
-    """Write the fewest of 15 significant digits, fixed unless scientific is shorter."""
-    value = number.value
-    if number.is_integer:
-        return f"{value:.0f}L"
-    mantissa, exponent = f"{value:.14e}".split("e")
+def fewest_digits(value: float, most: int = 15) -> str:
+    """A double as R writes it: no more digits than it needs, fixed unless scientific is shorter."""
+    mantissa, _, exponent = f"{value:.{most - 1}e}".partition("e")
+    if not exponent:
+        return mantissa  # not finite
     mantissa = mantissa.rstrip("0").rstrip(".")
-    digits = len(mantissa.replace(".", ""))
+    digits = sum(map(str.isdigit, mantissa))
     scientific = f"{mantissa}e{int(exponent):+03d}"
     fixed = f"{value:.{max(0, digits - 1 - int(exponent))}f}"
     return fixed if len(fixed) <= len(scientific) else scientific
@@ -69,7 +68,7 @@ class _Deparser:
             case Name():
                 self.write(quote(node.id))
             case Number():
-                self.write(_number_text(node))
+                self.write(f"{node.value:.0f}L" if node.is_integer else fewest_digits(node.value))
             case String():
                 self.write(_string_text(node.value))
             case Constant():

@@ -50,6 +50,19 @@ class Pairs:
         i, j, A = self.j[order], self.i[order], self.A.transpose(1, 0, 2)[:, :, order]
         return Pairs(self.h, self.g, i, j, A)
 
+    def entries(self, rows: IntVector, columns: IntVector) -> tuple[IntVector, IntVector]:
+        """Row and column of each entry of A in Z'Z.
+
+        Parameters
+        ----------
+        rows, columns : (l_g, k_g) and (l_h, k_h) int arrays
+            Places of the groups' random effects.
+        """
+        shape = self.A.shape
+        row = np.broadcast_to(rows[self.i].T[:, None, :], shape)
+        column = np.broadcast_to(columns[self.j].T[None], shape)
+        return row.ravel(), column.ravel()
+
 
 class Products(ABC):
     """Cross-products of standardized rows, t = p + 1.
@@ -104,11 +117,15 @@ class Products(ABC):
                 A[columns, rows] = products
         return A, B
 
+    def inside(self, g: int) -> Pairs:
+        """A group with itself, level by level."""
+        levels = np.arange(self.groups[g].n_levels)
+        return Pairs(g, g, levels, levels, self.grams[g])
+
     def all_pairs(self) -> Iterator[Pairs]:
         """Each group with itself, level by level, and with those before it."""
-        for g, group in enumerate(self.groups):
-            levels = np.arange(group.n_levels)
-            yield Pairs(g, g, levels, levels, self.grams[g])
+        for g in range(len(self.groups)):
+            yield self.inside(g)
             yield from (self.pairs(g, h) for h in range(g))
 
 

@@ -149,9 +149,8 @@ class Couplings:
         problem, found = self.fit.problem, {}
         for pairs in problem.products.all_pairs():
             left, right = problem.groups[pairs.g], problem.groups[pairs.h]
-            rows = pairs.i * left.size + np.arange(left.size)[:, None, None]
-            columns = pairs.j * right.size + np.arange(right.size)[:, None]
-            where = [np.broadcast_to(each, pairs.A.shape).ravel() for each in (rows, columns)]
+            own, other = (np.arange(one.q).reshape(-1, one.size) for one in (left, right))
+            where = pairs.entries(own, other)
             entries = sparse.coo_array((pairs.A.ravel(), where), shape=(left.q, right.q))
             found[pairs.g, pairs.h] = sparse.csr_array(entries)
             found[pairs.h, pairs.g] = sparse.csr_array(entries.T)

@@ -435,20 +435,18 @@ def _pieces(links: Sequence[PairLinks]) -> Iterator[Piece]:
 def _gram(products: Products, rest: Sequence[int], tail: Columns) -> sparse.csr_array:
     """Z_T'Z_T (q_T, q_T) of several groups."""
     rows, columns, values = [], [], []
-
-    def add(i: IntVector, j: IntVector, blocks: Matrix) -> None:
-        """Blocks (k, k', m) at rows (m, k) and columns (m, k')."""
-        levels = blocks.transpose(2, 0, 1)
-        rows.append(np.broadcast_to(i[:, :, None], levels.shape).ravel())
-        columns.append(np.broadcast_to(j[:, None, :], levels.shape).ravel())
-        values.append(levels.ravel())
-
     for a, (g, own) in enumerate(zip(rest, tail.places, strict=True)):
-        add(own, own, products.grams[g])
+        inside = products.inside(g)
+        row, column = inside.entries(own, own)
+        rows.append(row)
+        columns.append(column)
+        values.append(inside.A.ravel())
         for h, other in zip(rest[:a], tail.places, strict=False):
             pairs = products.pairs(g, h)
-            add(own[pairs.i], other[pairs.j], pairs.A)
-            add(other[pairs.j], own[pairs.i], pairs.A.transpose(1, 0, 2))
+            row, column = pairs.entries(own, other)
+            rows += [row, column]
+            columns += [column, row]
+            values += [pairs.A.ravel()] * 2
     coordinates = np.concatenate(rows), np.concatenate(columns)
     return sparse.csr_array(
         sparse.coo_array((np.concatenate(values), coordinates), shape=(tail.q, tail.q))

@@ -426,12 +426,8 @@ def _border(problem: Problem) -> Matrix:
 
 def _entries(columns: Columns, pairs: tuple[Pairs, ...]) -> tuple[IntVector, IntVector]:
     """Rows and columns in q of the pairs' entries."""
-    rows, others = [], []
-    for pair in pairs:
-        row = columns.places[pair.g][pair.i].T[:, None, :]
-        other = columns.places[pair.h][pair.j].T[None]
-        rows.append(np.broadcast_to(row, pair.A.shape).ravel())
-        others.append(np.broadcast_to(other, pair.A.shape).ravel())
+    each = (one.entries(columns.places[one.g], columns.places[one.h]) for one in pairs)
+    rows, others = zip(*each, strict=True)
     return np.concatenate(rows), np.concatenate(others)
 
 
