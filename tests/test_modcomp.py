@@ -8,6 +8,7 @@ import lmm
 from fits import fitted
 from lmm.tables.modcomp import nested_contrasts
 from reference.inference import load_inference, load_table
+from sources import cut
 
 CASES = load_inference()["modcomps"]
 pytestmark = pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
@@ -140,3 +141,16 @@ def test_bootstrap_refuses_bad_input():
         lmm.pb_modcomp(m, m, nsim=0)
     with pytest.raises(lmm.DataError, match="larger model comes first"):
         lmm.pb_modcomp(m.update(". ~ . - Days"), m)
+
+
+def test_models_of_sources_are_compared_by_their_sums():
+    data = lmm.load_dataset("cake").astype({"recipe": str, "replicate": str, "temperature": str})
+    formula = "angle ~ recipe * temp + (1 | recipe:replicate)"
+    sums, whole = lmm.lmer(formula, cut(data, 100)), lmm.lmer(formula, data)
+    for compare in (lmm.kr_modcomp, lmm.sat_modcomp):
+        found, expected = (compare(m, "recipe:temp").to_frame() for m in (sums, whole))
+        assert_allclose(found, expected, rtol=1e-8)
+    L = lmm.restriction_matrix(sums, sums.update(". ~ temp + (1 | recipe:replicate)"))
+    assert L.columns[L.any()].tolist() == ["recipeB", "recipeC", "recipeB:temp", "recipeC:temp"]
+    with pytest.raises(lmm.DataError, match="keep no rows are compared where"):
+        lmm.kr_modcomp(sums, sums.update(". ~ I(temp + 1) + (1 | recipe:replicate)"))

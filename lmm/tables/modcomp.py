@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from lmm._progress import watched
 from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
+from lmm.design.absent import is_unread
 from lmm.errors import DataError, NumericalError
 from lmm.fit import Fit, check_models
 from lmm.fitted import Comparable
@@ -229,6 +230,8 @@ def nested_contrasts(large: Fit, small: Fit) -> Matrix:
             f"the larger model comes first: it has {X.shape[1]} fixed effects, the second one "
             f"{X_small.shape[1]}"
         )
+    if is_unread(X):
+        return _left_out(large, small)
     Q = np.linalg.qr(X)[0]
     left = np.linalg.norm(X_small - Q @ (Q.T @ X_small), axis=0)
     outside = np.flatnonzero(left > NESTED * np.linalg.norm(X_small, axis=0))
@@ -238,6 +241,29 @@ def nested_contrasts(large: Fit, small: Fit) -> Matrix:
             "smaller one is not a combination of the larger one's fixed effects"
         )
     return restriction(X, X_small)
+
+
+def _left_out(large: Fit, small: Fit) -> Matrix:
+    """Rows of the identity (q, p) for coefficients that the smaller of two summed models lacks.
+
+    Raises
+    ------
+    DataError
+        The smaller model has other columns than these.
+    """
+    names, others = large.matrices.fixed.names, small.matrices.fixed.names
+    kept = [names.index(name) for name in others if name in names]
+    # X T^-1 has orthonormal columns: these are X'WX.
+    own, products = (fit.problem.T.T @ fit.problem.T for fit in (small, large))
+    products = products[np.ix_(kept, kept)]
+    size = np.sqrt(np.diag(products))
+    if len(kept) < len(others) or (np.abs(own - products) > NESTED * np.outer(size, size)).any():
+        raise DataError(
+            "models that keep no rows are compared where the smaller one leaves out coefficients "
+            "of the larger one and has no others: give the contrasts, or models of the same data "
+            "in memory"
+        )
+    return np.delete(np.eye(len(names)), kept, axis=0)
 
 
 # Parametric bootstrap ----------------------------------------------------------------------------
