@@ -336,7 +336,7 @@ def _factor_of_texts(values: pd.Series) -> Factor:
     if len(values) >= _FEW_ROWS:
         return replace(factor_from_values(values.array), is_text=True)
     texts = values.to_numpy(dtype=object).tolist()
-    levels = sorted(text for text in set(texts) if isinstance(text, str))
+    levels = sorted([text for text in set(texts) if isinstance(text, str)])
     place = dict(zip(levels, count()))
     codes = np.fromiter(map(place.get, texts, repeat(-1)), np.intp, len(texts))
     return Factor(codes, tuple(map(str, levels)), is_text=True)

@@ -63,6 +63,11 @@ class Bar:
         """The term as lme4 prints it."""
         return str(self.term)
 
+    @cached_property
+    def group_text(self) -> str:
+        """Name of the grouping factor."""
+        return self.term.group_text
+
 
 def grouping_nodes(node: Node) -> tuple[Node, ...]:
     """Factors that a grouping expression crosses: ``c:(b:a)`` gives c, b, a."""
@@ -213,7 +218,7 @@ def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -
         raise FormulaError(f"the random term ({bar.term}) has no columns: write 1 for intercepts")
     recipe = ReRecipe(layout, np.arange(size), bar.group, frame.variables)
     return ReTerm(
-        group=bar.term.group_text,
+        group=bar.group_text,
         levels=np.array(levels, dtype=object),
         columns=layout.names,
         codes=factor.codes,

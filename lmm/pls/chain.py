@@ -117,7 +117,8 @@ class Chain:
         C, base, couplings = [], problem.base, None
         if behind:
             Z_T, Z_TXy = products.dense(behind, self.columns.places)
-            base = np.block([[Z_T, Z_TXy], [Z_TXy.T, base]])
+            upper = np.concatenate([Z_T, Z_TXy], axis=1)
+            base = np.concatenate([upper, np.concatenate([Z_TXy.T, base], axis=1)])
         for c, g in enumerate(inner):
             rows = [products.nested(g, h) for h in inner[c + 1 :]]
             if not is_sparse:

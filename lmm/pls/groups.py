@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,12 +39,12 @@ class Group:
     Z: Matrix
     members: tuple[tuple[int, slice], ...]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of columns k."""
         return int(self.Z.shape[1])
 
-    @property
+    @cached_property
     def q(self) -> int:
         """Number of random effects."""
         return self.n_levels * self.size

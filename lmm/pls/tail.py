@@ -35,10 +35,16 @@ if TYPE_CHECKING:
 __all__ = ["Columns", "DenseFactor", "DenseTail", "Lambda", "Tail", "TailPoint"]
 
 # Relative size of the smallest singular value of lambda from which its inverse is used, to save
-# products of a large tail's size, and that from which it keeps more digits than they.
-REGULAR, PRECISE = 1e-3, 1.0
-# Columns of a tail up to which such products cost next to nothing.
+# products of a large tail's size.
+REGULAR = 1e-3
+# Columns of a tail up to which such products, which keep more digits, cost next to nothing.
 FEW = 200
+
+
+def _is_near_singular(factor: Matrix) -> bool:
+    """Whether a factor's inverse would cost digits."""
+    values = _lapack.singular_values(factor)
+    return bool(values[-1] <= REGULAR * max(values[0], 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,9 +403,7 @@ class DenseFactor(TailPoint):
     @cached_property
     def F(self) -> Matrix:
         """``Z_T'V^-1 Z_T`` (q_T, q_T): ``K - K Y K``, or ``Lambda^-T (I - Omega^-1) Lambda^-1``."""
-        values = [_lapack.singular_values(lam) for lam in self.Lambda.factors]
-        regular = PRECISE if len(self.K) <= FEW else REGULAR
-        if any(s[-1] <= regular * max(s[0], 1.0) for s in values):
+        if len(self.K) <= FEW or any(map(_is_near_singular, self.Lambda.factors)):
             half, _ = lapack.dtrtrs(self.root, self.Lambda.times(self.K, transpose=True), lower=1)
             return np.asarray(self.K - half.T @ half)
         F = -self._inverse
