@@ -48,7 +48,7 @@ def stages(data: pd.DataFrame) -> dict[str, Callable[[], object]]:
         f"optimization (`minimize`), {optimum.n_evaluations} evaluations": lambda: lmm.minimize(
             criterion
         ),
-        "· of which the moment start": lambda: moment_start(criterion.problem),
+        "· of which the moment start": lambda: moment_start(criterion.problem, True),
         "· of which one value": lambda: criterion.value(optimum.x),
         "· of which one value with gradient and Hessian": lambda: criterion.evaluate(optimum.x),
         "estimates and standard errors (`Fit.at`)": lambda: Fit.at(
