@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 __all__ = ["calls"]
@@ -10,15 +10,15 @@ __all__ = ["calls"]
 T = TypeVar("T")
 
 
-def calls(work: Callable[..., T], *arguments: Sequence[Any], n_jobs: int | None) -> Iterator[T]:
-    """Results of calls with one argument of each sequence, in order.
+def calls(work: Callable[..., T], *arguments: Iterable[Any], n_jobs: int | None) -> Iterator[T]:
+    """Results of calls with one argument of each iterable, in order.
 
     Parameters
     ----------
     work : callable
         The function.
-    arguments : sequences
-        Its arguments, call by call.
+    arguments : iterables
+        Its arguments, call by call; they are read as workers become free.
     n_jobs : int or None
         Workers (joblib's); 1 for none, None for those of ``joblib.parallel_config``.
 

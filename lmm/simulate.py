@@ -108,7 +108,7 @@ def simulate_formula(
     seed : int or numpy.random.Generator, optional
         Where the random numbers come from.
     **arguments
-        ``weights, offset, subset, contrasts, control`` as for `lmm.lmer`.
+        ``weights, offset, subset, contrasts, control, extra_namespace`` as for `lmm.lmer`.
 
     Returns
     -------

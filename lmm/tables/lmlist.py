@@ -1,11 +1,11 @@
-"""A linear model per level of a grouping factor: lme4's ``lmList``."""
+"""A model without random effects per level of a grouping factor: lme4's ``lmList``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,20 @@ from lmm._types import Frozen, IntVector, Matrix, Vector
 from lmm.design import LmerControl
 from lmm.design.codes import rows_by_level
 from lmm.design.matrices import ModelMatrices
-from lmm.errors import DataError, FormulaError, checked_level, nearest
+from lmm.errors import (
+    DataError,
+    FormulaError,
+    checked_level,
+    nearest,
+)
+from lmm.family import family_named
 from lmm.formula import Formula, update_formula
-from lmm.language import Binary, deparse, parse_tilde
+from lmm.language import Binary, Name, deparse, parse_tilde, walk
 from lmm.likelihood import critical_value
 from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTables, confidence_table
 from lmm.report.tables import frame_cells, labels
-from lmm.request import Request, check_names
+from lmm.request import GeneralizedRequest, Request, check_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +73,24 @@ class LmList(Printed, Frozen):
     df: Vector
     matrices: ModelMatrices
     call: Request
+
+    @classmethod
+    def of(cls, call: Request, text: str) -> Self:
+        """Fit a model with one random intercept level by level; `text` is what it is called."""
+        matrices = call.build()
+        (term,) = matrices.terms
+        response = matrices.response
+        X, y = response.weighted(matrices.X), response.standardized(matrices.y)
+        estimates, unscaled, rss, df = least_squares_by_level(X, y, term.codes)
+        names = matrices.fixed.names
+        return cls(
+            text, call.data_name, term.levels, names, estimates, unscaled, rss, df, matrices, call
+        )
+
+    @property
+    def has_sigma(self) -> bool:
+        """Whether a residual variance or dispersion is estimated."""
+        return True
 
     @property
     def nobs(self) -> int:
@@ -133,6 +157,10 @@ class LmList(Printed, Frozen):
         """
         if newdata is None:
             return self.fitted()
+        return self._linear_of(newdata)
+
+    def _linear_of(self, newdata: Any) -> pd.Series[float]:
+        """Linear predictors of new rows."""
         (term,) = self.matrices.terms
         codes, found = term.codes_for(newdata), term.labels_for(newdata)
         if (codes < 0).any():
@@ -149,7 +177,7 @@ class LmList(Printed, Frozen):
         index = newdata.index if isinstance(newdata, pd.DataFrame) else None
         return pd.Series(mean if offset is None else mean + offset, index=index)
 
-    def update(self, formula: str | None = None, **changes: Any) -> LmList:
+    def update(self, formula: str | None = None, **changes: Any) -> Self:
         """Fit again with another formula, other data or options.
 
         Parameters
@@ -172,7 +200,7 @@ class LmList(Printed, Frozen):
             check_names(formula.replace("|", "+"), changes.get("data", self.call.data))
             new = _changed(new, formula)
         text = self.formula if formula is None else _list_text(new)
-        return _fit_levels(self.call.changed(new, **changes), text)
+        return self.of(self.call.changed(new, **changes), text)
 
     def summary(self) -> LmListSummary:
         """Coefficients with tests, by the pooled standard deviation."""
@@ -180,18 +208,21 @@ class LmList(Printed, Frozen):
 
         tables = {}
         errors = self.sigma * np.sqrt(self.unscaled)
+        df = self.df_resid if self.has_sigma else np.inf
+        letter = "t" if self.has_sigma else "z"
         for j, name in enumerate(self.names):
             statistic = self.estimates[:, j] / errors[:, j]
             tables[name] = pd.DataFrame(
                 {
                     "Estimate": self.estimates[:, j],
                     "Std. Error": errors[:, j],
-                    "t value": statistic,
-                    "Pr(>|t|)": 2.0 * t.sf(np.abs(statistic), self.df_resid),
+                    f"{letter} value": statistic,
+                    f"Pr(>|{letter}|)": 2.0 * t.sf(np.abs(statistic), df),
                 },
                 index=self.levels,
             )
-        return LmListSummary(self.formula, self.data_name, tables, self.sigma, self.df_resid)
+        sigma = self.sigma if self.has_sigma else None
+        return LmListSummary(self.formula, self.data_name, tables, sigma, self.df_resid)
 
     def confint(self, level: float = 0.95, pooled: bool = False) -> PrintedTables:
         """Confidence intervals, a table per coefficient.
@@ -206,10 +237,14 @@ class LmList(Printed, Frozen):
         """
         sigmas = np.full(len(self.levels), self.sigma) if pooled else self.sigmas.to_numpy()
         df = np.full(len(self.levels), float(self.df_resid)) if pooled else self.df
+        df = df if self.has_sigma else np.full(len(self.levels), np.inf)
         quantile = critical_value(checked_level(level), df)
         half = (quantile * sigmas)[:, None] * np.sqrt(self.unscaled)
         lower, upper = self.estimates - half, self.estimates + half
-        limits = np.stack([lower, upper], axis=-1)
+        return self._intervals(np.stack([lower, upper], axis=-1), level)
+
+    def _intervals(self, limits: np.ndarray, level: float) -> PrintedTables:
+        """Limits (l, p, 2), a table per coefficient."""
         rows = labels(pd.Index(self.levels))
         return PrintedTables(
             {
@@ -251,15 +286,25 @@ class LmList(Printed, Frozen):
 
     def document(self, *, digits: int = 7) -> Document:
         """The call, coefficients by level, and the pooled standard deviation."""
-        total = self.df_resid + int(np.isfinite(self.estimates).sum())
         return Document(
             (
-                f"Call: lmList(formula = {self.formula}, data = {self.data_name or 'data'}) ",
+                f"Call: lmList({', '.join(self._arguments)}) ",
                 frame_cells(self.coef(), digits, title="Coefficients:"),
                 "",
-                f"Degrees of freedom: {total} total; {self.df_resid} residual",
-                f"Residual standard error: {self.sigma:.7g}",
+                *(self._pooled if self.has_sigma else ()),
             )
+        )
+
+    @property
+    def _arguments(self) -> tuple[str, ...]:
+        return (f"formula = {self.formula}", f"data = {self.data_name or 'data'}")
+
+    @property
+    def _pooled(self) -> tuple[str, str]:
+        total = self.df_resid + int(np.isfinite(self.estimates).sum())
+        return (
+            f"Degrees of freedom: {total} total; {self.df_resid} residual",
+            f"Residual standard error: {self.sigma:.7g}",
         )
 
 
@@ -275,8 +320,8 @@ class LmListSummary(Printed):
         Name of the data.
     coefficients : mapping of str to DataFrame
         Per coefficient, ``Estimate``, ``Std. Error``, ``t value``, ``Pr(>|t|)`` by level.
-    sigma : float
-        Pooled residual standard deviation.
+    sigma : float or None
+        Pooled residual standard deviation, if there is one.
     df_resid : int
         Its degrees of freedom.
     """
@@ -284,7 +329,7 @@ class LmListSummary(Printed):
     formula: str
     data_name: str | None
     coefficients: Mapping[str, pd.DataFrame]
-    sigma: float
+    sigma: float | None
     df_resid: int
 
     def document(self, *, digits: int = 7) -> Document:
@@ -293,7 +338,10 @@ class LmListSummary(Printed):
             frame_cells(table, digits, title=f"   {name} ")
             for name, table in self.coefficients.items()
         )
-        df = f"on {self.df_resid} degrees of freedom"
+        spread: tuple[str, ...] = ()
+        if self.sigma is not None:
+            df = f"on {self.df_resid} degrees of freedom"
+            spread = (f"Residual standard error: {self.sigma:.7g} {df}", "")
         return Document(
             (
                 "Call:",
@@ -303,8 +351,7 @@ class LmListSummary(Printed):
                 "Coefficients:",
                 *tables,
                 "",
-                f"Residual standard error: {self.sigma:.7g} {df}",
-                "",
+                *spread,
             )
         )
 
@@ -312,9 +359,10 @@ class LmListSummary(Printed):
 def lmlist(
     formula: str,
     data: Any,
+    family: Any = None,
     **options: Any,
 ) -> LmList:
-    """Fit a linear model to each level of a grouping factor by least squares.
+    """Fit a model without random effects to each level of a grouping factor.
 
     Parameters
     ----------
@@ -322,12 +370,15 @@ def lmlist(
         Such as ``"Reaction ~ Days | Subject"``.
     data : table
         pandas, polars or pyarrow table, or a dict of arrays.
+    family : str or Family, optional
+        Distribution of the response, as for `lmm.glmer`; by default linear models, by least
+        squares.
     **options
-        ``weights, offset, subset, na_action, contrasts`` as for `lmm.lmer`.
+        ``weights, offset, subset, na_action, contrasts, extra_namespace`` as for `lmm.lmer`.
 
     Returns
     -------
-    LmList
+    LmList, or GlmList for a family
 
     Raises
     ------
@@ -351,27 +402,24 @@ def lmlist(
          (Intercept)    Days
     308      244.193  21.765
     309      205.055   2.262
+    >>> counts = {"n": [1, 2, 4, 3, 0, 2, 1, 5], "x": [0, 1, 2, 3] * 2, "g": list("aaaabbbb")}
+    >>> lmm.lmlist("n ~ x | g", counts, "poisson").coef().round(3)
+       (Intercept)      x
+    a        0.355  0.330
+    b       -0.941  0.828
     """
     left, right = parse_tilde(formula)
     if left is None or not (isinstance(right, Binary) and right.op == "|"):
         raise FormulaError("lmlist needs a formula of the form 'response ~ terms | group'.")
     mixed = f"{deparse(left)} ~ {deparse(right.left)} + (1 | {deparse(right.right)})"
     unchecked = LmerControl(check_nobs_vs_nlev="ignore", check_nobs_vs_nRE="ignore")
-    request = Request.of(mixed, data, control=unchecked, **options)
-    return _fit_levels(request, f"{deparse(left)} ~ {deparse(right)}")
+    text = f"{deparse(left)} ~ {deparse(right)}"
+    if family is None or family_named(family).is_gaussian_identity:
+        return LmList.of(Request.of(mixed, data, control=unchecked, **options), text)
+    from lmm.tables.glm_list import GlmList
 
-
-def _fit_levels(call: Request, text: str) -> LmList:
-    """Fit a model with one random intercept level by level; `text` is what it is called."""
-    matrices = call.build()
-    (term,) = matrices.terms
-    response = matrices.response
-    X, y = response.weighted(matrices.X), response.standardized(matrices.y)
-    estimates, unscaled, rss, df = least_squares_by_level(X, y, term.codes)
-    names = matrices.fixed.names
-    return LmList(
-        text, call.data_name, term.levels, names, estimates, unscaled, rss, df, matrices, call
-    )
+    options |= {"family": family, "control": unchecked}
+    return GlmList.of(GeneralizedRequest.of(mixed, data, **options), text)
 
 
 def least_squares_by_level(
@@ -400,11 +448,15 @@ def least_squares_by_level(
 def _changed(old: Formula, change: str) -> Formula:
     """A formula with one random intercept, changed by a formula that may have a ``| group``."""
     left, right = parse_tilde(change)
+    fixed, former = right, deparse(old.random[0].group)
+    new = former
     if isinstance(right, Binary) and right.op == "|":
-        former, new = deparse(old.random[0].group), deparse(right.right)
-        change = f"{'.' if left is None else deparse(left)} ~ {deparse(right.left)}"
-        if new != former:
-            change += f" - (1 | {former}) + (1 | {new})"
+        fixed, new = right.left, deparse(right.right)
+    change = f"{'.' if left is None else deparse(left)} ~ {deparse(fixed)}"
+    if Name(".") not in walk(fixed):
+        change += f" + (1 | {new})"
+    elif new != former:
+        change += f" - (1 | {former}) + (1 | {new})"
     return update_formula(old, change)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
@@ -62,6 +62,8 @@ class StudyDesign:
         Conditional distribution of the response, as for `lmm.glmer`.
     weights : str or (n,) array, optional
         Numbers of trials of a binomial response, or other prior weights; one by default.
+    extra_namespace : mapping, optional
+        The caller's functions in the formula: see `lmm.lmer`.
 
     Raises
     ------
@@ -91,13 +93,18 @@ class StudyDesign:
     sigma: float | None = None
     family: Any = "gaussian"
     weights: Any = None
+    extra_namespace: Mapping[str, Callable[..., Any]] | None = None
     matrices: ModelMatrices = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         family = family_named(self.family)
         is_linear = family.is_gaussian_identity
         matrices = planned_matrices(
-            self.formula, self.data, None if is_linear else family, weights=self.weights
+            self.formula,
+            self.data,
+            None if is_linear else family,
+            weights=self.weights,
+            extra_namespace=self.extra_namespace,
         )
         object.__setattr__(self, "family", family)
         object.__setattr__(self, "matrices", matrices)
@@ -203,6 +210,7 @@ def power(
     test: PowerTest | None = None,
     alpha: float = 0.05,
     seed: int | None = None,
+    n_jobs: int | None = 1,
     progress: bool | None = None,
 ) -> Power:
     """Estimate the power to detect an effect, by simulating and refitting.
@@ -236,6 +244,9 @@ def power(
         Level of the test.
     seed : int, optional
         Seed of the random numbers.
+    n_jobs : int or None
+        Workers that fit studies of generalized models, whose number changes no result; -1 for all
+        processors, None for those of ``joblib.parallel_config``.
     progress : bool, optional
         Whether to show a bar; by default in a terminal or a notebook when it takes more than
         two seconds.
@@ -274,7 +285,7 @@ def power(
     streams = np.random.SeedSequence(seed).spawn(len(sizes) * len(values))
     rows: list[dict[str, Any]] = []
     with progress_bar(trial.steps(asked, chosen), "study", progress) as bar:
-        plan = TrialPlan(columns, chosen, nsim, alpha, bar)
+        plan = TrialPlan(columns, chosen, nsim, alpha, bar, n_jobs)
         for (size, true), stream in zip(product(sizes, values), streams, strict=True):
             study = with_effect(trial, _resized(matrices, size), columns, true)
             found, interruption = _run(study, plan, stream)

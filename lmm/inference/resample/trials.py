@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lmm._threads import blas_threads
 from lmm._types import IntVector, Vector
+from lmm._workers import calls
 from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, NumericalError, silence
@@ -60,6 +62,8 @@ class TrialPlan:
         Level of the test.
     bar : progress bar
         Told of every study.
+    n_jobs : int or None
+        Workers that fit studies of generalized models.
     """
 
     columns: IntVector
@@ -67,6 +71,7 @@ class TrialPlan:
     nsim: int
     alpha: float
     bar: Any
+    n_jobs: int | None = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,13 +201,13 @@ class FamilyTrial:
         return nsim
 
     def run(self, plan: TrialPlan, rng: np.random.Generator) -> Iterator[Outcomes]:
-        """Outcomes of simulated studies, one by one."""
+        """Outcomes of simulated studies, one by one, whatever fits them."""
         simulator = FamilySimulator.parametric(
             self.matrices, self.family, self.shape, self.theta, self.beta
         )
-        for _ in range(plan.nsim):
-            y, _ = simulator.draw(rng, 1)
-            outcome = self._outcome(y[:, 0], plan)
+        drawn = (simulator.draw(rng, 1)[0][:, 0] for _ in range(plan.nsim))
+        work = partial(self._outcome, plan=replace(plan, bar=None))  # bars are not for workers
+        for outcome in calls(work, drawn, n_jobs=plan.n_jobs):
             plan.bar.update(1)
             yield Outcomes(*(np.array([verdict]) for verdict in outcome))
 
