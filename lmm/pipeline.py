@@ -17,7 +17,12 @@ from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import Optimizer, reporter
 from lmm.plain_fit import LeastSquaresFit, ScoredFit
 from lmm.pls import Solver
-from lmm.request import GeneralizedRequest, LeastSquaresRequest, Request, ScoredRequest
+from lmm.request import (
+    GeneralizedRequest,
+    LeastSquaresRequest,
+    Request,
+    ScoredRequest,
+)
 
 if TYPE_CHECKING:
     from lmm.criterion.model_sums import ModelSums
@@ -400,6 +405,7 @@ def glmer(
     control: LmerControl | None = None,
     extra_namespace: Mapping[str, Callable[..., Any]] | None = None,
     verbose: int = 0,
+    sigma: float | None = None,
 ) -> GeneralizedMixedModel:
     """Fit a generalized linear mixed-effects model from a formula in lme4's syntax.
 
@@ -443,6 +449,8 @@ def glmer(
         The data do not suit the formula, or the response the family.
     NumericalError
         The likelihood cannot be computed at the start.
+    ValueError
+        `sigma` is given for a generalized model.
 
     Warns
     -----
@@ -467,6 +475,7 @@ def glmer(
         "optimizer": optimizer,
         "control": control,
         "extra_namespace": extra_namespace,
+        "sigma": sigma,
     }
     if family_named(family).is_gaussian_identity:
         return _linear(formula, data, start=start, verbose=verbose, **options)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lmm.design.source import Source
 
 __all__ = [
+    "OF_LINEAR_MODELS",
     "GeneralizedRequest",
     "LeastSquaresRequest",
     "Request",
@@ -305,9 +306,11 @@ class GeneralizedRequest(Request):
     information: str | None = None
 
     function = "glmer"
-    without: ClassVar[tuple[str, ...]] = ("reml", "sigma")
+    without: ClassVar[tuple[str, ...]] = ("reml",)
 
     def __post_init__(self) -> None:
+        if self.sigma is not None:
+            raise ValueError(f"sigma: {OF_LINEAR_MODELS}.")
         super().__post_init__()
         object.__setattr__(self, "family", family_named(self.family))
         if isinstance(self.nagq, bool) or self.nagq not in range(101):
@@ -374,6 +377,10 @@ class ScoredRequest(GeneralizedRequest):
     mixed = False
 
 
+OF_LINEAR_MODELS = (
+    "a known residual standard deviation is one of linear models; in a generalized model the "
+    "family says how the variance follows from the mean"
+)
 _UNKNOWN_WEIGHTS = (
     "the model was fitted with weights, which new rows do not have: each counts as one observation "
     "of weight 1. Fit with weights= as the name of a column, and give newdata that column"

@@ -95,6 +95,12 @@ def test_generalized_models(folder):
     assert points["loglik"] != done["loglik"]
 
 
+def test_a_known_residual_deviation(folder):
+    done = json.loads(answer(folder, "fit", SLEEP, "sleepstudy", "--sigma", "25", "--json"))
+    m = lmm.lmer(SLEEP, lmm.load_dataset("sleepstudy"), sigma=25.0)
+    assert (done["sigma"], done["fixef"]["Days"]) == (25.0, pytest.approx(m.fixef()["Days"]))
+
+
 def test_json_of_a_fit_is_complete(folder, model):
     done = json.loads(answer(folder, "fit", SLEEP, "sleepstudy", "--format", "json"))
     assert done["loglik"] == model.loglik()
@@ -284,6 +290,8 @@ BAD_INPUT = [
     (["fit", SLEEP, "sleepstudy", "--family", "binomal"], "Did you mean 'binomial'?"),
     (["fit", SLEEP, "sleepstudy", "--link", "log"], "add --family"),
     (["fit", SLEEP, "sleepstudy", "--exponentiate"], "add --tidy"),
+    (["fit", SLEEP, "sleepstudy", "--family", "poisson", "--sigma", "1"], "the family says how"),
+    (["fit", SLEEP, "sleepstudy", "--sigma", "-1"], "sigma must be positive"),
     (["fit", SLEEP, "sleepstudy", "--family", "poisson", "--ml"], "linear models"),
     (["fit", SLEEP, "sleepstudy", "--save", "x", "--output", "x"], "format of 'x'"),
     (["fit", SLEEP, "sleepstudy", "--save", "x.csv", "--tidy", "x.csv"], "different files"),

@@ -276,6 +276,8 @@ def test_refusals() -> None:
         lmm.anova(m, fitted("y ~ latitude + (1 | trial)", sigma=0.9))
     with pytest.raises(lmm.DataError, match="number of levels"):
         fitted(sigma=None)
+    with pytest.raises(ValueError, match="family says how the variance follows from the mean"):
+        lmm.glmer("y ~ 1 + (1 | trial)", bcg(), "poisson", sigma=1.0)
 
 
 def test_sums_and_iterations_give_the_same() -> None:

@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmm
+import r_tables
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +67,15 @@ def test_a_refit_knows_subset_weights_and_powers(d):
     formula = "distance ~ age + I(age^2) + (1 | Subject)"
     m = lmm.lmer(formula, d, weights=weights, subset="age > 8 | w > 1")
     table = lmm.standardize_parameters(m).to_frame()
-    rows = d[(d["age"] > 8) | (d["w"] > 1)]
-    z = rows.assign(
-        distance=(rows["distance"] - rows["distance"].mean()) / rows["distance"].std(),
-        age=(rows["age"] - rows["age"].mean()) / rows["age"].std(),
-    )
-    again = lmm.lmer(formula, z, weights=weights[((d["age"] > 8) | (d["w"] > 1)).to_numpy()])
+    chosen = (d["age"] > 8) | (d["w"] > 1)
+    rows, w = d[chosen], weights[chosen]
+
+    def scaled(column):
+        centred = column - np.average(column, weights=w)
+        return centred / np.sqrt(np.sum(w * centred**2) / (w.sum() - np.sum(w**2) / w.sum()))
+
+    z = rows.assign(distance=scaled(rows["distance"]), age=scaled(rows["age"]))
+    again = lmm.lmer(formula, z, weights=w)
     assert_allclose(table["Std_Coefficient"], again.fixef(), rtol=1e-6, atol=1e-9)
 
 
@@ -102,5 +106,63 @@ def test_what_cannot_be_standardized(d, formula, method, message):
 
 
 def test_an_unknown_method(m):
-    with pytest.raises(ValueError, match="'smart' is unknown"):
-        lmm.standardize_parameters(m, "smart")
+    with pytest.raises(ValueError, match="'smar' is unknown"):
+        lmm.standardize_parameters(m, "smar")
+
+
+QSEC = (
+    "16.46 17.02 18.61 19.44 17.02 20.22 15.84 20 22.9 18.3 18.9 17.4 17.6 18 17.98 17.82 17.42 "
+    "19.47 18.52 19.9 20.01 16.87 17.3 15.41 17.05 18.9 16.7 16.9 14.5 15.5 14.6 18.6"
+)
+
+
+@pytest.fixture(scope="module")
+def cars():
+    d = r_tables.mtcars()
+    return d.assign(qsec=r_tables.numbers(QSEC), cyl=pd.Categorical(d["cyl"]))
+
+
+def standardized(m, method, **options):
+    return lmm.standardize_parameters(m, method, **options).to_frame()["Std_Coefficient"]
+
+
+# effectsize::standardize_parameters 0.8.3, the rows sorted by cyl
+@pytest.mark.parametrize(
+    "method, expected",
+    [
+        ("refit", [0.3102096534, -0.5261576002, -0.2700124763, -0.5321177463, -0.4693907775]),
+        ("posthoc", [0.0, -0.5261576002, -0.2700124763, -0.5321177463, -0.4693907775]),
+        ("basic", [0.0, -0.5261576002, -0.2700124763, -0.2241081146, -0.2346891146]),
+        ("smart", [0.0, -0.5261576002, -0.2700124763, -0.7103617329, -0.6266230518]),
+    ],
+)
+def test_deviations_are_weighted_as_the_model(cars, method, expected):
+    m = lmm.lm("mpg ~ wt + hp + cyl", cars, weights="qsec")
+    assert_allclose(standardized(m, method), expected, rtol=1e-8, atol=1e-12)
+
+
+def test_smart_counts_in_deviations_at_the_reference_level(cars):
+    d = r_tables.warpbreaks().assign(z=lambda d: np.arange(1, 55) % 7)
+    expected = [0.0, 0.2128370564, -1.0104257113, -1.2883504738, -1.2930765867, 1.2836243610]
+    m = lmm.lm("breaks ~ z + wool * tension", d)
+    assert_allclose(standardized(m, "smart"), [*expected, 0.6418121805], rtol=1e-8, atol=1e-12)
+    # without a reference level the deviation is that of all rows
+    sums = lmm.lm("breaks ~ wool + tension", d, contrasts={"wool": "contr.sum"})
+    both = pd.DataFrame({k: standardized(sums, k) for k in ("smart", "posthoc")})
+    assert_allclose(*both.loc["wool1"])
+    m = lmm.glm("am ~ wt + cyl", cars)
+    r = [0.0, -7.690032299, 3.104626432, 5.379420924]
+    assert_allclose(standardized(m, "smart"), r, rtol=1e-6, atol=1e-9)
+    flat = d.assign(breaks=d["breaks"].where(d["wool"] == "B", 30.0))
+    with pytest.raises(lmm.DataError, match="does not vary at the reference level of 'wool'"):
+        lmm.standardize_parameters(lmm.lm("breaks ~ wool + z", flat), "smart")
+
+
+def test_pseudo_is_that_of_r_for_columns_centred_in_groups(cars):
+    means = cars.groupby("gear")["wt"].transform("mean")
+    d = cars.assign(v=means, u=cars["wt"] - means)
+    m = lmm.lmer("mpg ~ u + v + (1 | gear)", d)
+    assert_allclose(standardized(m, "pseudo"), [0.0, -0.7687505617, -0.9770728292], rtol=1e-5)
+    assert_allclose(standardized(m, "smart"), [0.0, -0.5996125516, -0.5936023057], rtol=1e-5)
+    with pytest.raises(TypeError, match="LinearModel has no random effects"):
+        lmm.standardize_parameters(lmm.lm("mpg ~ wt", cars), "pseudo")

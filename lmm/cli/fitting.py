@@ -15,6 +15,7 @@ from lmm.errors import DataError
 from lmm.files import almost_numbers, check_output, check_place, write_table
 from lmm.formula import parse_formula
 from lmm.language import variables
+from lmm.request import OF_LINEAR_MODELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +82,13 @@ def _add_model_options(fit: argparse.ArgumentParser) -> None:
         help="points of adaptive quadrature for --family (default: 1, Laplace)",
     )
     add("--weights", metavar="COLUMN", help="column of prior weights")
+    add(
+        "--sigma",
+        type=float,
+        metavar="NUMBER",
+        help="residual standard deviation, where it is known: 1 for weights that are reciprocal "
+        "sampling variances",
+    )
     add("--offset", metavar="COLUMN", help="column added to the linear predictor")
     add("--subset", metavar="EXPR", help="rows to use, such as 'Days >= 2'")
     add(
@@ -182,6 +190,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise DataError("--link and --nagq belong to generalized models: add --family")
     if arguments.family is not None and (arguments.ml or arguments.ddf):
         raise DataError("--ml and --ddf belong to linear models: leave out --family, or these")
+    if arguments.family is not None and arguments.sigma is not None:
+        raise DataError(f"--sigma: {OF_LINEAR_MODELS}")
     if arguments.exponentiate and not (arguments.tidy or arguments.family):
         raise DataError("--exponentiate is of generalized models: add --family, or add --tidy OUT")
     check_destination(arguments)
@@ -224,7 +234,8 @@ def _fitted(arguments: argparse.Namespace, data: pd.DataFrame | Source) -> Model
         "optimizer": arguments.optimizer,
     }
     if arguments.family is None:
-        return lmer(arguments.formula, data, reml=not arguments.ml, **options)
+        linear = {"reml": not arguments.ml, "sigma": arguments.sigma}
+        return lmer(arguments.formula, data, **linear, **options)
     return glmer(arguments.formula, data, _family(arguments), nagq=_nagq(arguments), **options)
 
 

@@ -13,9 +13,10 @@ from lmm._types import Vector
 from lmm._words import Ddf
 from lmm.design.choice import row_numbers
 from lmm.design.columns import Factor
+from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
-from lmm.fit import Fit, check_fitted
+from lmm.fit import Fit, check_fitted, check_models
 from lmm.fitted import ReportedModel
 from lmm.language import Call, Name, Node, children, variables
 from lmm.report.document import Document
@@ -24,7 +25,7 @@ from lmm.report.tables import frame_cells
 
 __all__ = ["METHODS", "StandardizedCoefficients", "standardize_parameters"]
 
-METHODS = ("refit", "posthoc", "basic", "pseudo")
+METHODS = ("refit", "posthoc", "smart", "basic", "pseudo")
 
 # Functions that move and stretch with their argument, or take its powers.
 POLYNOMIAL = {"I", "poly", "ns", "bs", "scale", "standardize", "center"}
@@ -67,12 +68,14 @@ def standardize_parameters(
     ----------
     m : LinearMixedModel or GeneralizedMixedModel
         The model. The response of a generalized one stays as it is.
-    method : {"refit", "posthoc", "basic", "pseudo"}
+    method : {"refit", "posthoc", "smart", "basic", "pseudo"}
         Fit again to standardized numeric columns; multiply each coefficient by the standard
-        deviations of its covariates (1 for factors); by that of its column of the model matrix; or,
-        of two-level models, by that between groups for columns that are constant in each group and
-        within groups for the others, in units of the response's standard deviation of that level
-        in a model of the groups alone (Hoffman, 2015, Longitudinal Analysis, p. 342).
+        deviations of its covariates (1 for factors); the same, but coefficients of a factor in
+        standard deviations of the response at its reference level, like Glass' delta; by that of
+        its column of the model matrix; or, of two-level models, by that between groups for columns
+        that are constant in each group and within groups for the others, in units of the response's
+        standard deviation of that level in a model of the groups alone (Hoffman, 2015, Longitudinal
+        Analysis, p. 342).
     two_sd : bool
         Whether to count in two standard deviations of covariates, which compares them with factors
         of two levels (Gelman, 2008, Stat. Med. 27, 2865-2873).
@@ -85,9 +88,21 @@ def standardize_parameters(
     ------
     ValueError
         The method is unknown.
+    TypeError
+        ``"pseudo"`` of a model without random effects.
     DataError
         A column cannot be standardized in its place, such as under a logarithm or in the response
-        of a generalized model; the model is none of two levels, for ``"pseudo"``.
+        of a generalized model; the model is none of two levels, for ``"pseudo"``; the response does
+        not vary at a reference level, for ``"smart"``.
+
+    Notes
+    -----
+    Where weights were given, means and standard deviations are weighted, these with the divisor
+    ``sum w - sum w^2 / sum w``, as effectsize's. effectsize's own numbers differ where it leaves
+    the definition: ``"posthoc"`` there does not multiply interactions with factors by the deviation
+    of their covariate; ``"smart"`` takes the level of the data's first row for the reference;
+    ``"pseudo"`` takes the deviation of a whole column for that within groups, and warns: for
+    columns that are centred in each group both are one.
 
     Examples
     --------
@@ -109,7 +124,8 @@ def standardize_parameters(
     if method == "refit":
         frame = _estimates(_refitted(m, times), level, ddf)
     else:
-        factors = {"posthoc": _posthoc, "basic": _basic, "pseudo": _pseudo}[method](m, times)
+        by_method = {"posthoc": _posthoc, "smart": _smart, "basic": _basic, "pseudo": _pseudo}
+        factors = by_method[method](m, times)
         frame = _estimates(m, level, ddf).mul(factors, axis=0) + 0.0
     return StandardizedCoefficients(frame, method, level)
 
@@ -130,7 +146,7 @@ def _refitted(m: ReportedModel, times: float) -> ReportedModel:
     rows = fit.matrices.frame.rows
     columns = {name: table.series(name).array[rows] for name in table.names}
     for name in _standardized_columns(fit):
-        columns[name] = _scaled(np.asarray(table.column(name))[rows], times)
+        columns[name] = _scaled(np.asarray(table.column(name))[rows], times, _weights(m))
     options: dict[str, Any] = {"subset": None}
     for option in ("weights", "offset"):
         values = row_numbers(table, getattr(m.call, option), option)
@@ -140,11 +156,17 @@ def _refitted(m: ReportedModel, times: float) -> ReportedModel:
         return again
     if fit.matrices.offset.any():
         raise DataError("the offset is not in standard deviations: use method='posthoc'.")
-    return again.refit(_scaled(fit.matrices.y, 1.0))
+    return again.refit(_scaled(fit.matrices.y, 1.0, _weights(m)))
 
 
-def _scaled(values: Vector, times: float) -> Vector:
-    return np.asarray((values - values.mean()) / (times * values.std(ddof=1)))
+def _scaled(values: Vector, times: float, weights: Vector | None) -> Vector:
+    centred = values - np.average(values, weights=weights)
+    return np.asarray(centred / (times * _deviations(values, weights)))
+
+
+def _weights(m: ReportedModel) -> Vector | None:
+    """Prior weights, where they were given."""
+    return None if m.call.weights is None else m.fit.matrices.weights
 
 
 def _standardized_columns(fit: Fit) -> list[str]:
@@ -192,38 +214,74 @@ def _uses(node: Node, function: str = "I") -> Iterator[tuple[str, str]]:
 # Afterwards --------------------------------------------------------------------------------------
 
 
-def _response_deviation(fit: Fit) -> float:
+def _response_deviation(m: ReportedModel) -> float:
     """Standard deviation of a linear model's response; 1 for a generalized one."""
-    if not fit.family.is_gaussian_identity:
+    if not m.fit.family.is_gaussian_identity:
         return 1.0
-    return float(np.std(fit.matrices.y, ddof=1))
+    return float(_deviations(m.fit.matrices.y, _weights(m)))
 
 
-def _deviations(X: np.ndarray) -> Vector:
-    return np.asarray(np.std(X, axis=0, ddof=1))
+def _deviations(X: np.ndarray, weights: Vector | None = None) -> Vector:
+    """Standard deviations of columns, (p,)."""
+    if weights is None:
+        return np.asarray(np.std(X, axis=0, ddof=1))
+    squares = (X - np.average(X, axis=0, weights=weights)) ** 2
+    total = weights.sum()
+    return np.asarray(np.sqrt(weights @ squares / (total - weights @ weights / total)))
 
 
 def _basic(m: ReportedModel, times: float) -> Vector:
-    return times * _deviations(m.fit.matrices.X) / _response_deviation(m.fit)
+    return times * _deviations(m.fit.matrices.X, _weights(m)) / _response_deviation(m)
 
 
 def _posthoc(m: ReportedModel, times: float) -> Vector:
     """Products of the covariates' deviations by coefficient; zero for the intercept."""
-    matrices = m.fit.matrices
+    matrices, weights = m.fit.matrices, _weights(m)
     fixed, columns = matrices.fixed, matrices.frame.columns
-    factors = times * _deviations(matrices.X)
+    factors = times * _deviations(matrices.X, weights)
     for j, term in enumerate(fixed.term_variables, start=1):
         parts = [columns[name] for name in term]
         numbers = [part for part in parts if isinstance(part, np.ndarray)]
         # Of bases such as poly(x, 2) each column has its own deviation, that of X.
         if all(isinstance(part, np.ndarray | Factor) for part in parts):
-            product = np.prod([times * np.std(part, ddof=1) for part in numbers])
+            product = np.prod([times * _deviations(part, weights) for part in numbers])
             factors[fixed.assign == j] = product
-    return factors / _response_deviation(m.fit)
+    return factors / _response_deviation(m)
+
+
+def _smart(m: ReportedModel, times: float) -> Vector:
+    """As `_posthoc`, in deviations of the response at the reference level of each term's factor."""
+    factors, whole = _posthoc(m, times), _response_deviation(m)
+    if not m.fit.family.is_gaussian_identity:
+        return factors
+    matrices, weights = m.fit.matrices, _weights(m)
+    fixed = matrices.fixed
+    for j, term in enumerate(fixed.term_variables, start=1):
+        name = next((name for name in reversed(term) if name in fixed.levels), None)
+        rows = None if name is None else _reference_rows(matrices, j, name)
+        if rows is None:
+            continue
+        own = _deviations(matrices.y[rows], None if weights is None else weights[rows])
+        if not own > 0.0:
+            raise DataError(f"the response does not vary at the reference level of {name!r}.")
+        factors[fixed.assign == j] *= whole / own
+    return factors
+
+
+def _reference_rows(matrices: ModelMatrices, j: int, name: str) -> np.ndarray | None:
+    """Rows (n,) at the reference level of a factor in term j; None where it has none there."""
+    coding = matrices.fixed.layout.codings[j - 1][name]
+    reference = np.flatnonzero(~coding.matrix.any(axis=1))
+    column = matrices.frame.columns[name]
+    if len(reference) != 1 or not isinstance(column, Factor):
+        return None
+    level = coding.levels[reference[0]]
+    return np.asarray(column.codes == list(column.levels).index(level))
 
 
 def _pseudo(m: ReportedModel, times: float) -> Vector:
     """Deviations of the columns over those of the response, between or within groups."""
+    check_models(m)
     fit = m.fit
     groups = {term.group: term for term in fit.matrices.terms}
     if len(groups) != 1:
