@@ -158,7 +158,7 @@ def test_mistakes(cbpp, formula, family, message):
 def test_random_terms_are_for_glmer(cbpp):
     with pytest.raises(lmm.FormulaError):
         lmm.glm("size ~ period + (1 | herd)", cbpp, "poisson")
-    with pytest.raises(ValueError, match="Unknown kind of residuals 'quantile'"):
-        lmm.glm("size ~ period", cbpp, "poisson").residuals("quantile")
+    with pytest.raises(ValueError, match="Unknown kind of residuals 'quantil'"):
+        lmm.glm("size ~ period", cbpp, "poisson").residuals("quantil")
     with pytest.raises(ValueError, match="'link' or 'response', not 'mean'"):
         lmm.glm("size ~ period", cbpp, "poisson").predict(type="mean")

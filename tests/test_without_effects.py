@@ -290,3 +290,29 @@ def test_pooled_models(warpbreaks):
     fits = [lmm.glm("breaks ~ wool + tension", each, "poisson") for each in sets]
     pooled = lmm.pool(fits).to_frame()
     assert_allclose(pooled["estimate"], np.mean([m.beta for m in fits], axis=0))
+
+
+def test_likelihood_ratios_of_deletions(warpbreaks):
+    m = lmm.lm("breaks ~ wool + tension", warpbreaks)
+    # drop1(lm(breaks ~ wool + tension, warpbreaks), test = "Chisq")
+    tests = m.drop1(test="Chisq").to_frame()
+    assert_allclose(tests["Pr(>Chi)"][1:], [0.0616981863112, 0.0008134173338], rtol=1e-8)
+    with pytest.raises(ValueError, match="test must be 'F' or 'Chisq', not 'LRT'"):
+        m.drop1(test="LRT")
+
+
+def test_quantile_residuals_are_normal():
+    rng = np.random.default_rng(1)
+    d = {"x": rng.normal(size=4000)}
+    d["n"] = rng.poisson(np.exp(0.5 * d["x"]))
+    values = lmm.glm("n ~ x", d, "poisson").residuals("quantile", seed=2)
+    assert_allclose([values.mean(), values.std()], [0.0, 1.0], atol=0.03)
+    assert_allclose(np.quantile(values, [0.025, 0.975]), [-1.96, 1.96], atol=0.1)
+
+
+def test_models_without_coefficients(mtcars):
+    for m in (lmm.lm("mpg ~ 0", mtcars), lmm.glm("am ~ 0", mtcars)):
+        assert "No coefficients" in str(m)
+        assert "No Coefficients" in str(m.summary())
+        assert len(m.tidy(conf_int=True)) == 0
+    assert lmm.glm("am ~ 1", mtcars).anova().index.tolist() == ["NULL"]

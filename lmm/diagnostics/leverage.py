@@ -67,6 +67,18 @@ def residuals(fit: Fit | PlainFit, kind: str = "response", scaled: bool = False)
     return values / fit.sigma if scaled else values
 
 
+def normal_quantiles(below: Vector, upto: Vector, seed: int | np.random.Generator | None) -> Vector:
+    """Normal quantiles (n,) of P(Y < y) and P(Y <= y), at a random point between them.
+
+    Standard normal if the model holds (Dunn & Smyth, 1996, J. Comput. Graph. Stat. 5, 236-244).
+    """
+    from scipy.special import ndtri
+
+    u = np.random.default_rng(seed).uniform(size=len(below))
+    tiny = np.finfo(float).tiny
+    return np.asarray(ndtri(np.clip(below + u * (upto - below), tiny, 1.0 - 2.0**-53)))
+
+
 def leverages(joint: JointCovariance) -> Vector:
     """Diagonal (n,) of the hat matrix that turns the response into fitted values.
 

@@ -113,12 +113,9 @@ class GeneralizedMixedModel(StatsmodelsNames):
         """
         if kind != "quantile":
             return super().residuals(kind, scaled)
-        from scipy.special import ndtri
+        from lmm.diagnostics.leverage import normal_quantiles
 
-        below, upto = self.fit.quantile_levels
-        u = np.random.default_rng(seed).uniform(size=len(below))
-        tiny = np.finfo(float).tiny
-        return self._by_row(ndtri(np.clip(below + u * (upto - below), tiny, 1.0 - 2.0**-53)))
+        return self._by_row(normal_quantiles(*self.fit.quantile_levels, seed))
 
     def predict(
         self,

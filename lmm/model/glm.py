@@ -133,6 +133,34 @@ class GeneralizedLinearModel(WithoutEffects):
             self.aic(),
         )
 
+    def residuals(
+        self,
+        kind: str | None = None,
+        scaled: bool = False,
+        seed: int | np.random.Generator | None = None,
+    ) -> pd.Series[float]:
+        """Residuals by row, as R's ``residuals(m, type)``.
+
+        Parameters
+        ----------
+        kind : {"deviance", "pearson", "working", "response", "quantile"}
+            As for `GeneralizedMixedModel.residuals`.
+        scaled : bool
+            Whether to divide by sigma; quantile residuals have variance 1 as they are.
+        seed : int or numpy.random.Generator, optional
+            Where the random points of quantile residuals come from.
+
+        Raises
+        ------
+        ValueError
+            The kind is another word.
+        """
+        if kind != "quantile":
+            return super().residuals(kind, scaled)
+        from lmm.diagnostics.leverage import normal_quantiles
+
+        return self._by_row(normal_quantiles(*self.fit.quantile_levels, seed))
+
     def confint(
         self, parm: Any = None, level: float = 0.95, method: str = "profile"
     ) -> PrintedTable:
@@ -272,14 +300,14 @@ class GeneralizedLinearModel(WithoutEffects):
 
     def document(self, *, digits: int = 4) -> Document:
         """R's print of a ``glm``."""
-        texts = format_numbers(self.beta, digits)
+        texts = format_numbers(self.beta, digits) if len(self.beta) else []
         names = labels(pd.Index(self.matrices.fixed.names))
         residual = format_number(self.deviance(), digits)
         total = self.fit.df_null
         return Document(
             (
                 *("Call:", self._text, ""),
-                named(names, texts, "Coefficients:", wide_vector),
+                named(names, texts, "Coefficients:", wide_vector) if names else "No coefficients",
                 "",
                 f"Degrees of Freedom: {total} Total (i.e. Null);  {self.df_resid} Residual",
                 f"Null Deviance:     {format_number(self.null_deviance, digits)}",

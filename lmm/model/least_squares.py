@@ -207,18 +207,22 @@ class LinearModel(WithoutEffects):
         statistic = mean / self.sigma**2
         return [df, sum_of_squares, mean, statistic, float(f.sf(statistic, df, self.df_resid))]
 
-    def drop1(self, scope: Sequence[str] | None = None) -> AnovaTable:
-        """R's ``drop1(lm, test = "F")``: each term left out that no other contains.
+    def drop1(self, scope: Sequence[str] | None = None, test: str = "F") -> AnovaTable:
+        """R's ``drop1(lm, test)``: each term left out that no other contains.
 
         Parameters
         ----------
         scope : sequence of str, optional
             Terms to leave out, by label; by default all that may be.
+        test : {"F", "Chisq"}
+            F tests, or likelihood ratios against chi-square.
 
         Raises
         ------
         DataError
             A term of `scope` is not in the model, or is contained in another.
+        ValueError
+            The test is another word.
 
         Examples
         --------
@@ -234,14 +238,21 @@ class LinearModel(WithoutEffects):
         ---
         Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1
         """
+        from scipy.special import chdtrc
+
         from lmm.tables.comparison import checked_scope
 
+        if test not in ("F", "Chisq"):
+            raise ValueError(f"test must be 'F' or 'Chisq', not {test!r}.")
         missing = [np.nan] * 2
         rows = {"<none>": [*missing, self.rss, self._aic(self.rss, len(self.beta)), *missing]}
         for label in checked_scope(self.matrices.fixed, scope):
             rows[label] = self._deletion(label)
         columns = ["Df", "Sum of Sq", "RSS", "AIC", "F value", "Pr(>F)"]
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+        if test == "Chisq":
+            ratios = self.nobs * np.log(frame["RSS"] / self.rss)
+            frame = frame.iloc[:, :4].assign(**{"Pr(>Chi)": chdtrc(frame["Df"], ratios)})
         return AnovaTable(frame, ("Single term deletions", "", "Model:", str(self.formula)))
 
     def _deletion(self, label: str) -> list[float]:

@@ -502,7 +502,8 @@ def _explained(fit: Fit | PlainFit) -> dict[str, float]:
     if isinstance(fit, LeastSquaresFit):
         return {"R2": fit.r_squared, "R2 (adj.)": fit.adj_r_squared}
     base, gain = fit.null_deviance / fit.matrices.n, fit.deviance / fit.matrices.n
-    return {"R2 (Nagelkerke)": float(np.expm1(gain - base) / np.expm1(-base))}
+    share = float(np.expm1(gain - base) / np.expm1(-base))
+    return {"R2 (Nagelkerke)": max(share, 0.0)}
 
 
 def compare_performance(*models: TabulatedModel, names: Sequence[str] | None = None) -> Comparison:
