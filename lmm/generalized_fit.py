@@ -11,6 +11,7 @@ import numpy as np
 from lmm._lapack import solve_upper
 from lmm._threads import one_blas_thread
 from lmm._types import Matrix, Vector, frozen_property
+from lmm.errors import silence
 from lmm.family import Family
 from lmm.family.base import RowLikelihood
 from lmm.fit import Fit, Uncertainty
@@ -19,6 +20,7 @@ from lmm.laplace import Expansion, LaplaceCriterion, LaplaceEvaluation
 from lmm.laplace.conditional import EliminatedPoint
 from lmm.likelihood import variance_of_estimates
 from lmm.optimize import Optimum
+from lmm.plain_fit import ScoredFit
 from lmm.pls import PLS, Inverse, PLSPoint, PLSTerms, Problem
 
 __all__ = ["GeneralizedFit"]
@@ -103,13 +105,11 @@ class GeneralizedFit(Fit):
         covariances = super().carried_to(criterion)  # type: ignore[arg-type]
         return np.concatenate([covariances, beta, shape])
 
-    @property
+    @cached_property
     def without_effects(self) -> float:
-        """-2 log-likelihood of the model without random effects."""
-        model = self.criterion.model
-        marginal = model.marginal
-        eta = self.matrices.X @ marginal.beta + self.matrices.offset
-        return -2.0 * model.bound.loglik(eta, marginal.xi)
+        """-2 log-likelihood of the model without random effects, at its maximum."""
+        with silence():
+            return -2.0 * ScoredFit.of(self.matrices, self.criterion.family).loglik
 
     @property
     def rounding(self) -> float:

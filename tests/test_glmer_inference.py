@@ -8,6 +8,7 @@ import pytest
 
 import lmm
 from generalized import IDS, fitted, reference, table, without_scale
+from lmm.plain_fit import ScoredFit
 
 
 def rows(block):
@@ -79,12 +80,12 @@ def test_default_tests_are_asymptotic():
 def test_random_terms_are_tested_against_the_model_without_any(model):
     m = fitted(model)
     table = m.ranova().to_frame()
-    marginal = m.fit.criterion.model.marginal
+    plain = ScoredFit.of(m.fit.matrices, m.fit.criterion.family)
     assert table["npar"].iloc[-1] == table["npar"].iloc[0] - len(m.theta)
     gone = m.fit.without_effects
     small = m.fit.criterion.to_theta(
         m.fit.criterion.model.joined(
-            np.zeros(len(m.theta)), m.fit.criterion.model.T @ marginal.beta, marginal.xi
+            np.zeros(len(m.theta)), m.fit.criterion.model.T @ plain.beta, plain.xi
         )
     )
     at_zero = m.fit.criterion.value(m.fit.criterion.to_x(small))

@@ -196,3 +196,18 @@ def test_without_random_terms_the_criterion_is_least_squares():
     rss = np.sum((m.y - m.X @ np.linalg.lstsq(m.X, m.y, rcond=None)[0]) ** 2)
     expected = -0.5 * m.nobs * (1.0 + np.log(2.0 * np.pi * rss / m.nobs))
     assert_allclose(m.ranova().to_frame().loc["(1 | g)", "logLik"], expected)
+
+
+@pytest.mark.parametrize("family", [lmm.Gamma("log"), "negative.binomial", "poisson"])
+def test_the_last_random_term_is_compared_with_the_highest_likelihood(family):
+    rng = np.random.default_rng(6)
+    d = {"g": np.repeat(list("abcdefgh"), 15), "x": rng.normal(size=120)}
+    d["y"] = 1.0 + rng.poisson(9.0 * np.exp(0.4 * d["x"]) * rng.gamma(2.0, 0.5, size=120))
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    m = lmm.glmer("y ~ x + (1 | g)", d, family, control=control)
+    plain = lmm.glm("y ~ x", d, family)
+    row = m.ranova().to_frame().loc["(1 | g)"]
+    assert_allclose(row["logLik"], plain.loglik(), rtol=1e-10)
+    assert row["npar"] == plain.n_parameters
+    expected = max(0.0, 2.0 * (m.loglik() - plain.loglik()))
+    assert_allclose(row["LRT"], expected, atol=1e-6)
