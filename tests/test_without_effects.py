@@ -282,14 +282,22 @@ def test_what_needs_random_effects_says_so(linear, counts):
             m.rannef()
 
 
-def test_pooled_models(warpbreaks):
-    rng = np.random.default_rng(5)
-    sets = [warpbreaks.assign(breaks=warpbreaks["breaks"] + k) for k in rng.integers(0, 9, (3, 54))]
-    fits = [lmm.lm("breaks ~ wool + tension", each) for each in sets]
-    assert (lmm.pool(fits, df="satterthwaite").variances()["dfcom"] == 50).all()
-    fits = [lmm.glm("breaks ~ wool + tension", each, "poisson") for each in sets]
-    pooled = lmm.pool(fits).to_frame()
-    assert_allclose(pooled["estimate"], np.mean([m.beta for m in fits], axis=0))
+def test_models_are_pooled_as_by_mice(warpbreaks):
+    shifts = [(np.arange(54) * k) % 7 for k in (1, 2, 3)]
+    sets = [warpbreaks.assign(breaks=warpbreaks["breaks"] + shift) for shift in shifts]
+    pooled = lmm.pool([lmm.lm("breaks ~ wool + tension", d) for d in sets]).to_frame()
+    r = [3.26243952585, 3.26264975165, 4.00808168490, 3.99883041886]
+    assert_allclose(pooled["std.error"], r, rtol=1e-10)
+    # mice takes shares of variance below 1e-4, as the intercept's, for 1e-4
+    assert_allclose(pooled["df"][1:], [48.1049066431, 47.7689286452, 48.0317233825], rtol=1e-10)
+    assert pooled["df"].iloc[0] == pytest.approx(48.1083846543, rel=1e-4)
+    exact = lmm.pool([lmm.lm("breaks ~ wool", d) for d in sets], df="satterthwaite")
+    assert (exact.variances()["dfcom"] == 52).all()
+    pooled = lmm.pool([lmm.glm("breaks ~ wool + tension", d, "poisson") for d in sets]).to_frame()
+    r = [0.0437763977587, 0.0490332495426, 0.0584875619004, 0.0608978229883]
+    assert_allclose(pooled["std.error"], r, rtol=1e-8)
+    r = [48.0968979385, 48.0487386969, 45.2782215305, 47.4130807888]
+    assert_allclose(pooled["df"], r, rtol=1e-7)
 
 
 def test_likelihood_ratios_of_deletions(warpbreaks):
