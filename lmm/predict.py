@@ -46,8 +46,8 @@ AT_A_TIME = 1 << 18
 STEP = 1e-3
 # Points of the quadrature over a normal linear predictor.
 NODES = 41
-# Weight of nodes outside the link's range that changes no mean.
-NEGLIGIBLE = 1e-8
+# Probability of predictors outside the link's range that changes no mean by much.
+NEGLIGIBLE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
