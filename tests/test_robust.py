@@ -96,8 +96,11 @@ def test_plain_joint_tests_are_those_of_clubsandwich(sleep_with_more):
     for test, df, p in (("Naive-F", 17.0, 0.57391662), ("chi-sq", np.inf, 0.5633752)):
         row = lmm.wald_test_cr(m, ["fb", "fc"], test=test).to_frame().loc[test]
         np.testing.assert_allclose(row, [0.57380945, 2.0, df, p], rtol=1e-5)
-    with pytest.raises(ValueError, match="test must be one of HTZ, Naive-F, chi-sq"):
+    with pytest.raises(ValueError, match="test must be one of HTZ, Naive-F, Naive-Fp, chi-sq"):
         lmm.wald_test_cr(m, "fb", test="F")
+    stools = lmm.lmer("effort ~ Type + (1 | Subject)", lmm.load_dataset("ergoStool"))
+    row = lmm.wald_test_cr(stools, "TypeT2, TypeT3", test="Naive-Fp").to_frame().iloc[0]
+    np.testing.assert_allclose(row, [47.0967741935, 2.0, 5.0, 5.704485035e-04], rtol=1e-7)
 
 
 def test_one_coefficient_has_the_degrees_of_freedom_of_its_t_test(unbalanced):

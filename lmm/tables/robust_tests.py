@@ -223,10 +223,11 @@ def wald_test_cr(
         Values of the rows of an array.
     vcov, cluster
         As for `coef_test`.
-    test : {"HTZ", "Naive-F", "chi-sq"}, optional
+    test : {"HTZ", "Naive-F", "Naive-Fp", "chi-sq"}, optional
         Hotelling's T squared with degrees of freedom estimated from the design (Pustejovsky &
-        Tipton, 2018), the default of linear models; F with as many as clusters, less one;
-        chi-square, the default of generalized ones, which do not have the first.
+        Tipton, 2018), the default of linear models; F with as many as clusters, less one,
+        or less the fixed effects; chi-square, the default of generalized ones, which do not have
+        the first.
 
     Returns
     -------

@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 KINDS = ("CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "CR4")
-TESTS = ("HTZ", "Naive-F", "chi-sq")
+TESTS = ("HTZ", "Naive-F", "Naive-Fp", "chi-sq")
 # Eigenvalues of B below this fraction of the largest are zero: a cluster that alone determines a
 # coefficient leaves no residual in its direction.
 SINGULAR = 1e-12
@@ -129,7 +129,7 @@ class ClusterRobust(Frozen):
             eta = self.wishart_df(rows)
             scaling = (eta - q + 1.0) / eta
             return FTest(scaling * Q / q, q, eta - q + 1.0, scaling)
-        return FTest(Q / q, q, np.inf if test == "chi-sq" else self.n_clusters - 1.0)
+        return FTest(Q / q, q, plain_ddf(test, self.n_clusters, rows.shape[1]))
 
     def wishart_df(self, L: Matrix) -> float:
         """Degrees of freedom eta (3) of the covariance of L (q, p), of full rank.
@@ -214,6 +214,19 @@ def wald(fit: FixedFit, vcov: Matrix, L: Matrix, rhs: Vector) -> tuple[Matrix, f
     """Independent rows of L (q, p), and ``(L b - rhs)'(L vcov L')^-1 (L b - rhs)``."""
     rows, residual, _ = orthogonal_rows(fit, L, rhs)
     return rows, float(residual @ np.linalg.solve(rows @ vcov @ rows.T, residual))
+
+
+def plain_ddf(test: str, m: int, p: int) -> float:
+    """Denominator degrees of freedom that only count m clusters and p fixed effects.
+
+    Raises
+    ------
+    DataError
+        The test is Naive-Fp, and the clusters are not more than the fixed effects.
+    """
+    if test == "Naive-Fp" and m <= p:
+        raise DataError(f"Naive-Fp needs more clusters than fixed effects; there are {m} and {p}.")
+    return {"chi-sq": np.inf, "Naive-F": m - 1.0, "Naive-Fp": float(m - p)}[test]
 
 
 def inflations(kind: str, m: int, n: int, p: int) -> dict[str, float]:

@@ -24,14 +24,14 @@ from lmm.design.codes import rows_by_level
 from lmm.design.table import Table
 from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.fixed.base import FTest
-from lmm.inference.fixed.robust import clusters_of, inflations, wald
+from lmm.inference.fixed.robust import clusters_of, inflations, plain_ddf, wald
 from lmm.likelihood import variance_of_estimates
 from lmm.plain_fit import ScoredFit
 
 __all__ = ["KINDS", "TESTS", "ScoreRobust", "score_robust"]
 
 KINDS = ("CR0", "CR1", "CR1p", "CR1S")
-TESTS = ("chi-sq", "Naive-F")
+TESTS = ("chi-sq", "Naive-F", "Naive-Fp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class ScoreRobust(Frozen):
             raise ValueError(f"test must be one of {', '.join(TESTS)} here, not {test!r}.")
         rows, Q = wald(self.fit, self.vcov, L, rhs)
         q = len(rows)
-        return FTest(Q / q, q, np.inf if test == "chi-sq" else self.n_clusters - 1.0)
+        return FTest(Q / q, q, plain_ddf(test, self.n_clusters, rows.shape[1]))
 
 
 def score_robust(
