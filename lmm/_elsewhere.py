@@ -1,4 +1,4 @@
-"""What R's functions are called here, where that is not the same name."""
+"""What R's functions are called here, where that is not the same name or place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
-__all__ = ["ELSEWHERE", "PLOTS", "no_function"]
+__all__ = ["ELSEWHERE", "PLOTS", "no_attribute", "no_function"]
 
 ELSEWHERE = {
     "add_grouping": "emmeans(m, ...).add_grouping(...)",
@@ -114,6 +114,7 @@ ELSEWHERE = {
     "simulateResiduals": "m.simulated_residuals()",
     "tab_model": "lmm.table(m)",
     "testCategorical": "m.simulated_residuals().categories(groups)",
+    "terms": "m.formula.terms()",
     "testDispersion": "m.simulated_residuals().dispersion()",
     "testGeneric": "m.simulated_residuals().statistic_test(f)",
     "testOutliers": "m.simulated_residuals().outlier_test()",
@@ -158,6 +159,17 @@ class _Module(ModuleType):
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(f"{self.__name__} is a module: write {_CALLED[self.__name__]}.")
+
+
+def no_attribute(model: object, name: str) -> AttributeError:
+    """What is raised when a model is asked for a name that it does not have."""
+    package = sys.modules["lmm"]
+    hint = ""
+    if name in ELSEWHERE:
+        hint = f": write {ELSEWHERE[name]}"
+    elif name in package.__all__:
+        hint = f": write lmm.{name}(m)"
+    return AttributeError(f"{type(model).__name__!r} object has no attribute {name!r}{hint}")
 
 
 def no_function(name: str) -> None:

@@ -166,7 +166,10 @@ def test_a_fit_that_did_not_converge_is_printed_with_status_1(monkeypatch, capsy
         return lmm.lmer(*arguments, optimizer=stopped, **options)
 
     monkeypatch.setattr("lmm.pipeline.lmer", lmer_stopped_early)
-    assert main(["fit", SLEEP, "sleepstudy"]) == 1
+    assert (
+        main(["fit", "score ~ Machine + (Machine | Worker)", "Machines", "--subset", "score > 45"])
+        == 1
+    )
     printed = capsys.readouterr()
     assert printed.out.startswith("Linear mixed model fit by REML")
     assert "Model failed to converge" in printed.out

@@ -90,3 +90,16 @@ def test_answers_about_pictures_name_what_there_is(name):
     test = {"m": lmm.LinearMixedModel, "lmm": lmm, "lmm.plots": lmm.plots}
     assert all(hasattr(test[owner], attribute) for owner, attribute in called(PLOTS[name]))
     assert not hasattr(lmm.plots, name)
+
+
+def test_models_know_where_functions_of_r_are():
+    m = lmm.lmer("Reaction ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+    for name, ours in {
+        "VarCorr": "write m.varcorr()",
+        "terms": "write m.formula.terms()",
+        "emmeans": "write lmm.emmeans(m)",
+    }.items():
+        with pytest.raises(AttributeError, match=re.escape(ours)):
+            getattr(m, name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'nothing'$"):
+        m.nothing  # noqa: B018

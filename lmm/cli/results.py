@@ -32,7 +32,7 @@ _SUFFIXES = {
 _TABLES = (".tsv", ".parquet", ".gz", ".bz2", ".xz", ".zip", ".zst")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Printings(Printed):
     """Results that print one after the other.
 

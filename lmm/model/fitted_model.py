@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
+from lmm._elsewhere import no_attribute
 from lmm._types import Matrix, Vector
 from lmm._words import Ddf
 from lmm.design import absent
@@ -41,6 +42,11 @@ class FittedModel(ABC):
 
     fit: Fit | PlainFit
     call: Request
+
+    if not TYPE_CHECKING:  # to a type checker, what is not defined is an error
+
+        def __getattr__(self, name):
+            raise no_attribute(self, name)
 
     @abstractmethod
     def vcov(self) -> pd.DataFrame:

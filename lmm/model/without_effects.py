@@ -69,16 +69,18 @@ class WithoutEffects(Printed, FittedModel):
             warn(note)
         return cls(fit, call, fit.matrices.notes)
 
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_"):
-            from lmm.model.generalized import GeneralizedMixedModel
+    if not TYPE_CHECKING:  # to a type checker, what is not defined is an error
 
-            if hasattr(GeneralizedMixedModel, name):
-                raise AttributeError(
-                    f"{type(self).__name__} has no {name!r}, which is for models with random "
-                    "effects, as lmm.lmer and lmm.glmer fit them."
-                )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        def __getattr__(self, name):
+            if not name.startswith("_"):
+                from lmm.model.generalized import GeneralizedMixedModel
+
+                if hasattr(GeneralizedMixedModel, name):
+                    raise AttributeError(
+                        f"{type(self).__name__} has no {name!r}, which is for models with random "
+                        "effects, as lmm.lmer and lmm.glmer fit them."
+                    )
+            return super().__getattr__(name)
 
     @property
     def matrices(self) -> ModelMatrices:
