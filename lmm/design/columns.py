@@ -334,7 +334,7 @@ def read_column(values: pd.Series, name: str) -> RawColumn:
 def _factor_of_texts(values: pd.Series) -> Factor:
     """Factor of strings; in short columns one by one: pandas takes 0.1 ms to get going."""
     if len(values) >= _FEW_ROWS:
-        return replace(factor_from_values(values.array), is_text=True)
+        return replace(factor_from_values(values), is_text=True)
     texts = values.to_numpy(dtype=object).tolist()
     levels = sorted([text for text in set(texts) if isinstance(text, str)])
     place = dict(zip(levels, count()))
