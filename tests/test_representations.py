@@ -40,3 +40,14 @@ def test_a_record_names_its_parts(m):
     assert text.startswith("Fit(formula=Formula(...), criterion=ProfiledCriterion(...), ")
     assert "theta=ndarray(3,)" in text
     assert "b=tuple of 3" in text
+
+
+def test_notebooks_show_formulas_and_optima_as_html(m):
+    assert m.formula._repr_html_() == f"<code>{MANY_LEVELS}</code>"
+    html = lmm.parse_formula("y ~ (x < 2) + (1 | g)")._repr_html_()
+    assert "(x &lt; 2)" in html
+    html = m.optimum._repr_html_()
+    assert html.startswith("<table>")
+    assert "The gradient vanishes at a minimum." in html
+    assert f"{m.optimum.value:.10g}" in html
+    assert len(html) < LIMIT

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from html import escape
 
 from lmm.covariance import STRUCTURES
 from lmm.errors import FormulaError
@@ -136,6 +137,9 @@ class Formula:
 
     def __repr__(self) -> str:
         return f"Formula({self._text()!r})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(self._text())}</code>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Formula) and self._text() == other._text()

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import numpy as np
+
 from lmm._types import Frozen, Vector
+from lmm.report.cells import Cells, Column
+from lmm.report.document import Document
+from lmm.report.format import format_numbers
 
 __all__ = ["Optimum", "Status"]
 
@@ -121,6 +126,21 @@ class Optimum(Frozen):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "state": None}
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "Verdict": self.message or self.status.value,
+            "Criterion": f"{self.value:.10g}" + (f" ± {self.error:.2g}" if self.error else ""),
+            "Theta": ", ".join(format_numbers(self.theta, 4)) or "none",
+            "On the boundary": ", ".join(self.boundary) or "nothing",
+            "Largest gradient": f"{np.abs(self.gradient).max(initial=0.0):.2g}",
+            "Decrease still possible": f"{self.decrement:.2g}",
+            "Evaluations": str(self.n_evaluations),
+            "Optimizer": self.optimizer,
+            "Solver": self.solver,
+        }
+        values = Column("Optimum", tuple(facts.values()), "label")
+        return Document((Cells((values,), tuple(facts)),)).to_html()
 
     @property
     def exact(self) -> bool:

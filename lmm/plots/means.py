@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmm._types import Vector
+from lmm._types import Matrix, Vector
 from lmm.plots.canvas import ACCENT, FAINT, INK, axes, label_columns, label_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["estimates", "estimates_lines", "pairwise"]
+__all__ = ["Trace", "estimates", "estimates_lines", "pairwise"]
 
 P_TICKS = (0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One line of estimates.
+
+    Attributes
+    ----------
+    values : (k,) array
+        Estimates.
+    limits : tuple of (k, 2) arrays
+        Limits of their intervals, wider ones last.
+    """
+
+    values: Vector
+    limits: tuple[Matrix, ...] = ()
+
+
 def estimates(
     names: Sequence[str],
-    values: Vector,
-    lower: Vector,
-    upper: Vector,
+    trace: Trace,
     label: str,
     ax: Axes | None = None,
     arrows: tuple[Vector, Vector] | None = None,
@@ -33,7 +48,7 @@ def estimates(
     ----------
     names : sequence of r str
         Name of each.
-    values, lower, upper : (r,) arrays
+    trace : Trace
         Estimates and limits of their intervals.
     label : str
         What they are.
@@ -44,10 +59,11 @@ def estimates(
     """
     ax = axes(ax, len(names))
     y = np.arange(len(names))[::-1]
-    ax.hlines(y, lower, upper, color=FAINT, lw=4.0)
-    ax.plot(values, y, "o", ms=5.0, color=INK)
+    for depth, ends in enumerate(trace.limits, start=1):
+        ax.hlines(y, *ends.T, color=FAINT, lw=4.0 / depth**2)
+    ax.plot(trace.values, y, "o", ms=5.0, color=INK)
     for ends in arrows or ():
-        for value, end, at in zip(values, ends, y, strict=True):
+        for value, end, at in zip(trace.values, ends, y, strict=True):
             if np.isfinite(end):
                 arrow = {"arrowstyle": "->", "color": ACCENT, "lw": 1.5, "shrinkA": 0, "shrinkB": 0}
                 ax.annotate("", xy=(end, at), xytext=(value, at), arrowprops=arrow)
@@ -59,7 +75,7 @@ def estimates(
 def estimates_lines(
     x: Vector,
     ticks: Sequence[str] | None,
-    traces: Mapping[str, tuple[Vector, Vector, Vector]],
+    traces: Mapping[str, Trace],
     ax: Axes | None = None,
 ) -> Axes:
     """Estimates against a predictor, one line for each of the others' combinations.
@@ -70,20 +86,21 @@ def estimates_lines(
         Values of the predictor.
     ticks : sequence of k str, optional
         Its levels, if it is no number.
-    traces : mapping of str to three (k,) arrays
-        Estimates and limits of their intervals, by name; limits of NaN are not drawn.
+    traces : mapping of str to Trace
+        Estimates and limits of their intervals, by name.
     ax : Axes, optional
         Where to draw.
     """
     ax = axes(ax)
-    for i, (name, (values, lower, upper)) in enumerate(traces.items()):
+    for i, (name, trace) in enumerate(traces.items()):
         # Lines at levels stand beside each other, so that their bars do.
         at = x if ticks is None else x + 0.06 * (i - 0.5 * (len(traces) - 1))
-        (line,) = ax.plot(at, values, "o-", ms=4.0, label=name, color=f"C{i}")
-        if ticks is None:
-            ax.fill_between(at, lower, upper, color=line.get_color(), alpha=0.15, lw=0.0)
-        else:
-            ax.vlines(at, lower, upper, color=line.get_color(), alpha=0.4, lw=3.0)
+        ax.plot(at, trace.values, "o-", ms=4.0, label=name, color=f"C{i}")
+        for depth, ends in enumerate(trace.limits, start=1):
+            if ticks is None:
+                ax.fill_between(at, *ends.T, color=f"C{i}", alpha=0.15 / depth, lw=0.0)
+            else:
+                ax.vlines(at, *ends.T, color=f"C{i}", alpha=0.4 / depth, lw=3.0 / depth)
     if ticks is not None:
         label_columns(ax, x, ticks)
     return ax

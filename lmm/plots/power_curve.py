@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm.inference.resample.power import Power
-from lmm.plots.means import estimates_lines
+from lmm.plots.means import Trace, estimates_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +40,8 @@ def power(studies: Power, ax: Axes | None = None) -> Axes:
     traces = {}
     for keys, part in groups:
         label = ", ".join(f"{name} = {key:g}" for name, key in zip(others, keys, strict=True))
-        power, lower, upper = (part[name].to_numpy() for name in ("power", "lower", "upper"))
-        traces[label] = power, lower, upper
+        limits = part[["lower", "upper"]].to_numpy()
+        traces[label] = Trace(part["power"].to_numpy(), (limits,))
     ax = estimates_lines(np.unique(table[x].to_numpy(float)), None, traces, ax)
     ax.set(xlabel=x, ylabel=f"Power for {studies.effect}", ylim=(0.0, 1.02))
     if others:

@@ -274,14 +274,14 @@ class LmList(Printed, Frozen):
         ['(Intercept)', 'Days']
         """
         from lmm.plots.canvas import panels
-        from lmm.plots.means import estimates
+        from lmm.plots.means import Trace, estimates
 
         intervals = self.confint(level, pooled)
         axes = panels(len(self.names))
         names = [str(one) for one in self.levels]
         for j, (ax, name) in enumerate(zip(axes, self.names, strict=True)):
-            lower, upper = intervals[name].to_numpy().T
-            estimates(names, self.estimates[:, j], lower, upper, name, ax)
+            trace = Trace(self.estimates[:, j], (intervals[name].to_numpy(),))
+            estimates(names, trace, name, ax)
         return axes
 
     def document(self, *, digits: int = 7) -> Document:

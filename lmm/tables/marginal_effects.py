@@ -301,7 +301,7 @@ class _Rows:
     @cached_property
     def axes(self) -> dict[str, Axis]:
         """The predictors by name."""
-        grid = grid_of(self.m, None, np.mean, None)
+        grid = grid_of(self.m, nesting=None)
         return {axis.name: axis for axis in grid.axes}
 
     def axis(self, name: str) -> Axis:

@@ -20,7 +20,9 @@ from lmm.inference.marginal.contrast_families import (
 from lmm.inference.marginal.estimator import Estimator, GivenCovariance
 from lmm.inference.marginal.grid import (
     DETECT,
+    KEPT_VALUES,
     Axis,
+    Keep,
     Reduction,
     ReferenceGrid,
     reference_grid,
@@ -34,6 +36,7 @@ __all__ = [
     "DETECT",
     "FAMILIES",
     "IDENTITY",
+    "KEPT_VALUES",
     "SIDES",
     "WEIGHTS",
     "Axis",
@@ -42,6 +45,7 @@ __all__ = [
     "Estimator",
     "GivenCovariance",
     "Hypothesis",
+    "Keep",
     "MeanContrasts",
     "Nesting",
     "Place",

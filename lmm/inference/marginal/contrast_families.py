@@ -115,10 +115,10 @@ def mean_change(labels: Sequence[str]) -> MeanContrasts:
     return MeanContrasts(rows.reshape(k - 1, k), names, "mvt")
 
 
-def polynomial(labels: Sequence[str]) -> MeanContrasts:
+def polynomial(labels: Sequence[str], max_degree: int = len(DEGREES)) -> MeanContrasts:
     """Orthogonal polynomials in the levels' positions, as the smallest whole numbers."""
     k = len(labels)
-    degrees = min(len(DEGREES), k - 1)
+    degrees = min(max_degree, k - 1)
     powers = [[Fraction(2 * i - (k - 1)) ** d for i in range(k)] for d in range(degrees + 1)]
     basis: list[list[Fraction]] = []
     for power in powers:  # Gram and Schmidt, exactly
@@ -181,6 +181,7 @@ def contrasts_of(
     *,
     reverse: bool = False,
     exclude: Place | Sequence[Place] = (),
+    max_degree: int | None = None,
 ) -> MeanContrasts:
     """Contrasts of means by the name of a family, or by coefficients.
 
@@ -197,11 +198,13 @@ def contrasts_of(
         Whether to take differences the other way round.
     exclude : int, str or sequence of these
         Levels that take no part in a family.
+    max_degree : int, optional
+        Highest degree of ``"poly"``: 6 by default.
 
     Raises
     ------
     ValueError
-        No family has that name, or it has no control or no reverse.
+        No family has that name, or it has no control, no reverse or no degree.
     DataError
         Coefficients do not fit the number of means, or there is no such level.
 
@@ -216,7 +219,7 @@ def contrasts_of(
         return _given(method, labels)
     left_out = positions(exclude, labels)
     inside = [i for i in range(len(labels)) if i not in left_out]
-    part = _family(method, [labels[i] for i in inside], ref, reverse)
+    part = _family(method, [labels[i] for i in inside], ref, reverse, max_degree)
     if not left_out:
         return part
     rows = np.zeros((len(part.names), len(labels)))
@@ -226,7 +229,11 @@ def contrasts_of(
 
 
 def _family(
-    method: str, labels: Sequence[str], ref: Place | Sequence[Place] | None, reverse: bool
+    method: str,
+    labels: Sequence[str],
+    ref: Place | Sequence[Place] | None,
+    reverse: bool,
+    max_degree: int | None,
 ) -> MeanContrasts:
     if method not in FAMILIES:
         raise ValueError(f"unknown family of contrasts {method!r}.{nearest(method, FAMILIES)}")
@@ -235,9 +242,20 @@ def _family(
         raise ValueError(f"contrasts {method!r} have no reverse: {', '.join(REVERSED)} have")
     if ref is not None and method not in CONTROLLED:
         raise ValueError(f"contrasts {method!r} have no reference level: use 'trt.vs.ctrl'")
+    if max_degree is not None:
+        return _polynomial(method, bracketed, max_degree)
     if ref is not None:
         return treatment_vs_control(bracketed, positions(ref, labels))
     return REVERSED[method](bracketed) if reverse else FAMILIES[method](bracketed)
+
+
+def _polynomial(method: str, labels: Sequence[str], max_degree: int) -> MeanContrasts:
+    if method != "poly" or not 1 <= max_degree <= len(DEGREES):
+        raise ValueError(
+            f"max_degree is that of contrasts 'poly', 1 to {len(DEGREES)}, not {max_degree!r} of "
+            f"{method!r}"
+        )
+    return polynomial(labels, max_degree)
 
 
 def _given(method: Coefficients, labels: Sequence[str]) -> MeanContrasts:

@@ -8,7 +8,7 @@ formula turns into a factor keeps all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -25,9 +25,19 @@ from lmm.fitted import EstimatedModel
 from lmm.inference.marginal.combinations import Combinations, checked
 from lmm.inference.marginal.known import KnownColumn, KnownColumns
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
+from lmm.inference.marginal.regressed import RegressedCovariate
 from lmm.language import Call, Node, parse_tilde, variables
 
-__all__ = ["DETECT", "Axis", "Level", "Reduction", "ReferenceGrid", "reference_grid"]
+__all__ = [
+    "DETECT",
+    "KEPT_VALUES",
+    "Axis",
+    "Keep",
+    "Level",
+    "Reduction",
+    "ReferenceGrid",
+    "reference_grid",
+]
 
 DETECT = "detect"
 FACTOR_CALLS = ("factor", "as.factor", "ordered", "as.ordered")
@@ -45,6 +55,7 @@ WIDE_STEP = 1e-2
 
 Level = str | float | bool
 Reduction: TypeAlias = Callable[[Vector], ArrayLike] | None
+Keep: TypeAlias = int | str | Sequence[int | str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +149,8 @@ class ReferenceGrid:
         Whether it was found in the data.
     frequencies : (n,) array or None
         Rows of the data that each row of the axes' codes stands for; one each by default.
+    regressed : mapping of str to RegressedCovariate
+        Covariates that stand at their mean given other predictors.
     """
 
     fixed: FixedEffects
@@ -146,6 +159,7 @@ class ReferenceGrid:
     nesting: Nesting
     is_detected: bool
     frequencies: Vector | None = None
+    regressed: Mapping[str, RegressedCovariate] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -198,14 +212,36 @@ class ReferenceGrid:
     def _columns(self, shifts: Mapping[str, float], wanted: Sequence[str]) -> dict[str, Column]:
         if not wanted:
             return {}
-        data = {}
-        for i, axis in enumerate(self.axes):
-            values = axis.values()[self.cells.codes[:, i]]
-            data[axis.name] = values + shifts[axis.name] if axis.name in shifts else values
+        data = {name: self.values(name) for name in self.names}
+        data |= {name: data[name] + shift for name, shift in shifts.items()}
         return self.fixed.variables.on(data, wanted)[0]
+
+    def values(self, name: str) -> np.ndarray:
+        """Values (r,) of a predictor at the combinations."""
+        if name not in self.regressed:
+            axis = self.axis(name)
+            return np.asarray(axis.values()[self.cells.codes[:, self.names.index(name)]])
+        regressed = self.regressed[name]
+        data = {one: self.values(one) for one in regressed.predictors}
+        return regressed.means(data, len(self.cells.codes))
 
     def slopes(self, text: str, degree: int = 1) -> Matrix:
         """Coefficients of the rows' expansion in a covariate, or slopes in a function of one.
+
+        Parameters
+        ----------
+        text, degree
+            As for `differences`.
+
+        Returns
+        -------
+        (r, P) array
+            By central differences.
+        """
+        return np.asarray(sum(w[:, None] * rows for w, rows in self.differences(text, degree)))
+
+    def differences(self, text: str, degree: int = 1) -> list[tuple[Vector, Matrix]]:
+        """Rows of the model around the combinations, and weights that make a derivative of them.
 
         Parameters
         ----------
@@ -216,8 +252,8 @@ class ReferenceGrid:
 
         Returns
         -------
-        (r, P) array
-            By central differences.
+        list of (r,) and (r, P) arrays
+            Weights and rows, of whose products the sum is the derivative, over ``degree!``.
 
         Raises
         ------
@@ -232,15 +268,17 @@ class ReferenceGrid:
         spread = axis.spread or max(1.0, float(np.max(np.abs(axis.values()))))
         if degree == 1:
             step = STEP * spread
-            rise = self.rows(**{name: step}) - self.rows(**{name: -step})
             run = self._value(text, name, step) - self._value(text, name, -step)
-            return rise / run[:, None]
+            return [(sign / run, self.rows(**{name: sign * step})) for sign in (1.0, -1.0)]
         # The interpolating polynomial through more points than its degree needs.
         points = np.arange(-degree - 1.0, degree + 2.0)
         weights = np.linalg.inv(np.vander(points, increasing=True))[degree]
         step = WIDE_STEP * spread
-        rows = [w * self.rows(**{name: step * t}) for w, t in zip(weights, points, strict=True)]
-        return np.asarray(np.sum(rows, axis=0) / step**degree)
+        each = np.ones(len(self.cells.codes)) / step**degree
+        return [
+            (w * each, self.rows(**{name: step * t}))
+            for w, t in zip(weights.tolist(), points.tolist(), strict=True)
+        ]
 
     def _argument(self, text: str) -> str:
         names = [name for name in variables(parse_tilde(f"~ {text}")[1]) if name in self.names]
@@ -253,7 +291,7 @@ class ReferenceGrid:
 
     def _value(self, text: str, name: str, shift: float) -> Vector:
         """A covariate or a function of it, shifted, in each cell."""
-        values = self.axis(name).values()[self.cells.codes[:, self.names.index(name)]] + shift
+        values = self.values(name) + shift
         if text == name:
             return np.asarray(values)
         known = self.fixed.variables
@@ -311,6 +349,8 @@ def reference_grid(
     at: Mapping[str, Any] | None = None,
     reduce: Reduction | Mapping[str, Reduction] = np.mean,
     nesting: str | Mapping[str, str | Sequence[str]] | None = DETECT,
+    keep: Keep = KEPT_VALUES,
+    regressions: Sequence[str] = (),
 ) -> ReferenceGrid:
     """Reference grid of a model.
 
@@ -325,6 +365,11 @@ def reference_grid(
         predictor, the mean for others.
     nesting : str, mapping or None
         What is nested in what; by default what the data show.
+    keep : int, str, or sequence of these
+        Covariates of which all values are kept, and up to how many values all covariates keep
+        them: the largest number, also as text; 1 without any.
+    regressions : sequence of str
+        Formulas such as ``"x ~ a"`` of covariates that stand at their mean given others.
 
     Raises
     ------
@@ -332,8 +377,16 @@ def reference_grid(
         `at` or `nesting` names what is not a predictor, or a level that a factor does not have.
     """
     known = KnownColumns.of(source)
-    reductions = _reductions(reduce, tuple(known.columns))
-    axes = {name: _axis(name, own, reductions[name]) for name, own in known.columns.items()}
+    names = tuple(known.columns)
+    kept, at_most = _kept(keep, names)
+    reductions = _reductions(reduce, names) | dict.fromkeys(kept)
+    axes = {
+        name: _axis(name, one, reductions[name], at_most) for name, one in known.columns.items()
+    }
+    regressed = [RegressedCovariate.of(text, source, names) for text in regressions]
+    _check_order(regressed)
+    for one in regressed:
+        axes[one.name] = _alone(axes[one.name])
     nested = _nesting(nesting, tuple(axes.values()))
     if not isinstance(at, Mapping | None):
         raise TypeError(f"at must be a mapping of predictors to values, not {type(at).__name__}")
@@ -347,6 +400,7 @@ def reference_grid(
         _of_known(nested, axes),
         nesting == DETECT,
         known.frequencies,
+        {one.name: one for one in regressed if one.name not in (at or {})},
     )
 
 
@@ -357,6 +411,31 @@ def _reductions(
     if not isinstance(reduce, Mapping):
         return dict.fromkeys(names, reduce)
     return dict.fromkeys(names, np.mean) | {checked(k, names): one for k, one in reduce.items()}
+
+
+def _kept(keep: Keep, names: Sequence[str]) -> tuple[list[str], int]:
+    """Covariates that are kept, and the number of values up to which all are."""
+    given = [keep] if isinstance(keep, str | int) else list(keep)
+    numbers = [int(one) for one in given if str(one).isdecimal()]
+    return [checked(one, names) for one in map(str, given) if not one.isdecimal()], max(
+        [1, *numbers]
+    )
+
+
+def _check_order(regressed: Sequence[RegressedCovariate]) -> None:
+    names = [one.name for one in regressed]
+    if len(set(names)) < len(names) or any(set(one.predictors) & set(names) for one in regressed):
+        raise DataError(
+            "cov_reduce: a covariate is predicted once, by what is not predicted itself, not "
+            f"{', '.join(names)} by each other"
+        )
+
+
+def _alone(axis: Axis) -> Axis:
+    """A covariate's axis with one value, whatever that is."""
+    if axis.kind != "covariate":
+        raise DataError(f"{axis.name!r} is a factor of the model: it has no mean")
+    return replace(axis, levels=(float(np.mean(axis.values())),), codes=None)
 
 
 def _nesting(
@@ -382,7 +461,7 @@ def _of_known(nesting: Nesting, axes: Mapping[str, Axis]) -> Nesting:
     return {name: outer for name, outer in inside.items() if outer}
 
 
-def _axis(name: str, known: KnownColumn, reduce: Reduction) -> Axis:
+def _axis(name: str, known: KnownColumn, reduce: Reduction, at_most: int) -> Axis:
     raw, makers = known.raw, known.makers
     column = raw.plain(bool(makers)) if isinstance(raw, Identifiers) else raw
     if isinstance(column, Factor):
@@ -403,7 +482,7 @@ def _axis(name: str, known: KnownColumn, reduce: Reduction) -> Axis:
             some, positions = _one_for_each(column, makers.values())
             return Axis(name, tuple(some.tolist()), kind, positions, spread)
         return Axis(name, tuple(found.tolist()), kind, codes, spread)
-    if reduce is None or len(found) <= KEPT_VALUES:
+    if reduce is None or len(found) <= at_most:
         return Axis(name, tuple(found.tolist()), "covariate", codes, spread)
     return Axis(name, _reduced(known, reduce), "covariate", None, spread)
 

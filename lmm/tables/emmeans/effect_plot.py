@@ -58,7 +58,8 @@ def effect(
     ax : Axes, optional
         Where to draw.
     **options
-        As for `emmeans`: ``ddf=``, ``weights=``, ``type="response"``, ...
+        As for `emmeans`: ``ddf=``, ``weights=``, ``type="response"``, ...; and for `emmip`:
+        ``interval="prediction"`` adds bands of new observations.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def effect(
     check_fitted(m)
     if by == x:
         raise DataError(f"by must be another predictor than {x!r}")
-    grid = grid_of(m, None, np.mean, None)
+    grid = grid_of(m, nesting=None)
     axis = grid.axis(x)
     raw = _column(m, x)
     chosen = dict(at or {})

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from lmm._types import Matrix, Vector
 from lmm._words import Adjust, Ddf, MeanScale
 from lmm.design.labels import by_name
 from lmm.errors import DataError
 from lmm.fitted import EstimatedModel
 from lmm.formula import Specs, parse_specs
-from lmm.inference.marginal import DETECT, Combinations
+from lmm.inference.fixed.base import DdfMethod
+from lmm.inference.marginal import DETECT, KEPT_VALUES, Combinations, Keep, ReferenceGrid
 from lmm.tables.emmeans.estimates_table import checked_type
 from lmm.tables.emmeans.kept import Kept, kept
 from lmm.tables.emmeans.marginal_means import Estimates
@@ -38,6 +40,7 @@ def emmeans(
     type: MeanScale = "link",
     nesting: Nested = DETECT,
     cov_reduce: Reduce = np.mean,
+    cov_keep: Keep = KEPT_VALUES,
     vcov: ArrayLike | None = None,
     regrid: str | None = None,
     transform: str | None = None,
@@ -77,9 +80,13 @@ def emmeans(
         ``{"class": "school"}``. By default what the data show, as a note says: levels of a
         predictor that occur with one level of another only. A nested predictor is averaged over
         within each level of the outer one. None for none.
-    cov_reduce : callable, False, or mapping of these
+    cov_reduce : callable, False, mapping of these, or formulas
         Value or values that stand for a covariate, from all that it has, or by predictor; False
-        for all of them.
+        for all of them. By ``"x ~ a"`` x stands at its mean that least squares predict from a, by
+        several such formulas several covariates do.
+    cov_keep : int, str, or sequence of these
+        Covariates of which all values are kept and averaged over, as levels are; or the number of
+        values up to which those of any covariate are: 2 by default, 1 where names alone are given.
     vcov : (p, p) array_like, optional
         Another covariance of the fixed effects, such as `vcov_cr`'s.
     regrid : str, optional
@@ -123,13 +130,11 @@ def emmeans(
     P value adjustment: tukey method for comparing a family of 3 estimates
     """
     checked_type(type)
-    if regrid is not None and transform is not None:
-        raise ValueError("transform is another name of regrid: give one of them.")
-    regrid = transform if regrid is None else regrid
+    regrid = _one_name(regrid, transform)
     if isinstance(m, Estimates):
         everything = m
     else:
-        grid = grid_of(m, at, cov_reduce, nesting)
+        grid = grid_of(m, at, cov_reduce, nesting, cov_keep)
         method = method_of(m, ddf, vcov)
         known = grid.offset if offset is None else offset
         everything = predictions(m, grid, grid.rows(), method, "emmean", known)
@@ -154,9 +159,13 @@ def emtrends(
     max_degree: int = 1,
     nesting: Nested = DETECT,
     cov_reduce: Reduce = np.mean,
+    cov_keep: Keep = KEPT_VALUES,
     vcov: ArrayLike | None = None,
+    regrid: str | None = None,
+    transform: str | None = None,
     adjust: Adjust | None = None,
     infer: bool | None = None,
+    offset: float | None = None,
 ) -> Estimates | EmmeansList:
     """Slopes of a covariate, by combinations of other predictors.
 
@@ -164,7 +173,7 @@ def emtrends(
     ----------
     m : LinearMixedModel
         The model.
-    specs, by, at, ddf, weights, nesting, cov_reduce, vcov, adjust, infer
+    specs, by, at, ddf, weights, nesting, cov_reduce, cov_keep, vcov, adjust, infer, offset
         As for `emmeans`.
     var : str
         The covariate, or a function of one such as ``"log(x)"``. Where the model bends in it, the
@@ -172,6 +181,11 @@ def emtrends(
     max_degree : int
         Degree up to which coefficients of powers of the covariate are given: the derivative of
         order k divided by k!.
+    regrid : str, optional
+        Scale of which slopes are those: ``"response"`` for the mean of the response, or a function
+        of it such as ``"log"``, where the model has a link or a transformed response.
+    transform : str, optional
+        The same: R's older name of `regrid`.
 
     Returns
     -------
@@ -181,6 +195,8 @@ def emtrends(
     ------
     DataError
         `var` is no covariate of the fixed part, nor a function of one.
+    ValueError
+        The scale is unknown.
 
     Examples
     --------
@@ -195,16 +211,52 @@ def emtrends(
     Degrees-of-freedom method: kenward-roger
     Confidence level used: 0.95
     """
-    grid, method = grid_of(m, at, cov_reduce, nesting), method_of(m, ddf, vcov)
+    regrid = _one_name(regrid, transform)
+    grid = grid_of(m, at, cov_reduce, nesting, cov_keep)
     if not 1 <= max_degree <= len(DEGREES):
         raise ValueError(f"max_degree must be 1 to {len(DEGREES)}, not {max_degree!r}.")
-    tables = [
-        predictions(m, grid, grid.slopes(var, degree), method, f"{var}.trend")
-        for degree in range(1, max_degree + 1)
-    ]
+    known = grid.offset if offset is None else offset
+    slopes = _Slopes(m, grid, method_of(m, ddf, vcov), f"{var}.trend", known, regrid)
+    tables = [slopes.of(grid.differences(var, degree)) for degree in range(1, max_degree + 1)]
     everything = tables[0] if max_degree == 1 else _by_degree(tables)
     asked = _Asked(specs, by, weights, adjust, infer, ("degree",) if max_degree > 1 else ())
     return _tables(everything, asked, "emtrends")
+
+
+def _one_name(regrid: str | None, transform: str | None) -> str | None:
+    if regrid is not None and transform is not None:
+        raise ValueError("transform is another name of regrid: give one of them.")
+    return transform if regrid is None else regrid
+
+
+@dataclass(frozen=True, eq=False)
+class _Slopes:
+    """Tables of derivatives at the cells of a grid, on the model's scale or another one."""
+
+    m: EstimatedModel
+    grid: ReferenceGrid
+    method: DdfMethod
+    quantity: str
+    offset: float
+    regrid: str | None
+
+    def of(self, differences: Sequence[tuple[Vector, Matrix]]) -> Estimates:
+        """Derivatives by weights (r,) of rows (r, P)."""
+        rows = np.asarray(sum(w[:, None] * rows for w, rows in differences))
+        table = predictions(self.m, self.grid, rows, self.method, self.quantity)
+        if self.regrid is None:
+            return table
+        parts = [(w, self._regridded(rows, self.regrid)) for w, rows in differences]
+        return replace(
+            table,
+            L=np.asarray(sum(w[:, None] * part.L for w, part in parts)),
+            offset=np.asarray(sum(w * part.offset for w, part in parts)),
+            scale=None,
+        )
+
+    def _regridded(self, rows: Matrix, regrid: str) -> Estimates:
+        made = predictions(self.m, self.grid, rows, self.method, "emmean", self.offset)
+        return made.regrid(regrid)
 
 
 def _by_degree(tables: Sequence[Estimates]) -> Estimates:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import IntMatrix, IntVector, Matrix, Vector
-from lmm._words import Adjust, MeanScale, Side
+from lmm._words import Adjust, Interval, MeanScale, Side
 from lmm.errors import DataError, checked_level, nearest
 from lmm.inference.fixed.base import TTests
 from lmm.inference.marginal import (
@@ -36,6 +36,8 @@ from lmm.tables.emmeans.row_labels import checked_labels, codes_of, groups
 
 __all__ = ["EstimatesTable", "Shown", "checked_type"]
 
+# What means on the scale of the model are called.
+MEANS = ("emmean", "prediction")
 # Scales on which means of a transformed response are shown.
 TYPES = ("link", "response")
 
@@ -73,6 +75,9 @@ class Shown:
         Whether estimates are shown on the response's own scale.
     sigma : float
         Standard deviation for which means on the response's scale are freed from bias; 0 for none.
+    scatter : float
+        Standard deviation about its mean of the new observation that intervals are for; 0 for the
+        mean itself.
     """
 
     intervals: bool = True
@@ -83,6 +88,7 @@ class Shown:
     hypothesis: Hypothesis = field(default_factory=Hypothesis)
     on_response: bool = False
     sigma: float = 0.0
+    scatter: float = 0.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,7 +116,8 @@ class EstimatesTable(TableLike):
     averaged : tuple of str
         Predictors that were averaged over.
     levels : mapping of str to tuple
-        Levels of labels in their order; of the others in that of the rows.
+        Levels of labels in their order; of the others in that of the rows. None of a covariate
+        whose value follows from the other labels.
     nesting : Nesting
         Labels nested in others.
     notes : tuple of str
@@ -270,6 +277,7 @@ class EstimatesTable(TableLike):
             crossed=cross_adjust,
             level=level,
             hypothesis=hypothesis,
+            scatter=0.0,
         )
         return replace(self, shown=shown)
 
@@ -338,6 +346,66 @@ class EstimatesTable(TableLike):
         shown = replace(self.shown, on_response=True, sigma=float(spread or 0.0) * bias_adjust)
         return replace(self, shown=shown)
 
+    def predict(
+        self,
+        interval: Interval = "prediction",
+        level: float = 0.95,
+        *,
+        sigma: float | None = None,
+    ) -> Self:
+        """The means as predictions, with intervals of new observations, as emmeans' ``predict``.
+
+        Parameters
+        ----------
+        interval : {"prediction", "confidence"}
+            For a new observation, or for the mean: see `confint`.
+        level : float
+            Coverage.
+        sigma : float, optional
+            Standard deviation of a new observation about its mean, on the model's scale: the
+            residual one by default, as in R. For an observation of a new level of the grouping
+            factors give the root of the sum of their variances and the residual one.
+
+        Raises
+        ------
+        DataError
+            These are no means on the scale of the model, or it has no residual variance.
+        ValueError
+            The level is not between 0 and 1, sigma is none, or the interval another word.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("angle ~ recipe + temp + (1 | replicate)", lmm.load_dataset("cake"))
+        >>> lmm.emmeans(m, "recipe", ddf="satterthwaite").predict()
+         recipe prediction  SE   df lower.PL upper.PL
+         A            33.1 5.1 15.8     22.3     43.9
+         B            31.6 5.1 15.8     20.8     42.5
+         C            31.6 5.1 15.8     20.8     42.4
+        <BLANKLINE>
+        Degrees-of-freedom method: satterthwaite
+        Prediction intervals and SEs are based on an error SD of 4.8127
+        Confidence level used: 0.95
+        """
+        if interval not in ("prediction", "confidence"):
+            raise ValueError(f"interval must be 'prediction' or 'confidence', not {interval!r}.")
+        made = self.confint(level)
+        if interval == "confidence":
+            return made
+        scatter = self.estimator.method.fit.sigma if sigma is None else float(sigma)
+        if not (np.isfinite(scatter) and scatter > 0.0):
+            raise ValueError(f"sigma must be a positive number, not {sigma!r}.")
+        if self.quantity not in MEANS:
+            raise DataError(
+                f"only means on the scale of the model have new observations, not {self.quantity!r}"
+            )
+        if sigma is None and not self.estimator.method.fit.family.is_gaussian_identity:
+            raise DataError(
+                "a generalized model has no residual standard deviation, and intervals of its new "
+                "observations are not those of a normal distribution: see m.simulate()"
+            )
+        return replace(made, quantity="prediction", shown=replace(made.shown, scatter=scatter))
+
     def joint(self) -> JointTests:
         """F test that all estimates of a group equal the null."""
         null = self.shown.hypothesis.null
@@ -375,8 +443,9 @@ class EstimatesTable(TableLike):
 
     def cells(self) -> Combinations:
         """The labels as combinations of levels, to average over further."""
-        names = tuple(map(str, self.labels.columns))
-        return Combinations(names, codes_of(self.labels, self.levels), self.counts, self.nesting)
+        names = [name for name in map(str, self.labels.columns) if self.levels.get(name) != ()]
+        codes = codes_of(self.labels[names], self.levels)
+        return Combinations(tuple(names), codes, self.counts, self.nesting)
 
     # Tables --------------------------------------------------------------------------------------
 
@@ -390,7 +459,7 @@ class EstimatesTable(TableLike):
     @property
     def column(self) -> str:
         """Name of the estimates' column."""
-        return self.quantity if self.back is None else self.back.column
+        return self.quantity if self.back is None or self.shown.scatter else self.back.column
 
     def to_frame(self) -> pd.DataFrame:
         """The table as a DataFrame with R's column names; NaN where nothing can be estimated.
@@ -402,7 +471,7 @@ class EstimatesTable(TableLike):
             ``null t.ratio p.value``; ``asymp.LCL asymp.UCL z.ratio`` with infinite df.
         """
         shown, hypothesis = self.shown, self.shown.hypothesis
-        tests = self.estimator.t_tests(self.L, self.offset)
+        tests = self._t_tests()
         back, normal = self.back or IDENTITY, self.ddf == "asymptotic"
         frame = self.labels.copy()
         if self.back is not None and self.quantity == "estimate":
@@ -412,6 +481,7 @@ class EstimatesTable(TableLike):
         frame["SE"], frame["df"] = tests.std_error * np.abs(back.slope(tests.estimate)), tests.df
         if shown.intervals:
             names = ("asymp.LCL", "asymp.UCL") if normal else ("lower.CL", "upper.CL")
+            names = ("lower.PL", "upper.PL") if shown.scatter else names
             ends = [back.inverse(end) for end in self._limits(tests)]
             frame[names[0]], frame[names[1]] = np.minimum(*ends), np.maximum(*ends)
         if shown.tests:
@@ -427,6 +497,11 @@ class EstimatesTable(TableLike):
             )
             frame["p.value"] = self._crossed(p)
         return frame
+
+    def _t_tests(self) -> TTests:
+        """Estimates with their errors, or those of new observations."""
+        tests = self.estimator.t_tests(self.L, self.offset)
+        return replace(tests, std_error=np.hypot(tests.std_error, self.shown.scatter))
 
     def _crossed(self, p: Vector) -> Vector:
         """P-values (r,) adjusted across the groups, row by row."""
@@ -477,7 +552,7 @@ class EstimatesTable(TableLike):
     def document(self) -> Document:
         """The estimates by group, and how they were made."""
         frame = self.to_frame()
-        tests = self.estimator.t_tests(self.L, self.offset)
+        tests = self._t_tests()
         adjustment = self.shown.adjustment if self.shown.intervals else "none"
         half = frame["SE"].to_numpy() * self._critical(tests, adjustment, 0)
         blocks = estimates_blocks(frame, self.column, self.by, half)
@@ -492,6 +567,9 @@ class EstimatesTable(TableLike):
             yield f"Degrees-of-freedom method: {self.ddf}"
         if self.scale is not None and not self.shown.on_response:
             yield f"Results are given on the {self.scale.name} (not the response) scale."
+        if self.shown.scatter:
+            sd = f"{self.shown.scatter:.5g}"
+            yield f"Prediction intervals and SEs are based on an error SD of {sd}"
         if self.shown.intervals:
             yield from self._interval_annotations()
         if self.shown.tests:

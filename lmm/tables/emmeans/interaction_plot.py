@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from lmm._types import IntVector
+from lmm._words import Interval
 from lmm.errors import DataError
 from lmm.fitted import EstimatedModel
 from lmm.language import Binary, parse_tilde, variables
@@ -26,6 +27,8 @@ def emmip(
     formula: str,
     *,
     bands: bool = False,
+    interval: Interval = "confidence",
+    sigma: float | None = None,
     ax: Axes | None = None,
     **options: Any,
 ) -> Axes | list[Axes]:
@@ -39,6 +42,10 @@ def emmip(
         ``"traces ~ x"``, or ``"traces ~ x | panels"``; ``"~ x"`` for one line.
     bands : bool
         Whether to show confidence intervals: bands along a number, bars at levels.
+    interval : {"confidence", "prediction"}
+        With ``"prediction"`` those of new observations are shown as well, behind the others.
+    sigma : float, optional
+        Standard deviation of a new observation, see `Estimates.predict`; or that of `emmeans`.
     ax : Axes, optional
         Where to draw, without panels.
     **options
@@ -72,18 +79,21 @@ def emmip(
         x, within = variables(right.left), variables(right.right)
     if not x:
         raise DataError(f"{formula!r} names no predictor on the right of '~' to draw means against")
-    means = cast("Estimates", emmeans(m, [*x, *traces], by=within, **options)).confint()
+    found = emmeans(m, [*x, *traces], by=within, sigma=sigma, **options)
+    means = cast("Estimates", found).confint()
+    wide = means.predict(interval, sigma=sigma) if interval != "confidence" else None
     parts = list(groups(means.labels, within))
     drawn = panels(len(parts)) if within else [ax]
-    found = [
-        _draw(means, rows, x, traces, bands, ax) for (_, rows), ax in zip(parts, drawn, strict=True)
+    shown = (*([means] if bands else []), *([] if wide is None else [wide]))
+    pictures = [
+        _draw(means, rows, x, traces, shown, ax) for (_, rows), ax in zip(parts, drawn, strict=True)
     ]
-    for (labels, _), ax in zip(parts, found, strict=True):
+    for (labels, _), ax in zip(parts, pictures, strict=True):
         ax.set_title(", ".join(f"{name} = {label_text(level)}" for name, level in labels.items()))
-    found[0].set_ylabel(means.column)
+    pictures[0].set_ylabel(means.column)
     if traces:
-        found[-1].legend(title=", ".join(traces))
-    return found if within else found[0]
+        pictures[-1].legend(title=", ".join(traces))
+    return pictures if within else pictures[0]
 
 
 def _draw(
@@ -91,22 +101,23 @@ def _draw(
     rows: IntVector,
     x: Sequence[str],
     traces: Sequence[str],
-    bands: bool,
+    shown: tuple[Estimates, ...],
     ax: Axes | None,
 ) -> Axes:
-    from lmm.plots.means import estimates_lines
+    from lmm.plots.means import Trace, estimates_lines
 
-    frame, labels = means.to_frame().iloc[rows], means.labels.iloc[rows]
+    labels, values = means.labels.iloc[rows], means.to_frame()[means.column].to_numpy()[rows]
+    limits = [one.to_frame().iloc[rows, -2:].to_numpy() for one in shown]
     is_number = len(x) == 1 and labels[x[0]].dtype.kind == "f"
     names = [" ".join(map(label_text, row)) for row in labels[list(x)].itertuples(index=False)]
     levels = list(dict.fromkeys(names))
     at = np.unique(labels[x[0]]) if is_number else np.arange(len(levels), dtype=float)
-    lines = {}
-    for key, inside in groups(labels, traces):
-        part = frame.iloc[inside]
-        limits = part.iloc[:, -2:].to_numpy() if bands else np.full((len(part), 2), np.nan)
-        name = " ".join(map(label_text, key.values())) or "mean"
-        lines[name] = (part[means.column].to_numpy(), *limits.T)
+    lines = {
+        " ".join(map(label_text, key.values())) or "mean": Trace(
+            values[inside], tuple(ends[inside] for ends in limits)
+        )
+        for key, inside in groups(labels, traces)
+    }
     ax = estimates_lines(at, None if is_number else levels, lines, ax)
     ax.set_xlabel(", ".join(x))
     return ax

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from lmm.inference.fixed.base import FTest
@@ -37,19 +38,21 @@ class JointTests(Framed):
     by: tuple[str, ...]
 
     @classmethod
-    def of(cls, tests: Sequence[JointTest], by: tuple[str, ...]) -> JointTests:
+    def of(
+        cls, tests: Sequence[JointTest], by: tuple[str, ...], *, show_empty: bool = False
+    ) -> JointTests:
         """Make a table of (labels, F test or None, whether something is not estimable)."""
         rows = [
             {
                 **labels,
-                "df1": test.ndf,
-                "df2": test.ddf,
-                "F.ratio": test.statistic,
-                "p.value": test.p_value,
+                "df1": 0 if test is None else test.ndf,
+                "df2": np.nan if test is None else test.ddf,
+                "F.ratio": np.nan if test is None else test.statistic,
+                "p.value": np.nan if test is None else test.p_value,
                 "note": "e" if reduced else "",
             }
             for labels, test, reduced in tests
-            if test is not None
+            if test is not None or show_empty
         ]
         frame = pd.DataFrame(
             rows, columns=[*dict.fromkeys(k for row in rows for k in row)] or COLUMNS

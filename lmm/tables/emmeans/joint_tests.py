@@ -13,12 +13,21 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm._words import Ddf
 from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
-from lmm.inference.marginal import DETECT, Combinations, checked, reference_grid
+from lmm.inference.marginal import DETECT, Combinations, checked
 from lmm.tables.emmeans.joint_table import JointTest, JointTests
 from lmm.tables.emmeans.marginal_means import Estimates
-from lmm.tables.emmeans.predictions import Nested, method_of, predictions, predictors
+from lmm.tables.emmeans.predictions import (
+    Nested,
+    Reduce,
+    grid_of,
+    method_of,
+    predictions,
+    predictors,
+)
 
 __all__ = ["joint_tests"]
+
+CONFOUNDED = "(confounded)"
 
 
 def joint_tests(
@@ -29,6 +38,9 @@ def joint_tests(
     ddf: Ddf | None = None,
     nesting: Nested = DETECT,
     vcov: ArrayLike | None = None,
+    cov_reduce: Reduce | None = None,
+    show0df: bool = False,
+    showconf: bool = True,
 ) -> JointTests:
     """F tests of each predictor and interaction, from contrasts of marginal means.
 
@@ -47,6 +59,13 @@ def joint_tests(
         Values of predictors to use.
     ddf, nesting, vcov
         As for `emmeans`. A nested predictor is tested within the levels of the outer one.
+    cov_reduce
+        As for `emmeans`; by default two values around a covariate's mean, so that its slope is
+        tested, which a single value leaves out.
+    show0df : bool
+        Whether to show terms of which nothing can be estimated, with 0 degrees of freedom.
+    showconf : bool
+        Whether to test what is confounded.
 
     Examples
     --------
@@ -64,14 +83,19 @@ def joint_tests(
         check_fitted(m)
         if not m.fit.matrices.fixed.full_names:
             return JointTests.of([], ())
-        grid = reference_grid(m, at, _around_the_mean, nesting)
+        grid = grid_of(m, at, cov_reduce or _around_the_mean, nesting)
         everything = predictions(m, grid, grid.rows(), method_of(m, ddf, vcov), "emmean")
         fixed = m.fit.matrices.fixed
         sources = [set(predictors(fixed, term)) for term in fixed.term_variables]
     cells = everything.cells()
     chosen = () if by is None else (by,) if isinstance(by, str) else tuple(by)
     groups = cells.closed([checked(name, cells.names) for name in chosen])
-    return JointTests.of(list(_tests(everything, cells, groups, sources)), groups)
+    tests = [
+        test
+        for test in _tests(everything, cells, groups, sources)
+        if showconf or test[0]["model term"] != CONFOUNDED
+    ]
+    return JointTests.of(tests, groups, show_empty=show0df)
 
 
 def _tests(
@@ -100,7 +124,7 @@ def _confounded(everything: Estimates, rows: IntVector, tested: list[Matrix]) ->
         return {}
     known = np.vstack([estimator.estimable_part(L) for L in tested])
     left = estimator.remainder(cells - cells[:1], known)
-    return {"(confounded)": left} if len(left) else {}
+    return {CONFOUNDED: left} if len(left) else {}
 
 
 def _without(cells: Combinations, names: tuple[str, ...], rows: IntVector) -> Combinations:

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from lmm._types import IntMatrix, Matrix, Vector
-from lmm._words import Adjust
+from lmm._words import Adjust, Interval
 from lmm.errors import DataError, LmmWarning, checked_level, warn
-from lmm.inference.marginal import IDENTITY, Coefficients, Place, contrasts_of, scale_named
+from lmm.inference.marginal import (
+    IDENTITY,
+    Coefficients,
+    MeanContrasts,
+    Place,
+    contrasts_of,
+    scale_named,
+)
 from lmm.tables.emmeans.arrows import comparison_arrows
 from lmm.tables.emmeans.comparisons import (
     CompactLetters,
@@ -56,7 +64,11 @@ class Estimates(EstimatesTable):
         interaction: Methods | None = None,
         simple: str | Sequence[str] | None = None,
         combine: bool = False,
-        offset: float = 0.0,
+        offset: ArrayLike = 0.0,
+        scale: ArrayLike = 1.0,
+        max_degree: int | None = None,
+        ratios: bool = True,
+        name: str = "contrast",
     ) -> Estimates:
         """Contrasts of the rows of each group.
 
@@ -84,8 +96,16 @@ class Estimates(EstimatesTable):
             Labels to contrast within all combinations of the others; ``"each"`` for all in turn.
         combine : bool
             Whether to make one table, one family of tests, of those of ``simple="each"``.
-        offset : float
-            Added to each contrast.
+        offset, scale : float or sequence of float
+            What each contrast is multiplied by, and what is added then, for all or by contrast of
+            a group.
+        max_degree : int, optional
+            Highest degree of ``"poly"``: 6 by default.
+        ratios : bool
+            Whether differences of logarithms and log odds are shown as ratios on the scale of the
+            response.
+        name : str
+            Column of the contrasts' names.
 
         Returns
         -------
@@ -100,40 +120,44 @@ class Estimates(EstimatesTable):
             `by` is no label, or coefficients do not fit the number of means.
         """
 
-        def within(by: list[str]) -> Estimates:
-            return self.contrast(
-                method, by, adjust, ref, reverse=reverse, exclude=exclude, offset=offset
+        def family(labels: Sequence[str]) -> MeanContrasts:
+            return contrasts_of(
+                method, labels, ref, reverse=reverse, exclude=exclude, max_degree=max_degree
             )
+
+        def within(by: Sequence[str] | None) -> Estimates:
+            source = self if by is None else replace(self, by=checked_labels(by, self.labels))
+            made = source._within_groups(family, name, adjust, (scale, offset))
+            return made if ratios else made._on_link()
 
         if simple is not None:
             tables = self._simple(simple, within)
             joined = reduce(add, tables) if combine and simple == "each" else tables
             return cast("Estimates", joined)
-        source = self if by is None else replace(self, by=checked_labels(by, self.labels))
         if interaction is not None:
-            rows, table = interaction_contrasts(interaction, self.labels, source.by)
-            groups = tuple(str(name) for name in table.columns if name in self.labels.columns)
-            made = replace(source, by=groups)._contrasted(rows, table)
-            made = replace(made, offset=made.offset + offset)
+            chosen = self.by if by is None else checked_labels(by, self.labels)
+            made = self._interaction(interaction, chosen)._shifted(scale, offset, 1)
             return made if adjust is None else made.summary(False, True, adjust=adjust)
-        return source._within_groups(method, offset, adjust, ref, reverse, exclude)
+        return within(by)
+
+    def _interaction(self, methods: Methods, by: Sequence[str]) -> Estimates:
+        """Contrasts of contrasts within groups."""
+        rows, table = interaction_contrasts(methods, self.labels, by)
+        groups = tuple(str(name) for name in table.columns if name in self.labels.columns)
+        return replace(self, by=groups)._contrasted(rows, table)
 
     def _within_groups(
         self,
-        method: str | Coefficients,
-        offset: float,
+        family: Callable[[Sequence[str]], MeanContrasts],
+        column: str,
         adjust: Adjust | None,
-        ref: Place | Sequence[Place] | None,
-        reverse: bool,
-        exclude: Place | Sequence[Place],
+        line: tuple[ArrayLike, ArrayLike],
     ) -> Estimates:
-        column = _unused("contrast", self.by)
+        column = _unused(column, self.by)
         names = np.array(row_names(self.labels, self.by), dtype=object)
         parts, rows, labels = [], [], []
         for group, inside in self._groups():
-            part = contrasts_of(
-                method, names[inside].tolist(), ref, reverse=reverse, exclude=exclude
-            )
+            part = family(names[inside].tolist())
             coefficients = np.zeros((len(part.names), len(self.L)))
             coefficients[:, inside] = part.coefficients
             parts.append(part)
@@ -142,9 +166,29 @@ class Estimates(EstimatesTable):
         pairs = [part.pairs for part in parts if part.pairs is not None]
         table = pd.DataFrame(labels, columns=[column, *self.by])
         made = self._contrasted(np.vstack(rows), table, np.vstack(pairs) if pairs else None)
-        made = replace(made, offset=made.offset + offset)
+        made = made._shifted(*line, len(parts))
         adjustment = parts[0].adjustment if adjust is None else adjust
         return made.summary(False, True, made.shown.level, adjust=adjustment)
+
+    def _shifted(self, scale: ArrayLike, offset: ArrayLike, groups: int) -> Estimates:
+        """The same times a number plus another one: for all, or by row of each group."""
+        by_row = [np.asarray(numbers, dtype=float) for numbers in (scale, offset)]
+        sizes = {len(numbers) for numbers in by_row if numbers.ndim}
+        if any(size * groups != len(self.L) for size in sizes):
+            raise DataError(
+                f"scale and offset are a number, or one for each of {len(self.L) // groups} "
+                f"contrasts, not {sizes.pop()}"
+            )
+        factor, shift = (np.resize(numbers, len(self.L)) for numbers in by_row)
+        return replace(self, L=factor[:, None] * self.L, offset=factor * self.offset + shift)
+
+    def _on_link(self) -> Estimates:
+        """The same on the model's scale, which they stay on."""
+        return self if self.scale is None else replace(self, scale=None, notes=self._still())
+
+    def _still(self) -> tuple[str, ...]:
+        note = f"Note: contrasts are still on the {self.scale and self.scale.name} scale"
+        return (*self.notes, note)
 
     def _contrasted(
         self, coefficients: Matrix, labels: pd.DataFrame, differences: IntMatrix | None = None
@@ -154,7 +198,6 @@ class Estimates(EstimatesTable):
             raise DataError("there is nothing to contrast: each group has one row")
         are_differences = np.abs(coefficients.sum(axis=1)).max() < ROUNDING
         scale = self.scale and self.scale.of_contrasts(are_differences)
-        note = f"Note: contrasts are still on the {self.scale and self.scale.name} scale"
         kept = {str(name) for name in labels.columns} & set(self.levels)
         return replace(
             self,
@@ -166,10 +209,10 @@ class Estimates(EstimatesTable):
             levels={name: self.levels[name] for name in self.levels if name in kept},
             nesting={},
             interactions=(),
-            notes=self.notes if self.scale is None or scale else (*self.notes, note),
+            notes=self.notes if self.scale is None or scale else self._still(),
             scale=scale,
             differences=differences,
-            shown=replace(self.shown, intervals=False, tests=True, adjustment="none"),
+            shown=replace(self.shown, intervals=False, tests=True, adjustment="none", scatter=0.0),
         )
 
     def _simple(
@@ -318,7 +361,13 @@ class Estimates(EstimatesTable):
         )
 
     def plot(
-        self, ax: Axes | None = None, *, comparisons: bool = False, adjust: Adjust | None = None
+        self,
+        ax: Axes | None = None,
+        *,
+        comparisons: bool = False,
+        adjust: Adjust | None = None,
+        interval: Interval = "confidence",
+        sigma: float | None = None,
     ) -> Axes:
         """Estimates with their confidence intervals, row by row.
 
@@ -331,6 +380,10 @@ class Estimates(EstimatesTable):
             not significant.
         adjust : str, optional
             Adjustment of the comparisons: Tukey's by default.
+        interval : {"confidence", "prediction"}
+            With ``"prediction"`` the intervals of new observations are drawn as well.
+        sigma : float, optional
+            As for `predict`.
 
         Warns
         -----
@@ -344,15 +397,22 @@ class Estimates(EstimatesTable):
         >>> lmm.emmeans(m, "recipe").plot(comparisons=True).get_xlabel()
         'emmean'
         """
-        from lmm.plots.means import estimates
+        from lmm.plots.means import Trace, estimates
 
         frame = self.summary(True, False, self.shown.level).to_frame()
         rows = frame[list(self.labels.columns)].itertuples(index=False, name=None)
         names = [" ".join(map(str, row)) for row in rows]
-        lower, upper = (frame.iloc[:, j].to_numpy() for j in (-2, -1))
         arrows = self._arrows(adjust) if comparisons else None
+        limits = [frame.iloc[:, -2:]]
+        if interval != "confidence":
+            wide = self.predict(interval, self.shown.level, sigma=sigma)
+            limits.append(wide.to_frame().iloc[:, -2:])
         return estimates(
-            names, frame[self.column].to_numpy(), lower, upper, self.column, ax, arrows
+            names,
+            Trace(frame[self.column].to_numpy(), tuple(ends.to_numpy() for ends in limits)),
+            self.column,
+            ax,
+            arrows,
         )
 
     def _arrows(self, adjust: Adjust | None) -> tuple[Vector, Vector]:

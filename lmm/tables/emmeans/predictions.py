@@ -22,8 +22,10 @@ from lmm.inference.fixed.base import DdfMethod
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.marginal import (
     DETECT,
+    KEPT_VALUES,
     Estimator,
     GivenCovariance,
+    Keep,
     ReferenceGrid,
     nesting_text,
     reference_grid,
@@ -31,12 +33,13 @@ from lmm.inference.marginal import (
 )
 from lmm.tables.emmeans.estimates_table import Shown
 from lmm.tables.emmeans.marginal_means import Estimates
+from lmm.tables.fixed_tests import is_text
 
 __all__ = ["Nested", "Reduce", "grid_of", "method_of", "predictions", "predictors", "ref_grid"]
 
 Nested: TypeAlias = str | Mapping[str, str | Sequence[str]] | None
 OneReduce: TypeAlias = Callable[[Vector], ArrayLike] | Literal[False]
-Reduce: TypeAlias = OneReduce | Mapping[str, OneReduce]
+Reduce: TypeAlias = OneReduce | Mapping[str, OneReduce] | str | Sequence[str]
 
 
 def ref_grid(
@@ -46,6 +49,7 @@ def ref_grid(
     ddf: Ddf | None = None,
     nesting: Nested = DETECT,
     cov_reduce: Reduce = np.mean,
+    cov_keep: Keep = KEPT_VALUES,
     vcov: ArrayLike | None = None,
     offset: float | None = None,
 ) -> Estimates:
@@ -53,7 +57,7 @@ def ref_grid(
 
     Parameters
     ----------
-    m, at, ddf, nesting, cov_reduce, vcov, offset
+    m, at, ddf, nesting, cov_reduce, cov_keep, vcov, offset
         As for `emmeans`.
 
     Examples
@@ -68,7 +72,7 @@ def ref_grid(
     <BLANKLINE>
     Degrees-of-freedom method: kenward-roger
     """
-    grid = grid_of(m, at, cov_reduce, nesting)
+    grid = grid_of(m, at, cov_reduce, nesting, cov_keep)
     method = method_of(m, ddf, vcov)
     known = grid.offset if offset is None else offset
     table = predictions(m, grid, grid.rows(), method, "prediction", known)
@@ -76,19 +80,28 @@ def ref_grid(
 
 
 def grid_of(
-    m: EstimatedModel, at: Mapping[str, Any] | None, cov_reduce: Reduce, nesting: Nested
+    m: EstimatedModel,
+    at: Mapping[str, Any] | None = None,
+    cov_reduce: Reduce = np.mean,
+    nesting: Nested = DETECT,
+    cov_keep: Keep = KEPT_VALUES,
 ) -> ReferenceGrid:
     """The reference grid that is asked for."""
     check_fitted(m)
+    if is_text(cov_reduce):
+        regressions = [cov_reduce] if isinstance(cov_reduce, str) else list(cov_reduce)
+        return reference_grid(m, at, np.mean, nesting, cov_keep, regressions)
     each = cov_reduce.values() if isinstance(cov_reduce, Mapping) else [cov_reduce]
     if bad := [one for one in each if one is not False and not callable(one)]:
         raise TypeError(
-            f"cov_reduce takes functions of a column such as numpy.median, or False for all of its "
-            f"values, not {bad[0]!r}"
+            f"cov_reduce takes functions of a column such as numpy.median, False for all of its "
+            f"values, or formulas such as 'x ~ a', not {bad[0]!r}"
         )
     if isinstance(cov_reduce, Mapping):
-        return reference_grid(m, at, {k: one or None for k, one in cov_reduce.items()}, nesting)
-    return reference_grid(m, at, cov_reduce or None, nesting)
+        reductions = {k: one or None for k, one in cov_reduce.items()}
+        return reference_grid(m, at, reductions, nesting, cov_keep)
+    one = cov_reduce if callable(cov_reduce) else None
+    return reference_grid(m, at, one, nesting, cov_keep)
 
 
 def method_of(m: EstimatedModel, ddf: Ddf | None, vcov: ArrayLike | None) -> DdfMethod:
@@ -135,7 +148,7 @@ def predictions(
     """
     if not grid.fixed.full_names:
         raise DataError("the model has no fixed effects: there are no means to estimate")
-    levels = [axis.values()[grid.cells.codes[:, i]] for i, axis in enumerate(grid.axes)]
+    levels = list(map(grid.values, grid.names))
     heading: tuple[str, ...] = ()
     if grid.nesting and grid.is_detected:
         note = "NOTE: A nesting structure was detected in the fitted model:"
@@ -149,7 +162,10 @@ def predictions(
         grid.cells.counts,
         Estimator.of(method),
         method.name.lower(),
-        levels={axis.name: tuple(axis.values().tolist()) for axis in grid.axes},
+        levels={
+            axis.name: () if axis.name in grid.regressed else tuple(axis.values().tolist())
+            for axis in grid.axes
+        },
         nesting=grid.nesting,
         scale=response_scale(m),
         heading=heading,
