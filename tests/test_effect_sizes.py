@@ -114,3 +114,13 @@ def test_variance_of_generalized_models_explained_by_level():
     assert herd == pytest.approx(0.461062387, abs=1e-4)
     with pytest.raises(ValueError, match="those of the whole R2"):
         lmm.r2_nakagawa(m, by_group=True, nsim=10)
+
+
+def test_intervals_of_shares_in_the_word_of_performance():
+    m = lmm.lmer("Reaction ~ Days + (1 | Subject)", lmm.load_dataset("sleepstudy"))
+    assert str(lmm.icc(m, ci=0.9, seed=2)) == str(lmm.icc(m, nsim=100, level=0.9, seed=2))
+    assert str(lmm.r2_nakagawa(m, ci=0.9, nsim=30, seed=2)) == str(
+        lmm.r2_nakagawa(m, nsim=30, level=0.9, seed=2)
+    )
+    with pytest.raises(ValueError, match="level"):
+        lmm.icc(m, ci=95)

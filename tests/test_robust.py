@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
 
 import lmm
 from lmm.inference.fixed.robust import KINDS, cluster_robust
@@ -202,3 +204,59 @@ def test_crossed_factors_make_no_clusters():
 def test_mistakes_are_named(unbalanced, arguments, message):
     with pytest.raises(ValueError, match=message):
         lmm.coef_test(unbalanced, **arguments)
+
+
+# Against clubSandwich 0.5.8 (R 4.2.2); in R from i <- 0:119
+def _clustered():
+    i = np.arange(120)
+    a, g = np.array(["k", "l", "m"])[i % 3], i * 7 % 11
+    k = np.array([1.0, 2.0, 4.0, 7.0])[i * (i // 5) % 4]
+    x = 1 + i * 37 % 83 / 10 + 1.5 * (a == "l")
+    eta = 0.1 * x * (a != "m") + 0.3 * (a == "l") + 0.05 * k + 0.3 * np.sin(1.7 * g)
+    y = np.exp(eta + 0.2 * np.sin(12.9898 * i))
+    return {"y": y, "a": a, "x": x, "g": g, "w": 0.5 + i * 11 % 7 / 3}
+
+
+def test_saddlepoint_p_values_are_those_of_clubsandwich():
+    data = _clustered()
+    tests = lmm.coef_test(lmm.lm("y ~ a + x", data), "CR3", "g", test="saddlepoint")
+    p = [1.1560940e-05, 4.5111178e-05, 7.7856277e-06, 9.9811877e-05]
+    assert_allclose(tests.frame["p-val"], p, rtol=1e-3)  # R's root is found to 1e-4
+    assert_allclose(tests.frame["s.p."], [0.448, 0.445, 0.448, 0.443], atol=6e-4)
+    assert "p-val (Saddle)" in str(tests)
+    p = [5.7139007e-06, 3.4418427e-05, 4.7939898e-06, 3.0064676e-05]
+    tests = lmm.coef_test(lmm.lmer("y ~ a + x + (1 | g)", data), "CR4", test="saddlepoint")
+    assert_allclose(tests.frame["p-val"], p, rtol=1e-3)
+    with pytest.raises(ValueError, match="no intervals"):
+        tests.confint()
+
+
+def test_saddlepoint_p_values_are_nearly_those_of_many_degrees_of_freedom():
+    rng = np.random.default_rng(2)
+    g = np.repeat(np.arange(200), 3)
+    m = lmm.lm("y ~ x", {"y": rng.normal(size=600), "x": rng.normal(size=600), "g": g})
+    robust = cluster_robust(m.fit, "CR2", "g", m.call.table)
+    L, t = np.eye(2)[[1] * 5], np.array([0.3, 0.9999, 1.0001, 1.0, 2.5])
+    points, p = robust.saddlepoints(L, t)
+    assert_allclose(p, 2 * stats.t.sf(t, robust.df(L)), rtol=0.03)
+    assert np.all(np.diff(points[[0, 1, 3, 2, 4]]) >= 0.0)
+
+
+def test_scores_of_mixed_models_are_unbiased_as_in_clubsandwich():
+    m = lmm.lmer("y ~ a + x + (1 | g)", _clustered())
+    V = [
+        [0.018346180, 0.0093442871, -0.0055365471, -0.0011463506],
+        [0.009344287, 0.0184710292, 0.0002714020, -0.0007514838],
+        [-0.005536547, 0.0002714020, 0.0083911861, -0.0009064195],
+        [-0.001146351, -0.0007514838, -0.0009064195, 0.0004396279],
+    ]
+    assert_allclose(lmm.vcov_cr(m, "CR4"), V, rtol=2e-6)
+
+
+def test_weights_are_inverse_variances_of_the_working_model():
+    # vcovCR(lm(y ~ a + x, d, weights = w), d$g, "CR2", target = 1 / d$w)
+    tests = lmm.coef_test(lmm.lm("y ~ a + x", _clustered(), weights="w"), "CR2", "g").frame
+    assert_allclose(tests["SE"], [0.1490439919, 0.1655644661, 0.1045973867, 0.0290791284])
+    assert_allclose(tests["d.f."], [9.58, 9.79, 9.68, 9.89], atol=0.006)
+    p = [2.0894841e-05, 7.9090061e-05, 1.4692920e-05, 2.6428187e-04]
+    assert_allclose(tests["p-val"], p, rtol=1e-7)

@@ -141,8 +141,7 @@ class Evaluator:
         return matrix_of(node.id, self.columns)
 
     def _unary(self, node: Unary) -> Value:
-        with np.errstate(all="ignore"):
-            return _PREFIXES[node.op](self._number(self._value(node.operand), node))  # type: ignore[no-any-return]
+        return self._by_element(_PREFIXES[node.op], node, self._value(node.operand))
 
     def _binary(self, node: Binary) -> Value:
         left, right = self._value(node.left), self._value(node.right)
@@ -152,8 +151,21 @@ class Evaluator:
             return self._is_in(node, left, right)
         if node.op not in _ARITHMETIC:
             raise self._fail(f"operator {node.op!r} has no value inside an expression", node)
+        return self._by_element(_ARITHMETIC[node.op], node, left, right)
+
+    def _by_element(self, apply: Callable[..., Any], node: Unary | Binary, *values: Value) -> Value:
+        """Arithmetic of numbers and columns; of a matrix and a column, column by column."""
+        matrices = [value for value in values if isinstance(value, Basis)]
         with np.errstate(all="ignore"):
-            return _ARITHMETIC[node.op](self._number(left, node), self._number(right, node))  # type: ignore[no-any-return]
+            if not matrices or node.op in _LOGICAL:
+                return apply(*(self._number(value, node) for value in values))  # type: ignore[no-any-return]
+            if len({matrix.values.shape for matrix in matrices}) > 1:
+                raise self._fail(f"{deparse(node)} takes matrices of as many columns", node)
+            parts = [
+                value.values if isinstance(value, Basis) else _upright(self._number(value, node))
+                for value in values
+            ]
+            return replace(matrices[0], values=apply(*parts))
 
     def _compare(self, node: Binary, left: Value, right: Value) -> Value:
         if isinstance(left, str) and isinstance(right, Factor | Identifiers):
@@ -220,7 +232,8 @@ class Evaluator:
             return value.by_level([0.0, 1.0], np.nan)
         if isinstance(value, np.ndarray | float | int):
             return float(value) if isinstance(value, int) else value
-        what = "a factor" if isinstance(value, Factor) else type(value).__name__.lower()
+        kinds = {Factor: "a factor", Basis: "a matrix"}
+        what = kinds.get(type(value), type(value).__name__.lower())
         raise self._fail(f"{deparse(node)} needs numbers, but is given {what}", node)
 
     def _call(self, node: Call) -> Value:
@@ -273,7 +286,9 @@ class Evaluator:
 
     def _first(self, function: Function, value: Value, node: Call) -> Any:
         """Argument that the function computes with."""
-        if function.first == "numbers":
+        if function.first == "numbers" or (
+            function.first == "elements" and not isinstance(value, Basis)
+        ):
             return self._number(value, node)
         if function.first in ("column", "factor") and not is_column(value):
             raise self._fail(f"{node.function}() needs a column, but is given one value", node)
@@ -365,6 +380,7 @@ _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     **dict.fromkeys(("&", "&&"), lambda a, b: logical(_and(a, b))),
     **dict.fromkeys(("|", "||"), lambda a, b: logical(_or(a, b))),
 }
+_LOGICAL = ("&", "&&", "|", "||", "!")
 _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -374,6 +390,11 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "!=": operator.ne,
 }
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
+
+def _upright(numbers: Any) -> Any:
+    """A column (n,) as one of a matrix, (n, 1)."""
+    return numbers[:, None] if np.ndim(numbers) else numbers
 
 
 def _number_named(value: Any) -> float:

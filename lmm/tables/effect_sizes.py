@@ -10,6 +10,7 @@ from typing import ClassVar, Self, TypeVar
 import numpy as np
 import pandas as pd
 
+from lmm.errors import checked_level
 from lmm.fit import Fit, check_fitted, check_models
 from lmm.fitted import Fitted, ReportedModel, TabulatedModel
 from lmm.inference.variance.lrt import check_comparable
@@ -41,6 +42,8 @@ __all__ = [
 SharesT = TypeVar("SharesT", bound="Shares")
 
 CRITERIA = ("AIC", "AICc", "BIC")
+# Replicates for intervals of shares of variance, as in performance.
+REPLICATES = 100
 """Indices that models of one response are weighed by."""
 
 
@@ -310,6 +313,11 @@ def _shares(
     return replace(shares, limits=replicates.confint(level).to_frame())
 
 
+def _intervals(nsim: int, level: float, ci: float | None) -> tuple[int, float]:
+    """Replicates and coverage, of which `ci` says the second."""
+    return (nsim, level) if ci is None else (nsim or REPLICATES, checked_level(ci))
+
+
 def icc(
     m: ReportedModel,
     by_group: bool = False,
@@ -317,6 +325,7 @@ def icc(
     nsim: int = 0,
     seed: int | None = None,
     level: float = 0.95,
+    ci: float | None = None,
     progress: bool | None = None,
 ) -> ICC | GroupICC:
     """Intraclass correlation: how much of the variance random effects make up.
@@ -333,6 +342,8 @@ def icc(
         Where its random numbers come from.
     level : float
         Coverage of the intervals.
+    ci : float, optional
+        Their coverage in performance's words, with 100 replicates where `nsim` says no number.
     progress : bool, optional
         Whether to show a bar of the replicates; by default in a terminal or a notebook when they
         take more than two seconds.
@@ -352,6 +363,7 @@ def icc(
         Adjusted ICC: 0.722
       Unadjusted ICC: 0.521
     """
+    nsim, level = _intervals(nsim, level, ci)
     if not by_group:
         return _shares(ICC, m, nsim, seed, level, progress)
     if nsim:
@@ -367,6 +379,7 @@ def r2_nakagawa(
     nsim: int = 0,
     seed: int | None = None,
     level: float = 0.95,
+    ci: float | None = None,
     progress: bool | None = None,
 ) -> R2 | GroupR2:
     """Marginal and conditional R2: what fixed effects, and all effects, explain.
@@ -380,7 +393,7 @@ def r2_nakagawa(
         the model without predictors``, of rows and of the factors' intercepts (Hox, 2010,
         Multilevel Analysis, pp. 69-78). With random slopes it depends on the origin of their
         variables.
-    nsim, seed, level, progress
+    nsim, seed, level, ci, progress
         As for `icc`.
 
     Raises
@@ -398,6 +411,7 @@ def r2_nakagawa(
       Conditional R2: 0.799
          Marginal R2: 0.279
     """
+    nsim, level = _intervals(nsim, level, ci)
     if not by_group:
         return _shares(R2, m, nsim, seed, level, progress)
     if nsim:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from lmm._types import Vector
 from lmm.errors import checked_level
 from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
@@ -29,6 +30,8 @@ from lmm.tables.fixed_tests import stated
 __all__ = ["RobustTests", "coef_test", "vcov_cr", "wald_test_cr"]
 
 DIGITS = 3
+SADDLEPOINT = "saddlepoint"
+SHORT = {"Satterthwaite": "Satt", SADDLEPOINT: "Saddle"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,7 +41,8 @@ class RobustTests(Framed):
     Attributes
     ----------
     frame : DataFrame (p, 5)
-        ``Estimate SE t-stat d.f. p-val`` by coefficient.
+        ``Estimate SE t-stat d.f. p-val`` by coefficient; ``s.p.``, the saddlepoint, in the place of
+        ``d.f.`` for its approximation.
     kind : str
         Kind of the covariance.
     cluster : str
@@ -54,6 +58,11 @@ class RobustTests(Framed):
     def confint(self, level: float = 0.95) -> PrintedTable:
         """Intervals of the t distribution with the tests' degrees of freedom.
 
+        Raises
+        ------
+        ValueError
+            The tests are the saddlepoint approximation's, which has none.
+
         Examples
         --------
         >>> import lmm
@@ -64,6 +73,8 @@ class RobustTests(Framed):
         Days           7.206   13.729
         """
         frame = self.frame
+        if self.test == SADDLEPOINT:
+            raise ValueError("test='saddlepoint' has no degrees of freedom, and so no intervals.")
         tests = TTests(
             frame["Estimate"].to_numpy(),
             frame["SE"].to_numpy(),
@@ -76,9 +87,10 @@ class RobustTests(Framed):
     def document(self, *, digits: int = DIGITS) -> Document:
         """The table, with so many significant digits."""
         p = self.frame["p-val"].to_numpy()
-        short = "Satt" if self.test == "Satterthwaite" else self.test
+        short = SHORT.get(self.test, self.test)
+        degrees = {"s.p.": "s.p."} if self.test == SADDLEPOINT else {f"d.f. ({short})": "d.f."}
         small = ["<0.001" if x < 0.001 else format_numbers([x], digits)[0] for x in p]
-        names = {"Estimate": "Estimate", "SE": "SE", "t-stat": "t-stat", f"d.f. ({short})": "d.f."}
+        names = {"Estimate": "Estimate", "SE": "SE", "t-stat": "t-stat", **degrees}
         columns = (
             Column("Coef.", labels(self.frame.index), "label"),
             *(
@@ -111,10 +123,11 @@ def coef_test(
     cluster : str or (n,) sequence, optional
         A grouping factor, a column of the data, or the label of each row's cluster (a Series is
         aligned). By default the grouping factor in which all others are nested.
-    test : {"Satterthwaite", "naive-t", "naive-tp", "z"}, optional
+    test : {"Satterthwaite", "naive-t", "naive-tp", "z", "saddlepoint"}, optional
         Degrees of freedom: estimated from the design; number of clusters less one; less the number
-        of coefficients; infinite. The first is the default of linear models, the last of
-        generalized ones, which do not have the first.
+        of coefficients; infinite. The first is the default of linear models, ``"z"`` of
+        generalized ones, which do not have the first. Or p-values by a saddlepoint approximation,
+        of linear models, which does without.
 
     Returns
     -------
@@ -140,20 +153,25 @@ def coef_test(
     tests = t_tests(robust, np.eye(m.fit.matrices.p))
     if test is None:
         test = "Satterthwaite" if isinstance(robust, ClusterRobust) else "z"
+    if test == SADDLEPOINT and isinstance(robust, ClusterRobust):
+        points, p_values = robust.saddlepoints(np.eye(len(tests.estimate)), tests.statistic)
+        return _tested(m, robust, tests, test, {"s.p.": points, "p-val": p_values})
     if test != "Satterthwaite" or isinstance(robust, ScoreRobust):
-        known = () if isinstance(robust, ScoreRobust) else ("Satterthwaite",)
+        known = () if isinstance(robust, ScoreRobust) else ("Satterthwaite", SADDLEPOINT)
         df = _naive_df(test, robust.n_clusters, m.fit.matrices.p, known)
         tests = replace(tests, df=np.full(m.fit.matrices.p, df))
-    frame = pd.DataFrame(
-        {
-            "Estimate": tests.estimate,
-            "SE": tests.std_error,
-            "t-stat": tests.statistic,
-            "d.f.": tests.df,
-            "p-val": tests.p_values,
-        },
-        index=pd.Index(m.fit.matrices.fixed.names),
-    )
+    return _tested(m, robust, tests, test, {"d.f.": tests.df, "p-val": tests.p_values})
+
+
+def _tested(
+    m: EstimatedModel,
+    robust: ClusterRobust | ScoreRobust,
+    tests: TTests,
+    test: str,
+    judged: dict[str, Vector],
+) -> RobustTests:
+    columns = {"Estimate": tests.estimate, "SE": tests.std_error, "t-stat": tests.statistic}
+    frame = pd.DataFrame(columns | judged, index=pd.Index(m.fit.matrices.fixed.names))
     return RobustTests(frame, robust.kind, robust.cluster, test)
 
 

@@ -177,7 +177,7 @@ REFUSED = {
     "I(f > h)": "the order of levels can be compared with one level only",
     "I(p %in% x)": "the right side of %in% must be values, such as",
     "I('a' + x)": "needs numbers, but is given str",
-    "I(cbind(x, z) + 1)": "needs numbers, but is given basis",
+    "I(cbind(x, z) & x)": "needs numbers, but is given a matrix",
     "ifelse(b, 'yes', 2)": "both outcomes must be numbers, or both texts",
     "ifelse(b, f, h)": "both outcomes must be numbers, or both texts",
     "scale(f)": "must be a numeric column",

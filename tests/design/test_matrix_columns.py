@@ -104,3 +104,40 @@ def test_two_columns_of_counts_are_a_response(data):
     table = data | {"B": counts, "s": counts[:, 0], "t": counts.sum(axis=1)}
     m = lmm.glmer("B ~ f + (1 | g)", table, "binomial")
     assert_allclose(m.beta, lmm.glmer("cbind(s, t - s) ~ f + (1 | g)", table, "binomial").beta)
+
+
+@pytest.mark.parametrize("expression", ["I(M^2)", "exp(M)", "I(M * M)", "I(M/x)", "I(-M + 2)"])
+def test_arithmetic_goes_column_by_column(data, expression):
+    M, x = data["M"], 1.0 + np.arange(N) % 5
+    made = {
+        "I(M^2)": M**2,
+        "exp(M)": np.exp(M),
+        "I(M * M)": M**2,
+        "I(M/x)": M / x[:, None],
+        "I(-M + 2)": 2 - M,
+    }[expression]
+    m = lmm.lmer(f"y ~ {expression} + (1 | g)", data | {"x": x})
+    # R: names(fixef(lmer(y ~ I(M^2) + (1 | g), d)))
+    assert list(m.fixef().index[1:]) == [f"{expression}{j}" for j in (1, 2, 3)]
+    assert_allclose(m.fit.matrices.X[:, 1:], made)
+    rows = {"M": M[:3], "x": x[:3], "g": data["g"][:3]}
+    assert_allclose(m.predict(rows), m.fitted()[:3])
+
+
+@pytest.mark.parametrize("expression", ["poly(M, 2)", "I(M & M)", "I(M + K)"])
+def test_what_has_no_matrix_of_values(data, expression):
+    table = data | {"K": data["M"][:, :2]}
+    with pytest.raises(lmm.FormulaError, match=r"is given a matrix|of as many columns"):
+        lmm.lmer(f"y ~ {expression} + (1 | g)", table)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
+def test_columns_of_a_matrix_rise_together_or_alone(data):
+    m = lmm.lmer("y ~ M + I(M^2) + f + (1 | g)", data)
+    beta, mean = m.fixef(), data["M"].mean(axis=0)
+    own = [beta[f"M{j}"] + 2 * beta[f"I(M^2){j}"] * mean[j - 1] for j in (1, 2, 3)]
+    # R: emtrends(m, "f", "M") moves all columns by the same
+    together = lmm.emtrends(m, "f", "M", ddf="satterthwaite").to_frame()["M.trend"]
+    assert_allclose(together, sum(own), rtol=1e-7)
+    alone = lmm.emtrends(m, "1", "M[, 2]", ddf="satterthwaite").to_frame()["M[, 2].trend"]
+    assert_allclose(alone, own[1], rtol=1e-7)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, wraps
 from typing import Any, Literal
 
 import numpy as np
 
 from lmm.design.coding import CONTRASTS
+from lmm.design.columns import Basis
 from lmm.design.functions import bases, factors, numbers
 from lmm.design.functions.values import Scalar
 
@@ -30,14 +31,14 @@ class Function:
     apply : callable
         Computes the value. A keyword ``state`` keeps what the function learns from the data; a
         keyword ``names`` is given the names of the arguments.
-    first : {"numbers", "column", "factor", "value"}
+    first : {"numbers", "elements", "column", "factor", "value"}
         What the first argument must be (each one, where their number is free): numbers, among them
-        truth values as 0 and 1; a column of any kind; a column that is read as a factor; or
-        anything.
+        truth values as 0 and 1; these or a matrix; a column of any kind; a column that is read as a
+        factor; or anything.
     """
 
     apply: Callable[..., Any]
-    first: Literal["numbers", "column", "factor", "value"]
+    first: Literal["numbers", "elements", "column", "factor", "value"]
 
     @cached_property
     def _signature(self) -> Mapping[str, inspect.Parameter]:
@@ -79,18 +80,32 @@ def _elementwise(ufunc: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda x: ufunc(x)
 
 
-_OF_NUMBERS: Mapping[str, Callable[..., Any]] = {
+def _by_element(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, of the elements of a matrix as well."""
+
+    @wraps(function)
+    def apply(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(x, Basis):
+            return replace(x, values=function(x.values, *args, **kwargs))
+        return function(x, *args, **kwargs)
+
+    return apply
+
+
+_OF_ELEMENTS: Mapping[str, Callable[..., Any]] = {
     **{name: _elementwise(ufunc) for name, ufunc in numbers.ELEMENTWISE.items()},
+    "log": numbers.log,
+    "round": numbers.round_to,
+}
+_OF_NUMBERS: Mapping[str, Callable[..., Any]] = {
     **numbers.EXTREMES,
     **numbers.SUMMARIES,
     "bs": bases.bs,
     "cbind": numbers.cbind,
     "center": numbers.center,
     "cut": factors.cut,
-    "log": numbers.log,
     "ns": bases.ns,
     "poly": bases.poly,
-    "round": numbers.round_to,
 }
 _OF_COLUMNS: Mapping[str, Callable[..., Any]] = {
     "as.integer": lambda x: np.trunc(factors.as_numeric(x)),
@@ -119,6 +134,7 @@ _OF_VALUES: Mapping[str, Callable[..., Any]] = {
     **factors.CONTRAST_FUNCTIONS,
 }
 FUNCTIONS: Mapping[str, Function] = {
+    **{name: Function(_by_element(apply), "elements") for name, apply in _OF_ELEMENTS.items()},
     **{name: Function(apply, "numbers") for name, apply in _OF_NUMBERS.items()},
     **{name: Function(apply, "column") for name, apply in _OF_COLUMNS.items()},
     **{name: Function(apply, "factor") for name, apply in _OF_FACTORS.items()},

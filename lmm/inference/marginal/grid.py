@@ -20,6 +20,7 @@ from lmm.design.absent import refuse
 from lmm.design.columns import Column, Factor, Identifiers, drop_unused_levels
 from lmm.design.evaluate import Evaluator
 from lmm.design.fixed import FixedEffects
+from lmm.design.matrix_columns import parts_of
 from lmm.errors import DataError, nearest
 from lmm.fitted import EstimatedModel
 from lmm.inference.marginal.combinations import Combinations, checked
@@ -246,7 +247,8 @@ class ReferenceGrid:
         Parameters
         ----------
         text : str
-            A covariate, or an expression of one such as ``log(x)``.
+            A covariate, an expression of one such as ``log(x)``, or a matrix of the data, whose
+            columns move together.
         degree : int
             Which coefficient: 1 for the derivative, 2 for half the second one.
 
@@ -261,24 +263,30 @@ class ReferenceGrid:
             The covariate is not a number of the fixed part, or the expression is not one of one
             covariate.
         """
-        name = text if text in self.names else self._argument(text)
-        axis = self.axis(name)
-        if axis.kind not in ("covariate", "made"):
-            raise DataError(f"{name!r} is a factor of the model: it has no slope")
-        spread = axis.spread or max(1.0, float(np.max(np.abs(axis.values()))))
+        names = parts_of(text, self.names)  # all columns of a matrix, which move together
+        if not names:
+            names = (text if text in self.names else self._argument(text),)
+        axes = [self.axis(name) for name in names]
+        if any(axis.kind not in ("covariate", "made") for axis in axes):
+            raise DataError(f"{text!r} is a factor of the model: it has no slope")
+        spread = max(axis.spread for axis in axes)
+        spread = spread or max(1.0, float(np.max(np.abs(axes[0].values()))))
         if degree == 1:
             step = STEP * spread
-            run = self._value(text, name, step) - self._value(text, name, -step)
-            return [(sign / run, self.rows(**{name: sign * step})) for sign in (1.0, -1.0)]
+            run = self._value(text, names[0], step) - self._value(text, names[0], -step)
+            return [(sign / run, self._moved(names, sign * step)) for sign in (1.0, -1.0)]
         # The interpolating polynomial through more points than its degree needs.
         points = np.arange(-degree - 1.0, degree + 2.0)
         weights = np.linalg.inv(np.vander(points, increasing=True))[degree]
         step = WIDE_STEP * spread
         each = np.ones(len(self.cells.codes)) / step**degree
         return [
-            (w * each, self.rows(**{name: step * t}))
+            (w * each, self._moved(names, step * t))
             for w, t in zip(weights.tolist(), points.tolist(), strict=True)
         ]
+
+    def _moved(self, names: Sequence[str], shift: float) -> Matrix:
+        return self.rows(**dict.fromkeys(names, shift))
 
     def _argument(self, text: str) -> str:
         names = [name for name in variables(parse_tilde(f"~ {text}")[1]) if name in self.names]
@@ -292,7 +300,7 @@ class ReferenceGrid:
     def _value(self, text: str, name: str, shift: float) -> Vector:
         """A covariate or a function of it, shifted, in each cell."""
         values = self.values(name) + shift
-        if text == name:
+        if text == name or parts_of(text, self.names):
             return np.asarray(values)
         known = self.fixed.variables
         node = parse_tilde(f"~ {text}")[1]

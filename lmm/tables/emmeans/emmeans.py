@@ -177,7 +177,8 @@ def emtrends(
         As for `emmeans`.
     var : str
         The covariate, or a function of one such as ``"log(x)"``. Where the model bends in it, the
-        slope is that at its mean or at `at`.
+        slope is that at its mean or at `at`. Of a matrix of the data, all columns rise by the same;
+        ``"M[, 1]"`` is one of them.
     max_degree : int
         Degree up to which coefficients of powers of the covariate are given: the derivative of
         order k divided by k!.
