@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from lmm._brief import Brief
 from lmm._elsewhere import no_function
 from lmm._lapack import singular_values
 from lmm._threads import blas_threads, one_blas_thread
-from lmm._types import Frozen, Matrix, Vector, frozen_property
+from lmm._types import Matrix, Vector, frozen_property
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
 from lmm.design.matrices import ModelMatrices, ReTerm
@@ -24,7 +23,7 @@ from lmm.errors import (
     PrecisionWarning,
     SingularFitWarning,
 )
-from lmm.family import Family, Gaussian
+from lmm.fixed_fit import FixedFit
 from lmm.formula import Formula
 from lmm.likelihood import Entries, is_singular
 from lmm.optimize import Optimum, Status, minimize
@@ -71,7 +70,7 @@ class Uncertainty:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(Frozen, Brief):
+class Fit(FixedFit):
     """Everything that a fit determines.
 
     Attributes
@@ -143,11 +142,6 @@ class Fit(Frozen, Brief):
         return self.criterion.matrices
 
     @property
-    def family(self) -> Family:
-        """Conditional distribution of the response."""
-        return Gaussian()
-
-    @property
     def reml(self) -> bool:
         """Whether the criterion is REML."""
         return self.criterion.reml
@@ -165,16 +159,6 @@ class Fit(Frozen, Brief):
         return self.criterion.sigma
 
     @property
-    def size_name(self) -> Literal["sigma", "theta", ""]:
-        """What is estimated beside covariances and coefficients, if anything."""
-        return "sigma" if self.known_sigma is None else ""
-
-    @property
-    def rule(self) -> str:
-        """How random effects are integrated out, where that is an approximation."""
-        return ""
-
-    @property
     def size(self) -> float:
         """Its estimate."""
         return self.sigma
@@ -183,21 +167,6 @@ class Fit(Frozen, Brief):
     def noise(self) -> float:
         """Standard deviation in units of which the equations at theta are written."""
         return self.sigma
-
-    @property
-    def default_residuals(self) -> str:
-        """Kind of residuals that are meant if none is named."""
-        return "response"
-
-    @property
-    def response_root(self) -> Vector:
-        """Roots (n,) of prior weight over variance function: they make residuals Pearson's."""
-        return np.sqrt(self.matrices.weights)
-
-    @property
-    def mean_slope(self) -> Vector:
-        """Slope (n,) of the mean in the linear predictor."""
-        return np.ones(self.matrices.n)
 
     @property
     def conditional_inverse(self) -> Inverse:
@@ -248,29 +217,9 @@ class Fit(Frozen, Brief):
         return mu
 
     @property
-    def fitted(self) -> Vector:
-        """Conditional means, (n,)."""
-        return self.linear
-
-    @property
     def residual_deviation(self) -> float | None:
         """Standard deviation that reports show beside those of the random effects, if any."""
         return self.sigma
-
-    def residuals_of(self, kind: str) -> Vector:
-        """Residuals (n,) of a kind: see `lmm.diagnostics.leverage.residuals`."""
-        weighted = kind in ("deviance", "pearson")
-        return self.matrices.response.weighted(self.residuals) if weighted else self.residuals
-
-    @frozen_property
-    def residuals(self) -> Vector:
-        """Y - fitted, (n,)."""
-        return self.matrices.y - self.fitted
-
-    @frozen_property
-    def scaled_residuals(self) -> Vector:
-        """Weighted residuals in units of sigma, (n,)."""
-        return self.matrices.response.weighted(self.residuals) / self.sigma
 
     @property
     def converged(self) -> bool:
@@ -340,11 +289,6 @@ class Fit(Frozen, Brief):
         curvature = self.criterion.curvature(self.entries, self.misfit)
         return J.T @ curvature @ J + parameters.bend(x, self.slopes)
 
-    @frozen_property
-    def vcov(self) -> Matrix:
-        """Covariance of the fixed effects, (p, p): sigma^2 (X'V^-1 X)^-1."""
-        return np.asarray(self.sigma**2 * self.fixed_root @ self.fixed_root.T)
-
     @cached_property
     def deviance(self) -> float:
         """Deviance (-2 log-likelihood) at theta, beta and the ML sigma profiled out."""
@@ -391,11 +335,6 @@ class Fit(Frozen, Brief):
                 term.covariance.nearest(np.reshape(entries, (term.size, term.size)), CARRIED)
             )
         return np.concatenate(parts)
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of estimated parameters as R counts: p + m + 1, without a known sigma."""
-        return len(self.beta) + len(self.theta) + (self.size_name == "sigma")
 
     @property
     def loglik(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from lmm.errors import silence
 from lmm.family import Family
 from lmm.family.base import RowLikelihood
 from lmm.fit import Fit, Uncertainty
+from lmm.fixed_fit import FamilyFit
 from lmm.formula import Formula
 from lmm.laplace import Expansion, LaplaceCriterion, LaplaceEvaluation
 from lmm.laplace.conditional import EliminatedPoint
@@ -27,7 +28,7 @@ __all__ = ["GeneralizedFit"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GeneralizedFit(Fit):
+class GeneralizedFit(FamilyFit, Fit):
     """Everything that the fit of a generalized model determines.
 
     Attributes
@@ -117,20 +118,9 @@ class GeneralizedFit(Fit):
         return 0.0
 
     @property
-    def reml(self) -> bool:
-        """Always false: there is no REML of a generalized model."""
-        return False
-
-    @property
-    def family(self) -> Family:
-        """Conditional distribution, with its estimated shape."""
-        family = self.criterion.family
-        return family.with_shape(self.shape) if family.shape_name else family
-
-    @property
-    def shape(self) -> float:
-        """Dispersion, or theta of the negative binomial; 1 where there is none."""
-        return self.criterion.family.shape_of(self.xi)
+    def distribution(self) -> Family:
+        """Conditional distribution as it was asked for."""
+        return self.criterion.family
 
     @property
     def sigma(self) -> float:
@@ -146,62 +136,6 @@ class GeneralizedFit(Fit):
     def residual_deviation(self) -> float | None:
         """Root of the dispersion, if the family has one."""
         return self.sigma if self.criterion.family.has_scale else None
-
-    def residuals_of(self, kind: str) -> Vector:
-        """Residuals (n,) of a kind: see `lmm.diagnostics.leverage.residuals`."""
-        if kind == "deviance":
-            return np.asarray(np.sign(self.residuals) * np.sqrt(self.squared_deviances))
-        if kind == "pearson":
-            return self.pearson
-        if kind == "working":
-            return self.residuals / self.criterion.family.link_function.slope(self.linear)
-        return self.residuals
-
-    @frozen_property
-    def quantile_levels(self) -> tuple[Vector, Vector]:
-        """P(Y < y) and P(Y <= y) by row, (n,) each."""
-        response = self.matrices.response
-        return self.criterion.family.cdf(response.y, self.fitted, response.weights, self.shape)
-
-    @frozen_property
-    def fitted(self) -> Vector:
-        """Conditional means, (n,)."""
-        return self.criterion.family.inverse(self.linear)
-
-    @property
-    def default_residuals(self) -> str:
-        """Kind of residuals that are meant if none is named."""
-        return "deviance"
-
-    @property
-    def response_root(self) -> Vector:
-        """Roots (n,) of prior weight over variance function: they make residuals Pearson's."""
-        variance = self.criterion.family.variance(self.fitted, self.shape)
-        with np.errstate(divide="ignore", invalid="ignore"):  # at the ends of the means' range
-            return np.asarray(np.sqrt(self.matrices.weights / variance))
-
-    @property
-    def mean_slope(self) -> Vector:
-        """Slope (n,) of the mean in the linear predictor."""
-        return self.criterion.family.link_function.slope(self.linear)
-
-    @frozen_property
-    def pearson(self) -> Vector:
-        """Pearson residuals, (n,): over the root of the variance function, weighted."""
-        residuals = self.residuals
-        root = np.where(residuals == 0.0, 0.0, self.response_root)  # which may be infinite
-        return np.asarray(residuals * root)
-
-    @frozen_property
-    def scaled_residuals(self) -> Vector:
-        """Pearson residuals in units of sigma, (n,)."""
-        return self.pearson / self.sigma
-
-    @frozen_property
-    def squared_deviances(self) -> Vector:
-        """Squared deviance residuals, (n,)."""
-        family, response = self.criterion.family, self.matrices.response
-        return family.deviances(response.y, self.fitted, response.weights, self.shape)
 
     @frozen_property
     def whitened_factors(self) -> tuple[Matrix, ...]:
@@ -223,10 +157,7 @@ class GeneralizedFit(Fit):
     @cached_property
     def _by_row(self) -> RowLikelihood:
         """What each row of the data says at the mode, those merged in the criterion apart."""
-        response = self.matrices.response
-        family = self.criterion.family
-        bound = family.conditional(response.y, response.weights, response.trials)
-        return bound.at(self.linear, self.xi, 0)
+        return self.bound.at(self.linear, self.xi, 0)
 
     @cached_property
     def _is_informed(self) -> bool:
@@ -267,17 +198,6 @@ class GeneralizedFit(Fit):
         return self._working.problem
 
     @property
-    def known_sigma(self) -> None:
-        """None: only linear models have it."""
-
-    @property
-    def size_name(self) -> Literal["sigma", "theta", ""]:
-        """What the family has beside covariances and coefficients, if anything."""
-        if self.criterion.family.has_scale:
-            return "sigma"
-        return "theta" if self.criterion.family.shape_name else ""
-
-    @property
     def rule(self) -> str:
         """How random effects are integrated out."""
         return f"nagq={self.criterion.nagq} and information={self.criterion.information!r}"
@@ -316,11 +236,6 @@ class GeneralizedFit(Fit):
     def deviance(self) -> float:
         """-2 log-likelihood."""
         return self.optimum.value
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of estimated parameters: p + m, and one for a shape."""
-        return len(self.beta) + len(self.theta) + bool(self.criterion.family.shape_name)
 
 
 def _square_root(covariance: Matrix) -> Matrix:

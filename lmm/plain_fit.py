@@ -9,21 +9,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar
 
 import numpy as np
 
 from lmm import _lapack
-from lmm._brief import Brief
-from lmm._types import Frozen, Matrix, Vector, frozen_property
+from lmm._types import Matrix, Vector, frozen_property
 from lmm.design import ModelMatrices
 from lmm.errors import ConvergenceWarning, DataError, NumericalError, warn
-from lmm.family import Family, Gaussian
+from lmm.family import Family
 from lmm.family.base import Conditional
+from lmm.fixed_fit import FamilyFit, FixedFit
 from lmm.formula import Formula
 from lmm.request import Request
 
-__all__ = ["FixedFit", "LeastSquaresFit", "PlainFit", "ScoredFit", "plain_fit"]
+__all__ = ["LeastSquaresFit", "PlainFit", "ScoredFit", "plain_fit"]
 
 # Relative changes of the log-likelihood at which scoring has converged, and steps at most.
 TOLERANCE = 1e-12
@@ -35,40 +35,8 @@ HALVINGS = 30
 LARGE_XI = 20.0
 
 
-class FixedFit(Protocol):
-    """What tests of fixed effects ask of a fit, with random effects or without."""
-
-    @property
-    def formula(self) -> Formula:
-        """The parsed formula."""
-
-    @property
-    def matrices(self) -> ModelMatrices:
-        """The model's matrices."""
-
-    @property
-    def family(self) -> Family:
-        """Conditional distribution of the response."""
-
-    @property
-    def beta(self) -> Vector:
-        """Coefficients, (p,)."""
-
-    @property
-    def vcov(self) -> Matrix:
-        """Their covariance, (p, p)."""
-
-    @property
-    def sigma(self) -> float:
-        """Residual standard deviation, or root of the dispersion."""
-
-    @property
-    def known_sigma(self) -> float | None:
-        """Residual standard deviation, where it was given."""
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class PlainFit(Frozen, Brief, ABC):
+class PlainFit(FixedFit, ABC):
     """Estimates of a model without random effects.
 
     Attributes
@@ -85,9 +53,6 @@ class PlainFit(Frozen, Brief, ABC):
     beta: Vector
     fixed_root: Matrix
 
-    known_sigma: ClassVar[float | None] = None
-    reml: ClassVar[bool] = False
-    rule: ClassVar[str] = ""
     b: ClassVar[tuple[Matrix, ...]] = ()
     covariances: ClassVar[tuple[Matrix, ...]] = ()
 
@@ -98,11 +63,6 @@ class PlainFit(Frozen, Brief, ABC):
 
     @property
     @abstractmethod
-    def family(self) -> Family:
-        """Distribution of the response."""
-
-    @property
-    @abstractmethod
     def sigma(self) -> float:
         """Residual standard deviation, or root of the dispersion; 1 where there is none."""
 
@@ -110,11 +70,6 @@ class PlainFit(Frozen, Brief, ABC):
     @abstractmethod
     def loglik(self) -> float:
         """Log-likelihood at its maximum."""
-
-    @property
-    @abstractmethod
-    def n_parameters(self) -> int:
-        """Number of estimated parameters."""
 
     @property
     @abstractmethod
@@ -152,11 +107,6 @@ class PlainFit(Frozen, Brief, ABC):
         return self.matrices.n - int(self.matrices.fixed.has_intercept)
 
     @frozen_property
-    def vcov(self) -> Matrix:
-        """Covariance of the coefficients, (p, p)."""
-        return np.asarray(self.sigma**2 * self.fixed_root @ self.fixed_root.T)
-
-    @frozen_property
     def linear(self) -> Vector:
         """Linear predictor, offsets included, (n,)."""
         return np.asarray(self.matrices.X @ self.beta + self.matrices.offset)
@@ -165,40 +115,6 @@ class PlainFit(Frozen, Brief, ABC):
     def fixed_part(self) -> Vector:
         """The linear predictor, all of which is fixed, (n,)."""
         return self.linear
-
-    @frozen_property
-    def fitted(self) -> Vector:
-        """Means, (n,)."""
-        return np.asarray(self.family.inverse(self.linear))
-
-    @frozen_property
-    def residuals(self) -> Vector:
-        """Response minus means, (n,)."""
-        return np.asarray(self.matrices.y - self.fitted)
-
-    @property
-    def mean_slope(self) -> Vector:
-        """Slope (n,) of the mean in the linear predictor."""
-        return self.family.link_function.slope(self.linear)
-
-    @abstractmethod
-    def residuals_of(self, kind: str) -> Vector:
-        """Residuals (n,) of a kind: see `lmm.diagnostics.leverage.residuals`."""
-
-    @property
-    @abstractmethod
-    def default_residuals(self) -> Literal["response", "deviance"]:
-        """Kind of residuals that are meant if none is named."""
-
-    @property
-    @abstractmethod
-    def response_root(self) -> Vector:
-        """Roots (n,) of prior weight over variance function: they make residuals Pearson's."""
-
-    @property
-    def scaled_residuals(self) -> Vector:
-        """Pearson residuals in units of sigma, (n,)."""
-        return self.residuals_of("pearson") / self.sigma
 
     @frozen_property
     def hat(self) -> Vector:
@@ -246,11 +162,6 @@ class LeastSquaresFit(PlainFit):
         root = _lapack.solve_upper(R, np.eye(matrices.p))
         return cls(matrices, beta, root, float(residual @ residual))
 
-    @property
-    def family(self) -> Family:
-        """The normal distribution."""
-        return Gaussian()
-
     @cached_property
     def sigma(self) -> float:
         """Residual standard deviation, ``sqrt(rss / (n - p))``."""
@@ -274,11 +185,6 @@ class LeastSquaresFit(PlainFit):
         return 0.5 * (weights - n * (1.0 + float(np.log(2.0 * np.pi * self.rss / n))))
 
     @property
-    def n_parameters(self) -> int:
-        """Coefficients and the residual variance."""
-        return len(self.beta) + 1
-
-    @property
     def deviance(self) -> float:
         """Weighted residual sum of squares."""
         return self.rss
@@ -296,24 +202,9 @@ class LeastSquaresFit(PlainFit):
         """The prior weights, (n,)."""
         return self.matrices.weights
 
-    @property
-    def default_residuals(self) -> Literal["response"]:
-        """Response minus means."""
-        return "response"
-
-    @property
-    def response_root(self) -> Vector:
-        """Roots of the prior weights, (n,)."""
-        return np.sqrt(self.matrices.weights)
-
-    def residuals_of(self, kind: str) -> Vector:
-        """Residuals (n,): ``"deviance"`` and ``"pearson"`` ones are weighted."""
-        weighted = kind in ("deviance", "pearson")
-        return self.matrices.response.weighted(self.residuals) if weighted else self.residuals
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ScoredFit(PlainFit):
+class ScoredFit(FamilyFit, PlainFit):
     """A generalized linear model at the maximum of its likelihood.
 
     Attributes
@@ -351,23 +242,12 @@ class ScoredFit(PlainFit):
         _, R = _lapack.qr(np.sqrt(W)[:, None] * matrices.X)
         return cls(matrices, beta, _lapack.solve_upper(R, np.eye(len(beta))), family, xi)
 
-    @property
-    def family(self) -> Family:
-        """Distribution of the response, with its estimated shape."""
-        known = self.distribution
-        return known.with_shape(self.shape) if known.shape_name else known
-
-    @property
-    def shape(self) -> float:
-        """Dispersion or theta at the maximum of the likelihood; 1 where there is none."""
-        return self.distribution.shape_of(self.xi)
-
     @cached_property
     def dispersion(self) -> float:
         """Pearson's chi-square over the residual degrees of freedom; 1 without a dispersion."""
         if not self.distribution.has_scale:
             return 1.0
-        return float(np.sum(self.residuals_of("pearson") ** 2) / self.df_resid)
+        return float(self.pearson @ self.pearson / self.df_resid)
 
     @property
     def sigma(self) -> float:
@@ -382,17 +262,12 @@ class ScoredFit(PlainFit):
     @property
     def loglik(self) -> float:
         """Log-likelihood at its maximum, over the shape too."""
-        return self._bound.loglik(self.linear, self.xi)
-
-    @property
-    def n_parameters(self) -> int:
-        """Coefficients, and a shape that is estimated."""
-        return len(self.beta) + bool(self.distribution.shape_name)
+        return self.bound.loglik(self.linear, self.xi)
 
     @cached_property
     def deviance(self) -> float:
         """Twice the log-likelihood that a perfect fit has more, without the dispersion."""
-        return float(np.sum(self.residuals_of("deviance") ** 2))
+        return float(self.squared_deviances.sum())
 
     @cached_property
     def null_deviance(self) -> float:
@@ -412,51 +287,17 @@ class ScoredFit(PlainFit):
     @property
     def working_weights(self) -> Vector:
         """Expected information of the linear predictors in units of the dispersion, (n,)."""
-        return self._bound.at(self.linear, self._unit_xi, 0).expected[0]
+        return self.bound.at(self.linear, self._unit_xi, 0).expected[0]
 
     @property
     def score_rows(self) -> Vector:
         """Derivatives of the log-likelihood in the linear predictors, in the same unit, (n,)."""
-        return self._bound.score_rows(self.linear, self._unit_xi)
+        return self.bound.score_rows(self.linear, self._unit_xi)
 
     @property
     def _unit_xi(self) -> float:
         """Logarithm of the shape, of 1 for a dispersion."""
         return 0.0 if self.distribution.has_scale else self.xi
-
-    @property
-    def _bound(self) -> Conditional:
-        return _bound(self.matrices, self.distribution)
-
-    @property
-    def default_residuals(self) -> Literal["deviance"]:
-        """Signed roots of what a row adds to the deviance."""
-        return "deviance"
-
-    @property
-    def response_root(self) -> Vector:
-        """Roots (n,) of prior weight over variance function."""
-        variance = self.distribution.variance(self.fitted, self.shape)
-        return np.asarray(np.sqrt(self.matrices.weights / variance))
-
-    def residuals_of(self, kind: str) -> Vector:
-        """Residuals (n,): ``"deviance"``, ``"pearson"``, ``"working"`` or ``"response"``."""
-        left = self.residuals
-        if kind == "deviance":
-            response = self.matrices.response
-            squares = self.distribution.deviances(
-                response.y, self.fitted, response.weights, self.shape
-            )
-            return np.asarray(np.sign(left) * np.sqrt(np.maximum(squares, 0.0)))
-        if kind == "pearson":
-            return np.asarray(left * self.response_root)
-        return np.asarray(left / self.mean_slope) if kind == "working" else left
-
-    @frozen_property
-    def quantile_levels(self) -> tuple[Vector, Vector]:
-        """P(Y < y) and P(Y <= y) by row, (n,) each."""
-        response = self.matrices.response
-        return self.distribution.cdf(response.y, self.fitted, response.weights, self.shape)
 
 
 def _check_separation(family: Family, mean: Vector) -> None:

@@ -11,8 +11,8 @@ from lmm._types import Vector
 from lmm.errors import DataError
 from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
+from lmm.fixed_fit import FixedFit
 from lmm.likelihood import critical_value
-from lmm.plain_fit import FixedFit
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.printed import Framed

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lmm._types import Matrix
 from lmm.errors import MissingCellsWarning, warn
+from lmm.fixed_fit import FixedFit
 from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.term_contrasts import AnovaType, TermContrasts, term_contrasts
-from lmm.plain_fit import FixedFit
 
 __all__ = ["TermTests", "term_tests"]
 

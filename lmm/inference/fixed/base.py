@@ -13,8 +13,8 @@ import numpy as np
 
 from lmm._types import Frozen, Matrix, Vector
 from lmm.errors import DataError, checked_level
+from lmm.fixed_fit import FixedFit
 from lmm.likelihood import critical_value
-from lmm.plain_fit import FixedFit
 
 __all__ = ["DdfMethod", "FTest", "TTests", "orthogonal_rows", "t_tests"]
 

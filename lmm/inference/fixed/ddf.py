@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike
 from lmm._types import Matrix, Vector
 from lmm.design.labels import rows_by_name
 from lmm.errors import DataError, nearest
+from lmm.fixed_fit import FixedFit
 from lmm.inference.fixed.base import DdfMethod, FTest, orthogonal_rows
 from lmm.inference.fixed.kenward_roger import KenwardRoger
 from lmm.inference.fixed.satterthwaite import Satterthwaite
-from lmm.plain_fit import FixedFit, PlainFit
+from lmm.plain_fit import PlainFit
 
 __all__ = ["METHODS", "Asymptotic", "check_contrasts", "ddf", "ddf_method", "vcov_beta"]
 

@@ -54,8 +54,9 @@ from lmm.design.matrices import ModelMatrices
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit
+from lmm.fixed_fit import FixedFit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
-from lmm.plain_fit import FixedFit, PlainFit
+from lmm.plain_fit import PlainFit
 
 __all__ = [
     "KINDS",

@@ -10,8 +10,8 @@ from scipy.linalg import null_space
 from lmm._brief import Brief
 from lmm._lapack import qr_factor
 from lmm._types import IntVector, Matrix, Vector
+from lmm.fixed_fit import FixedFit
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
-from lmm.plain_fit import FixedFit
 
 __all__ = ["Estimator", "GivenCovariance"]
 

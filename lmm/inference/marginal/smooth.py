@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.plain_fit import FixedFit
+from lmm.fixed_fit import FixedFit
 
 __all__ = ["Smooth", "means", "slopes"]
 
