@@ -17,7 +17,7 @@ import pandas as pd
 from lmm._progress import progress_bar
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
-from lmm.files import message, open_files, read_dataset
+from lmm.files import one_error, open_files, read_dataset
 from lmm.files.arrow import frame_of_batch
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Source:
         """Number of rows of a query; infinite for what is not to be read in whole."""
         if self.count is None:
             return float("inf")
-        with _read_from(self.label):
+        with one_error(f"cannot read {self.label}"):
             return self.count()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -255,38 +255,22 @@ class Source:
         number, origin = 0, self.label
         batches = None
         while True:
-            try:
+            with one_error(f"cannot read on after {number} batches of {origin}"):
                 batches = self.read(columns) if batches is None else batches
-                origin, batch = next(batches)
-            except StopIteration:
+                found = next(batches, None)
+            if found is None:
                 return
-            except (DataError, MemoryError):
-                raise
-            except Exception as error:  # each library raises its own
-                raise DataError(
-                    f"cannot read on after {number} batches of {origin}: {message(error)}"
-                ) from error
+            origin, batch = found
             number += 1
             if batch.num_rows:
                 yield origin, batch
-
-
-@contextmanager
-def _read_from(label: str) -> Iterator[None]:
-    """Make one error of whatever a library raises."""
-    try:
-        yield
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # each library raises its own
-        raise DataError(f"cannot read {label}: {message(error)}") from error
 
 
 def _travels(value: object) -> bool:
     """Whether a value can be pickled."""
     try:
         pickle.dumps(value)
-    except Exception:  # each library raises its own
+    except Exception:  # an object's own pickling raises anything
         return False
     return True
 
@@ -344,7 +328,7 @@ def _of_lazyframe(query: Any) -> Source:
         return int(narwhals.from_native(query).select(narwhals.len()).collect().item())
 
     label = "the polars query"
-    with _read_from(label):
+    with one_error(f"cannot read {label}"):
         names = tuple(query.collect_schema().names())
     return Source(label, names, read, count=count)
 

@@ -1,6 +1,6 @@
 """Tables in files: what the command line reads and writes."""
 
-from lmm.files.reading import message, read_table
+from lmm.files.reading import one_error, read_table
 from lmm.files.scanning import open_files, read_dataset
 from lmm.files.text import Reading, almost_numbers
 from lmm.files.writing import check_output, check_place, write_table, write_whole
@@ -10,7 +10,7 @@ __all__ = [
     "almost_numbers",
     "check_output",
     "check_place",
-    "message",
+    "one_error",
     "open_files",
     "read_dataset",
     "read_table",

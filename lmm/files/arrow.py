@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lmm.errors import DataError
-from lmm.files.reading import message
+from lmm.files.reading import one_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,10 +24,8 @@ def frame_of_batch(batch: pa.RecordBatch, place: str) -> pd.DataFrame:
     """
     columns = {}
     for column, description in zip(batch.columns, batch.schema, strict=True):
-        try:
+        with one_error(f"{place}: column {description.name!r}"):
             columns[description.name] = _series_of(column, description)
-        except Exception as error:  # pyarrow raises many kinds
-            raise DataError(f"{place}: column {description.name!r}: {message(error)}") from error
     return pd.DataFrame(columns, index=pd.RangeIndex(batch.num_rows), copy=False)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,17 @@ def read_table(name: str, reading: Reading | None = None) -> pd.DataFrame:
         raise DataError(f"Cannot read {name!r}: {message(error)}") from error
     table.attrs["name"] = "stdin" if name == "-" else Path(name).name
     return table
+
+
+@contextmanager
+def one_error(what: str) -> Iterator[None]:
+    """Make one error of whatever a reader raises, but leave those that say what is wrong."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # each library raises its own, for a damaged file anything
+        raise DataError(f"{what}: {message(error)}") from error
 
 
 def message(error: Exception) -> str:

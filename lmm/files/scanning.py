@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmm.errors import DataError
-from lmm.files.reading import message
+from lmm.files.reading import message, one_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,10 +44,8 @@ def open_files(paths: Sequence[str | Path]) -> ds.Dataset:
     found = _found(paths)
     source: Any = found[0] if len(found) == 1 else found
     kind = _format_of(found)
-    try:
+    with one_error(f"cannot read {found[0]!r}"):
         return ds.dataset(source, format=kind, partitioning="hive")
-    except Exception as error:  # a damaged file can make its reader raise anything
-        raise DataError(f"cannot read {found[0]!r}: {message(error)}") from error
 
 
 def read_dataset(
@@ -68,6 +66,8 @@ def read_dataset(
             for batch in batches:
                 yield origin, _cast(batch, types)
                 number += 1
+        except MemoryError:
+            raise
         except Exception as error:  # a damaged file can make its reader raise anything
             text = _with_names(message(error), fragment.physical_schema.names)
             raise DataError(f"cannot read on after {number} batches of {origin}: {text}") from error
@@ -137,10 +137,8 @@ def _path_of(fragment: Any) -> str:
 def _own_types(dataset: ds.Dataset, fragment: Any) -> dict[str, pa.DataType]:
     import pyarrow.dataset as ds
 
-    try:
+    with one_error(f"cannot read {_path_of(fragment)}"):
         schema = fragment.physical_schema
-    except Exception as error:  # a damaged file can make its reader raise anything
-        raise DataError(f"cannot read {_path_of(fragment)}: {message(error)}") from error
     folders = ds.get_partition_keys(fragment.partition_expression)
     told = {name: dataset.schema.field(name).type for name in folders}
     return told | {description.name: description.type for description in schema}

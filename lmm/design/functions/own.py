@@ -72,7 +72,7 @@ class Own:
         try:
             # A copy, as it may be one of the arguments.
             result = np.array(self.function(*args, **kwargs))
-        except Exception as error:
+        except Exception as error:  # a function of the user's raises anything
             raise DataError(f"it raised {type(error).__name__}: {error}") from error
         if result.shape[:1] != (n,) or result.ndim > 2:
             raise DataError(
