@@ -20,14 +20,16 @@ generic parameters, and P is 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from lmm._lapack import einsum, solve_positive
 from lmm._types import Matrix, Vector
 from lmm.covariance import Covariance, Filled, ScaledIdentity, diagonal, unstructured
+from lmm.pls.effect_columns import FEW
 from lmm.pls.groups import Group
 from lmm.pls.kernels import invert, multiply_turned
 from lmm.pls.levels import by_rows
@@ -38,7 +40,7 @@ __all__ = ["moment_start"]
 # Least share of the variance that is left to the residuals, of one and of several factors.
 WITHIN, RESIDUAL = 1e-3, 0.01
 # Columns up to which all entries of Psi are estimated.
-FEW = 8
+NARROW = 8
 # What is added to matrices that may be singular, relative to their size.
 RIDGE = 1e-13
 
@@ -69,7 +71,7 @@ def moment_start(problem: Problem, reml: bool) -> Vector:
 def _is_wide(problem: Problem, group: Group) -> bool:
     """Whether the covariances of a factor's many columns have fewer units than columns."""
     covariances = (problem.matrices.terms[i].covariance for i, _ in group.members)
-    return group.size > FEW and sum(each.n_units for each in covariances) < group.size
+    return group.size > NARROW and sum(each.n_units for each in covariances) < group.size
 
 
 def _jointly(problem: Problem, reml: bool) -> tuple[list[Matrix], float]:
@@ -78,29 +80,33 @@ def _jointly(problem: Problem, reml: bool) -> tuple[list[Matrix], float]:
     parts = [slice(*span) for span in pairwise(accumulate(map(len, units), initial=0))]
     T, right = _equations(problem, units, parts, reml)
     within = _within(problem, reml) if len(units) == 1 else None
-    total = problem.squares / problem.n
-    kept, entries = np.ones(len(T), dtype=np.bool_), np.zeros(len(T))
+    chosen, entries = np.arange(len(T)), np.zeros(len(T))
     while True:
         # Without s^2, and what s^2 takes away.
-        plain, taken = solve_positive(T[kept][:, kept], right[kept]).T
-        if within is None:
-            left = problem.n - reml * problem.p - right[kept, 1] @ taken
-            residual = (problem.squares - right[kept, 1] @ plain) / max(left, 1.0)
-            residual = min(max(residual, RESIDUAL * total), 2.0 * total)
-        else:
-            residual = within
+        plain, taken = solve_positive(T, right).T
+        residual = _residual(problem, reml, right[:, 1], plain, taken) if within is None else within
         entries[:] = 0.0
-        entries[kept] = plain - residual * taken
+        entries[chosen] = plain - residual * taken
         psis: list[Matrix] = [
             (entries[part] @ own.reshape(len(own), -1)).reshape(own.shape[1:])
             for part, own in zip(parts, units, strict=True)
         ]
-        variances = [psi.diagonal() for psi in psis]
-        g = min(range(len(psis)), key=lambda g: variances[g].min())
-        least = int(variances[g].argmin())
-        if variances[g][least] >= 0.0:
+        least = [float(psi.diagonal().min()) for psi in psis]
+        if min(least) >= 0.0:
             return psis, residual
-        kept[parts[g]] &= ~units[g][:, least].any(axis=1)
+        g = least.index(min(least))
+        kept = np.ones(len(entries), dtype=np.bool_)
+        kept[parts[g]] = ~units[g][:, psis[g].diagonal().argmin()].any(axis=1)
+        still = kept[chosen]
+        T, right, chosen = T[still][:, still], right[still], chosen[still]
+
+
+def _residual(problem: Problem, reml: bool, F: Vector, plain: Vector, taken: Vector) -> float:
+    """The s^2 (2) of several factors, given what s^2 multiplies in (1) and its solutions (e,)."""
+    left = problem.n - reml * problem.p - float(F @ taken)
+    total = problem.squares / problem.n
+    residual = (problem.squares - float(F @ plain)) / max(left, 1.0)
+    return min(max(residual, RESIDUAL * total), 2.0 * total)
 
 
 def _equations(
@@ -110,24 +116,64 @@ def _equations(
 
     The former with a ridge, for covariances such that no level tells of them.
     """
-    products, flats = problem.products, [own.reshape(len(own), -1) for own in units]
-    B = [C[: problem.p * reml] for C in products.couplings]
-    squares = list(map(_squares, B))
-    T, right = np.empty((parts[-1].stop,) * 2), np.empty((parts[-1].stop, 2))
-    for g, (A, C) in enumerate(zip(products.grams, products.couplings, strict=True)):
-        F = A.sum(axis=2) - einsum("pam,pbm->ab", B[g], B[g])
-        right[parts[g], 0] = flats[g] @ (C[-1] @ C[-1].T).ravel()
-        right[parts[g], 1] = flats[g] @ F.ravel()
+    several = len(units) > 1 and problem.matrices.q <= FEW
+    sums = (_dense_sums if several else _sums)(problem, problem.p * reml)
+    flats, e = [own.reshape(len(own), -1) for own in units], parts[-1].stop
+    T, right = np.empty((e, e)), np.empty((e, 2))
+    for g, own in enumerate(flats):
+        right[parts[g], 0] = own @ sums.squares[g].ravel()
+        right[parts[g], 1] = own @ sums.F[g].ravel()
         for h in range(g + 1):
-            if h == g:
-                met = _met(A, B[g], B[g])
-            else:
-                pairs = products.pairs(h, g)
-                met = _met(pairs.A.transpose(1, 0, 2), B[g][:, :, pairs.j], B[h][:, :, pairs.i])
-            block = flats[g] @ (met + squares[g] @ squares[h].T) @ flats[h].T
+            block = own @ sums.trace(g, h) @ flats[h].T
             T[parts[g], parts[h]], T[parts[h], parts[g]] = block, block.T
-    T.flat[:: len(T) + 1] += RIDGE * sum(float(np.vdot(A, A)) for A in products.grams)
+    T.flat[:: e + 1] += RIDGE * sums.size
     return T, right
+
+
+class MomentSums(NamedTuple):
+    """MomentSums over levels that (1) is made of.
+
+    Of ``c_i c_i'`` and ``F_ii``, (k, k) per factor; of ``F_ij[a, c] F_ij[b, d]`` of two factors,
+    (k k, j j); and of the squares of ``Z_i'Z_i``.
+    """
+
+    squares: Sequence[Matrix]
+    F: Sequence[Matrix]
+    trace: Callable[[int, int], Matrix]
+    size: float
+
+
+def _dense_sums(problem: Problem, p: int) -> MomentSums:
+    """The same of few random effects, given the number of X's columns in P."""
+    products, columns = problem.products, problem.products.columns
+    (q, _), whole = products.whole.shape, products.whole
+    A, B, c = whole[:, :q], whole[:, q : q + p], whole[:, -1:]
+    F = A - B @ B.T if p else A
+    squares = [own[0] @ own[0].T for own in columns.by_level(c)]
+    T, entries, own = columns.trace(F), columns.entries, A.diagonal()
+    return MomentSums(
+        squares, columns.sums(F), lambda g, h: T[entries[g], entries[h]], float(own @ own)
+    )
+
+
+def _sums(problem: Problem, p: int) -> MomentSums:
+    """The same from the pairs of levels that meet."""
+    products = problem.products
+    B = [C[:p] for C in products.couplings]
+    among = list(map(_squares, B))
+
+    def trace(g: int, h: int) -> Matrix:
+        if h == g:
+            met = _met(products.grams[g], B[g], B[g])
+        else:
+            pairs = products.pairs(h, g)
+            met = _met(pairs.A.transpose(1, 0, 2), B[g][:, :, pairs.j], B[h][:, :, pairs.i])
+        return met + among[g] @ among[h].T
+
+    own = (einsum("pam,pbm->ab", each, each) for each in B)
+    F = [A.sum(axis=2) - fixed for A, fixed in zip(products.grams, own, strict=True)]
+    squares = [C[-1] @ C[-1].T for C in products.couplings]
+    return MomentSums(squares, F, trace, sum(float(np.vdot(A, A)) for A in products.grams))
 
 
 def _met(A: Matrix, B: Matrix, C: Matrix) -> Matrix:
@@ -144,7 +190,7 @@ def _met(A: Matrix, B: Matrix, C: Matrix) -> Matrix:
 
 
 def _squares(B: Matrix) -> Matrix:
-    """Sums over levels of ``B[p, a] B[q, b]``, (k k, p p), for B (p, k, l)."""
+    """MomentSums over levels of ``B[p, a] B[q, b]``, (k k, p p), for B (p, k, l)."""
     p, k, n_levels = B.shape
     flat = B.reshape(p * k, n_levels)
     return (flat @ flat.T).reshape(p, k, p, k).transpose(1, 3, 0, 2).reshape(k * k, p * p)

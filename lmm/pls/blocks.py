@@ -32,11 +32,12 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
 from lmm.pls.border import Bordered
 from lmm.pls.chain import Chain, SweptChain
+from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group
 from lmm.pls.inverse import by_solving
 from lmm.pls.problem import Problem
 from lmm.pls.roots import Roots, SweptRoots
-from lmm.pls.tail import Columns, DenseTail, Tail, TailPoint
+from lmm.pls.tail import DenseTail, Tail, TailPoint
 
 __all__ = ["BlockPLS", "BlockPoint"]
 
@@ -132,13 +133,12 @@ class BlockPLS(Brief):
         problem : Problem
             Standardized problem.
         inner : sequence of int
-            Groups of the chain, finest first; the others are a dense tail, largest first.
+            Groups of the chain, finest first; the others are a dense tail.
         is_sparse : bool
             Whether the couplings of a single factor with the tail are held as sparse ones.
         """
-        behind = [g for g in range(len(problem.groups)) if g not in inner]
-        behind.sort(key=lambda g: -problem.groups[g].q)
-        chain = Chain.of(problem, tuple(inner), tuple(behind), is_sparse)
+        behind = tuple(g for g in range(len(problem.groups)) if g not in inner)
+        chain = Chain.of(problem, tuple(inner), behind, is_sparse)
         return cls(problem, chain, DenseTail(chain.columns))
 
     @classmethod

@@ -31,10 +31,11 @@ from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix
 from lmm.pls.base import Derivatives, PLSTerms
 from lmm.pls.directions import assembled, directions, level_traces, restricted, squares
+from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group
 from lmm.pls.kernels import identity_minus, multiply, penalized_inverse, sum_by
 from lmm.pls.problem import Problem
-from lmm.pls.tail import Columns, TailPoint
+from lmm.pls.tail import TailPoint
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -104,11 +105,10 @@ class Chain:
 
         Couplings of a single factor with the tail may be held as sparse ones.
         """
-        found = [
-            [problem.products.parents(g, h) for h in inner[c + 1 :]] for c, g in enumerate(inner)
-        ]
+        products = problem.products
+        found = [[products.parents(g, h) for h in inner[c + 1 :]] for c, g in enumerate(inner)]
         ancestors = tuple(tuple(own for own in row if own is not None) for row in found)
-        columns = Columns(tuple(problem.groups[g] for g in behind))
+        columns = Columns(tuple(products.groups[g] for g in behind))
         return cls((*inner, *behind), columns, problem.base, ancestors)._summed(problem, is_sparse)
 
     def _summed(self, problem: Problem, is_sparse: bool) -> Chain:
@@ -116,9 +116,8 @@ class Chain:
         inner, behind = self.order[:n], self.order[n:] if self.columns.q else ()
         C, base, couplings = [], problem.base, None
         if behind:
-            Z_T, Z_TXy = products.dense(behind, self.columns.places)
-            upper = np.concatenate([Z_T, Z_TXy], axis=1)
-            base = np.concatenate([upper, np.concatenate([Z_TXy.T, base], axis=1)])
+            own = products.dense(behind, self.columns.places) if inner else products.whole
+            base = _bordered(own, base)
         for c, g in enumerate(inner):
             rows = [products.nested(g, h) for h in inner[c + 1 :]]
             if not is_sparse:
@@ -153,7 +152,7 @@ class Chain:
         base = problem.base
         if q:
             border = self.columns.flat(given[len(C) :], len(base))
-            base = np.block([[self.base[:q, :q], border], [border.T, base]])
+            base = _bordered(np.hstack([self.base[:q, :q], border]), base)
         return dataclasses.replace(self, C=C, base=base)
 
     def reweighted(self, problem: Problem) -> Chain:
@@ -299,11 +298,13 @@ class SweptChain:
 
         The second ones are exact where there is no tail, or nothing else.
         """
-        right = tail.coupling @ half.T
-        E, E_T = [], tail.unswept(right)
+        E = []
         if self.H:
-            swept, _ = self._backward(self._columns(half), tail.solve(right).T)
+            x_T, E_T = tail.across(tail.coupling @ half.T)
+            swept, _ = self._backward(self._columns(half), x_T.T)
             E = [_times(N, R) for N, R in zip(self.N, swept, strict=True)]
+        else:
+            E_T = tail.unswept @ half.T
         E += tail.columns.by_level(E_T)
         EE = [squares(own) for own in E]
         if not self.H:
@@ -332,9 +333,9 @@ class SweptChain:
         if not tail.columns.q:
             return forms
         W = tail.columns.directions(v[n:])
-        aside = tail.unswept(across.T).T @ W
-        own = forms - across @ tail.solve(across.T)
-        return np.block([[own, aside], [aside.T, tail.forms(W)]])
+        x_T, unswept = tail.across(across.T)
+        aside = unswept.T @ W
+        return np.block([[forms - across @ x_T, aside], [aside.T, tail.forms(W)]])
 
     def _own_forms(self, v: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
         """``w'Z'V_1^-1 Zw`` (K, K) and ``w'Z'V_1^-1 Z_T`` (K, q_T) for w = E_ab v over the chain.
@@ -513,6 +514,14 @@ class SweptChain:
         """H C of a single factor."""
         assert self.chain.couplings is not None
         return self.chain.couplings.times(self.H[0])
+
+
+def _bordered(upper: Matrix, base: Matrix) -> Matrix:
+    """The symmetric matrix with the given first rows (q, q + t) and last block (t, t)."""
+    q = len(upper)
+    whole = np.empty((q + len(base),) * 2)
+    whole[:q], whole[q:, :q], whole[q:, q:] = upper, upper[:, q:].T, base
+    return whole
 
 
 def _times(blocks: Matrix, w: Matrix) -> Matrix:

@@ -11,6 +11,7 @@ from lmm.pls.base import PLS, Solver
 from lmm.pls.blocks import BlockPLS
 from lmm.pls.chain import nested
 from lmm.pls.costs import Cost, check_memory, dense_tail, fill, iteration, sparse_factor
+from lmm.pls.effect_columns import FEW
 from lmm.pls.krylov import LINEAR_ONLY
 from lmm.pls.problem import Problem
 from lmm.pls.roots import has_few_directions
@@ -30,10 +31,9 @@ __all__ = [
     "refuse_wide",
 ]
 
-# Up to this many random effects a dense q x q block beats elimination, and its exact Hessian saves
-# evaluations ...
-FEW = 200
-# ... for crossed factors with many covariance parameters, such as maximal models, up to more.
+# A dense q x q block beats elimination up to `FEW` random effects, and its exact Hessian saves
+# evaluations; for crossed factors with many covariance parameters, such as maximal models, up to
+# more.
 MANY_PARAMETERS, FEW_FOR_MANY = 6, 700
 # Operations of a dense tail that the search for an order costs, per random effect.
 LOOK = 1e6

@@ -27,7 +27,7 @@ from lmm.pls.products import Pairs
 __all__ = ["Reach", "SparseCouplings"]
 
 # Columns of the tail per piece.
-PIECE = 256
+PIECE = 512
 # Entries from which products of pieces are formed in threads.
 THREADED = 50_000
 

@@ -144,10 +144,10 @@ class DensePLS(Brief):
         problem = self.problem
         if problem.has_rows:
             return problem.X, problem.y, problem.dense_Z()
-        A, B = problem.products.dense(range(len(problem.groups)), problem.places)
-        values, vectors = eigh(np.block([[A, B], [B.T, problem.base]]))
+        whole = problem.products.dense(range(len(problem.groups)), problem.places)
+        q = len(whole)
+        values, vectors = eigh(np.vstack([whole, np.hstack([whole[:, q:].T, problem.base])]))
         root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-        q = len(A)
         return root[:, q:-1], root[:, -1], root[:, :q]
 
     def at(self, factors: Factors) -> DensePoint:

@@ -51,6 +51,8 @@ class Group:
 
     def factor(self, factors: tuple[Matrix, ...]) -> Matrix:
         """Factor (k, k) of the group: those of its terms along the diagonal."""
+        if len(self.members) == 1:
+            return factors[self.members[0][0]]
         lam = np.zeros((self.size, self.size))
         for i, part in self.members:
             lam[part, part] = factors[i]

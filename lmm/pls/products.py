@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
+from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group, LevelPairs
 from lmm.pls.kernels import FEW_COLUMNS, SMALL, sum_products, sum_rows
 
@@ -101,21 +102,30 @@ class Products(ABC):
     def mixed(self, basis: Matrix) -> Products:
         """Those of other columns, ``[X y] basis``, for a basis (t, s)."""
 
-    def dense(self, chosen: Sequence[int], places: Sequence[IntVector]) -> tuple[Matrix, Matrix]:
-        """Dense Z'Z (q, q) and Z'[X y] (q, t) of some groups, at places (l, k) given for each."""
+    @cached_property
+    def columns(self) -> Columns:
+        """All random effects."""
+        return Columns(self.groups)
+
+    @cached_property
+    def whole(self) -> Matrix:
+        """``Z'[Z X y]`` (q, q + t) of all random effects as a dense matrix."""
+        return self.dense(range(len(self.groups)), self.columns.places)
+
+    def dense(self, chosen: Sequence[int], places: Sequence[IntVector]) -> Matrix:
+        """Dense ``Z'[Z X y]`` (q, q + t) of some groups, at places (l, k) given for each."""
         q = sum(own.size for own in places)
-        t = len(self.couplings[0])
-        A, B = np.zeros((q, q)), np.empty((q, t))
+        whole = np.zeros((q, q + len(self.couplings[0])))
         for n, (g, own) in enumerate(zip(chosen, places, strict=True)):
-            A[own[:, :, None], own[:, None, :]] = self.grams[g].transpose(2, 0, 1)
-            B[own] = self.couplings[g].transpose(2, 1, 0)
+            whole[own[:, :, None], own[:, None, :]] = self.grams[g].transpose(2, 0, 1)
+            whole[own, q:] = self.couplings[g].transpose(2, 1, 0)
             for h, other in zip(chosen[:n], places[:n], strict=True):
                 pairs = self.pairs(g, h)
                 products = pairs.A.transpose(2, 0, 1)
                 rows, columns = own[pairs.i][:, :, None], other[pairs.j][:, None, :]
-                A[rows, columns] = products
-                A[columns, rows] = products
-        return A, B
+                whole[rows, columns] = products
+                whole[columns, rows] = products
+        return whole
 
     def inside(self, g: int) -> Pairs:
         """A group with itself, level by level."""
@@ -192,16 +202,17 @@ class RowProducts(Products):
         """Z_h'Z_i per level i of g."""
         return self.groups[g].sums(self.groups[h].Z.T)
 
-    def dense(self, chosen: Sequence[int], places: Sequence[IntVector]) -> tuple[Matrix, Matrix]:
-        """Dense Z'Z and Z'[X y] of some groups."""
-        q, n = sum(own.size for own in places), len(self.y)
+    def dense(self, chosen: Sequence[int], places: Sequence[IntVector]) -> Matrix:
+        """Dense ``Z'[Z X y]`` of some groups."""
+        (n, p), q = self.X.shape, sum(own.size for own in places)
         if n * q > FEW_ENTRIES:
             return super().dense(chosen, places)
-        Z = np.zeros((n, q))
+        both = np.zeros((n, q + p + 1))
         rows = np.arange(n)[:, None]
         for g, own in zip(chosen, places, strict=True):
-            Z[rows, own[self.groups[g].codes]] = self.groups[g].Z
-        return Z.T @ Z, Z.T @ np.column_stack([self.X, self.y])
+            both[rows, own[self.groups[g].codes]] = self.groups[g].Z
+        both[:, q:-1], both[:, -1] = self.X, self.y
+        return np.asarray(both.T @ both)[:q]
 
     def mixed(self, basis: Matrix) -> RowProducts:
         """Those of other columns."""

@@ -15,175 +15,32 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import lapack
 
 from lmm import _lapack
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix
 from lmm.errors import NumericalError
-from lmm.pls.directions import directions, pair_traces
-from lmm.pls.groups import Group
-from lmm.pls.inverse import by_level, dense_blocks, flat
+from lmm.pls.effect_columns import FEW, Columns, Lambda
+from lmm.pls.inverse import dense_blocks
 from lmm.pls.problem import Problem
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Columns", "DenseFactor", "DenseTail", "Lambda", "Tail", "TailPoint"]
+__all__ = ["DenseFactor", "DenseTail", "Tail", "TailPoint"]
 
 # Relative size of the smallest singular value of lambda from which its inverse is used, to save
-# products of a large tail's size.
+# products of a large tail's size, which keep more digits.
 REGULAR = 1e-3
-# Columns of a tail up to which such products, which keep more digits, cost next to nothing.
-FEW = 200
 
 
 def _is_near_singular(factor: Matrix) -> bool:
     """Whether a factor's inverse would cost digits."""
     values = _lapack.singular_values(factor)
     return bool(values[-1] <= REGULAR * max(values[0], 1.0))
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """Random effects of some groups, one group after the other, level by level.
-
-    Attributes
-    ----------
-    groups : tuple of Group
-        The groups.
-    """
-
-    groups: tuple[Group, ...]
-
-    @cached_property
-    def q(self) -> int:
-        """Number of random effects."""
-        return sum(group.q for group in self.groups)
-
-    @cached_property
-    def parts(self) -> tuple[slice, ...]:
-        """Rows of each group."""
-        starts = accumulate((group.q for group in self.groups), initial=0)
-        return tuple(
-            slice(start, start + group.q) for start, group in zip(starts, self.groups, strict=False)
-        )
-
-    @cached_property
-    def places(self) -> tuple[IntVector, ...]:
-        """Rows of each level of each group, (l, k) each."""
-        return tuple(
-            part.start + np.arange(group.q).reshape(group.n_levels, group.size)
-            for part, group in zip(self.parts, self.groups, strict=True)
-        )
-
-    def by_level(self, rows: Matrix) -> list[Matrix]:
-        """Rows (q, r) as (r, k, l) per group."""
-        return [
-            by_level(rows[part], group) for part, group in zip(self.parts, self.groups, strict=True)
-        ]
-
-    def flat(self, effects: Sequence[Matrix], r: int) -> Matrix:
-        """The inverse of `by_level`, for effects (r, k, l) per group."""
-        return np.concatenate([np.empty((0, r)), *map(flat, effects)])
-
-    def directions(self, v: Sequence[Matrix]) -> Matrix:
-        """E_ab v over all entries (a, b) of the groups' Gammas, (q, K), for v (k, l) each."""
-        W = np.zeros((self.q, self._entries[-1].stop))
-        for rows, own, effects in zip(self.parts, self._entries, v, strict=True):
-            W[rows, own] = flat(directions(effects))
-        return W
-
-    def sums(self, F: Matrix) -> list[Matrix]:
-        """Sums over levels of the diagonal blocks of F (q, q), (k, k) per group."""
-        if self.is_scalar:
-            return list(np.add.reduceat(F.diagonal(), self._starts).reshape(-1, 1, 1))
-        return [F[own[:, :, None], own[:, None, :]].sum(axis=0) for own in self.places]
-
-    def trace(self, F: Matrix) -> Matrix:
-        """``tr(F E F E')`` (K, K) over the directions, for a symmetric F (q, q)."""
-        if self.is_scalar:
-            squares = np.add.reduceat(F * F, self._starts, axis=0)
-            return np.add.reduceat(squares, self._starts, axis=1)
-        each = list(zip(self.parts, self.groups, self._entries, strict=True))
-        K = self._entries[-1].stop if each else 0
-        trace = np.empty((K, K))
-        for m, (rows, g, own) in enumerate(each):
-            for columns, h, other in each[: m + 1]:
-                trace[own, other] = pair_traces(F[rows, columns], g, h)
-                trace[other, own] = trace[own, other].T
-        return trace
-
-    @cached_property
-    def _entries(self) -> tuple[slice, ...]:
-        """Numbers of the directions of each group."""
-        stops = accumulate((group.size**2 for group in self.groups), initial=0)
-        return tuple(slice(*part) for part in pairwise(stops))
-
-    @cached_property
-    def is_scalar(self) -> bool:
-        """Whether every level has one random effect, and there are any."""
-        return bool(self.groups) and all(group.size == 1 for group in self.groups)
-
-    @cached_property
-    def _starts(self) -> list[int]:
-        """First row of each group."""
-        return [part.start for part in self.parts]
-
-
-@dataclass(frozen=True, eq=False)
-class Lambda:
-    """A block-diagonal matrix, the same k x k factor for every level of a group.
-
-    Attributes
-    ----------
-    columns : Columns
-        Groups.
-    factors : sequence of (k, k) arrays
-        Factor of each group.
-    """
-
-    columns: Columns
-    factors: Sequence[Matrix]
-
-    @cached_property
-    def _diagonal(self) -> Vector:
-        """Diagonal (q,) where every level has one random effect."""
-        sizes = [group.n_levels for group in self.columns.groups]
-        return np.repeat([factor[0, 0] for factor in self.factors], sizes)
-
-    def times(self, M: Matrix, transpose: bool = False, overwrite: bool = False) -> Matrix:
-        """Lambda M, or Lambda'M."""
-        out = M if overwrite else np.empty_like(M)
-        if self.columns.is_scalar:
-            return np.multiply(self._diagonal[:, None], M, out=out)
-        each = zip(self.factors, self.columns.parts, self.columns.groups, strict=True)
-        for given, part, group in each:
-            factor, k = given.T if transpose else given, group.size
-            rows = [M[part.start + b : part.stop : k] for b in range(k)]
-            if overwrite and k > 1:
-                rows = [row.copy() for row in rows]
-            for a in range(k):
-                target = out[part.start + a : part.stop : k]
-                np.multiply(factor[a, 0], rows[0], out=target)
-                for b in range(1, k):
-                    if factor[a, b] != 0.0:
-                        target += factor[a, b] * rows[b]
-        return out
-
-    def around(self, M: Matrix, transpose: bool = False, overwrite: bool = False) -> Matrix:
-        """Lambda M Lambda', or Lambda'M Lambda, for a symmetric M (q, q).
-
-        Fresh memory of the tail's size costs as much as the arithmetic.
-        """
-        half = self.times(M, transpose, overwrite)
-        if self.columns.is_scalar:
-            half *= self._diagonal
-            return half
-        return self.times(half.T, transpose, overwrite=True).T
 
 
 class Tail(ABC):
@@ -230,8 +87,6 @@ class TailPoint(ABC):
 
     Attributes
     ----------
-    coupling : (q_T, t) array
-        ``Z_T'V_1^-1[X y]``.
     logdet : float
         log|Omega_T|.
     reduced : (t, t) array
@@ -240,10 +95,14 @@ class TailPoint(ABC):
         Whether `trace` leaves nothing out.
     """
 
-    coupling: Matrix
     logdet: float
     reduced: Matrix
     is_exact: bool
+
+    @property
+    @abstractmethod
+    def coupling(self) -> Matrix:
+        """``Z_T'V_1^-1[X y]``, (q_T, t)."""
 
     @property
     @abstractmethod
@@ -259,9 +118,14 @@ class TailPoint(ABC):
     def solve(self, right: Matrix) -> Matrix:
         """D of the tail times columns (q_T, r)."""
 
+    @property
     @abstractmethod
-    def unswept(self, right: Matrix) -> Matrix:
-        """``Z_T'V^-1 w`` of columns w, from ``Z_T'V_1^-1 w`` (q_T, r)."""
+    def unswept(self) -> Matrix:
+        """``Z_T'V^-1[X y]``, (q_T, t)."""
+
+    def across(self, right: Matrix) -> tuple[Matrix, Matrix]:
+        """Of columns w of the chain, from ``Z_T'V_1^-1 w`` (q_T, r): Y times it, ``Z_T'V^-1 w``."""
+        raise NotImplementedError
 
     @property
     @abstractmethod
@@ -322,21 +186,19 @@ class DenseTail(Tail):
         Lambda_T = Lambda(self.columns, lams)
         if self.columns.q:
             return self._factored(Lambda_T, left)
-        none = np.empty((0, 0))
-        return DenseFactor(Lambda_T, none, left[:0], none, 0.0, left)
+        return DenseFactor(Lambda_T, left[:0], np.empty((0, 0)), 0.0, left)
 
     def _factored(self, Lambda_T: Lambda, left: Matrix) -> DenseFactor:
         q = self.columns.q
-        K, coupling = left[:q, :q], left[:q, q:]
-        omega = Lambda_T.around(K, transpose=True)
+        omega = Lambda_T.around(left[:q, :q], transpose=True)
         omega.flat[:: q + 1] += 1.0
         # By rows omega is its own transpose: LAPACK factors it in place.
         root, info = lapack.dpotrf(omega.T, lower=1, clean=1, overwrite_a=1)
         if info:
             raise NumericalError("The tail of the normal equations is not positive definite.")
         logdet = 2.0 * float(np.log(root.diagonal()).sum())
-        half, _ = lapack.dtrtrs(root, Lambda_T.times(coupling, transpose=True), lower=1)
-        return DenseFactor(Lambda_T, K, coupling, root, logdet, left[q:, q:] - half.T @ half)
+        half, _ = lapack.dtrtrs(root, Lambda_T.times(left[:q, q:], transpose=True), lower=1)
+        return DenseFactor(Lambda_T, left[:q], root, logdet, left[q:, q:] - half.T @ half)
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,10 +209,8 @@ class DenseFactor(TailPoint):
     ----------
     Lambda : Lambda
         Factors of its groups.
-    K : (q_T, q_T) array
-        ``Z_T'V_1^-1 Z_T``, the chain alone in V_1.
-    coupling : (q_T, t) array
-        ``Z_T'V_1^-1[X y]``.
+    upper : (q_T, q_T + t) array
+        ``Z_T'V_1^-1[Z_T X y]``, the chain alone in V_1.
     root : (q_T, q_T) array
         Lower Cholesky factor of Omega_T, by columns.
     logdet : float
@@ -360,8 +220,7 @@ class DenseFactor(TailPoint):
     """
 
     Lambda: Lambda
-    K: Matrix
-    coupling: Matrix
+    upper: Matrix
     root: Matrix
     logdet: float
     reduced: Matrix
@@ -381,9 +240,38 @@ class DenseFactor(TailPoint):
         solved, _ = lapack.dpotrs(self.root, inner, lower=1)
         return self.Lambda.times(np.ascontiguousarray(solved))
 
-    def unswept(self, right: Matrix) -> Matrix:
+    @property
+    def K(self) -> Matrix:
+        """``Z_T'V_1^-1 Z_T``."""
+        return self.upper[:, : len(self.root)]
+
+    @property
+    def coupling(self) -> Matrix:
         """See `TailPoint`."""
-        return right - self.K @ self.solve(right)
+        return self.upper[:, len(self.root) :]
+
+    @property
+    def unswept(self) -> Matrix:
+        """See `TailPoint`."""
+        if self._is_direct:
+            return self._swept[:, len(self.root) :]
+        return self.across(self.coupling)[1]
+
+    def across(self, right: Matrix) -> tuple[Matrix, Matrix]:
+        """See `TailPoint`."""
+        solved = self.solve(right)
+        return solved, right - self.K @ solved
+
+    @cached_property
+    def _is_direct(self) -> bool:
+        """Whether products of the tail's size are formed: they keep more digits than inverses."""
+        return len(self.root) <= FEW or any(map(_is_near_singular, self.Lambda.factors))
+
+    @cached_property
+    def _swept(self) -> Matrix:
+        """``Z_T'V^-1[Z_T X y]`` (q_T, q_T + t), by products."""
+        half, _ = lapack.dtrtrs(self.root, self.Lambda.times(self.upper, transpose=True), lower=1)
+        return np.asarray(self.upper - half[:, : len(half)].T @ half)
 
     @cached_property
     def _inverse(self) -> Matrix:
@@ -403,9 +291,8 @@ class DenseFactor(TailPoint):
     @cached_property
     def F(self) -> Matrix:
         """``Z_T'V^-1 Z_T`` (q_T, q_T): ``K - K Y K``, or ``Lambda^-T (I - Omega^-1) Lambda^-1``."""
-        if len(self.K) <= FEW or any(map(_is_near_singular, self.Lambda.factors)):
-            half, _ = lapack.dtrtrs(self.root, self.Lambda.times(self.K, transpose=True), lower=1)
-            return np.asarray(self.K - half.T @ half)
+        if self._is_direct:
+            return self._swept[:, : len(self.root)]
         F = -self._inverse
         F.flat[:: len(F) + 1] += 1.0
         inverses = [np.linalg.inv(factor) for factor in self.Lambda.factors]

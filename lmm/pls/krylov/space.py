@@ -10,11 +10,11 @@ from scipy.linalg import hadamard
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Factors
+from lmm.pls.effect_columns import Columns
 from lmm.pls.krylov.deflation import Deflated, outlying
 from lmm.pls.krylov.system import Scaled, System, leading_first
 from lmm.pls.krylov.traces import LogDeterminant
 from lmm.pls.problem import Problem
-from lmm.pls.tail import Columns
 
 if TYPE_CHECKING:
     from lmm.pls.choose import Krylov

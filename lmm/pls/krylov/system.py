@@ -29,12 +29,12 @@ from lmm._lapack import lower_triangular
 from lmm._types import IntVector, Matrix
 from lmm.errors import NumericalError
 from lmm.pls.base import Factors
+from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group
 from lmm.pls.inverse import flat
 from lmm.pls.kernels import identity_minus, penalized_inverse
 from lmm.pls.problem import Problem
 from lmm.pls.products import Pairs, Products
-from lmm.pls.tail import Columns
 
 __all__ = ["Scaled", "System", "in_columns"]
 

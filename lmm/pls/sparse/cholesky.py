@@ -33,13 +33,14 @@ from scipy.linalg import block_diag
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks
 from lmm.pls.directions import level_traces
+from lmm.pls.effect_columns import Columns, Lambda
 from lmm.pls.inverse import by_solving, flat
 from lmm.pls.kernels import sum_by
 from lmm.pls.problem import Problem
 from lmm.pls.products import Pairs
 from lmm.pls.sparse.selected import SelectedInverse
 from lmm.pls.sparse.symbolic import column_counts, flops, permuted
-from lmm.pls.tail import Columns, Lambda, Tail, TailPoint
+from lmm.pls.tail import Tail, TailPoint
 
 __all__ = ["SparseTail", "has_cholmod"]
 
@@ -162,7 +163,6 @@ class SparseFactor(TailPoint):
     """All random effects at one Lambda."""
 
     tail: SparseTail
-    coupling: Matrix
     axes: list[Matrix]  # U per group
     s: list[Vector]
     factored: _Factored
@@ -175,6 +175,11 @@ class SparseFactor(TailPoint):
     def columns(self) -> Columns:
         """See `TailPoint`."""
         return self.tail.columns
+
+    @property
+    def coupling(self) -> Matrix:
+        """See `TailPoint`."""
+        return self.tail.B
 
     @cached_property
     def _Lambda(self) -> Lambda:
@@ -195,14 +200,19 @@ class SparseFactor(TailPoint):
         """Lambda, zero along axes without variance."""
         return self._along_axes(lambda U, s: np.where(s > FLOOR, U * s, 0.0))
 
-    def unswept(self, right: Matrix) -> Matrix:
-        """See `TailPoint`: (4)."""
+    @property
+    def unswept(self) -> Matrix:
+        """See `TailPoint`."""
+        return self._unswept(self.coupling)
+
+    def _unswept(self, right: Matrix) -> Matrix:
+        """``Z'V^-1 w`` of columns w, from Z'w (q, r): (4)."""
         swept = self.factored.solve(self._Lambda.times(right, transpose=True))
         return self._along_axes(lambda U, s: U / s).times(swept)
 
     def forms(self, W: Matrix) -> Matrix:
         """See `TailPoint`."""
-        return np.asarray(W.T @ self.unswept(self.tail.A @ W))
+        return np.asarray(W.T @ self._unswept(self.tail.A @ W))
 
     @cached_property
     def _selected(self) -> list[Matrix]:
@@ -369,7 +379,7 @@ class SparseTail(Tail):
         right = Lambda(self.columns, scaled).times(self.B, transpose=True)
         reduced = left - right.T @ factored.solve(right)
         logdet = self.system.logdet(factored.L)
-        return SparseFactor(self, self.B, axes, s, factored, logdet, reduced)
+        return SparseFactor(self, axes, s, factored, logdet, reduced)
 
     def _omega(self, lams: Sequence[Matrix]) -> Vector:
         """Entries of Omega."""
