@@ -80,6 +80,10 @@ class Prediction(Frozen):
         ends = np.sort([link.inverse(end) for end in self.limits], axis=0)
         return Prediction(self.index, link.inverse(self.mean), se, (ends[0], ends[1]))
 
+    def labelled(self) -> pd.Series[float] | pd.DataFrame:
+        """The means alone, or a table where standard errors were asked for."""
+        return self.to_series() if self.se is None else self.to_frame()
+
     def to_series(self) -> pd.Series[float]:
         """Return the means."""
         return pd.Series(self.mean, index=self.index)

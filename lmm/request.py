@@ -250,17 +250,17 @@ class Request:
         return None if self.table is None else self.table.label
 
     def offset_for(self, newdata: Any) -> Vector | None:
-        """The column of new data that was the fit's offset argument.
+        """The column of new data, if there are any, that was the fit's offset argument.
 
         Raises
         ------
         DataError
             The offset was given as an array, or the column is missing.
         """
-        return offset_of(self.offset, newdata)
+        return None if newdata is None else offset_of(self.offset, newdata)
 
     def weights_for(self, newdata: Any) -> Vector | None:
-        """The column of new data that held the fit's weights.
+        """The column of new data, if there are any, that held the fit's weights.
 
         Raises
         ------
@@ -272,7 +272,7 @@ class Request:
         WeightsWarning
             New rows have no such column, or the fit's weights were an array: they count as one.
         """
-        if self.weights is None:
+        if self.weights is None or newdata is None:
             return None
         table = Table.of(newdata)
         if not (isinstance(self.weights, str) and self.weights in table.names):

@@ -16,6 +16,7 @@ from lmm.fit import Fit, check_sigma_estimated
 from lmm.formula import Formula
 from lmm.model.estimates import LabelledEstimates
 from lmm.optimize import reporter
+from lmm.request import Request
 
 if TYPE_CHECKING:
     from lmm.model.least_squares import LinearModel
@@ -103,8 +104,6 @@ class Changes(LabelledEstimates):
         """
         from lmm.predict import predict
 
-        offset = None if newdata is None else self.call.offset_for(newdata)
-        new_observations = newdata is not None and interval == "prediction"
         result = predict(
             self._fit_at(newparams, se or interval is not None),
             newdata,
@@ -114,10 +113,10 @@ class Changes(LabelledEstimates):
             se=se,
             interval=interval,
             level=level,
-            offset=offset,
-            weights=self.call.weights_for(newdata) if new_observations else None,
+            offset=self.call.offset_for(newdata),
+            weights=self.call.weights_for(newdata) if interval == "prediction" else None,
         )
-        return result.to_series() if result.se is None else result.to_frame()
+        return result.labelled()
 
     def predict_arrays(
         self, X: Any, groups: Any = None, Z: Any = None, **options: Any
@@ -196,7 +195,7 @@ class Changes(LabelledEstimates):
         """
         from lmm.predict import prediction_parts
 
-        offset = None if newdata is None else self.call.offset_for(newdata)
+        offset = self.call.offset_for(newdata)
         return prediction_parts(self.fit, newdata, allow_new_levels=allow_new_levels, offset=offset)
 
     def predict_draws(
@@ -255,8 +254,8 @@ class Changes(LabelledEstimates):
             seed,
             allow_new_levels=allow_new_levels,
             residual=residual,
-            offset=None if newdata is None else self.call.offset_for(newdata),
-            weights=self.call.weights_for(newdata) if newdata is not None and residual else None,
+            offset=self.call.offset_for(newdata),
+            weights=self.call.weights_for(newdata) if residual else None,
         )
 
     def simulate(
@@ -271,8 +270,8 @@ class Changes(LabelledEstimates):
         theta: Any = None,
         beta: Any = None,
         sigma: float | None = None,
-    ) -> pd.DataFrame:
-        """Simulate responses from the fitted model.
+    ) -> Any:
+        """Simulate responses from the fitted model, in the form of the data's response.
 
         Parameters
         ----------
@@ -291,12 +290,14 @@ class Changes(LabelledEstimates):
         allow_new_levels : bool
             Whether effects that are held may have unknown levels.
         theta, beta, sigma : optional
-            Parameters in place of the estimates; a Series or mapping names those that differ.
+            Parameters in place of the estimates; a Series or mapping names those that differ. Sigma
+            is the root of the dispersion, for families that have one.
 
         Returns
         -------
         DataFrame (n, nsim)
-            Columns ``sim_1``, ``sim_2``, ...
+            Columns ``sim_1``, ``sim_2``, ...; for a response made by ``cbind``, whose columns stay
+            side by side, a dict of such names to tables (n, 2).
 
         Examples
         --------
@@ -308,47 +309,26 @@ class Changes(LabelledEstimates):
         >>> m.refit(y["sim_1"]).converged
         True
         """
-        from lmm.simulate import simulate
+        from lmm.simulate import in_form, simulate
 
-        return simulate(
+        drawn = simulate(
             self.fit,
             nsim,
             seed,
             re_form=None if use_u else re_form,
             newdata=newdata,
             allow_new_levels=allow_new_levels,
-            offset=None if newdata is None else self.call.offset_for(newdata),
-            weights=None if newdata is None else self.call.weights_for(newdata),
+            offset=self.call.offset_for(newdata),
+            weights=self.call.weights_for(newdata),
             theta=theta,
             beta=beta,
             sigma=sigma,
         )
+        return drawn if newdata is not None else in_form(self.fit.matrices, drawn)
 
-    @one_blas_thread
-    def refit(self, y: Any) -> Self:
-        """Fit the same model to another response.
-
-        Parameters
-        ----------
-        y : (n,) array or Series
-            Response of the rows used, or of all rows that `subset` selects; a Series is put in the
-            order of the data's labels.
-
-        Raises
-        ------
-        DataError
-            The length or the labels are others, or a value is missing.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
-        >>> round(m.refit(2.0 * m.y).sigma / m.sigma, 6)
-        2.0
-        """
-        y = self.fit.matrices.frame.response_values(y)
-        call = replace(self.call, response=y)
-        return self.estimate(self.fit.criterion.with_response(y), call)
+    def _refitted(self, call: Request) -> Self:
+        assert call.response is not None
+        return self.estimate(self.fit.criterion.with_response(call.response), call)
 
     @one_blas_thread
     def refit_ml(self) -> Self:

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lmm.model.tests import Tests
+from lmm.model.tests import ModelTests
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from lmm.diagnostics import ConvergenceCheck, Influence, SimulatedResiduals
     from lmm.formula import Formula
     from lmm.optimize import Optimizer
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnostics"]
 
 
-class Diagnostics(Tests):
+class Diagnostics(ModelTests):
     """Leverage, influence, convergence, plots."""
 
     def hatvalues(self, parts: bool = False) -> pd.Series[float] | pd.DataFrame:
@@ -190,25 +188,6 @@ class Diagnostics(Tests):
         from lmm.diagnostics import check_convergence
 
         return check_convergence(self.fit, gradient_tol, singular_tol, hessian_tol)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Pearson residuals against fitted values; `lmm.plots` has more.
-
-        Parameters
-        ----------
-        ax : Axes, optional
-            Where to draw; new axes by default.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
-        >>> m.plot().get_xlabel()
-        'Fitted values'
-        """
-        from lmm.plots import residuals_vs_fitted
-
-        return residuals_vs_fitted(self, ax)
 
     def all_fit(
         self,

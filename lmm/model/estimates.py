@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 from scipy import sparse
 from scipy.linalg import block_diag
@@ -35,11 +34,6 @@ class LabelledEstimates(MixedModel):
     def reml(self) -> bool:
         """Whether the model was fitted by REML."""
         return self.fit.reml
-
-    @property
-    def sigma(self) -> float:
-        """Residual standard deviation, estimated or given."""
-        return self.fit.sigma
 
     @property
     def cnms(self) -> dict[str, tuple[str, ...]]:
@@ -250,6 +244,7 @@ class LabelledEstimates(MixedModel):
         >>> round(m.reml_criterion(), 4)
         319.6543
         """
+        check_linear("REML criteria", self)
         if not self.reml:
             raise ValueError("The model was fitted by maximum likelihood: use deviance().")
         return self.optimum.value
@@ -287,30 +282,6 @@ class LabelledEstimates(MixedModel):
         check_linear("restricted likelihoods", self)
         return -0.5 * self.fit.criterion.with_reml(reml).value(self.optimum.x)
 
-    def aic(self) -> float:
-        """Akaike's criterion, from `loglik` and all parameters.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
-        >>> round(m.aic(), 4)
-        325.6543
-        """
-        return -2.0 * self.loglik() + 2.0 * self.fit.n_parameters
-
-    def bic(self) -> float:
-        """Bayesian information criterion, with log(n) per parameter.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
-        >>> round(m.bic(), 4)
-        329.8579
-        """
-        return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.fit.n_parameters
-
     @property
     def df_resid(self) -> int:
         """Observations minus estimated parameters, as R's df.residual."""
@@ -334,18 +305,6 @@ class LabelledEstimates(MixedModel):
         False
         """
         return self.fit.is_singular(tol)
-
-    def fitted(self) -> pd.Series[float]:
-        """Conditional means ``X beta + offset + Z b`` by row; padded after na_action="exclude".
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
-        >>> m.fitted().head(2).round(2).to_list()
-        [1509.89, 1509.89]
-        """
-        return self._by_row(self.fit.fitted)
 
     def residuals(self, kind: ResidualKind = "response", scaled: bool = False) -> pd.Series[float]:
         """Residuals by row, as R's ``residuals(m, type, scaled)``.

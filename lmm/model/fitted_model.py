@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
 from lmm._elsewhere import no_attribute
+from lmm._threads import one_blas_thread
 from lmm._types import Matrix, Vector
 from lmm._words import Ddf
 from lmm.design import absent
@@ -21,6 +24,7 @@ from lmm.plain_fit import PlainFit
 from lmm.request import Request, check_names, refuse
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
     from lmm.report.printed import PrintedTable
@@ -57,12 +61,12 @@ class FittedModel(ABC):
         """Log-likelihood."""
 
     @abstractmethod
-    def fitted(self) -> pd.Series[float]:
-        """Means by row."""
-
-    @abstractmethod
     def residuals(self) -> pd.Series[float]:
         """Residuals by row."""
+
+    @abstractmethod
+    def confint(self, parm: Any = None, level: float = 0.95, method: Any = "wald") -> PrintedTable:
+        """Confidence intervals."""
 
     @abstractmethod
     def update(self, formula: str | None = None, **changes: Any) -> Self:
@@ -201,6 +205,37 @@ class FittedModel(ABC):
         """
         return self.update(formula, **self._own_rows())
 
+    @one_blas_thread
+    def refit(self, y: Any) -> Self:
+        """Fit the same model to another response.
+
+        Parameters
+        ----------
+        y : (n,) array, Series, or table (n, 2)
+            Response of the rows used, or of all rows that `subset` selects, in the form of the
+            data's response or as proportions; a Series is put in the order of the data's labels.
+
+        Raises
+        ------
+        DataError
+            The length or the labels are others, a value is missing, or the family cannot have it.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.refit(2.0 * m.y).sigma / m.sigma, 6)
+        2.0
+        """
+        matrices = self.fit.matrices
+        values = matrices.frame.response_values(self._proportions(y))
+        self.fit.family.check(values, matrices.weights)
+        return self._refitted(replace(self.call, response=values))
+
+    @abstractmethod
+    def _refitted(self, call: Request) -> Self:
+        """The model of a request that differs by its response."""
+
     def _own_rows(self) -> dict[str, Any]:
         """The `subset` that selects the rows of this fit, where others were left out."""
         frame = self.fit.matrices.frame
@@ -237,7 +272,9 @@ class FittedModel(ABC):
                     f"y holds {strange!r}, but its levels are {names[0]!r}, {names[1]!r}"
                 )
             return (levels == names[1]).astype(float)
-        return pd.Series(y).astype(float) if kind == "truth" else y
+        if kind == "truth":
+            return y.astype(float) if isinstance(y, pd.Series) else np.asarray(y, dtype=float)
+        return y
 
     # Estimates ------------------------------------------------------------------------------------
 
@@ -269,6 +306,40 @@ class FittedModel(ABC):
     def bse(self) -> pd.Series[float]:
         """Standard errors of the fixed effects."""
         return pd.Series(np.sqrt(np.diag(self.fit.vcov)), index=self.fixef().index)
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation, or root of the dispersion; 1 where there is none."""
+        return self.fit.sigma
+
+    @property
+    def scale(self) -> float:
+        """Residual variance or dispersion, sigma^2."""
+        return self.sigma**2
+
+    def aic(self) -> float:
+        """Akaike's criterion, from `loglik` and all parameters.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.aic(), 4)
+        325.6543
+        """
+        return -2.0 * self.loglik() + 2.0 * self.fit.n_parameters
+
+    def bic(self) -> float:
+        """Bayesian information criterion, with log(n) per parameter.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> round(m.bic(), 4)
+        329.8579
+        """
+        return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.fit.n_parameters
 
     @property
     def tvalues(self) -> pd.Series[float]:
@@ -307,6 +378,21 @@ class FittedModel(ABC):
         (Intercept)       375.72
         """
         return self.vcov()
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Wald intervals of the fixed effects, with coverage ``1 - alpha``: columns 0 and 1.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
+        >>> m.conf_int().round(3)
+                           0        1
+        (Intercept)  238.029  264.781
+        Days           7.438   13.497
+        """
+        limits = self.confint("beta_", 1.0 - alpha, "wald").to_frame()
+        return limits.set_axis([0, 1], axis=1)
 
     # Tests ----------------------------------------------------------------------------------------
 
@@ -470,3 +556,64 @@ class FittedModel(ABC):
         from lmm.tables.fixed_tests import ls_means
 
         return ls_means(self, ddf_method(self.fit, ddf), term, level, pairwise=True)
+
+    # Rows -----------------------------------------------------------------------------------------
+
+    def fitted(self) -> pd.Series[float]:
+        """Means, given random effects, by row; padded after na_action="exclude".
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.fitted().head(2).round(2).to_list()
+        [1509.89, 1509.89]
+        """
+        return self._by_row(self.fit.fitted)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Pearson residuals against fitted values; `lmm.plots` has more.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; new axes by default.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> m.plot().get_xlabel()
+        'Fitted values'
+        """
+        from lmm.plots import residuals_vs_fitted
+
+        return residuals_vs_fitted(self, ax)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file that `lmm.load` reads, without pickles.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; an existing one is replaced.
+
+        Raises
+        ------
+        DataError
+            A column or an argument is of a kind that the format does not hold.
+
+        Examples
+        --------
+        >>> import lmm, pathlib, tempfile
+        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "dyestuff.lmm"
+        ...     m.save(path)
+        ...     again = lmm.load(path)
+        >>> again.sigma == m.sigma
+        True
+        """
+        from lmm.storage import write
+
+        write(path, self.fit, self.call)

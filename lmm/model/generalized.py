@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from lmm._threads import one_blas_thread
-from lmm._types import Vector
 from lmm._words import Ddf, EffectsTest, Interval, PredictionScale, ResidualKind
 from lmm.family import Family
+from lmm.fit import check_linear
 from lmm.formula import Formula
 from lmm.generalized_fit import GeneralizedFit
 from lmm.model.statsmodels import StatsmodelsNames
@@ -172,9 +171,9 @@ class GeneralizedMixedModel(StatsmodelsNames):
                     "means over the population have confidence intervals only, and all random "
                     "effects: leave interval='prediction', random_only and re_form out."
                 )
-            offset = None if newdata is None else self.call.offset_for(newdata)
+            offset = self.call.offset_for(newdata)
             means = population_means(fit, newdata, offset, se, interval=interval, level=level)
-            return means.to_series() if means.se is None else means.to_frame()
+            return means.labelled()
 
         prediction = predict(
             fit,
@@ -185,76 +184,11 @@ class GeneralizedMixedModel(StatsmodelsNames):
             se=se,
             interval=interval,
             level=level,
-            offset=None if newdata is None else self.call.offset_for(newdata),
+            offset=self.call.offset_for(newdata),
         )
         if type == "response":
             prediction = prediction.through(self.family.link_function)
-        return prediction.to_series() if prediction.se is None else prediction.to_frame()
-
-    def simulate(
-        self,
-        nsim: int = 1,
-        seed: int | np.random.Generator | None = None,
-        use_u: bool = False,
-        re_form: str | Formula | None = "~0",
-        newdata: Any = None,
-        *,
-        allow_new_levels: bool = False,
-        theta: Vector | None = None,
-        beta: Vector | None = None,
-        sigma: float | None = None,
-    ) -> Any:
-        """Simulate responses from the fitted model, in the form of the data's response.
-
-        Parameters
-        ----------
-        nsim : int
-            Number of responses.
-        seed, use_u, re_form, newdata, allow_new_levels, theta, beta
-            As for linear models.
-        sigma : float, optional
-            Root of the dispersion in place of the estimate, for families that have one.
-
-        Returns
-        -------
-        DataFrame (n, nsim)
-            Columns ``sim_1``, ``sim_2``, ...; for a response made by ``cbind``, whose columns stay
-            side by side, a dict of such names to tables (n, 2).
-        """
-        from lmm.simulate import in_form
-
-        drawn = super().simulate(
-            nsim,
-            seed,
-            use_u,
-            re_form,
-            newdata,
-            allow_new_levels=allow_new_levels,
-            theta=theta,
-            beta=beta,
-            sigma=sigma,
-        )
-        return drawn if newdata is not None else in_form(self.fit.matrices, drawn)
-
-    @one_blas_thread
-    def refit(self, y: Any) -> Self:
-        """Fit the same model to another response.
-
-        Parameters
-        ----------
-        y : (n,) array, Series, or table (n, 2)
-            Response of the rows used, in the form of the data's response or as proportions.
-
-        Raises
-        ------
-        DataError
-            The length is another one, a value is missing, or the family cannot have it.
-        """
-        matrices = self.fit.matrices
-        values = matrices.frame.response_values(self._proportions(y))
-        self.family.check(values, matrices.weights)
-        call = replace(self.call, response=values)
-        return self.estimate(self.fit.criterion.with_response(values), call)
+        return prediction.labelled()
 
     # Reports -------------------------------------------------------------------------------------
 
@@ -279,7 +213,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
         from lmm.report import Summary
 
         if ddf not in (None, "lme4", "asymptotic"):
-            self._linear_only(f"degrees of freedom by {ddf!r}")
+            check_linear(f"degrees of freedom by {ddf!r}", self)
         z = self.fixef() / self.bse
         statistic = "t value" if self.fit.criterion.family.has_scale else "z value"
         table = pd.DataFrame(
@@ -298,11 +232,6 @@ class GeneralizedMixedModel(StatsmodelsNames):
         from scipy.special import ndtr
 
         return 2.0 * pd.Series(ndtr(-np.abs(self.tvalues)), index=self.fixef().index)
-
-    # Of linear models only -----------------------------------------------------------------------
-
-    def _linear_only(self, what: str) -> NoReturn:
-        raise ValueError(f"{what} exist for linear models only, not for those of glmer.")
 
     def anova(
         self,
@@ -451,17 +380,3 @@ class GeneralizedMixedModel(StatsmodelsNames):
         from lmm.tables.family_checks import laplace_check
 
         return laplace_check(self, nagq)
-
-    def refit_ml(self) -> Self:
-        """The model itself: it was fitted by maximum likelihood."""
-        return self
-
-    def reml_criterion(self) -> float:
-        """There is none.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
-        self._linear_only("REML criteria")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,6 @@ import pandas as pd
 
 from lmm._types import Vector
 from lmm._words import Ddf
-from lmm.formula import parse_two_sided
 from lmm.model.without_effects import WithoutEffects
 from lmm.plain_fit import ScoredFit
 from lmm.report.cells import named, wide_vector
@@ -20,7 +19,7 @@ from lmm.report.format import format_number, format_numbers
 from lmm.report.plain_summary import ScoredSummary
 from lmm.report.printed import AnovaTable, PrintedTable
 from lmm.report.tables import labels
-from lmm.request import GeneralizedRequest, Request, ScoredRequest
+from lmm.request import Request, ScoredRequest
 
 __all__ = ["GeneralizedLinearModel"]
 
@@ -58,16 +57,9 @@ class GeneralizedLinearModel(WithoutEffects):
     """
 
     fit: ScoredFit
+    request_class: ClassVar[type[Request]] = ScoredRequest
 
     _interval_methods: ClassVar[tuple[str, ...]] = ("wald", "profile")
-
-    @classmethod
-    def like(cls, call: Request, formula: str) -> GeneralizedLinearModel:
-        """Fit a formula without random terms to the data of a mixed model's call."""
-        shared = {
-            f.name: getattr(call, f.name) for f in fields(GeneralizedRequest) if f.name != "formula"
-        }
-        return cls.of(ScoredRequest(parse_two_sided(formula), **shared))
 
     @property
     def xi(self) -> float:

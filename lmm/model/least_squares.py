@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from lmm import _lapack
 from lmm._words import Ddf
-from lmm.formula import parse_two_sided
 from lmm.model.without_effects import WithoutEffects
 from lmm.plain_fit import LeastSquaresFit
 from lmm.report.cells import named, wide_vector
@@ -53,12 +52,7 @@ class LinearModel(WithoutEffects):
     """
 
     fit: LeastSquaresFit
-
-    @classmethod
-    def like(cls, call: Request, formula: str) -> LinearModel:
-        """Fit a formula without random terms to the data of a mixed model's call."""
-        shared = {f.name: getattr(call, f.name) for f in fields(Request) if f.name != "formula"}
-        return cls.of(LeastSquaresRequest(parse_two_sided(formula), **shared))
+    request_class: ClassVar[type[Request]] = LeastSquaresRequest
 
     @property
     def rss(self) -> float:

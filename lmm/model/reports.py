@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -372,31 +371,3 @@ class Reports(Diagnostics):
         \bottomrule
         """
         return self.report().to_latex(**options)
-
-    def save(self, path: str | Path) -> None:
-        """Write the model to a file that `lmm.load` reads, without pickles.
-
-        Parameters
-        ----------
-        path : str or Path
-            The file; an existing one is replaced.
-
-        Raises
-        ------
-        DataError
-            A column or an argument is of a kind that the format does not hold.
-
-        Examples
-        --------
-        >>> import lmm, pathlib, tempfile
-        >>> m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder) / "dyestuff.lmm"
-        ...     m.save(path)
-        ...     again = lmm.load(path)
-        >>> again.sigma == m.sigma
-        True
-        """
-        from lmm.storage import write
-
-        write(path, self.fit, self.call)

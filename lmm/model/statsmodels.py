@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from scipy.linalg import block_diag
 
 from lmm.model.reports import Reports
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["StatsmodelsNames"]
 
@@ -102,23 +99,3 @@ class StatsmodelsNames(Reports):
         if self.fit.known_sigma is not None:
             return self.summary().coefficients["Pr(>|z|)"]
         return self.summary("satterthwaite").coefficients["Pr(>|t|)"]
-
-    @property
-    def scale(self) -> float:
-        """Residual variance, sigma^2."""
-        return self.sigma**2
-
-    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Wald intervals of the fixed effects, with coverage ``1 - alpha``: columns 0 and 1.
-
-        Examples
-        --------
-        >>> import lmm
-        >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
-        >>> m.conf_int().round(3)
-                           0        1
-        (Intercept)  238.029  264.781
-        Days           7.438   13.497
-        """
-        limits = self.confint("beta_", 1.0 - alpha, "wald").to_frame()
-        return limits.set_axis([0, 1], axis=1)

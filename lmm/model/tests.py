@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from lmm.tables.selection import Selection
 
 
-__all__ = ["Tests"]
+__all__ = ["ModelTests"]
 
 
-class Tests(Intervals):
+class ModelTests(Intervals):
     """Tests of fixed and random effects."""
 
     def exact_rlrt(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from lmm._words import Ddf, Interval
 from lmm.design import ModelMatrices
 from lmm.errors import LmmWarning, checked_level, nearest, warn
 from lmm.family import Family
+from lmm.formula import parse_two_sided
 from lmm.likelihood import critical_value
 from lmm.model.fitted_model import FittedModel
 from lmm.plain_fit import PlainFit, plain_fit
@@ -24,8 +24,6 @@ from lmm.report.printed import AnovaTable, Printed, PrintedTable, confidence_tab
 from lmm.request import Request
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from lmm.diagnostics import SimulatedResiduals
 
 __all__ = ["WithoutEffects"]
@@ -51,6 +49,16 @@ class WithoutEffects(Printed, FittedModel):
 
     #: Kinds of residuals that there are.
     kinds: ClassVar[tuple[str, ...]] = ("response", "working", "deviance", "pearson")
+
+    #: What asks for such a model.
+    request_class: ClassVar[type[Request]]
+
+    @classmethod
+    def like(cls, call: Request, formula: str) -> Self:
+        """Fit a formula without random terms to the data of a mixed model's call."""
+        names = [field.name for field in fields(cls.request_class) if field.name != "formula"]
+        shared = {name: getattr(call, name) for name in names}
+        return cls.of(cls.request_class(parse_two_sided(formula), **shared))
 
     @classmethod
     @one_blas_thread
@@ -93,16 +101,6 @@ class WithoutEffects(Printed, FittedModel):
         return self.fit.family
 
     @property
-    def sigma(self) -> float:
-        """Residual standard deviation, or root of the dispersion; 1 where there is none."""
-        return self.fit.sigma
-
-    @property
-    def scale(self) -> float:
-        """Residual variance, or the dispersion."""
-        return self.sigma**2
-
-    @property
     def n_parameters(self) -> int:
         """Number of estimated parameters."""
         return self.fit.n_parameters
@@ -124,14 +122,6 @@ class WithoutEffects(Printed, FittedModel):
     def loglik(self) -> float:
         """Log-likelihood at its maximum, over a variance or shape too."""
         return self.fit.loglik
-
-    def aic(self) -> float:
-        """Akaike's criterion."""
-        return -2.0 * self.loglik() + 2.0 * self.n_parameters
-
-    def bic(self) -> float:
-        """Schwarz's criterion."""
-        return -2.0 * self.loglik() + float(np.log(self.nobs)) * self.n_parameters
 
     def vcov(self) -> pd.DataFrame:
         """Covariance of the coefficients, (p, p)."""
@@ -210,15 +200,7 @@ class WithoutEffects(Printed, FittedModel):
                 raise ValueError(f"There is no coefficient {each!r}.{nearest(str(each), names)}")
         return found
 
-    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Wald intervals with coverage ``1 - alpha``: columns 0 and 1, as statsmodels has them."""
-        return self.confint(level=1.0 - alpha, method="wald").to_frame().set_axis([0, 1], axis=1)
-
     # Rows -----------------------------------------------------------------------------------------
-
-    def fitted(self) -> pd.Series[float]:
-        """Means, padded as `na_action` says."""
-        return self._by_row(self.fit.fitted)
 
     def residuals(self, kind: str | None = None, scaled: bool = False) -> pd.Series[float]:
         """Residuals by row, as R's ``residuals(m, type)``.
@@ -263,12 +245,6 @@ class WithoutEffects(Printed, FittedModel):
         from lmm.diagnostics.studentized import distances_of
 
         return self._by_row(distances_of(self.fit))
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Pearson residuals against fitted values; `lmm.plots` has more."""
-        from lmm.plots import residuals_vs_fitted
-
-        return residuals_vs_fitted(self, ax)
 
     def simulated_residuals(
         self, nsim: int = 250, seed: int | np.random.Generator | None = None
@@ -428,19 +404,18 @@ class WithoutEffects(Printed, FittedModel):
 
         if type not in ("link", "response"):
             raise ValueError(f"type must be 'link' or 'response', not {type!r}.")
-        drawn = newdata is not None and interval == "prediction"
         prediction = predict(
             self.fit,
             newdata,
             se=se,
             interval=interval,
             level=level,
-            offset=None if newdata is None else self.call.offset_for(newdata),
-            weights=self.call.weights_for(newdata) if drawn else None,
+            offset=self.call.offset_for(newdata),
+            weights=self.call.weights_for(newdata) if interval == "prediction" else None,
         )
         if type == "response":
             prediction = prediction.through(self.family.link_function)
-        return prediction.to_series() if prediction.se is None else prediction.to_frame()
+        return prediction.labelled()
 
     def simulate(
         self,
@@ -484,12 +459,12 @@ class WithoutEffects(Printed, FittedModel):
             nsim,
             seed,
             newdata=newdata,
-            offset=None if newdata is None else self.call.offset_for(newdata),
-            weights=None if newdata is None else self.call.weights_for(newdata),
+            offset=self.call.offset_for(newdata),
+            weights=self.call.weights_for(newdata),
             beta=beta,
             sigma=self._drawn_sigma if sigma is None else sigma,
         )
-        return drawn if newdata is not None else in_form(self.matrices, drawn)
+        return drawn if newdata is not None else in_form(self.fit.matrices, drawn)
 
     @property
     def _drawn_sigma(self) -> float:
@@ -520,42 +495,12 @@ class WithoutEffects(Printed, FittedModel):
         """
         return self.of(self._changed_call(formula, changes))
 
-    def refit(self, y: Any) -> Self:
-        """Fit the same model to another response.
-
-        Parameters
-        ----------
-        y : (n,) array, Series, or table (n, 2)
-            Response of the rows used, in the form of the data's response or as proportions.
-
-        Raises
-        ------
-        DataError
-            The length is another one, a value is missing, or the family cannot have it.
-        """
-        values = self.matrices.frame.response_values(self._proportions(y))
-        return self.of(replace(self.call, response=values))
+    def _refitted(self, call: Request) -> Self:
+        return self.of(call)
 
     def refit_ml(self) -> Self:
         """The model itself: what compares likelihoods is at their maximum."""
         return self
-
-    def save(self, path: str | Path) -> None:
-        """Write the model to a file that `lmm.load` reads, without pickles.
-
-        Parameters
-        ----------
-        path : str or Path
-            The file; an existing one is replaced.
-
-        Raises
-        ------
-        DataError
-            A column or an argument is of a kind that the format does not hold.
-        """
-        from lmm.storage import write
-
-        write(path, self.fit, self.call)
 
     def _call_text(self, function: str, *arguments: str) -> str:
         """The call as R would print it."""
