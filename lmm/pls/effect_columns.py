@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
+from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.directions import directions, pair_traces
 from lmm.pls.groups import Group
@@ -80,7 +81,7 @@ class Columns:
 
     def trace(self, F: Matrix) -> Matrix:
         """``tr(F E F E')`` (K, K) over the directions, for a symmetric F (q, q)."""
-        if self.is_scalar:
+        if self.is_scalar and self.q <= FEW:
             squares = np.add.reduceat(F * F, self._starts, axis=0)
             return np.add.reduceat(squares, self._starts, axis=1)
         each = list(zip(self.parts, self.groups, self.entries, strict=True))
@@ -88,7 +89,11 @@ class Columns:
         trace = np.empty((K, K))
         for m, (rows, g, own) in enumerate(each):
             for columns, h, other in each[: m + 1]:
-                trace[own, other] = pair_traces(F[rows, columns], g, h)
+                block = F[rows, columns]
+                if g.size == h.size == 1:
+                    trace[own, other] = einsum("ij,ij->", block, block)
+                else:
+                    trace[own, other] = pair_traces(block, g, h)
                 trace[other, own] = trace[own, other].T
         return trace
 

@@ -120,9 +120,9 @@ class Products(ABC):
             whole[own[:, :, None], own[:, None, :]] = self.grams[g].transpose(2, 0, 1)
             whole[own, q:] = self.couplings[g].transpose(2, 1, 0)
             for h, other in zip(chosen[:n], places[:n], strict=True):
-                pairs = self.pairs(g, h)
+                pairs = self.pairs(h, g)
                 products = pairs.A.transpose(2, 0, 1)
-                rows, columns = own[pairs.i][:, :, None], other[pairs.j][:, None, :]
+                rows, columns = other[pairs.i][:, :, None], own[pairs.j][:, None, :]
                 whole[rows, columns] = products
                 whole[columns, rows] = products
         return whole

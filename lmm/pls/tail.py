@@ -35,6 +35,8 @@ __all__ = ["DenseFactor", "DenseTail", "Tail", "TailPoint"]
 # Relative size of the smallest singular value of lambda from which its inverse is used, to save
 # products of a large tail's size, which keep more digits.
 REGULAR = 1e-3
+# Columns that are mirrored at a time: fresh memory of the tail's size costs as much as copying.
+PIECE = 256
 
 
 def _is_near_singular(factor: Matrix) -> bool:
@@ -278,10 +280,12 @@ class DenseFactor(TailPoint):
         """Omega_T^-1, (q_T, q_T)."""
         if not self.root.size:
             return self.root
-        lower, _ = lapack.dpotri(self.root, lower=1)
-        inverse: Matrix = lower + lower.T
-        inverse.flat[:: len(inverse) + 1] *= 0.5
-        return inverse
+        inverse, _ = lapack.dpotri(self.root, lower=1)
+        for start in range(0, len(inverse), PIECE):
+            own, rest = slice(start, start + PIECE), slice(start + PIECE, None)
+            inverse[own, own] += np.tril(inverse[own, own], -1).T
+            inverse[own, rest] = inverse[rest, own].T
+        return np.asarray(inverse)
 
     @cached_property
     def Y(self) -> Matrix:
