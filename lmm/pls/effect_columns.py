@@ -158,8 +158,10 @@ class Lambda:
 
         Fresh memory of the tail's size costs as much as the arithmetic.
         """
+        if self.columns.is_scalar:  # in one pass
+            out = M if overwrite else np.empty(M.shape)
+            for factor, part in zip(self.factors, self.columns.parts, strict=True):
+                np.multiply(M[part], factor[0, 0] * self._diagonal, out=out[part])
+            return out
         half = self.times(M, transpose, overwrite)
-        if self.columns.is_scalar:
-            half *= self._diagonal
-            return half
         return self.times(half.T, transpose, overwrite=True).T

@@ -285,7 +285,7 @@ class DenseFactor(TailPoint):
             own, rest = slice(start, start + PIECE), slice(start + PIECE, None)
             inverse[own, own] += np.tril(inverse[own, own], -1).T
             inverse[own, rest] = inverse[rest, own].T
-        return np.asarray(inverse)
+        return np.asarray(inverse.T)  # by rows
 
     @cached_property
     def Y(self) -> Matrix:
