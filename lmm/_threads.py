@@ -8,6 +8,7 @@ that waits spins, so that small fits in a loop took several times their processo
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -96,12 +97,17 @@ class _Request:
             _libraries.withdraw(self)
 
 
-def blas_threads(size: int) -> _Request:
+_NOTHING = nullcontext()
+
+
+def blas_threads(size: int) -> AbstractContextManager[None]:
     """Context in which the BLAS uses one thread, or all where matrices have `size` >= 5000 columns.
 
-    The outermost context restores the former number of threads; contexts nest in any order, also
-    those of several Python threads.
+    The outermost context restores the former number of threads; contexts nest in any order. Where
+    there is one already, nothing is asked for.
     """
+    if size < WORTHWHILE and _libraries.have_one:  # whoever calls has asked already
+        return _NOTHING
     return _Request(size >= WORTHWHILE)
 
 
@@ -125,21 +131,21 @@ def limited(method: Callable[Concatenate[Self, P], T]) -> Callable[Concatenate[S
 
     @wraps(method)
     def run(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        size = self.dense_size
-        if size < WORTHWHILE and _libraries.have_one:  # whoever calls has asked already
-            return method(self, *args, **kwargs)
-        with blas_threads(size):
+        with blas_threads(self.dense_size):
             return method(self, *args, **kwargs)
 
     return run
 
 
 def one_blas_thread(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a function with one BLAS thread, but for the solvers of large dense matrices in it."""
+    """Run a function with one BLAS thread, but for the solvers of large dense matrices in it.
+
+    It asks even where there is one, which another Python thread may have asked for.
+    """
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        with blas_threads(0):
+        with _Request(all_threads=False):
             return function(*args, **kwargs)
 
     return run

@@ -27,6 +27,8 @@ def read_only(value: T) -> T:
     parts: Any = value
     kind = type(parts)
     if kind is np.ndarray:
+        if not parts.flags.writeable:
+            return value
         view: Any = parts.view()
         view.setflags(write=False)
         return view  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ import numpy as np
 
 from lmm._elsewhere import no_function
 from lmm._lapack import singular_values
-from lmm._threads import blas_threads, one_blas_thread
+from lmm._threads import blas_threads
 from lmm._types import Matrix, Vector, frozen_property
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
@@ -103,7 +103,6 @@ class Fit(FixedFit):
     fixed_root: Matrix
 
     @classmethod
-    @one_blas_thread
     def at(
         cls,
         formula: Formula,
@@ -122,16 +121,10 @@ class Fit(FixedFit):
             solution.terms.logdet_RX + problem.logdet_T,
             solution.terms.pwrss * problem.scale**2,
         )
-        fit = cls(
-            formula,
-            criterion,
-            optimum,
-            optimum.theta,
-            terms,
-            problem.beta(solution.beta),
-            problem.effects(solution.effects),
-            problem.fixed_root(solution.fixed_root),
-        )
+        with blas_threads(0):
+            beta, b = problem.beta(solution.beta), problem.effects(solution.effects)
+            fixed_root = problem.fixed_root(solution.fixed_root)
+        fit = cls(formula, criterion, optimum, optimum.theta, terms, beta, b, fixed_root)
         if keep:
             vars(fit)["point"] = point
         return fit

@@ -97,6 +97,8 @@ class Filled(Covariance):
 
     def factor(self, par: Vector) -> Matrix:
         """Lambda, (..., k, k) lower triangular."""
+        if self.size == 1:
+            return np.array(par, dtype=np.float64)[..., None]
         lam = np.zeros((*np.shape(par)[:-1], self.size, self.size))
         lam[..., *self.positions] = par
         return lam
@@ -124,9 +126,16 @@ class Filled(Covariance):
 
         ``dGamma_ij / dlambda_rc = [i = r] lambda_jc + [j = r] lambda_ic``.
         """
+        if len(self.on_diagonal) == self.size:  # nothing below the diagonal
+            return par[..., None] * self._twice
         first, second = self._products
         padded = _with_zero(par)
         return np.asarray(padded[..., first] + padded[..., second])
+
+    @cached_property
+    def _twice(self) -> Matrix:
+        """Twice the identity (m, m): the derivative of a diagonal's squares, by its entries."""
+        return shared(2.0 * np.eye(self.size))
 
     @cached_property
     def _same_column(self) -> IntVector:
@@ -142,6 +151,8 @@ class Filled(Covariance):
 
     def bend(self, par: Vector, slopes: Matrix) -> Matrix:
         """Second derivatives of Gamma, which is quadratic in lambda: see `Covariance`."""
+        if self.size == 1:
+            return 2.0 * slopes
         return np.asarray(_with_zero(2.0 * slopes[..., *self.positions])[..., self._same_column])
 
     def cleared(self, par: Vector, tolerance: float) -> Vector:

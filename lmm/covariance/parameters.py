@@ -59,6 +59,16 @@ class Parameters:
         """Upper bounds, (m,)."""
         return shared(_joined([covariance.upper for covariance in self.covariances]))
 
+    @cached_property
+    def is_filled(self) -> bool:
+        """Whether all parameters are entries of lambda."""
+        return all(isinstance(covariance, Filled) for covariance in self.covariances)
+
+    @cached_property
+    def scales(self) -> NDArray[np.bool_]:
+        """Parameters (m,) that grow with the covariance: not correlations, which are bounded."""
+        return shared(np.isinf(self.upper))
+
     @property
     def n_units(self) -> int:
         """Number e of units of all terms."""
@@ -66,9 +76,7 @@ class Parameters:
 
     def units(self, par: Vector) -> Matrix:
         """Units of all terms at parameters (m,), in the K entries of all Gamma, (e, K)."""
-        if all(isinstance(covariance, Filled) for covariance in self.covariances):
-            return self._constant_units
-        return self._units(par)
+        return self._constant_units if self.is_filled else self._units(par)
 
     @cached_property
     def _constant_units(self) -> Matrix:
@@ -101,10 +109,14 @@ class Parameters:
 
     def cleared(self, par: Vector, tolerance: float) -> Vector:
         """The parameters (m,) with what is below `tolerance` in a factor set to zero."""
+        if (np.abs(par) >= tolerance).all():
+            return par
         return _joined([c.cleared(own, tolerance) for c, own in self._parts(par)])
 
     def is_free(self, par: Vector) -> NDArray[np.bool_]:
         """Parameters (m,) that are not on a bound, and matter there."""
+        if self.is_filled and par.all():
+            return np.ones(len(par), np.bool_)
         return _joined([c.is_free(own) for c, own in self._parts(par)], np.bool_)
 
     def on_boundary(self, par: Vector) -> NDArray[np.bool_]:

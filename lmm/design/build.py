@@ -214,8 +214,6 @@ def build_matrices(
         terms, frame.n, control, sigma is None and (family is None or family.has_scale)
     )
     notes += double_bar_notes(plan, frame)
-    for term in terms:
-        check_finite(term.Z, term.columns, frame)
 
     chosen: Mapping[str, object] = {}
     if contrasts:

@@ -111,8 +111,7 @@ def choose_rows(
     checked |= {name: is_missing(values) for name, values in by_row.items() if values is not None}
     if len(selected) < table.n:
         checked = {name: values[selected] for name, values in checked.items()}
-    complete = ~np.logical_or.reduce(list(checked.values())) if checked else None
-    used = _usable_rows(selected, complete, checked, weights, na_action)
+    used = _usable_rows(selected, checked, weights, na_action)
     return Choice(
         used,
         None if weights is None else weights[used],
@@ -183,19 +182,20 @@ def add_up(known: Sequence[Vector], argument: Vector | None) -> Vector | None:
 
 def _usable_rows(
     selected: IntVector,
-    complete: np.ndarray | None,
     missing: Mapping[str, np.ndarray],
     weights: Vector | None,
     na_action: str,
 ) -> IntVector:
     """Rows that are selected, complete and of positive weight."""
-    used = selected if complete is None or complete.all() else selected[complete]
-    if len(used) < len(selected) and na_action == "raise":
-        text, rows = next((text, rows) for text, rows in missing.items() if rows.any())
+    used, lacking = selected, [text for text, rows in missing.items() if rows.any()]
+    if lacking and na_action == "raise":
+        text, rows = lacking[0], missing[lacking[0]]
         raise DataError(
             f"missing values in {text!r}: {int(rows.sum())} of {len(rows)} rows, and na_action is "
             "'raise'. Use na_action='omit' or 'exclude' to leave such rows out"
         )
+    if lacking:
+        used = selected[~np.logical_or.reduce([missing[text] for text in lacking])]
     if weights is not None:
         used = used[_positive(weights[used], used)]
     return used

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._brief import Brief
-from lmm._types import Frozen, IntVector, Vector, read_only
+from lmm._types import Frozen, IntVector, Vector
 from lmm.design.columns import (
     EXACT,
     Basis,
@@ -302,8 +302,7 @@ def lost(column: RawColumn) -> bool:
 
 def _at_rows(column: C, rows: IntVector, n: int) -> C:
     taken: Any = column if len(rows) == n else take(column, rows)
-    used = drop_unused_levels(taken) if isinstance(taken, Factor) else read_only(taken)
-    return cast(C, used)
+    return cast(C, drop_unused_levels(taken) if isinstance(taken, Factor) else taken)
 
 
 def _why_empty(n: int, selected: IntVector, missing: Mapping[str, np.ndarray]) -> str:

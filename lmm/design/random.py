@@ -15,6 +15,7 @@ import pandas as pd
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance import unstructured
 from lmm.design.columns import Factor, as_factor, drop_unused_levels
+from lmm.design.fixed import check_finite
 from lmm.design.frame import Frame
 from lmm.design.layout import Layout, Predictor, lay_out
 from lmm.design.matrices import ReTerm
@@ -194,6 +195,8 @@ def build_random(bars: Sequence[Bar], frame: Frame) -> tuple[ReTerm, ...]:
     ------
     FormulaError
         If a term has no columns.
+    DataError
+        If a column holds infinite values.
     """
     groups: dict[tuple[str, ...], Factor] = {}
     terms: list[ReTerm] = []
@@ -216,13 +219,16 @@ def _whole_term(bar: Bar, frame: Frame, groups: dict[tuple[str, ...], Factor]) -
     size = len(layout.names)
     if size == 0:
         raise FormulaError(f"the random term ({bar.term}) has no columns: write 1 for intercepts")
+    Z = layout.matrix(columns, frame.n)
+    if columns:
+        check_finite(Z, layout.names, frame)
     recipe = ReRecipe(layout, np.arange(size), bar.group, frame.variables)
     return ReTerm(
         group=bar.group_text,
         levels=np.array(levels, dtype=object),
         columns=layout.names,
         codes=factor.codes,
-        Z=layout.matrix(columns, frame.n),
+        Z=Z,
         covariance=covariance_of(bar.term, layout, columns),
         label=bar.label,
         recipe=recipe,

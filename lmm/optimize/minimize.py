@@ -228,7 +228,7 @@ def _snapped(path: Path) -> Path:
     """Set tiny columns of lambda* to zero, if the criterion stays as low."""
     point = path.point
     x = cleared(point.criterion, point.x)
-    if np.array_equal(x, point.x):
+    if x is point.x or np.array_equal(x, point.x):
         return path
     there = Point.at(point.criterion, x)
     if there.value > point.value + 1e-8:

@@ -142,6 +142,11 @@ class Optimum(Frozen):
         values = Column("Optimum", tuple(facts.values()), "label")
         return Document((Cells((values,), tuple(facts)),)).to_html()
 
+    def __copy__(self) -> Optimum:
+        bare = object.__new__(Optimum)
+        vars(bare).update(self.__getstate__())
+        return bare
+
     @property
     def exact(self) -> bool:
         """Whether the criterion is computed, rather than estimated with random probes."""

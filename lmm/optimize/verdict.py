@@ -174,9 +174,9 @@ def _falls(point: Point) -> bool:
 
 def _scales(criterion: Criterion) -> NDArray[np.bool_]:
     """Coordinates (d,) that grow with the covariance: not correlations, which are bounded."""
-    upper = criterion.parameters.upper
-    others = np.zeros(len(criterion.lower) - len(upper), dtype=np.bool_)
-    return np.append(np.isinf(upper), others)
+    scales = criterion.parameters.scales
+    others = len(criterion.lower) - len(scales)
+    return np.append(scales, np.zeros(others, dtype=np.bool_)) if others else scales
 
 
 def _status(path: Path) -> tuple[Status, NDArray[np.bool_]]:
