@@ -214,6 +214,7 @@ def sums(
     return ModelSums.of(recipe_of(formula, source, **options), source)
 
 
+@one_blas_thread
 def lm(
     formula: str,
     data: Any,
@@ -387,6 +388,7 @@ def glm(
     )
 
 
+@one_blas_thread
 def glmer(
     formula: str | Formula,
     data: Any,

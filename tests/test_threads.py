@@ -93,6 +93,7 @@ def test_large_matrices_use_all_threads_inside_a_limit_of_a_whole_call(before):
 
 
 NUMERICAL = {"design", "criterion", "pls", "optimize", "fit"}
+CBPP = lmm.load_dataset("cbpp")
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
 
@@ -121,6 +122,21 @@ def test_the_limit_is_around_the_whole_of_lmer(before):
     data = lmm.load_dataset("sleepstudy")
     found = seen_in(lambda: lmm.lmer(FORMULA, data))
     assert found == {room: {1} for room in NUMERICAL}
+    assert threads() == before
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: lmm.glmer("incidence / size ~ period + (1 | herd)", CBPP, weights=CBPP["size"]),
+        lambda: lmm.glm("incidence / size ~ period", CBPP, weights=CBPP["size"]),
+        lambda: lmm.lm("incidence ~ period", CBPP),
+    ],
+    ids=["glmer", "glm", "lm"],
+)
+def test_the_limit_is_around_the_whole_of_other_fits(call, before):
+    numbers = set().union(*seen_in(call).values())
+    assert numbers == {1}
     assert threads() == before
 
 

@@ -229,6 +229,8 @@ class LaplaceCriterion(Resumable, Completed):
         """
         place = self.model.place(x)
         order = 1 if len(self.model.effects.groups) > 1 else 2
+        if move is not None and isinstance(move.origin, LaplaceEvaluation):
+            move.origin.expansion.release()
         here = self._expansion(place, self._mode(place, move), order).evaluation()
         if not np.isfinite(here.hessian).all():
             raise NumericalError("Derivatives overflow here: linear predictors are too large.")

@@ -417,5 +417,10 @@ class Expansion:
         rows = replace(rows, observed=observed, expected=expected)
         weights = observed if self.weights is self.observed else expected
         self.__dict__.update(rows=rows, weights=weights)
+        if self.order > 1:  # else it may be completed
+            self.release()
+
+    def release(self) -> None:
+        """Forget what is large and served derivatives by D alone."""
         self.D.release()
         self.D_o.release()
