@@ -187,6 +187,12 @@ class ScaleWarning(LmmWarning):
     section = "Predictors on very different scales"
 
 
+class ResponseWarning(LmmWarning):
+    """The response is not of the form that its family is meant for."""
+
+    section = "Responses of generalized models"
+
+
 class WeightsWarning(LmmWarning):
     """New rows have no weights, though the model was fitted with some."""
 

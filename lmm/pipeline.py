@@ -10,7 +10,7 @@ from lmm._threads import one_blas_thread
 from lmm._types import Vector
 from lmm._words import NaAction, OptimizerName, SolverName
 from lmm.design import LmerControl, table_of_arrays
-from lmm.errors import DataError, LmmWarning, warn
+from lmm.errors import DataError, ResponseWarning, warn
 from lmm.family import NegativeBinomial, family_named
 from lmm.formula import Formula, parse_formula
 from lmm.model import GeneralizedMixedModel, LinearMixedModel
@@ -497,7 +497,7 @@ def glmer(
 def _linear(formula: str | Formula, data: Any, **options: Any) -> GeneralizedMixedModel:
     """A linear model that was asked for as a generalized one: fitted by `lmer`, as R does."""
     warn(
-        LmmWarning(
+        ResponseWarning(
             "calling glmer() with family=gaussian (identity link) as a shortcut to lmer() is "
             "deprecated; please call lmer() directly"
         )

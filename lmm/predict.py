@@ -27,6 +27,7 @@ from lmm.plain_fit import PlainFit
 __all__ = [
     "Levels",
     "Prediction",
+    "check_scale",
     "effects_of",
     "population_means",
     "predict",
@@ -48,6 +49,17 @@ STEP = 1e-3
 NODES = 41
 # Probability of predictors outside the link's range that changes no mean by much.
 NEGLIGIBLE = 1e-4
+
+
+def check_scale(scale: str, re_form: object, random_only: bool) -> None:
+    """Refuse a `type` of predictions that is another word, or contradicts other arguments."""
+    if scale not in ("link", "response", "population"):
+        raise ValueError(f"type must be 'link', 'response' or 'population', not {scale!r}.")
+    if scale == "population" and (random_only or re_form is not None):
+        raise ValueError(
+            "means over the population have no random effects to choose: leave random_only and "
+            "re_form out."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +89,9 @@ class Prediction(Frozen):
         se = None if self.se is None else slope * self.se
         if self.limits is None:
             return Prediction(self.index, link.inverse(self.mean), se)
-        ends = np.sort([link.inverse(end) for end in self.limits], axis=0)
+        with np.errstate(divide="ignore"):  # a link that ends at 0 has an infinite mean there
+            inside = [link.kept_beside(end, self.mean) for end in self.limits]
+            ends = np.sort([link.inverse(end) for end in inside], axis=0)
         return Prediction(self.index, link.inverse(self.mean), se, (ends[0], ends[1]))
 
     def labelled(self) -> pd.Series[float] | pd.DataFrame:

@@ -12,7 +12,7 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.design import ModelMatrices, ReTerm
 from lmm.design.matrices import checked_beta, checked_theta
 from lmm.design.rows import fitted_rows, index_of, new_rows, select
-from lmm.errors import DataError, NumericalError
+from lmm.errors import DataError
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.plain_fit import PlainFit
@@ -45,6 +45,11 @@ def simulate(
     nsim = _checked_number(nsim)
     matrices, frame = fit.matrices, fit.matrices.frame
     theta = checked_theta(matrices, theta, fit.theta)
+    if sigma is not None and not fit.family.has_scale:
+        raise ValueError(
+            f"sigma: the {fit.family.name} family has no dispersion to draw with; its variance "
+            "follows from the mean. Leave sigma out."
+        )
     beta, sigma = _checked(matrices, beta, fit.beta, fit.sigma if sigma is None else sigma)
     held = select(matrices, re_form)
     if newdata is None:
@@ -157,17 +162,10 @@ def _draw_family(
     family = fit.family
     eta = draw(rng, nsim, mean, factors, effects, np.zeros(len(mean)))
     known = ~np.isnan(mean)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = family.inverse(eta[known])
-    if family.impossible(means).any():
-        raise NumericalError(
-            f"Drawn linear predictors leave what the {family.link!r} link allows, and have no "
-            "means: use another link."
-        )
     shape = sigma**2 if family.has_scale else family.shape_of(0.0)
     values = np.full(eta.shape, np.nan)
     repeated = np.repeat(weights[known, None], nsim, axis=1)
-    values[known] = family.draw(rng, means, repeated, shape)
+    values[known] = family.draw_at(rng, eta[known], repeated, shape)
     return values
 
 

@@ -238,3 +238,93 @@ def test_refits_take_responses_of_the_same_form():
     m = lmm.glmer("ill ~ 1 + (1 | herd)", data, control=control)
     with pytest.raises(lmm.DataError, match="'maybe', but its levels are 'no', 'yes'"):
         m.refit(["yes", "maybe"] * 28)
+
+
+# What linear models and others share --------------------------------------------------------------
+
+
+def test_linear_models_take_the_scale_of_predictions():
+    d = lmm.load_dataset("Dyestuff")
+    with pytest.warns(lmm.ResponseWarning, match="Responses of generalized models"):
+        m = lmm.glmer("Yield ~ 1 + (1 | Batch)", d, "gaussian")
+    for scale in ("link", "response"):
+        np.testing.assert_array_equal(m.predict(type=scale), m.fitted())
+    np.testing.assert_array_equal(m.predict(type="population"), m.predict(re_form="~0"))
+    with pytest.raises(ValueError, match="leave random_only and re_form out"):
+        m.predict(type="population", re_form="~0")
+    with pytest.raises(ValueError, match="'population', not 'terms'"):
+        m.predict(type="terms")
+
+
+def test_a_dispersion_is_drawn_with_only_where_there_is_one():
+    with pytest.raises(ValueError, match="binomial family has no dispersion"):
+        fitted("cbpp").simulate(1, sigma=2.0)
+    draws = fitted("sim_gamma_log").simulate(2, seed=1, sigma=2.0)
+    assert not draws.equals(fitted("sim_gamma_log").simulate(2, seed=1))
+
+
+def test_kinds_of_residuals_are_those_of_the_model():
+    with pytest.raises(ValueError, match="Known: response, working, deviance, pearson, quantile"):
+        fitted("cbpp").residuals("partial")
+    m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+    with pytest.raises(ValueError, match="pearson, marginal, normalized, least-squares"):
+        m.residuals("quantile")
+
+
+@pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
+@pytest.mark.parametrize("link, end", [("1/mu^2", np.inf), ("sqrt", 0.0)])
+def test_limits_of_means_end_where_the_link_does(link, end):
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(8), 4)
+    d = pd.DataFrame({"g": g, "x": np.where(g % 2, 1.0, 0.0)})
+    mean = 0.15 if link == "sqrt" else 1.0
+    count = rng.poisson(mean, 32) if link == "sqrt" else rng.wald(mean, 0.5, 32)
+    family = lmm.Poisson(link) if link == "sqrt" else lmm.InverseGaussian(link)
+    m = lmm.glmer("y ~ x + (1 | g)", d.assign(y=count), family)
+    eta = m.predict(re_form="~0", interval="confidence", level=0.999)
+    means = m.predict(re_form="~0", interval="confidence", level=0.999, type="response")
+    over = eta["lower"] * eta["upper"] < 0.0
+    assert over.any()
+    assert (means.loc[over, "upper" if end else "lower"] == end).all()
+    assert (means["lower"] <= means["fit"]).all()
+    assert (means["fit"] <= means["upper"]).all()
+
+
+def test_a_fit_whose_mode_holds_the_fixed_effects_has_their_wald_intervals():
+    m = fitted("cbpp", 0)
+    limits = m.confint(method="wald")
+    assert limits.iloc[0].isna().all()
+    half = 1.959963984540054 * m.bse
+    np.testing.assert_allclose(limits.iloc[1:, 0], m.fixef() - half)
+    assert m.tidy(conf_int=True)["conf.low"].notna().sum() == 4
+
+
+def test_bootstraps_outside_the_link_say_so():
+    rng = np.random.default_rng(1)
+    d = pd.DataFrame({"g": np.repeat(np.arange(20), 10)})
+    level = np.minimum(-0.6 + 0.5 * rng.standard_normal(20), -0.05)
+    d["y"] = rng.binomial(1, np.exp(level)[d["g"]])
+    m = lmm.glmer("y ~ 1 + (1 | g)", d, lmm.Binomial("log"))
+    with pytest.raises(lmm.NumericalError, match="'log' link allows"):
+        m.bootstrap(20, seed=1)
+
+
+def test_tests_of_linear_models_are_refused():
+    with pytest.raises(ValueError, match="F tests exist for linear models only"):
+        fitted("cbpp").drop1(test="F")
+    with pytest.raises(ValueError, match="test must be 'Chisq', 'LRT' or 'PB', not 'F'"):
+        fitted("cbpp").anova(test="F")
+
+
+def test_families_that_are_nearly_right_are_named():
+    with pytest.raises(lmm.DataError, match="not 'log'; a link is given by link='log'"):
+        lmm.NegativeBinomial("log")
+    with pytest.raises(lmm.DataError, match=r"write lmm.Binomial\(link=...\)"):
+        lmm.glmer("y ~ 1 + (1 | g)", {"y": [0, 1], "g": [0, 1]}, "binomial(probit)")
+
+
+def test_means_of_computed_proportions_are_probabilities():
+    m = lmm.glmer(
+        "I(incidence / size) ~ period + (1 | herd)", lmm.load_dataset("cbpp"), weights="size"
+    )
+    assert list(lmm.emmeans(m, "period", type="response").to_frame())[1] == "prob"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lmm._types import Matrix, Vector
 from lmm.design.columns import Basis, Column, Factor
-from lmm.errors import DataError, LmmWarning
+from lmm.errors import DataError, LmmWarning, ResponseWarning
 from lmm.family import Binomial, Family
 
 __all__ = ["NUMBERS", "Form", "Outcome", "read_outcome"]
@@ -147,7 +147,7 @@ def _binomial(name: str, column: Column, weights: Vector) -> Outcome:
         "non-integer #successes in a binomial glm! A proportion needs its number of trials as "
         "weights"
     )
-    return Outcome(y, notes=(LmmWarning(text),))
+    return Outcome(y, notes=(ResponseWarning(text),))
 
 
 def _counted(name: str, counts: Matrix, names: tuple[str, ...]) -> Outcome:

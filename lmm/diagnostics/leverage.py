@@ -15,7 +15,6 @@ from lmm.joint import JointCovariance
 from lmm.plain_fit import PlainFit
 
 __all__ = [
-    "RESIDUAL_KINDS",
     "cooks_distance",
     "fixed_leverages",
     "leverages",
@@ -23,8 +22,8 @@ __all__ = [
     "standardized_residuals",
 ]
 
+COMMON_KINDS = ("response", "working", "deviance", "pearson")
 LINEAR_KINDS = ("marginal", "normalized", "least-squares")
-RESIDUAL_KINDS = ("response", "working", "deviance", "pearson", *LINEAR_KINDS)
 
 
 def residuals(fit: Fit | PlainFit, kind: str = "response", scaled: bool = False) -> Vector:
@@ -50,10 +49,12 @@ def residuals(fit: Fit | PlainFit, kind: str = "response", scaled: bool = False)
     ValueError
         The kind is unknown, or exists for linear models only.
     """
-    if kind not in RESIDUAL_KINDS:
-        raise ValueError(f"Unknown kind of residuals {kind!r}.{nearest(kind, RESIDUAL_KINDS)}")
-    if kind in LINEAR_KINDS and not fit.family.is_gaussian_identity:
+    is_linear = fit.family.is_gaussian_identity
+    if kind in LINEAR_KINDS and not is_linear:
         raise ValueError(f"{kind} residuals exist for linear models only: see kind='quantile'.")
+    known = (*COMMON_KINDS, *(LINEAR_KINDS if is_linear else ("quantile",)))
+    if kind not in known:
+        raise ValueError(f"Unknown kind of residuals {kind!r}.{nearest(kind, known)}")
     if isinstance(fit, PlainFit):
         values = fit.residuals_of("pearson" if kind == "normalized" else kind)
         return values / fit.sigma if scaled or kind == "normalized" else values

@@ -94,6 +94,12 @@ def _of_name(name: str) -> Family:
             "overdispersed counts use glmer_nb, or add a random intercept per observation"
         )
     known = {_plain(key): family for key, family in FAMILIES.items()}
+    kind, _, rest = name.partition("(")
+    if rest and _plain(kind) in known:
+        raise DataError(
+            f"a family with its link is an object: write lmm.{type(known[_plain(kind)]()).__name__}"
+            f"(link=...) instead of the text {name!r}"
+        )
     if _plain(name) not in known:
         raise DataError(f"Unknown family {name!r}.{nearest(name, FAMILIES)}")
     return known[_plain(name)]()

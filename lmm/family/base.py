@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm._types import Vector
-from lmm.errors import DataError, nearest
+from lmm.errors import DataError, NumericalError, nearest
 from lmm.family.jets import Jet
 from lmm.family.links import Link
 
@@ -206,6 +206,25 @@ class Family(ABC):
     @abstractmethod
     def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
         """New responses (n,) with given means."""
+
+    def draw_at(
+        self, rng: np.random.Generator, eta: Vector, weights: Vector, shape: float
+    ) -> Vector:
+        """New responses (n,) with given linear predictors.
+
+        Raises
+        ------
+        NumericalError
+            The link does not allow one of the linear predictors.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = self.inverse(eta)
+        if self.impossible(means).any():
+            raise NumericalError(
+                f"Drawn linear predictors leave what the {self.link!r} link allows, and have no "
+                "means: use another link."
+            )
+        return self.draw(rng, means, weights, shape)
 
     @abstractmethod
     def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import betainc, digamma, gammaln, pdtr, polygamma, xlogy
@@ -137,9 +137,15 @@ class NegativeBinomial(CountFamily):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        theta = self.theta
-        if theta is not None and (isinstance(theta, bool) or not 0.0 < float(theta) < np.inf):
-            raise DataError(f"theta of a negative binomial must be a positive number, not {theta}")
+        theta: Any = self.theta
+        if theta is None:
+            return
+        is_number = isinstance(theta, int | float | np.number) and not isinstance(theta, bool)
+        if not is_number or not 0.0 < float(theta) < np.inf:
+            link = f"; a link is given by link={theta!r}" if str(theta) in self.links else ""
+            raise DataError(
+                f"theta of a negative binomial must be a positive number, not {theta!r}{link}"
+            )
 
     @property
     def shape_name(self) -> str:

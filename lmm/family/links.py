@@ -51,6 +51,10 @@ class Link(ABC):
         """Mean of linear predictors (n,)."""
         return self.jet(np.asarray(eta, dtype=float), 0)[0]
 
+    def kept_beside(self, limit: Vector, eta: Vector) -> Vector:
+        """Limits (n,) of linear predictors (n,), ended where means beyond them would turn back."""
+        return limit
+
     def slope(self, eta: Vector) -> Vector:
         """Derivative of the mean by the linear predictor, (n,)."""
         return self.jet(np.asarray(eta, dtype=float), 1)[1]
@@ -81,6 +85,11 @@ class PowerLink(Link):
     def __call__(self, mu: Vector) -> Vector:
         """Linear predictor of means (n,)."""
         return np.asarray(mu, dtype=float) ** (1.0 / self.exponent)
+
+    def kept_beside(self, limit: Vector, eta: Vector) -> Vector:
+        """See `Link`: all but the identity end at 0, on the side of the predictor."""
+        crossed = limit * eta < 0.0
+        return limit if self.exponent == 1.0 else np.where(crossed, np.copysign(0.0, eta), limit)
 
     def jet(self, eta: Vector, order: int) -> Jet:
         """See `Link`."""

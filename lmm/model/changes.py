@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lmm._threads import one_blas_thread
-from lmm._words import Ddf, Interval
+from lmm._words import Ddf, Interval, PredictionScale
 from lmm.design.matrices import ModelMatrices
-from lmm.fit import Fit, check_sigma_estimated
+from lmm.fit import Fit, check_linear, check_sigma_estimated
 from lmm.formula import Formula
 from lmm.model.estimates import LabelledEstimates
 from lmm.optimize import reporter
@@ -40,6 +40,7 @@ class Changes(LabelledEstimates):
         re_form: str | Formula | None = None,
         allow_new_levels: bool | Literal["missing"] = False,
         *,
+        type: PredictionScale = "response",
         random_only: bool = False,
         se: bool = False,
         interval: Interval | None = None,
@@ -60,6 +61,9 @@ class Changes(LabelledEstimates):
             Whether levels that the model was not fitted to, or missing ones, are predicted with
             random effects of zero. Their variance is that of a new random effect. With
             ``"missing"`` their rows are NaN.
+        type : {"link", "response", "population"}
+            As for generalized models: in a linear one the first two are the same, and the last is
+            what ``re_form="~0"`` gives.
         random_only : bool
             Whether to leave out the fixed effects and the offset.
         se : bool
@@ -83,7 +87,8 @@ class Changes(LabelledEstimates):
         DataError
             A column is missing, or a factor has an unknown level.
         ValueError
-            `newparams` has other names, a wrong length, or is to have standard errors.
+            `newparams` has other names, a wrong length, or is to have standard errors; `type` is
+            another word, or contradicts `re_form` or `random_only`.
 
         Notes
         -----
@@ -102,12 +107,13 @@ class Changes(LabelledEstimates):
         0  253.664  12.255
         1  345.611  61.966
         """
-        from lmm.predict import predict
+        from lmm.predict import check_scale, predict
 
+        check_scale(type, re_form, random_only)
         result = predict(
             self._fit_at(newparams, se or interval is not None),
             newdata,
-            re_form,
+            "~0" if type == "population" else re_form,
             allow_new_levels=allow_new_levels,
             random_only=random_only,
             se=se,
@@ -476,4 +482,7 @@ class Changes(LabelledEstimates):
         from lmm.tables.comparison import drop1
         from lmm.tables.selection import drop1_f
 
-        return drop1_f(self, scope, ddf) if test == "F" else drop1(self, scope, test)
+        if test == "F":
+            check_linear("F tests", self)
+            return drop1_f(self, scope, ddf)
+        return drop1(self, scope, test)

@@ -160,16 +160,15 @@ class GeneralizedMixedModel(StatsmodelsNames):
         Standard errors of means are those of the link times the slope of the mean; of means over
         the population by the delta method in the fixed effects.
         """
-        if type not in ("link", "response", "population"):
-            raise ValueError(f"type must be 'link', 'response' or 'population', not {type!r}.")
-        from lmm.predict import population_means, predict
+        from lmm.predict import check_scale, population_means, predict
 
+        check_scale(type, re_form, random_only)
         fit = self._fit_at(newparams, se or interval is not None)
         if type == "population":
-            if interval == "prediction" or random_only or re_form is not None:
+            if interval == "prediction":
                 raise ValueError(
-                    "means over the population have confidence intervals only, and all random "
-                    "effects: leave interval='prediction', random_only and re_form out."
+                    "means over the population have confidence intervals only: leave "
+                    "interval='prediction' out."
                 )
             offset = self.call.offset_for(newdata)
             means = population_means(fit, newdata, offset, se, interval=interval, level=level)

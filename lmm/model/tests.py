@@ -136,8 +136,9 @@ class ModelTests(Intervals):
         from lmm.tables.term_models import lrt_anova, pb_anova
 
         if test not in ("LRT", "PB"):
+            wald = "F" if self.fit.family.is_gaussian_identity else "Chisq"
             raise ValueError(
-                f"test must be 'F' (for linear models), 'LRT' or 'PB', not {test!r}; "
+                f"test must be {wald!r}, 'LRT' or 'PB', not {test!r}; "
                 "lmm.wald_anova(m) has chi-square tests."
             )
         if ddf is not None:

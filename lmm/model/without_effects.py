@@ -462,7 +462,7 @@ class WithoutEffects(Printed, FittedModel):
             offset=self.call.offset_for(newdata),
             weights=self.call.weights_for(newdata),
             beta=beta,
-            sigma=self._drawn_sigma if sigma is None else sigma,
+            sigma=self._drawn_sigma if sigma is None and self.fit.family.has_scale else sigma,
         )
         return drawn if newdata is not None else in_form(self.fit.matrices, drawn)
 

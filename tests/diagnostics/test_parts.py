@@ -99,7 +99,7 @@ def test_population_means_of_a_generalized_model():
     J = np.array(slopes).T / 2e-5
     expected = np.sqrt(np.einsum("ma,ab,mb->m", J, m.fit.vcov, J))
     assert_allclose(m.predict(rows, type="population", se=True)["se"], expected, rtol=1e-7)
-    with pytest.raises(ValueError, match="random_only and re_form out"):
+    with pytest.raises(ValueError, match="confidence intervals only"):
         m.predict(rows, type="population", interval="prediction")
 
 

@@ -72,7 +72,7 @@ class FamilySimulator:
                 b = rng.standard_normal((size, term.n_levels, term.size)) @ factor.T
                 eta += np.einsum("na,sna->ns", term.Z[:, ~mask], b[:, term.codes][:, :, ~mask])
         weights = np.repeat(self.matrices.weights[:, None], size, axis=1)
-        y = self.family.draw(rng, self.family.inverse(eta), weights, self.shape)
+        y = self.family.draw_at(rng, eta, weights, self.shape)
         return y, np.zeros(size)
 
     def raw(self, y: Matrix) -> Matrix:

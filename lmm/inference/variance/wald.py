@@ -9,6 +9,7 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.fit import Fit
+from lmm.generalized_fit import GeneralizedFit
 from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.reported import Scale, VarianceParameter, parameters_of, values_of
 from lmm.likelihood import correlations, critical_value
@@ -33,7 +34,8 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
     -------
     (K, 2) array
         Lower and upper limits in the order of `parameters_of`; NaN on the boundary, where
-        the likelihood has no quadratic approximation.
+        the likelihood has no quadratic approximation, and with ``nagq=0``, where it is none of the
+        variance parameters alone.
     """
     parameters = parameters_of(fit)
     estimate = values_of(fit, parameters)
@@ -46,7 +48,8 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
         )
     half = critical_value(level) * np.sqrt(np.diag(_covariance(fit, parameters)))
     limits = centre[:, None] + half[:, None] * np.array([-1.0, 1.0])
-    return np.asarray(np.where(is_cor[:, None], np.tanh(limits), np.exp(limits)))
+    with np.errstate(over="ignore"):  # an upper limit may be infinite
+        return np.asarray(np.where(is_cor[:, None], np.tanh(limits), np.exp(limits)))
 
 
 def variance_errors(fit: Fit, scale: Scale = "sdcor") -> Vector:
@@ -90,13 +93,18 @@ def _slopes(fit: Fit, parameters: Sequence[VarianceParameter], a: int, scale: st
 
 
 def _covariance(fit: Fit, parameters: Sequence[VarianceParameter]) -> Matrix:
-    """Covariance (K, K) of (log sd, atanh cor, log size); NaN on the boundary."""
-    if fit.is_singular():
+    """Covariance (K, K) of (log sd, atanh cor, log size); NaN where `wald_limits` are."""
+    if fit.is_singular() or _fixed_inside(fit):
         return np.full((len(parameters), len(parameters)), np.nan)
     likelihood = likelihood_of(fit.criterion)
     z = likelihood.coordinates(fit.optimum.theta, fit.sigma)
     J = _log_and_z_jacobian(parameters, fit.matrices, z)
     return np.asarray(2.0 * J @ np.linalg.solve(likelihood.exactly(z).hessian, J.T))
+
+
+def _fixed_inside(fit: Fit) -> bool:
+    """Whether the fixed effects belong to the mode: nagq is 0."""
+    return isinstance(fit, GeneralizedFit) and fit.criterion.model.joint
 
 
 def fixed_wald_limits(fit: Fit, level: float) -> Matrix:
