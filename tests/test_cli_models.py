@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 
 import lmm
 from lmm.cli import main
@@ -344,3 +345,50 @@ def test_the_examples_of_the_page_run(tmp_path):
         else:
             done = run(*shlex.split(command)[1:], cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, ""), line
+
+
+@pytest.mark.parametrize(
+    "fitted, question",
+    [
+        (lambda d: lmm.lm("Reaction ~ Days", d), lambda m: m.anova()),
+        (lambda d: lmm.glm("Reaction ~ Days", d, "Gamma"), lambda m: m.anova()),
+    ],
+)
+def test_models_without_random_effects_are_asked_as_well(fitted, question, tmp_path):
+    data = lmm.load_dataset("sleepstudy")
+    m = fitted(data)
+    m.save(tmp_path / "m.lmm")
+    lmm.lmer("Reaction ~ Days + (1 | Subject)", data, reml=False).save(tmp_path / "mixed.lmm")
+    table = frame(tmp_path, "anova", "m.lmm")
+    assert_allclose(table.iloc[:, -1].dropna(), question(m).iloc[:, -1].dropna(), rtol=1e-6)
+    limits = frame(tmp_path, "confint", "m.lmm", "--level", "0.9")
+    assert_allclose(limits.iloc[:, -2:], m.confint(level=0.9).to_frame(), rtol=1e-6)
+    predicted = frame(tmp_path, "predict", "m.lmm", "--type", "response", "--se")
+    assert_allclose(predicted["fit"], m.predict(type="response"), rtol=1e-6)
+    assert len(frame(tmp_path, "simulate", "m.lmm", "--seed", "1")) == len(data)
+    assert "Days" in answer(tmp_path, "table", "m.lmm", "mixed.lmm")
+    assert "200" in answer(tmp_path, "emmeans", "m.lmm", "Days", "--at", "Days=200")
+
+
+def test_least_squares_are_tested_by_f_and_compared_with_mixed_models(tmp_path):
+    data = lmm.load_dataset("sleepstudy")
+    lmm.lm("Reaction ~ Days", data).save(tmp_path / "m.lmm")
+    lmm.lmer("Reaction ~ Days + (1 | Subject)", data, reml=False).save(tmp_path / "mixed.lmm")
+    assert "F value" in answer(tmp_path, "anova", "m.lmm", "--type", "II")
+    assert "106.2" in answer(tmp_path, "anova", "m.lmm", "mixed.lmm")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("anova", "m.lmm", "--ddf", "satterthwaite"), "--ddf belongs to models with random"),
+        (("predict", "m.lmm", "--re-form", "~0"), "--re-form and --allow-new-levels belong"),
+        (("ranef", "m.lmm"), "holds a model without random effects (lm)"),
+        (("confint", "m.lmm", "--method", "boot"), "method 'boot' is unknown"),
+    ],
+)
+def test_what_asks_for_random_effects_is_told(arguments, message, tmp_path):
+    lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy")).save(tmp_path / "m.lmm")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr

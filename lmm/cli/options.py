@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from lmm.errors import DataError
 from lmm.files import Reading, read_table
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lmm.model import GeneralizedMixedModel, LinearMixedModel
+    from lmm.model.without_effects import WithoutEffects
+
+    MixedModel = LinearMixedModel | GeneralizedMixedModel
+    Model = MixedModel | WithoutEffects
 
 __all__ = [
     "FORMATS",
@@ -19,7 +23,9 @@ __all__ = [
     "add_model",
     "add_output",
     "add_reading",
+    "is_mixed",
     "read_data",
+    "read_mixed",
     "read_model",
 ]
 
@@ -103,7 +109,7 @@ def read_data(name: str, arguments: argparse.Namespace) -> pd.DataFrame:
     return read_table(name, reading)
 
 
-def read_model(name: str) -> LinearMixedModel | GeneralizedMixedModel:
+def read_model(name: str) -> Model:
     """A saved model.
 
     Raises
@@ -111,16 +117,33 @@ def read_model(name: str) -> LinearMixedModel | GeneralizedMixedModel:
     DataError
         The file cannot be read or holds none.
     """
-    from lmm.model import GeneralizedMixedModel, LinearMixedModel
     from lmm.pipeline import load
 
     try:
-        model = load(name)
+        return load(name)
     except OSError as error:
         raise DataError(f"Cannot read model {name!r}: {error.strerror or error}") from error
-    if not isinstance(model, LinearMixedModel | GeneralizedMixedModel):
+
+
+def is_mixed(model: Model) -> TypeGuard[MixedModel]:
+    """Whether a model has random effects."""
+    from lmm.model.without_effects import WithoutEffects
+
+    return not isinstance(model, WithoutEffects)
+
+
+def read_mixed(name: str) -> MixedModel:
+    """A saved model with random effects.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or holds another model or none.
+    """
+    model = read_model(name)
+    if not is_mixed(model):
         raise DataError(
-            f"{name!r} holds a model without random effects ({model.call.function}), which these "
-            "commands do not take: read it by lmm.load in Python"
+            f"{name!r} holds a model without random effects ({model.call.function}), which this "
+            "command does not take"
         )
     return model

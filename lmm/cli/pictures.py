@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lmm.cli.options import add_command, add_model, read_model
+from lmm.cli.options import add_command, add_model, read_mixed
 from lmm.cli.questions import values_of
 from lmm.cli.screen import told_warnings
 from lmm.errors import DataError
@@ -44,7 +44,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    model = read_model(arguments.model)
+    model = read_mixed(arguments.model)
     with told_warnings(arguments.quiet):
         drawn = _DRAWN[arguments.kind](model, arguments)
         figure = drawn.figure.figure

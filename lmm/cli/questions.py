@@ -7,13 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmm.cli.options import add_command, add_model, add_output, read_model
+from lmm.cli.options import add_command, add_model, add_output, is_mixed, read_mixed, read_model
 from lmm.cli.results import check_destination, deliver
 from lmm.cli.screen import told_warnings
 from lmm.errors import DataError
 from lmm.files import check_place, write_whole
 
 if TYPE_CHECKING:
+    from lmm._words import IntervalMethod
+    from lmm.cli.options import Model
     from lmm.report.printed import Printed
     from lmm.tables.model_table import ModelTable
 
@@ -65,7 +67,7 @@ def _anova(arguments: argparse.Namespace) -> Printed:
     if len(models) == 1:
         if arguments.no_refit or arguments.boundary:
             raise DataError("--no-refit and --boundary belong to comparisons: name two models")
-        return models[0].anova(arguments.type or "III", arguments.ddf)
+        return _terms(models[0], arguments)
     if of_terms:
         raise DataError("--type and --ddf belong to tests of the terms of one model")
     return anova(
@@ -74,6 +76,23 @@ def _anova(arguments: argparse.Namespace) -> Printed:
         names=_names(arguments.models),
         boundary=arguments.boundary,
     )
+
+
+def _terms(model: Model, arguments: argparse.Namespace) -> Printed:
+    """Tests of the terms of one model; without random effects R's sequential ones by default."""
+    if is_mixed(model):
+        return model.anova(arguments.type or "III", arguments.ddf)
+    if arguments.ddf is not None:
+        raise DataError("--ddf belongs to models with random effects: here there is one way")
+    from lmm.model.least_squares import LinearModel
+    from lmm.tables.fixed_tests import wald_anova
+
+    if isinstance(model, LinearModel):
+        return model.anova(arguments.type or "I")
+    if arguments.type in (None, "I"):
+        return model.anova()
+
+    return wald_anova(model, arguments.type)
 
 
 def _names(files: list[str]) -> list[str]:
@@ -91,7 +110,11 @@ def _add_confint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_model(confint)
     add = confint.add_argument
-    add("--method", choices=["profile", "wald", "boot"], default="profile")
+    add(
+        "--method",
+        choices=["profile", "wald", "boot"],
+        help="default: profile; wald, which is exact, of lm",
+    )
     add("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
     add(
         "--parm",
@@ -106,14 +129,14 @@ def _add_confint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _confint(arguments: argparse.Namespace) -> Printed:
-    names = arguments.parm
-    return read_model(arguments.model).confint(
-        names[0] if names and len(names) == 1 else names,
-        arguments.level,
-        arguments.method,
-        nsim=arguments.nsim,
-        seed=arguments.seed,
-    )
+    given, model = arguments.parm, read_model(arguments.model)
+    names = given[0] if given and len(given) == 1 else given
+    if is_mixed(model):
+        method: IntervalMethod = arguments.method or "profile"
+        draws = {"nsim": arguments.nsim, "seed": arguments.seed}
+        return model.confint(names, arguments.level, method, **draws)
+    chosen = {} if arguments.method is None else {"method": arguments.method}
+    return model.confint(names, arguments.level, **chosen)
 
 
 def _add_ranef(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -132,7 +155,7 @@ def _add_ranef(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _ranef(arguments: argparse.Namespace) -> Printed:
-    return read_model(arguments.model).ranef(arguments.condvar)
+    return read_mixed(arguments.model).ranef(arguments.condvar)
 
 
 def _add_emmeans(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

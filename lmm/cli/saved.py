@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from lmm.cli.options import add_command, add_model, add_output, add_reading, read_data, read_model
+from lmm.cli.options import (
+    add_command,
+    add_model,
+    add_output,
+    add_reading,
+    is_mixed,
+    read_data,
+    read_model,
+)
 from lmm.cli.results import check_destination, deliver
 from lmm.cli.screen import told_warnings
 from lmm.errors import DataError
@@ -13,9 +21,7 @@ from lmm.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lmm.model import GeneralizedMixedModel, LinearMixedModel
-
-    Model = LinearMixedModel | GeneralizedMixedModel
+    from lmm.cli.options import Model
 
 __all__ = ["add_commands"]
 
@@ -106,25 +112,28 @@ def _predict(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    predicted = model.predict(
-        data,
-        arguments.re_form,
-        arguments.allow_new_levels,
-        se=arguments.se,
-        interval=arguments.interval,
-        level=arguments.level,
-        **_scale(model, arguments.type),
-    )
+    options = {"se": arguments.se, "interval": arguments.interval, "level": arguments.level}
+    options |= _of_effects(model, arguments) | _scale(model, arguments.type)
+    predicted = model.predict(data, **options)
     return predicted if isinstance(predicted, pd.DataFrame) else predicted.to_frame("fit")
+
+
+def _of_effects(model: Model, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments for random effects, which models without them do not have."""
+    if is_mixed(model):
+        return {"re_form": arguments.re_form, "allow_new_levels": arguments.allow_new_levels}
+    if arguments.re_form is not None or arguments.allow_new_levels:
+        raise DataError("--re-form and --allow-new-levels belong to models with random effects")
+    return {}
 
 
 def _scale(model: Model, kind: str | None) -> dict[str, Any]:
     """The argument for the scale, which generalized models have."""
-    from lmm.model import GeneralizedMixedModel
+    from lmm.model import LinearMixedModel
 
     if kind is None:
         return {}
-    if not isinstance(model, GeneralizedMixedModel):
+    if isinstance(model, LinearMixedModel):
         raise DataError("--type belongs to generalized models: a linear one has one scale")
     return {"type": kind}
 
@@ -134,13 +143,10 @@ def _simulate(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    drawn = model.simulate(
-        arguments.nsim,
-        arguments.seed,
-        re_form=arguments.re_form or "~0",
-        newdata=data,
-        allow_new_levels=arguments.allow_new_levels,
-    )
+    options = _of_effects(model, arguments)
+    if options:
+        options["re_form"] = options["re_form"] or "~0"
+    drawn = model.simulate(arguments.nsim, arguments.seed, newdata=data, **options)
     if isinstance(drawn, pd.DataFrame):
         return drawn
     # Successes and failures of each draw stand side by side.

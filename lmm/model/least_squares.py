@@ -81,7 +81,7 @@ class LinearModel(WithoutEffects):
         ddf_method(self.fit, None if ddf == "lme4" else ddf)
         explained = self._explained()
         return LeastSquaresSummary(
-            self._call_text("lm"),
+            self._text,
             self._coefficient_table("t"),
             self.fit.residuals_of("pearson"),
             self.call.weights is not None,
@@ -264,9 +264,13 @@ class LinearModel(WithoutEffects):
         """R's ``extractAIC``, which leaves out constants."""
         return float(self.nobs * np.log(rss / self.nobs)) + 2.0 * p
 
+    @property
+    def _text(self) -> str:
+        return self._call_text("lm")
+
     def document(self, *, digits: int = 4) -> Document:
         """R's print of an ``lm``."""
-        head = ("Call:", self._call_text("lm"), "")
+        head = ("Call:", self._text, "")
         if not len(self.beta):
             return Document((*head, "No coefficients"))
         texts = format_numbers(self.beta, digits)

@@ -25,6 +25,7 @@ from lmm.request import Request
 
 if TYPE_CHECKING:
     from lmm.diagnostics import SimulatedResiduals
+    from lmm.diagnostics.deletion import InfluenceMeasures
 
 __all__ = ["WithoutEffects"]
 
@@ -245,6 +246,24 @@ class WithoutEffects(Printed, FittedModel):
         from lmm.diagnostics.studentized import distances_of
 
         return self._by_row(distances_of(self.fit))
+
+    def influence_measures(self) -> InfluenceMeasures:
+        """What each row changes: coefficients, fitted values, precision, as R's function.
+
+        Examples
+        --------
+        >>> import lmm
+        >>> m = lmm.lm("Reaction ~ Days", lmm.load_dataset("sleepstudy"))
+        >>> m.influence_measures().frame.columns.tolist()
+        ['dfb.1_', 'dfb.Days', 'dffit', 'cov.r', 'cook.d', 'hat']
+        >>> m.influence_measures().is_influential.any().tolist()
+        [False, False, True, True, False, False]
+        """
+        from lmm.diagnostics.deletion import InfluenceMeasures, influence_measures
+
+        columns = influence_measures(self.fit)
+        frame = pd.DataFrame({name: self._by_row(values) for name, values in columns.items()})
+        return InfluenceMeasures(frame, self._text)
 
     def simulated_residuals(
         self, nsim: int = 250, seed: int | np.random.Generator | None = None
@@ -501,6 +520,11 @@ class WithoutEffects(Printed, FittedModel):
     def refit_ml(self) -> Self:
         """The model itself: what compares likelihoods is at their maximum."""
         return self
+
+    @property
+    @abstractmethod
+    def _text(self) -> str:
+        """The call as R would print it."""
 
     def _call_text(self, function: str, *arguments: str) -> str:
         """The call as R would print it."""
