@@ -114,6 +114,12 @@ class Diagnostics(ModelTests):
             The model has no such grouping factor, level or row, or a deletion would leave a
             grouping factor with a single level.
 
+        Notes
+        -----
+        Each deletion is a fit. Where rows are many, `cooks_distance`, which refits nothing, can say
+        which of them to name in `sets`: it measures fitted values at the estimated covariances,
+        that of the result the fixed effects.
+
         Examples
         --------
         >>> import lmm
