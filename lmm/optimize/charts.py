@@ -39,6 +39,8 @@ __all__ = ["LocalModel"]
 NEGLIGIBLE = 1e-13
 # A step leaves this share of every variance, sigma^2 included, unless it is to end on the boundary.
 KEPT = 0.05
+# ... of those above this, in units of the noise of a level's mean, the share of this.
+FAR = 100.0
 # Directions are left out in which the metric, scaled to a unit diagonal, is a rounding error.
 UNDETERMINED = 1e-12
 # Standard deviations beyond which a criterion must fall that first rises from zero.
@@ -68,7 +70,7 @@ class Chart(Protocol):
     def score(self, step: Vector) -> tuple[Vector, Vector]:
         """Entries of lambda (m_i,) after a step (c,) straight in Gamma, and the step as taken.
 
-        Every direction keeps at least `KEPT` of its variance.
+        Every direction keeps at least `KEPT` of its variance, or of `FAR`.
         """
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
@@ -100,7 +102,7 @@ class Variances:
     def score(self, step: Vector) -> tuple[Vector, Vector]:
         """See `Chart`."""
         S, new = self._expand(step)
-        S = np.maximum(S, 0.5 * (KEPT - 1.0))
+        S = np.maximum(S, 0.5 * (_kept(self.x * self.x) - 1.0))
         return self.x * np.sqrt(1.0 + 2.0 * S) + np.sqrt(new), (S + new)[self.free]
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
@@ -148,13 +150,14 @@ class Full:
         """See `Chart`."""
         if not self.is_regular:
             return self.follow(step)
-        # The tangent D S + S D, relative to D.
-        ratio = self.values / self.values[:, None]
-        ratio = ratio + ratio.T
-        w, U = eigh(ratio * self._symmetric(step))
-        w = np.maximum(w, KEPT - 1.0)
-        S = (U * w) @ U.T / ratio
-        lam = self.V @ (self.values[:, None] * U * np.sqrt(1.0 + w))
+        # D + D S + S D, relative to the least that is left.
+        variances = self.values**2
+        least = np.sqrt(_kept(variances) * variances)
+        outer, tangent = least * least[:, None], variances + variances[:, None]
+        w, U = eigh((np.diag(variances) + tangent * self._symmetric(step)) / outer)
+        w = np.maximum(w, 1.0)
+        S = ((U * w) @ U.T * outer - np.diag(variances)) / tangent
+        lam = self.V @ (least[:, None] * U * np.sqrt(w))
         return self.covariance.par(lower_triangular(lam)), S[self.i, self.j]
 
     def follow(self, step: Vector) -> tuple[Vector, Vector]:
@@ -227,6 +230,11 @@ class Bounded:
         moved = np.clip(moved, self.covariance.lower, self.covariance.upper)
         taken = np.where(landed, -0.5, (moved - self.x) / self.scale)
         return moved + np.sqrt(squares), np.where(self.squared, squares, taken)[self.free]
+
+
+def _kept(variances: Vector) -> Vector:
+    """Shares of variances (k,) that a step leaves at least."""
+    return KEPT * FAR / np.maximum(variances, FAR)
 
 
 def _descending(null: Matrix, G: Matrix) -> Matrix:

@@ -21,6 +21,7 @@ from lmm.optimize.steps import (
     STALLED,
     curves_down,
     damped,
+    hidden,
     is_settled,
     is_stalled,
     unit,
@@ -144,7 +145,10 @@ class Walk:
         return (target, taken) if share >= 1.0 else path(share * step)
 
     def descend(self, target: Vector, taken: Vector, promise: float) -> bool:
-        """Evaluate `target` (d,), reached by a step (c,); move there unless the criterion grows."""
+        """Evaluate `target` (d,), reached by a step (c,); move there unless the criterion grows.
+
+        Where rounding errors hide what is promised, the gradient decides.
+        """
         self.n += 1
         move = Move(self.point.here, self.point.model.jacobian @ taken, promise)
         try:
@@ -154,10 +158,16 @@ class Walk:
             return False
         self.tried = there.value
         self.report(self.n, there.value, target)
-        if not there.value <= self.point.value:
+        if not (there.value <= self.point.value or self._flattens(there, promise)):
             return False
         self.point = there
         return True
+
+    def _flattens(self, there: Point, promise: float) -> bool:
+        """Whether a step that promised too little to be seen leaves less of the gradient."""
+        noise = hidden(self.point.value, self.point.here.rounding)
+        unseen = promise < noise and there.value <= self.point.value + noise
+        return bool(unseen) and there.decrement < self.point.decrement
 
 
 def settle(walk: Walk, tolerance: float) -> bool:

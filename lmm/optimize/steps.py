@@ -22,6 +22,7 @@ __all__ = [
     "TRUSTED",
     "curves_down",
     "damped",
+    "hidden",
     "is_settled",
     "is_stalled",
     "promised",
@@ -42,6 +43,8 @@ SADDLE = -1e-6
 STALLED = 1e-7
 # Rounding errors of the criterion that leave nothing of a minimum.
 LOST = 0.1
+# ... beside the criterion, that are usual.
+ROUNDING = 1e-14
 # Promised decreases that end a search. What the last step leaves, when it is then taken on trust
 # with the exact Hessian, is of order promise^(3/2); where it is not taken, all of it is left.
 TRUSTED, SETTLED = 1e-5, 1e-10
@@ -50,6 +53,11 @@ TRUSTED, SETTLED = 1e-5, 1e-10
 def unit(value: Any) -> Any:
     """What counts as a small difference of criteria (...) of this size, beside the tolerances."""
     return np.maximum(1.0, 1e-3 * np.abs(value))
+
+
+def hidden(value: Any, rounding: Any = 0.0) -> Any:
+    """Differences of criteria (...) of this size that rounding errors hide; derivatives tell."""
+    return np.maximum(ROUNDING * np.abs(value), rounding)
 
 
 def solved(

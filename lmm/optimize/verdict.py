@@ -14,7 +14,7 @@ from lmm.optimize.newton import value_at
 from lmm.optimize.optimizers import Path
 from lmm.optimize.point import Point
 from lmm.optimize.status import Optimum, Status
-from lmm.optimize.steps import LOST, curves_down
+from lmm.optimize.steps import LOST, curves_down, hidden
 
 __all__ = ["SNAP", "cleared", "judged"]
 
@@ -23,9 +23,9 @@ __all__ = ["SNAP", "cleared", "judged"]
 SNAP = 1e-5
 # A stationary point promises no larger decrease of the criterion than this (or than rounding).
 STATIONARY, RELATIVE, MULTIPLE = 1e-6, 1e-11, 10.0
-# Nothing is to be gained where less than this fraction of the criterion is promised.
-ROUNDING = 1e-15
-# Nor is another evaluation made where estimates are off by 1e-6 standard errors, or by up to 1e-5
+# No digit that is printed changes where less is promised: it is 1e-8 standard errors.
+PRINTED = 1e-16
+# Nor is a dear evaluation made where estimates are off by 1e-6 standard errors, or by up to 1e-5
 # where the criterion is large.
 SETTLED, LARGE = 1e-12, 100.0
 # Random effects this many times as large as the noise of their level's mean leave no noise.
@@ -64,7 +64,7 @@ def judged(path: Path, optimizer: str) -> Optimum:
         status = Status.UNBOUNDED if _falls(point) else Status.CONVERGED
     elif status is Status.CONVERGED and _is_settled(point):
         state = point.here.state
-    elif status is Status.CONVERGED and point.decrement > ROUNDING * abs(value):
+    elif status is Status.CONVERGED and point.decrement > PRINTED:
         x, value, state = _polished(point)
         n_evaluations += 1
     if status is Status.CONVERGED and (limit := _limit(criterion, x, value)):
@@ -113,7 +113,8 @@ def _is_settled(point: Point) -> bool:
 def _polished(point: Point) -> tuple[Vector, float, object]:
     """A last Newton step (x, value, state): it squares the distance to the optimum for a value.
 
-    The certificate stays that of the point before it.
+    It is taken where the value is as low but for rounding errors, which hide what a short one
+    gains. The certificate stays that of the point before it.
     """
     target, move = point.newton_move
     x = cleared(point.criterion, target)
@@ -122,7 +123,8 @@ def _polished(point: Point) -> tuple[Vector, float, object]:
         value, state = criterion.value_and_state(x, move)
     else:
         value = criterion.value(x)
-    return (x, value, state) if value <= point.value else (point.x, point.value, point.here.state)
+    highest = point.value + hidden(point.value, point.here.rounding)
+    return (x, value, state) if value <= highest else (point.x, point.value, point.here.state)
 
 
 def _retreated(point: Point) -> Point:

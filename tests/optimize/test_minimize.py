@@ -60,7 +60,7 @@ def test_fisher_scoring_is_not_worse_than_a_search(model):
         optimum = minimize(criterion)
         assert optimum.converged
         # What ends on the boundary is searched for up to three times.
-        assert optimum.n_evaluations <= (30 if optimum.boundary else 12)
+        assert optimum.n_evaluations <= (24 if optimum.boundary else 12)
         assert optimum.value <= minimize(criterion, "L-BFGS-B").value + WORSE
 
 

