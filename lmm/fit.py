@@ -46,8 +46,9 @@ no_function(__name__)
 
 # Fraction of the largest variance that a variance of zero becomes in another model's start.
 CARRIED = 1e-12
-# Relative rounding error of the residual variance that is worth a warning.
-IMPRECISE = 1e-6
+# Relative rounding error of the residual variance that is worth a warning: of criteria of thirty
+# rows it is 1e-5.
+IMPRECISE = 3e-7
 
 
 @dataclass(frozen=True, eq=False)
