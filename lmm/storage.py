@@ -112,21 +112,9 @@ class StoredPlain:
 
 
 def write(path: str | Path, fit: Fit | PlainFit, request: Request) -> None:
-    """Write a fit to a file, which is read back before it takes its place.
+    """Write a fit to a file, which is read back before it takes its place: see `FittedModel.save`.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file; an existing one is replaced, and stays whole where writing fails.
-    fit : Fit
-        The fit.
-    request : Request
-        How it was asked for.
-
-    Raises
-    ------
-    DataError
-        A column or an option is of a kind that the format does not hold.
+    A file that exists stays whole where writing fails.
     """
     target = Path(path).resolve()
     if target.is_dir():

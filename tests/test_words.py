@@ -12,7 +12,7 @@ from lmm.inference.marginal.adjustments import ADJUSTMENTS
 from lmm.inference.marginal.hypothesis import SIDES
 from lmm.optimize import OPTIMIZERS
 from lmm.pls import SOLVERS
-from lmm.tables.emmeans.estimates_table import TYPES
+from lmm.tables.emmeans.shown import TYPES
 from lmm.tables.profiles import METHODS as INTERVALS
 
 KNOWN = {

@@ -116,9 +116,9 @@ class Correlated(Covariance):
     def nearest_rho(self, correlation: Matrix) -> Vector:
         """Parameters (r,) of a correlation close to a given one (k, k)."""
 
-    @abstractmethod
     def rho_names(self) -> tuple[str, ...]:
         """Names of the correlation's parameters."""
+        return ("rho",)
 
     @abstractmethod
     def correlations(self) -> tuple[ReportedParameter, ...]:
@@ -381,10 +381,6 @@ class CompoundSymmetry(Correlated):
         """Mean of the correlations."""
         k = self.size
         return np.array([(correlation.sum() - correlation.trace()) / (k * (k - 1))])
-
-    def rho_names(self) -> tuple[str, ...]:
-        """Rho."""
-        return ("rho",)
 
     def correlations(self) -> tuple[ReportedParameter, ...]:
         """Rho, between any two columns."""

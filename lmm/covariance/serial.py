@@ -41,10 +41,6 @@ class _Decaying(Correlated):
         closest = lags == lags[lags > 0.0].min()
         return np.array([correlation[closest].mean()])
 
-    def rho_names(self) -> tuple[str, ...]:
-        """Rho."""
-        return ("rho",)
-
     def correlations(self) -> tuple[ReportedParameter, ...]:
         """Rho, between two columns that are closest to each other."""
         rows, columns = np.nonzero(np.tril(self.lags == 1.0))

@@ -44,20 +44,10 @@ def fit_with_each(
     *,
     progress: bool | None = None,
 ) -> tuple[Attempt, ...]:
-    """Minimize a model's criterion with each optimizer.
+    """Minimize a model's criterion with each optimizer: see `LinearMixedModel.all_fit`.
 
-    Parameters
-    ----------
-    fit : Fit
-        The model.
-    optimizers : iterable of str or Optimizer, optional
-        All that are known by default.
-    start : (m,) array, optional
-        Starting theta, lme4's scale; by default the one `lmm.lmer` begins with, not the estimate,
-        so that agreement says something.
-    progress : bool, optional
-        Whether to show a bar; by default in a terminal or a notebook when it takes more than
-        two seconds.
+    By default the start is the one that `lmm.lmer` begins with, not the estimate, so that agreement
+    says something.
     """
     chosen = [named(one) for one in (OPTIMIZERS if optimizers is None else optimizers)]
     return tuple(

@@ -27,22 +27,10 @@ LINEAR_KINDS = ("marginal", "normalized", "least-squares")
 
 
 def residuals(fit: Fit | PlainFit, kind: str = "response", scaled: bool = False) -> Vector:
-    """Residuals (n,) of one kind.
+    """Residuals (n,) of one kind: see `LinearMixedModel.residuals`.
 
-    Parameters
-    ----------
-    fit : Fit
-        The model.
-    kind : str
-        "response", "working", "deviance", "pearson", "marginal", "normalized", "least-squares".
-        Response minus fitted values; these over the slope of the mean in the linear predictor;
-        signed roots of what a row adds to the deviance; response minus fitted values over the root
-        of the variance. For a linear model the first two are the same, and the last two are these
-        times the square roots of the prior weights. Of linear models also response minus the
-        fixed part, these made independent (`normalized_residuals`), and those of each level alone
-        (`least_squares_residuals`).
-    scaled : bool
-        Whether to divide by sigma; normalized residuals have variance 1 as they are.
+    For a linear model ``"working"`` are the same as ``"response"``, and ``"deviance"`` and
+    ``"pearson"`` these times the square roots of the prior weights.
 
     Raises
     ------

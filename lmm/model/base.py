@@ -28,17 +28,7 @@ __all__ = ["MixedModel"]
 
 @dataclass(frozen=True, eq=False)
 class MixedModel(FittedModel):
-    """A fitted mixed model: estimates as arrays.
-
-    Attributes
-    ----------
-    fit : Fit
-        Estimates as arrays.
-    call : Request
-        Data and options as given.
-    warnings : tuple of LmmWarning
-        What was warned of while fitting.
-    """
+    """A fitted mixed model: estimates as arrays, and what was warned of while fitting."""
 
     fit: Fit
     call: Request

@@ -112,9 +112,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
         """
         if kind != "quantile":
             return super().residuals(kind, scaled)
-        from lmm.diagnostics.leverage import normal_quantiles
-
-        return self._by_row(normal_quantiles(*self.fit.quantile_levels, seed))
+        return self._quantile_residuals(self.fit, seed)
 
     def predict(
         self,

@@ -149,9 +149,7 @@ class GeneralizedLinearModel(WithoutEffects):
         """
         if kind != "quantile":
             return super().residuals(kind, scaled)
-        from lmm.diagnostics.leverage import normal_quantiles
-
-        return self._by_row(normal_quantiles(*self.fit.quantile_levels, seed))
+        return self._quantile_residuals(self.fit, seed)
 
     def confint(
         self, parm: Any = None, level: float = 0.95, method: str = "profile"

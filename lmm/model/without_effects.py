@@ -32,17 +32,7 @@ __all__ = ["WithoutEffects"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WithoutEffects(Printed, FittedModel):
-    """A fitted model of fixed effects alone.
-
-    Attributes
-    ----------
-    fit : PlainFit
-        Estimates as arrays.
-    call : Request
-        Data and options as given.
-    warnings : tuple of LmmWarning
-        What was warned of while fitting.
-    """
+    """A fitted model of fixed effects alone."""
 
     fit: PlainFit
     call: Request
@@ -272,10 +262,8 @@ class WithoutEffects(Printed, FittedModel):
 
         Parameters
         ----------
-        nsim : int
-            Number of simulated responses.
-        seed : int or numpy.random.Generator, optional
-            Where the random numbers come from.
+        nsim, seed
+            As for mixed models.
         """
         from lmm.diagnostics import simulated_residuals
 
@@ -385,18 +373,13 @@ class WithoutEffects(Printed, FittedModel):
 
         Parameters
         ----------
-        newdata : table, optional
-            pandas, polars or pyarrow table, or dict of arrays. Rows with missing values are
-            predicted as NaN.
+        newdata, se, level
+            As for mixed models.
         type : {"link", "response"}
             The linear predictor, as R's default, or the mean, which in a linear model is the same.
-        se : bool
-            Whether to add standard errors.
         interval : {"confidence", "prediction"}, optional
             Add limits for the mean, made on the scale of the link, or for a new observation of a
             linear model.
-        level : float
-            Coverage of the interval.
 
         Returns
         -------
@@ -449,21 +432,13 @@ class WithoutEffects(Printed, FittedModel):
 
         Parameters
         ----------
-        nsim : int
-            Number of responses.
-        seed : int or numpy.random.Generator, optional
-            Where the random numbers come from.
-        newdata : table, optional
-            Rows to simulate; by default those of the fit.
-        beta, sigma : optional
-            Parameters in place of the estimates; a Series or mapping names coefficients that
-            differ. Sigma is the root of a dispersion, at the maximum of the likelihood.
+        nsim, seed, newdata, beta, sigma
+            As for mixed models. By default a dispersion is that of the highest likelihood.
 
         Returns
         -------
-        DataFrame (n, nsim)
-            Columns ``sim_1``, ``sim_2``, ..., padded like fitted values; for a response made by
-            ``cbind`` a dict of such names to tables (n, 2).
+        DataFrame (n, nsim), or dict
+            As for mixed models; padded like fitted values.
 
         Examples
         --------

@@ -11,7 +11,7 @@ from lmm.plots.bands import predictions
 from lmm.plots.check import check_model
 from lmm.plots.coefficients import coefficients
 from lmm.plots.correlation import correlation
-from lmm.plots.deletion import influence
+from lmm.plots.deletion_plot import influence
 from lmm.plots.histograms import bootstrap
 from lmm.plots.lines import fitted_lines
 from lmm.plots.modes import caterpillar, qq_random_effects, shrinkage

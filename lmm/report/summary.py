@@ -201,10 +201,8 @@ class Summary(Printed):
 
         Parameters
         ----------
-        digits : int
-            Significant digits of estimates.
-        components : sequence of {"Variance", "Std.Dev."}
-            Columns of the variance components.
+        digits, components
+            As for `FitReport.document`.
         correlation : bool, optional
             Whether to show the correlation of the fixed effects; by default up to 12 of them, and
             a note that it is left out where there are more.

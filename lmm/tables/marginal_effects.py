@@ -30,8 +30,8 @@ from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.format import format_numbers, format_p_values
 from lmm.report.printed import Framed
-from lmm.tables.emmeans.estimates_table import TYPES
 from lmm.tables.emmeans.predictions import grid_of, method_of, predictors
+from lmm.tables.emmeans.shown import TYPES
 
 __all__ = ["MarginalEffects", "comparisons", "predictions", "slopes"]
 

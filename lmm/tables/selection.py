@@ -63,21 +63,10 @@ class _Deletion:
 
 
 def ranova(model: Comparable, reduce_terms: bool = True) -> AnovaTable:
-    """Likelihood-ratio tests of the random terms, each left out in turn.
+    """Likelihood-ratio tests of the random terms: see `LinearMixedModel.ranova`.
 
-    Parameters
-    ----------
-    model : LinearMixedModel
-        The model; the criterion that it was fitted by (REML or ML) is compared.
-    reduce_terms : bool
-        Whether terms with several effects lose one effect at a time (with its covariances) instead
-        of being left out.
-
-    Returns
-    -------
-    AnovaTable
-        ``npar logLik AIC LRT Df Pr(>Chisq)``. A variance on its boundary makes the p-values
-        conservative; ``lmm.anova(..., boundary=True)`` has the mixtures.
+    The criterion that the model was fitted by (REML or ML) is compared. A variance on its boundary
+    makes the p-values conservative; ``lmm.anova(..., boundary=True)`` has the mixtures.
     """
     formula = update_formula(model.formula, _formula_with(model, _random_texts(model)))
     heading = (

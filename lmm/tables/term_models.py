@@ -32,19 +32,9 @@ __all__ = ["lrt_anova", "pb_anova"]
 
 
 def lrt_anova(model: ModelT, type_: AnovaType) -> AnovaTable:
-    """Likelihood-ratio tests of the fixed terms.
+    """Likelihood-ratio tests ``Chisq Df Pr(>Chisq)`` of the fixed terms, by maximum likelihood.
 
-    Parameters
-    ----------
-    model : LinearMixedModel or GeneralizedMixedModel
-        The model; refitted by maximum likelihood.
-    type_ : {"I", "II", "III"}
-        Which models are compared: see the module.
-
-    Returns
-    -------
-    AnovaTable
-        ``Chisq Df Pr(>Chisq)``; missing for a term that adds no columns.
+    The module says which models the types compare. Missing for a term that adds no columns.
     """
     check_models(model)
     rows = {label: _lrt_row(pair) for label, pair in _pairs(model, type_)}
@@ -58,24 +48,7 @@ def pb_anova(
     seed: int | np.random.Generator | None,
     progress: bool | None = None,
 ) -> AnovaTable:
-    """Likelihood-ratio tests whose null distributions are simulated, by `lmm.pb_modcomp`.
-
-    Parameters
-    ----------
-    model, type_
-        As for `lrt_anova`.
-    nsim : int
-        Responses simulated for each term.
-    seed : int or numpy.random.Generator, optional
-        Where the random numbers come from.
-    progress : bool, optional
-        As for `lmm.pb_modcomp`.
-
-    Returns
-    -------
-    AnovaTable
-        ``Chisq Df Pr(>Chisq) Pr(>PB)``.
-    """
+    """Likelihood-ratio tests whose null distributions are simulated, by `lmm.pb_modcomp`."""
     check_models(model)
     checked_nsim(nsim)
     rng = np.random.default_rng(seed)

@@ -26,7 +26,7 @@ from lmm.fitted import EstimatedModel
 from lmm.inference.marginal.combinations import Combinations, checked
 from lmm.inference.marginal.known import KnownColumn, KnownColumns
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
-from lmm.inference.marginal.regressed import RegressedCovariate
+from lmm.inference.marginal.regressed_covariate import RegressedCovariate
 from lmm.language import Call, Node, parse_tilde, variables
 
 __all__ = [

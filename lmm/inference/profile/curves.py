@@ -169,27 +169,10 @@ def profile_curves(
     level: float = 0.95,
     progress: bool | None = None,
 ) -> tuple[ProfileCurve, ...]:
-    """Profile parameters of a fit. REML fits are profiled by maximum likelihood, as R does.
+    """Profile parameters of a fit, by name: see `LinearMixedModel.profile`.
 
-    Parameters
-    ----------
-    fit : Fit
-        A fit.
-    which : sequence of str, optional
-        Names of the parameters; all by default.
-    scale : {"sdcor", "varcov"}
-        Standard deviations and correlations, or variances and covariances.
-    level : float, default 0.95
-        Confidence level that the curves must reach at least; they reach that of a joint 99 %
-        region of all parameters in any case.
-    progress : bool, optional
-        Whether to show a bar; by default in a terminal or a notebook when it takes more than
-        two seconds.
-
-    Returns
-    -------
-    tuple of ProfileCurve
-        One per parameter, in the order of `which`.
+    REML fits are profiled by maximum likelihood, as R does. The curves reach at least the limits at
+    `level`, and those of a joint 99 % region of all parameters in any case.
 
     Raises
     ------

@@ -18,11 +18,11 @@ from lmm.fitted import EstimatedModel
 from lmm.formula import Specs, parse_specs
 from lmm.inference.fixed.base import DdfMethod
 from lmm.inference.marginal import DETECT, KEPT_VALUES, Combinations, Keep, ReferenceGrid
-from lmm.tables.emmeans.estimates_table import checked_type
 from lmm.tables.emmeans.kept import Kept, kept
 from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.predictions import Nested, Reduce, grid_of, method_of, predictions
 from lmm.tables.emmeans.several import EmmeansList
+from lmm.tables.emmeans.shown import checked_type
 
 __all__ = ["emmeans", "emtrends"]
 

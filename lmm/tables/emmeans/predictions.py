@@ -31,8 +31,8 @@ from lmm.inference.marginal import (
     reference_grid,
     response_scale,
 )
-from lmm.tables.emmeans.estimates_table import Shown
 from lmm.tables.emmeans.marginal_means import Estimates
+from lmm.tables.emmeans.shown import Shown
 from lmm.tables.fixed_tests import is_text
 
 __all__ = ["Nested", "Reduce", "grid_of", "method_of", "predictions", "predictors", "ref_grid"]
