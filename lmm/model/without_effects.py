@@ -25,7 +25,7 @@ from lmm.request import Request
 
 if TYPE_CHECKING:
     from lmm.diagnostics import SimulatedResiduals
-    from lmm.diagnostics.deletion import InfluenceMeasures
+    from lmm.diagnostics.influence_measures import InfluenceMeasures
 
 __all__ = ["WithoutEffects"]
 
@@ -249,7 +249,7 @@ class WithoutEffects(Printed, FittedModel):
         >>> m.influence_measures().is_influential.any().tolist()
         [False, False, True, True, False, False]
         """
-        from lmm.diagnostics.deletion import InfluenceMeasures, influence_measures
+        from lmm.diagnostics.influence_measures import InfluenceMeasures, influence_measures
 
         columns = influence_measures(self.fit)
         frame = pd.DataFrame({name: self._by_row(values) for name, values in columns.items()})

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import lmm
-from lmm.diagnostics.deletion import changes_of_coefficients
+from lmm.diagnostics.influence_measures import changes_of_coefficients
 
 COLUMNS = ["dfb.1_", "dfb.al", "dfb.am", "dfb.x", "dffit", "cov.r", "cook.d", "hat"]
 
