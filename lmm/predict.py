@@ -94,6 +94,10 @@ class Prediction(Frozen):
             ends = np.sort([link.inverse(end) for end in inside], axis=0)
         return Prediction(self.index, link.inverse(self.mean), se, (ends[0], ends[1]))
 
+    def on_scale(self, type: str, link: Link) -> Prediction:
+        """Of the linear predictor (``"link"``), or of the mean (``"response"``)."""
+        return self.through(link) if type == "response" else self
+
     def labelled(self) -> pd.Series[float] | pd.DataFrame:
         """The means alone, or a table where standard errors were asked for."""
         return self.to_series() if self.se is None else self.to_frame()

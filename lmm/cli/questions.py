@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,21 +43,36 @@ def _answer(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _question(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    purpose: str,
+    example: str,
+    ask: Callable[[argparse.Namespace], Printed],
+    *,
+    several: bool = False,
+) -> argparse.ArgumentParser:
+    """Parser of a command that asks a saved model, or several, and writes the answer."""
+    parser = add_command(commands, name, purpose, example)
+    add_model(parser, several=several)
+    add_output(parser)
+    parser.set_defaults(run=_answer, ask=ask)
+    return parser
+
+
 def _add_anova(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    anova = add_command(
+    add = _question(
         commands,
         "anova",
         "test the terms of a model, or compare models by likelihood ratios",
         "  lmm anova m.lmm --ddf kenward-roger\n  lmm anova m0.lmm m1.lmm --format markdown",
-    )
-    add_model(anova, several=True)
-    add = anova.add_argument
+        _anova,
+        several=True,
+    ).add_argument
     add("--type", choices=["I", "II", "III"], help="of the tests of terms (default: III)")
     add("--ddf", choices=DDF, help="degrees of freedom of the tests of terms")
     add("--no-refit", action="store_true", help="compare REML fits as they are")
     add("--boundary", action="store_true", help="add p-values that know that variances are >= 0")
-    add_output(anova)
-    anova.set_defaults(run=_answer, ask=_anova)
 
 
 def _anova(arguments: argparse.Namespace) -> Printed:
@@ -102,14 +118,13 @@ def _names(files: list[str]) -> list[str]:
 
 
 def _add_confint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    confint = add_command(
+    add = _question(
         commands,
         "confint",
         "give confidence intervals of a model's parameters",
         "  lmm confint m.lmm\n  lmm confint m.lmm --method wald --parm beta_ --level 0.9",
-    )
-    add_model(confint)
-    add = confint.add_argument
+        _confint,
+    ).add_argument
     add(
         "--method",
         choices=["profile", "wald", "boot"],
@@ -124,8 +139,6 @@ def _add_confint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--nsim", type=int, default=500, help="replicates of the bootstrap (default: 500)")
     add("--seed", type=int, help="seed of the bootstrap")
-    add_output(confint)
-    confint.set_defaults(run=_answer, ask=_confint)
 
 
 def _confint(arguments: argparse.Namespace) -> Printed:
@@ -140,18 +153,16 @@ def _confint(arguments: argparse.Namespace) -> Printed:
 
 
 def _add_ranef(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    ranef = add_command(
+    ranef = _question(
         commands,
         "ranef",
         "give the random effects of each level",
         "  lmm ranef m.lmm --condvar --output effects.csv",
+        _ranef,
     )
-    add_model(ranef)
     ranef.add_argument(
         "--condvar", action="store_true", help="with their conditional standard deviations"
     )
-    add_output(ranef)
-    ranef.set_defaults(run=_answer, ask=_ranef)
 
 
 def _ranef(arguments: argparse.Namespace) -> Printed:
@@ -159,15 +170,14 @@ def _ranef(arguments: argparse.Namespace) -> Printed:
 
 
 def _add_emmeans(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    emmeans = add_command(
+    add = _question(
         commands,
         "emmeans",
         "give marginal means and their contrasts",
         '  lmm emmeans m.lmm "~ arm | week"\n  lmm emmeans m.lmm arm --contrast pairwise '
         "--adjust holm",
-    )
-    add_model(emmeans)
-    add = emmeans.add_argument
+        _emmeans,
+    ).add_argument
     add("specs", metavar="SPECS", help="a predictor, or a formula: '~ a * b | c', 'pairwise ~ a'")
     add("--by", action="append", metavar="NAME", help="show, and contrast, its levels apart")
     add(
@@ -182,8 +192,6 @@ def _add_emmeans(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--ddf", choices=DDF, help="degrees of freedom (default: kenward-roger)")
     add("--weights", default="equal", help="equal, proportional, outer, cells or flat")
     add("--level", type=float, help="show confidence intervals of this level")
-    add_output(emmeans)
-    emmeans.set_defaults(run=_answer, ask=_emmeans)
 
 
 def _emmeans(arguments: argparse.Namespace) -> Printed:
@@ -235,14 +243,15 @@ def _value(field: str) -> Any:
 
 
 def _add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    table = add_command(
+    table = _question(
         commands,
         "table",
         "set models side by side, for papers and reports",
         "  lmm table m0.lmm m1.lmm --output table.docx\n"
         "  lmm table m1.lmm --show error --stars --format latex",
+        _models_table,
+        several=True,
     )
-    add_model(table, several=True)
     add = table.add_argument
     add("--names", metavar="NAMES", help="names of the models, by commas (default: their files')")
     add("--show", choices=["interval", "error", "none"], default="interval")
@@ -251,8 +260,7 @@ def _add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--exponentiate", action="store_true", help="ratios, for models with a log or logit link")
     add("--digits", type=int, default=2, help="decimals (default: 2)")
     add("--stars", action="store_true", help="mark small p-values")
-    add_output(table)
-    table.set_defaults(run=_table, ask=_models_table)
+    table.set_defaults(run=_table)
 
 
 def _table(arguments: argparse.Namespace) -> int:

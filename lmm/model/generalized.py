@@ -183,9 +183,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
             level=level,
             offset=self.call.offset_for(newdata),
         )
-        if type == "response":
-            prediction = prediction.through(self.family.link_function)
-        return prediction.labelled()
+        return prediction.on_scale(type, self.family.link_function).labelled()
 
     # Reports -------------------------------------------------------------------------------------
 

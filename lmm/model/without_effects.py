@@ -415,9 +415,7 @@ class WithoutEffects(Printed, FittedModel):
             offset=self.call.offset_for(newdata),
             weights=self.call.weights_for(newdata) if interval == "prediction" else None,
         )
-        if type == "response":
-            prediction = prediction.through(self.family.link_function)
-        return prediction.labelled()
+        return prediction.on_scale(type, self.family.link_function).labelled()
 
     def simulate(
         self,

@@ -86,16 +86,6 @@ class GlmList(LmList):
         """Whether the family has a dispersion."""
         return self.family.has_scale
 
-    @property
-    def df_resid(self) -> int:
-        """Residual degrees of freedom of all fits together."""
-        return int(np.nansum(self.df))
-
-    @cached_property
-    def sigma(self) -> float:
-        """Pooled root of the dispersion; 1 where the family has none."""
-        return float(np.sqrt(np.nansum(self.rss) / self.df_resid)) if self.has_sigma else 1.0
-
     @cached_property
     def sigmas(self) -> pd.Series[float]:
         """Root of each level's own dispersion, Pearson's; 1 where the family has none."""

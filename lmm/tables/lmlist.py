@@ -100,12 +100,12 @@ class LmList(Printed, Frozen):
     @property
     def df_resid(self) -> int:
         """Residual degrees of freedom of all fits together."""
-        return int(self.df.sum())
+        return int(np.nansum(self.df))
 
     @cached_property
     def sigma(self) -> float:
-        """Pooled residual standard deviation."""
-        return float(np.sqrt(self.rss.sum() / self.df_resid))
+        """Pooled residual standard deviation, or root of the dispersion; 1 where there is none."""
+        return float(np.sqrt(np.nansum(self.rss) / self.df_resid)) if self.has_sigma else 1.0
 
     @cached_property
     def sigmas(self) -> pd.Series[float]:
