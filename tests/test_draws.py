@@ -111,3 +111,28 @@ def test_ranks_of_effects_without_variance_are_tied():
     control = lmm.LmerControl(check_conv_singular="ignore")
     m = lmm.lmer("Yield ~ 1 + (1 | Batch)", d, control=control)
     assert_allclose(m.expected_ranks()["expected.rank"], 3.5)
+
+
+def _crossing():
+    """In R from i <- 0:119."""
+    i = np.arange(120)
+    a, g = np.array(["k", "l", "m"])[i % 3], i * 7 % 11
+    k = np.array([1.0, 2.0, 4.0, 7.0])[i * (i // 5) % 4]
+    x = 1 + i * 37 % 83 / 10 + 1.5 * (a == "l")
+    eta = 0.1 * x * (a != "m") + 0.3 * (a == "l") + 0.05 * k + 0.3 * np.sin(1.7 * g)
+    return {"y": np.exp(eta + 0.2 * np.sin(12.9898 * i)), "a": a, "x": x, "g": g}
+
+
+def test_parts_are_drawn_as_by_mertools_and_together_with_their_covariance():
+    # predictInterval(m, new, n.sims = 40000, include.resid.var = FALSE, returnSims = TRUE)
+    m = lmm.lmer("y ~ a + x + (1 | g)", _crossing())
+    new = {"a": ["k", "m"], "x": [4.0, 8.0], "g": ["2", "7"]}
+    drawn = m.predict_draws(new, 40000, seed=1, residual=False).draws
+    assert_allclose(drawn["combined"].mean(axis=1), [1.615780596, 1.218898942], atol=0.01)
+    assert_allclose(drawn["fixed"].std(axis=1), [0.1536038937, 0.1636056887], rtol=0.03)
+    # there, parts are independent, the effects given the fixed ones: too wide by a quarter
+    given = m.ranef(condvar=True).to_frame().set_index("grp").loc[["2", "7"], "condsd"]
+    independent = np.hypot(given, drawn["fixed"].std(axis=1))
+    assert_allclose(independent, [0.2175116436, 0.2245960101], rtol=0.02)
+    exact = m.predict(new, se=True)["se"]
+    assert_allclose(drawn["combined"].std(axis=1), exact, rtol=0.025)

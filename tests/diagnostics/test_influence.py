@@ -173,3 +173,25 @@ def test_a_set_leaves_two_levels(sleepstudy_slope):
     levels = list(sleepstudy_slope.flist["Subject"].categories)
     with pytest.raises(lmm.DataError, match="would leave 1 of the 18 levels of 'Subject'"):
         sleepstudy_slope.influence("Subject", {"most": levels[1:]})
+
+
+def test_deletions_of_an_unshipped_design_are_those_of_r():
+    """lme4's cooks.distance(influence(m, "g")); the others by hand from R's fits without g."""
+    i = np.arange(120)
+    a, g = np.array(["k", "l", "m"])[i % 3], i * 7 % 11
+    k = np.array([1.0, 2.0, 4.0, 7.0])[i * (i // 5) % 4]
+    x = 1 + i * 37 % 83 / 10 + 1.5 * (a == "l")
+    eta = 0.1 * x * (a != "m") + 0.3 * (a == "l") + 0.05 * k + 0.3 * np.sin(1.7 * g)
+    data = {"y": np.exp(eta + 0.2 * np.sin(12.9898 * i)), "a": a, "x": x, "g": g}
+    deletion = lmm.lmer("y ~ a + x + (1 | g)", data).influence("g")
+    expected = {
+        "cooks_distance": [0.04175993737, 0.09228169549, 0.05080783291],
+        "mdffits": [0.06102538406, 0.1247847524, 0.07372382128],
+        "covtrace": [0.4718032123, 0.5657083916, 0.5029148398],
+        "covratio": [1.553031251, 1.687468505, 1.59654434],
+    }
+    for measure, values in expected.items():
+        found = getattr(deletion, measure)().loc[["0", "3", "10"]]
+        np.testing.assert_allclose(found, values, rtol=1e-6)
+    change = deletion.relative_variance_change().loc[["0", "3", "10"]]
+    np.testing.assert_allclose(change["sigma^2"], [-0.01686014, 0.06416381, 0.05589742], atol=1e-6)
