@@ -75,12 +75,44 @@ class RowLikelihood:
     shape: ShapeRows | None = None
 
 
+# Rows whose derivatives are there at once: few enough to stay in a processor's cache.
+BLOCK = 1 << 16
+
+
 class Conditional(ABC):
     """A family with the responses and weights of its rows: a function of eta and xi."""
 
     y: Vector
     weights: Vector
     lost: float
+
+    @abstractmethod
+    def within(self, rows: slice) -> Conditional:
+        """The same of a range of rows, which shares their memory; nothing of it is `lost`."""
+
+    @cached_property
+    def blocks(self) -> tuple[tuple[slice, Conditional], ...]:
+        """All rows, some at a time."""
+        n = len(self.y)
+        if n <= BLOCK:
+            return ((slice(0, n), self),)
+        starts = range(0, n, BLOCK)
+        return tuple((rows, self.within(rows)) for rows in (slice(i, i + BLOCK) for i in starts))
+
+    def scored(self, eta: Vector, xi: float) -> RowLikelihood:
+        """What `at` gives of order 0, without the memory that it takes for all rows at once."""
+        if len(self.blocks) == 1:
+            return self.at(eta, xi, 0)
+        loglik, found = self.lost, np.empty((3, len(eta)))
+        for rows, part in self.blocks:
+            own = part.at(eta[rows], xi, 0)
+            loglik += own.loglik
+            is_one = own.expected is own.observed
+            found[0, rows], found[1, rows] = own.score, own.expected[0]
+            if not is_one:
+                found[2, rows] = own.observed[0]
+        expected = (found[1],)
+        return RowLikelihood(loglik, found[0], expected, expected if is_one else (found[2],))
 
     @property
     @abstractmethod

@@ -119,7 +119,7 @@ class BinomialRows(Conditional):
     @cached_property
     def successes(self) -> Vector:
         """Weighted successes, (n,)."""
-        return np.asarray(self.weights * self.y)
+        return self.y if (self.weights == 1.0).all() else np.asarray(self.weights * self.y)
 
     @cached_property
     def failures(self) -> Vector:
@@ -147,6 +147,11 @@ class BinomialRows(Conditional):
     @property
     def _constant(self) -> float:
         return self.constant + self.lost
+
+    def within(self, rows: slice) -> BinomialRows:
+        """See `Conditional`."""
+        y, weights, trials = self.y[rows], self.weights[rows], self.trials[rows]
+        return BinomialRows(self.family, y, weights, trials)
 
     def losing(self, lost: float) -> BinomialRows:
         """See `Conditional`."""
@@ -207,16 +212,34 @@ class BinomialRows(Conditional):
         return RowLikelihood(loglik, r[0], expected, negated(r[1:]))
 
     def _logit(self, eta: Vector, xi: float, order: int) -> RowLikelihood:
+        if self.is_binary:
+            return self._binary(eta, order)
         e = np.exp(-np.abs(eta))  # one exponential for all: neither tail is rounded
         larger = 1.0 / (1.0 + e)
         smaller = e * larger
         above = eta > 0.0
         p, q = np.where(above, larger, smaller), np.where(above, smaller, larger)
         v = larger * smaller
-        W = v if self.is_binary else self.weights * v
+        W = self.weights * v
         jet: Jet = (W,)
         if order:
             odd = q - p
             jet = (W, W * odd, W * (odd * odd - 2.0 * v))[: order + 1]
         r = self.successes * q - self.failures * p
         return RowLikelihood(self._logit_loglik(eta, e), r, jet, jet)
+
+    def _binary(self, eta: Vector, order: int) -> RowLikelihood:
+        """The same of single trials: ``r = s mu(-s eta)``, s = 1 or -1."""
+        sign = 2.0 * self.y - 1.0
+        m = sign * eta
+        e = np.exp(-np.abs(m))
+        larger = 1.0 / (1.0 + e)
+        smaller = e * larger
+        missed = np.where(m > 0.0, smaller, larger)
+        loglik = float((np.minimum(m, 0.0) - np.log1p(e)).sum()) + self._constant
+        W = larger * smaller
+        jet: Jet = (W,)
+        if order:
+            odd = sign * (2.0 * missed - 1.0)
+            jet = (W, W * odd, W * (odd * odd - 2.0 * W))[: order + 1]
+        return RowLikelihood(loglik, sign * missed, jet, jet)

@@ -87,6 +87,10 @@ class DispersionRows(Conditional):
         """See `Conditional`."""
         return replace(self, lost=lost)
 
+    def within(self, rows: slice) -> DispersionRows:
+        """See `Conditional`."""
+        return replace(self, y=self.y[rows], weights=self.weights[rows], lost=0.0)
+
     def _constant(self, xi: float) -> float:
         if not self.family.shape_name:
             return self.constant + self.lost

@@ -21,6 +21,7 @@ from lmm.family import Family
 from lmm.laplace.collapse import collapsed
 from lmm.laplace.existence import LARGE, POISSON, is_at_end, is_suspicious, separating
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
+from lmm.laplace.level_expansion import LevelExpansion
 from lmm.laplace.mode import Mode, ModeTarget, conditional_mode, joint_mode
 from lmm.laplace.model import Model, Place
 from lmm.laplace.quadrature import Quadrature, check_rule
@@ -281,7 +282,8 @@ class LaplaceCriterion(Resumable, Completed):
         large = self.family.shape_name == "theta" and x[-1] > LARGE
         if large and self.value(np.append(x[:-1], POISSON)) <= here.value:
             return "SHAPE_UNBOUNDED", {"theta": 1.0}
-        if is_suspicious(model, own.rows.expected[0], own.place.xi):
+        information = model.bound.scored(own.mode.eta, own.place.xi).expected[0]
+        if is_suspicious(model, information, own.place.xi):
             signs = dict(zip(fixed, np.sign(separating(model)).tolist(), strict=True))
             if any(signs.values()):
                 return "SEPARATED", {name: sign for name, sign in signs.items() if sign}
@@ -344,7 +346,7 @@ class LaplaceCriterion(Resumable, Completed):
         """The mode at a place, from where the one before is predicted to move."""
         model = self.model
         target = ModeTarget(
-            model.effects, model.bound, place.factors, place.fixed, place.xi, model.inner
+            model.effects, model.bound, place.factors, model.fixed(place), place.xi, model.inner
         )
         beta: Vector | None = model.T @ model.marginal.beta if model.joint else None
         guess: Vector | None = None
@@ -363,7 +365,8 @@ class LaplaceCriterion(Resumable, Completed):
     def _expansion(self, place: Place, mode: Mode, order: int) -> Expansion:
         if self.nagq > 1:
             return Quadrature(self.model, place, mode, self.information, order, self.nagq)
-        return Expansion(self.model, place, mode, self.information, order)
+        kind = LevelExpansion if self.model.effects.is_by_level else Expansion
+        return kind(self.model, place, mode, self.information, order)
 
 
 def _learned(here: LaplaceEvaluation, origin: LaplaceEvaluation) -> LaplaceEvaluation:

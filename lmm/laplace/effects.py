@@ -13,7 +13,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.laplace.elimination import ByLevel, Elimination, Solved, Units
 from lmm.laplace.meetings import Meetings
-from lmm.laplace.row_sums import level_sums
+from lmm.laplace.row_sums import grams, level_sums
 from lmm.laplace.split import DENSE, LARGEST, Split
 from lmm.pls import PLS, Factors, Problem, Solver, standardize
 from lmm.pls.choose import Auto
@@ -150,13 +150,18 @@ class Effects:
                 "The observed information of single rows is negative, and the random effects are "
                 f"too many ({self.q}) to form their information as a whole."
             )
-        return Solved(self, weights, factors, closed)
+        return Solved(self, factors, weights, closed)
 
     def closed(self, weights: Vector, factors: Factors) -> Elimination | None:
         """D in closed form, if that is not too large."""
         if len(self.groups) == 1:
-            return ByLevel(self, weights, factors)
-        return Split(self, weights, factors) if self.is_splittable else None
+            return ByLevel(self, factors, grams(self.groups[0], weights))
+        return Split(self, factors, weights) if self.is_splittable else None
+
+    @property
+    def is_by_level(self) -> bool:
+        """Whether all that is asked of them is a sum over the levels of one factor."""
+        return len(self.groups) == 1 and isinstance(self.solver, Auto)
 
     @property
     def has_closed_form(self) -> bool:

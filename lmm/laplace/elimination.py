@@ -7,13 +7,14 @@ With ``A = Z'WZ``: products with D, ``F = A - A D A``, and how determinants chan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from lmm._lapack import einsum
 from lmm._types import Matrix, Vector
 from lmm.laplace.row_sums import grams, row_forms
 from lmm.pls.base import Factors, FullDerivatives, PLSPoint
@@ -24,13 +25,10 @@ from lmm.pls.kernels import identity_minus, penalized_inverse
 if TYPE_CHECKING:
     from lmm.laplace.effects import Effects
 
-__all__ = ["ByLevel", "Elimination", "Solved", "Units", "product_traces", "times"]
+__all__ = ["ByLevel", "Elimination", "Solved", "Units", "Weighted", "product_traces", "times"]
 
 Units: TypeAlias = tuple[Matrix, ...]
 """Directions of all Gammas, (e, k, k) per group."""
-
-RowsOf: TypeAlias = tuple[slice, Matrix]
-"""Some rows, and numbers (c, d) of theirs."""
 
 TINY = 1e-250
 
@@ -43,14 +41,11 @@ class Elimination(ABC):
     ----------
     effects : Effects
         The columns.
-    weights : (n,) array
-        Weights of the rows.
     factors : tuple of (k_i, k_i) arrays
         Whitened factors of the terms.
     """
 
     effects: Effects
-    weights: Vector
     factors: Factors
 
     @property
@@ -66,6 +61,10 @@ class Elimination(ABC):
     @abstractmethod
     def solve(self, right: Matrix) -> Matrix:
         """``D right`` for (q,) or (q, r)."""
+
+    @abstractmethod
+    def gram(self, b: Vector, moved: Vector) -> Vector:
+        """``Z'WZ b`` (q,) of effects b (q,), which move linear predictors by ``Z b`` (n,)."""
 
     @abstractmethod
     def release(self) -> None:
@@ -103,32 +102,23 @@ class Elimination(ABC):
     def swept_forms(self, units: Units) -> Matrix:
         """``z'(I - DA) E (I - AD) z`` by row for every unit E of Gamma, (e, n)."""
 
-    def moved(self, units: Units, parts: Iterable[RowsOf]) -> tuple[Matrix, Matrix]:
-        """`swept_forms` times weights (n, d), and their `moving_weights`: (e, d) and (d, d).
-
-        Parameters
-        ----------
-        units : tuple of (e, k, k) arrays
-            Directions of Gamma.
-        parts : iterable of (slice, (c, d) array)
-            Rows, and their weights.
-        """
-        moved = np.concatenate([weights for _, weights in parts])
-        return self.swept_forms(units) @ moved, self.moving_weights(moved)
-
 
 @dataclass(frozen=True, eq=False)
 class ByLevel(Elimination):
-    """D of one grouping factor, level by level: weights may be negative."""
+    """D of one grouping factor, level by level: weights may be negative.
 
-    @cached_property
-    def _A(self) -> Matrix:
-        return grams(self.effects.groups[0], self.weights)
+    Attributes
+    ----------
+    A : (k, k, l) array
+        ``Z'WZ``.
+    """
+
+    A: Matrix
 
     @cached_property
     def _inverse(self) -> tuple[Matrix, float]:
         """Blocks of D (k, k, l), and the log determinant."""
-        D, logdets = penalized_inverse(self._A, self.effects.groups[0].factor(self.factors))
+        D, logdets = penalized_inverse(self.A, self.effects.groups[0].factor(self.factors))
         return D, float(logdets.sum())
 
     @property
@@ -147,8 +137,22 @@ class ByLevel(Elimination):
         return False
 
     def release(self) -> None:
-        """See `Elimination`: of the size of the rows."""
-        self.__dict__.pop("leverages", None)
+        """See `Elimination`: all but D itself."""
+        for name in ("leverages", "_N", "_F"):
+            self.__dict__.pop(name, None)
+
+    def at_levels(self, levels: slice) -> ByLevel:
+        """The same of some levels."""
+        found = ByLevel(self.effects, self.factors, self.A[:, :, levels])
+        found.__dict__["_inverse"] = self.blocks[:, :, levels], self.logdet
+        return found
+
+    def gram(self, b: Vector, moved: Vector) -> Vector:
+        """See `Elimination`: no row is read."""
+        if len(self.A) == 1:
+            return np.asarray(self.A[0, 0] * b)
+        (own,) = self.effects.by_group(b)
+        return np.asarray(einsum("abl,lb->la", self.A, own)).ravel()
 
     def solve(self, right: Matrix) -> Matrix:
         """See `Elimination`."""
@@ -157,14 +161,20 @@ class ByLevel(Elimination):
         (own,) = self.effects.by_group(right)
         return np.asarray(np.einsum("abl,lb...->la...", self.blocks, own)).reshape(right.shape)
 
+    def times(self, right: Matrix) -> Matrix:
+        """``D right`` for effects by column and level, (r, k, l)."""
+        if len(self.blocks) == 1:
+            return np.asarray(self.blocks[0] * right)
+        return np.asarray(einsum("abl,rbl->ral", self.blocks, right))
+
     @cached_property
     def _N(self) -> Matrix:
         """``I - A D``, (k, k, l)."""
-        return identity_minus(self._A, self.blocks)
+        return identity_minus(self.A, self.blocks)
 
     @cached_property
     def _F(self) -> Matrix:
-        return times(self._N, self._A)
+        return times(self._N, self.A)
 
     @property
     def sums(self) -> tuple[Matrix, ...]:
@@ -193,9 +203,9 @@ class ByLevel(Elimination):
 
     def moving_weights(self, moved: Matrix) -> Matrix:
         """See `Elimination`: a sum over levels."""
-        return self._traces(grams(self.effects.groups[0], moved))
+        return self.traces(grams(self.effects.groups[0], moved))
 
-    def _traces(self, S: Matrix) -> Matrix:
+    def traces(self, S: Matrix) -> Matrix:
         """``tr(D S_i D S_j)``, (d, d), for blocks (d, k, k, l)."""
         DS = times(self.blocks, S)
         d = len(DS)
@@ -203,27 +213,36 @@ class ByLevel(Elimination):
 
     def swept_forms(self, units: Units) -> Matrix:
         """See `Elimination`."""
-        return row_forms(self.effects.groups[0], self._swept(units))
+        return row_forms(self.effects.groups[0], self.swept(units))
 
-    def _swept(self, units: Units) -> Matrix:
+    def swept(self, units: Units) -> Matrix:
         """Blocks ``(I - DA) E (I - AD)``, (e, k, k, l)."""
         N = self._N
+        if len(N) == 1:
+            return units[0][:, :, :, None] * (N * N)
         half = np.einsum("iab,bcl->iacl", units[0], N)
         return times(N.swapaxes(0, 1), half)
 
-    def moved(self, units: Units, parts: Iterable[RowsOf]) -> tuple[Matrix, Matrix]:
-        """See `Elimination`: some rows at a time."""
-        swept = self._swept(units)
-        forms, S = np.zeros(()), np.zeros(())
-        for rows, weights in parts:
-            (group,) = self.effects.at_rows(rows)
-            forms = forms + row_forms(group, swept) @ weights
-            S = S + grams(group, weights)
-        return forms, self._traces(S)
+
+@dataclass(frozen=True, eq=False)
+class Weighted(Elimination):
+    """D with the weights that it is of.
+
+    Attributes
+    ----------
+    weights : (n,) array
+        Weights of the rows.
+    """
+
+    weights: Vector
+
+    def gram(self, b: Vector, moved: Vector) -> Vector:
+        """See `Elimination`."""
+        return np.asarray(self.effects.sums(self.weights * moved))
 
 
 @dataclass(frozen=True, eq=False)
-class Solved(Elimination):
+class Solved(Weighted):
     """D by a solver of penalized least squares: weights are not negative.
 
     Attributes

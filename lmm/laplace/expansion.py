@@ -19,10 +19,8 @@ and with ``s = W' z'Dz``, ``t = s - W_o Z D_o Z's``, ``w = Z't`` the gradient is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
-from operator import add
+from functools import cached_property
 
 import numpy as np
 
@@ -41,8 +39,6 @@ __all__ = ["Expansion", "LaplaceEvaluation"]
 
 # A step may move no linear predictor by more than this: farther the mode is not predicted.
 REACH = 5.0
-# Rows whose derivatives along all directions are there at once.
-BLOCK = 1 << 16
 # What a step may change the logarithm of the shape by: from a wild guess it would lose all digits.
 SHAPE_REACH = 3.0
 # Share of the largest singular value of `Expansion.chain` below which x reaches no direction.
@@ -228,12 +224,15 @@ class Expansion:
             found.append(F - v.T @ v + 0.5 * (wv + wv.T))
         return tuple(found)
 
+    @property
+    def _along_gamma(self) -> Vector:
+        """Derivatives along the units of Gamma, (e,)."""
+        return np.asarray(self.flat_units @ stacked(self.laplace_slopes))
+
     @cached_property
     def laplace_score(self) -> Vector:
         """Derivatives (5) and (6), (d,)."""
-        model = self.model
-        flat = stacked(self.laplace_slopes)
-        gamma = self.flat_units @ flat
+        model, gamma = self.model, self._along_gamma
         beta = model.outer.T @ (self.t - 2.0 * self.rows.score)
         if not model.has_xi:
             return np.concatenate([gamma, beta])
@@ -255,17 +254,9 @@ class Expansion:
     # How the mode moves --------------------------------------------------------------------------
 
     @cached_property
-    def parts(self) -> tuple[RowPart, ...]:
-        """All rows, some at a time; several factors need them at once."""
-        n = self.model.n
-        if n <= BLOCK or len(self.model.effects.groups) > 1:
-            return (RowPart(self, ALL),)
-        return tuple(RowPart(self, slice(start, start + BLOCK)) for start in range(0, n, BLOCK))
-
-    def _each(self) -> Iterator[RowPart]:
-        """The parts; what several of them have computed is forgotten in turn."""
-        for part in self.parts:
-            yield part if len(self.parts) == 1 else replace(part)
+    def part(self) -> RowPart:
+        """What the rows add to derivatives."""
+        return RowPart(self, ALL)
 
     @cached_property
     def pushed(self) -> Matrix:
@@ -276,14 +267,12 @@ class Expansion:
     def _tangent(self) -> tuple[Matrix, Matrix]:
         """How the effects (q, d), and coefficients that are part of the mode, (p, d), move."""
         model, effects = self.model, self.model.effects
-        sums = reduce(add, (effects.sums(part.force, part.rows) for part in self._each()))
-        moved = -self.D_o.solve(sums)
+        moved = -self.D_o.solve(effects.sums(self.part.force))
         moved[:, : model.e] += self.pushed
         if not model.inner.size:
             return moved, np.empty((0, model.width))
         swept, information = self._inner
-        pulled = reduce(add, (swept[part.rows].T @ part.force for part in self._each()))
-        inner = -np.linalg.solve(information, pulled)
+        inner = -np.linalg.solve(information, swept.T @ self.part.force)
         WX = self.observed[0][:, None] * model.inner
         return moved - self.D_o.solve(effects.sums(WX)) @ inner, inner
 
@@ -317,10 +306,7 @@ class Expansion:
     @cached_property
     def _plain(self) -> tuple[Matrix, Matrix]:
         """Second derivative of ``-2 l + b'v`` at the mode, and all but the dearest rest, (d, d)."""
-        curved, rest = np.zeros((2, self.model.width, self.model.width))
-        for part in self._each():
-            curved += part.curved()
-            rest += part.mode_terms() + part.weight_terms()
+        curved, rest = self.part.curved(), self.part.mode_terms() + self.part.weight_terms()
         if self.model.has_xi:
             curved[-1, -1] -= 2.0 * self.shape.second
         return curved, rest
@@ -360,11 +346,10 @@ class Expansion:
     @cached_property
     def _dear_terms(self) -> Matrix:
         """``-tr(D S_k D S_l)``, and what quadratic forms of Z do as weights move, (d, d)."""
-        moved = ((part.rows, part.moved) for part in self._each())
-        forms, traces = self.D.moved(self.units, moved)
+        moved = self.part.moved
         H = np.zeros((self.model.width,) * 2)
-        H[: self.model.e] = forms
-        return np.asarray(H + H.T - traces)
+        H[: self.model.e] = self.D.swept_forms(self.units) @ moved
+        return np.asarray(H + H.T - self.D.moving_weights(moved))
 
     @property
     def chain(self) -> Matrix:
@@ -408,7 +393,7 @@ class Expansion:
 
     def _release(self) -> None:
         """Forget what is large and has served; it would be computed again."""
-        for name in ("parts", "Zc", "t", "pushed"):
+        for name in ("part", "Zc", "t", "pushed"):
             self.__dict__.pop(name, None)
         rows = self.rows
         observed, expected = rows.observed[:1], rows.expected[:1]

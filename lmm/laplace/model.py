@@ -21,6 +21,7 @@ from lmm.errors import NumericalError
 from lmm.family import Conditional, Family
 from lmm.laplace.effects import Effects
 from lmm.laplace.elimination import Units
+from lmm.laplace.row_block import RowBlock
 from lmm.laplace.start import Marginal, marginal_fit
 from lmm.pls import PLS, Auto, Factors, Problem, Solver, exact, standardize
 from lmm.pls.choose import refuse_wide
@@ -48,15 +49,12 @@ class Place:
         Fixed effects of X*.
     xi : float
         Logarithm of the family's shape; 0 where it has none.
-    fixed : (n,) array
-        Fixed part of the linear predictor, offset included.
     """
 
     x: Vector
     factors: Factors
     beta: Vector
     xi: float
-    fixed: Vector
 
 
 def _is_exact(family: Family, bound: Conditional, marginal: Marginal) -> bool:
@@ -155,6 +153,14 @@ class Model:
         """Columns X*, (n, p)."""
         return self.problem.layout.X
 
+    @cached_property
+    def row_blocks(self) -> tuple[RowBlock, ...]:
+        """All rows of a model of one grouping factor, some at a time."""
+        return tuple(
+            RowBlock(rows, self.effects.at_rows(rows)[0], self.X[rows], bound)
+            for rows, bound in self.bound.blocks
+        )
+
     @property
     def T(self) -> Matrix:
         """Upper triangular (p, p): X = X* T."""
@@ -234,7 +240,11 @@ class Model:
         beta = x[self.m : self.m + self.p]
         xi = float(x[-1]) if self.has_xi else 0.0
         factors = self.matrices.factors(x[: self.m])
-        return Place(x, factors, beta, xi, self.outer @ beta + self.offset)
+        return Place(x, factors, beta, xi)
+
+    def fixed(self, place: Place) -> Vector:
+        """Fixed part of the linear predictor at a place, offset included, (n,)."""
+        return self.outer @ place.beta + self.offset
 
     def joined(self, theta: Vector, beta: Vector, xi: float) -> Vector:
         """Coordinates (d,) of their parts."""

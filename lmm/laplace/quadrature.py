@@ -26,8 +26,8 @@ from scipy.linalg import block_diag
 
 from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
-from lmm.laplace.expansion import Expansion
-from lmm.laplace.row_sums import grams
+from lmm.laplace.effects import ALL
+from lmm.laplace.level_expansion import LevelExpansion
 
 __all__ = ["Quadrature", "check_rule"]
 
@@ -92,7 +92,7 @@ class Nodes:
 
 
 @dataclass(frozen=True, eq=False)
-class Quadrature(Expansion):
+class Quadrature(LevelExpansion):
     """Criterion (1) at a mode, with its exact gradient.
 
     Attributes
@@ -115,8 +115,7 @@ class Quadrature(Expansion):
     @cached_property
     def _A(self) -> Matrix:
         """Z'WZ per level, (l, k, k)."""
-        group = self.model.effects.groups[0]
-        return np.ascontiguousarray(grams(group, self.weights[0]).transpose(2, 0, 1))
+        return np.ascontiguousarray(self.D.A.transpose(2, 0, 1))
 
     @cached_property
     def _L_inverse(self) -> Matrix:
@@ -202,14 +201,12 @@ class Quadrature(Expansion):
         nodes, lam = self._nodes, self._lam
         J = model.parameters.jacobian(self.place.x[:m])
         directions = block_diag(J, np.eye(model.d - m))
-        weights = self.weights[1][:, None] * self.eta_along(directions)
-        if model.has_xi:
-            weights[:, -1] += self.by_xi[0]
+        moving = self._whole(self.moving(ALL, directions))
         (by_level,) = model.effects.by_group(self.v_along(directions))
         (own_v,) = model.effects.by_group(self.mode.v)
         found = np.empty(model.d)
         for j in range(model.d):
-            S = grams(model.effects.groups[0], weights[:, j]).transpose(2, 0, 1)
+            S = moving[j].transpose(2, 0, 1)
             d_omega, d_u = lam.T @ S @ lam, by_level[:, :, j] @ lam
             if j < m:
                 d_lam = self._factor_slope(j)

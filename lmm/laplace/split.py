@@ -22,7 +22,7 @@ from scipy.linalg import lapack
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
-from lmm.laplace.elimination import Elimination, Units, product_traces
+from lmm.laplace.elimination import Units, Weighted, product_traces
 from lmm.laplace.meetings import Meetings, Parts
 from lmm.pls.directions import level_traces, pair_traces
 from lmm.pls.inverse import dense_blocks
@@ -45,7 +45,7 @@ REGULAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Split(Elimination):
+class Split(Weighted):
     """D of several factors as in (1): weights may be negative."""
 
     @property

@@ -1,14 +1,15 @@
 """Gradient and Hessian of the Laplace criterion against central differences."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 import lmm
+import lmm.family.base
+import lmm.laplace.row_block
 from laplace.cases import FAMILIES, STRUCTURES, simulated
 from lmm.criterion import Move
 from lmm.laplace import Expansion, LaplaceCriterion
+from lmm.laplace.level_expansion import LevelExpansion
 
 STEP = 1e-5
 
@@ -84,16 +85,50 @@ def test_a_search_computes_the_whole_hessian_once(monkeypatch):
     assert len(dear) == 1
 
 
-def test_rows_in_parts_give_what_they_give_at_once(monkeypatch):
-    """One factor: arrays by direction are made for some rows at a time."""
+def test_rows_in_blocks_give_what_they_give_at_once(monkeypatch):
+    """One factor: rows are read some at a time, and so are levels."""
     family = lmm.NegativeBinomial()
     matrices = simulated(family, STRUCTURES["slopes"])
     x = next(iter(LaplaceCriterion(matrices, family).starts()))
     at_once = LaplaceCriterion(matrices, family).evaluate(x)
-    monkeypatch.setattr(lmm.laplace.expansion, "BLOCK", 50)
-    by_parts = LaplaceCriterion(matrices, family).evaluate(x)
-    assert len(replace(by_parts.expansion).parts) == 3
-    np.testing.assert_allclose(by_parts.gradient, at_once.gradient, rtol=1e-9)
-    np.testing.assert_allclose(by_parts.hessian, at_once.hessian, rtol=1e-9)
+    monkeypatch.setattr(lmm.family.base, "BLOCK", 50)
+    monkeypatch.setattr(lmm.laplace.row_block, "SMALL", 0)
+    monkeypatch.setattr(lmm.laplace.level_expansion, "LEVELS", 5)
+    by_blocks = LaplaceCriterion(matrices, family).evaluate(x)
+    assert len(by_blocks.expansion.model.row_blocks) == 3
+    np.testing.assert_allclose(by_blocks.gradient, at_once.gradient, rtol=1e-9)
+    np.testing.assert_allclose(by_blocks.hessian, at_once.hessian, rtol=1e-9)
     change = np.ones(len(x))
-    np.testing.assert_allclose(by_parts.predicted_v(change), at_once.predicted_v(change), rtol=1e-9)
+    np.testing.assert_allclose(
+        by_blocks.predicted_v(change), at_once.predicted_v(change), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("nagq", [0, 1])
+@pytest.mark.parametrize("structure", ["one", "slopes"])
+@pytest.mark.parametrize("family, information", PAIRS, ids=str)
+def test_sums_over_levels_give_what_rows_give(family, structure, information, nagq):
+    """One factor: no derivative needs an array with a row per observation."""
+    matrices = simulated(family, STRUCTURES[structure])
+    criterion = LaplaceCriterion(matrices, family, nagq, information)
+    x = next(iter(criterion.starts()))
+    here = criterion.evaluate(x)
+    own = here.expansion
+    assert isinstance(own, LevelExpansion)
+    by_row = Expansion(own.model, own.place, own.mode, information).evaluation()
+    size = np.abs(by_row.hessian).max()
+    assert here.value == pytest.approx(by_row.value, rel=1e-12)
+    np.testing.assert_allclose(here.gradient, by_row.gradient, rtol=1e-8, atol=1e-9 * size)
+    np.testing.assert_allclose(here.hessian, by_row.hessian, rtol=1e-8, atol=1e-9 * size)
+    np.testing.assert_allclose(here.information, by_row.information, rtol=1e-8, atol=1e-9 * size)
+    change = np.arange(1.0, own.model.width + 1.0)
+    for name in ("eta_along", "v_along"):
+        expected = getattr(by_row.expansion, name)(change)
+        found = getattr(own, name)(change)
+        np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+    expected = by_row.expansion.effects_along()
+    atol = 1e-9 * np.abs(expected).max()
+    np.testing.assert_allclose(own.effects_along(), expected, atol=atol)
+    if nagq == 0:
+        expected = by_row.expansion.inner_information
+        np.testing.assert_allclose(own.inner_information, expected, rtol=1e-9, atol=1e-9)
