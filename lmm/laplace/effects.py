@@ -18,6 +18,7 @@ from lmm.laplace.split import DENSE, LARGEST, Split
 from lmm.pls import PLS, Factors, Problem, Solver, standardize
 from lmm.pls.choose import Auto
 from lmm.pls.groups import Group
+from lmm.pls.tail import DenseTail
 
 __all__ = ["ALL", "Effects"]
 
@@ -186,11 +187,8 @@ class Effects:
                 f"block: one grouping factor, {group.n_levels} levels of {group.name} eliminated "
                 "in closed form"
             )
-        others = ", ".join(other.name for other in self.meetings.behind)
-        return (
-            f"block: {group.n_levels} levels of {group.name} eliminated, dense tail of "
-            f"{self.q - group.q} columns for {others}"
-        )
+        tail = DenseTail(self.meetings.tail).description
+        return f"block: {group.n_levels} levels of {group.name} eliminated, {tail}"
 
     @property
     def dense_size(self) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.laplace.row_sums import grams, pair_forms, row_forms
+from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group, LevelPairs
 from lmm.pls.inverse import dense_blocks
 from lmm.pls.kernels import sum_by, sum_products
@@ -90,7 +91,7 @@ class Meetings:
     ----------
     lead : Group
         The group in front, of l levels and k columns.
-    behind : tuple of Group
+    tail : Columns
         The others, q2 random effects in all.
     pairs : tuple of LevelPairs
         Levels of the lead and of each group behind.
@@ -99,7 +100,7 @@ class Meetings:
     """
 
     lead: Group
-    behind: tuple[Group, ...]
+    tail: Columns
     pairs: tuple[LevelPairs, ...]
     within: tuple[tuple[LevelPairs, ...], ...]
 
@@ -110,28 +111,15 @@ class Meetings:
         behind = [g for g in range(len(groups)) if g != lead]
         return cls(
             groups[lead],
-            tuple(groups[g] for g in behind),
+            Columns(tuple(groups[g] for g in behind)),
             tuple(problem.cells(lead, g) for g in behind),
             tuple(tuple(problem.cells(g, h) for h in behind[:i]) for i, g in enumerate(behind)),
-        )
-
-    @cached_property
-    def starts(self) -> IntVector:
-        """Where each group behind starts among their random effects, and where the last ends."""
-        return np.cumsum([0, *(group.q for group in self.behind)])
-
-    @cached_property
-    def places(self) -> tuple[IntVector, ...]:
-        """Random effects of each level of the groups behind, (l_h, k_h) each."""
-        return tuple(
-            start + np.arange(group.q).reshape(group.n_levels, group.size)
-            for start, group in zip(self.starts, self.behind, strict=False)
         )
 
     @property
     def shape(self) -> tuple[int, int]:
         """Random effects in front and behind."""
-        return self.lead.q, int(self.starts[-1])
+        return self.lead.q, self.tail.q
 
     # Couplings -----------------------------------------------------------------------------------
 
@@ -139,7 +127,7 @@ class Meetings:
     def _ordered(self) -> tuple[IntVector, IntVector, IntVector]:
         """Level and column of every coupling (e,), ordered by level, and the order itself."""
         levels, columns = [], []
-        for pairs, places in zip(self.pairs, self.places, strict=True):
+        for pairs, places in zip(self.pairs, self.tail.places, strict=True):
             levels.append(np.repeat(pairs.i, places.shape[1]))
             columns.append(places[pairs.j].ravel())
         level = np.concatenate(levels)
@@ -162,16 +150,16 @@ class Meetings:
         order = self._ordered[2]
         number = np.empty_like(order)
         number[order] = np.arange(len(order))
-        sizes = [len(p.i) * group.size for p, group in zip(self.pairs, self.behind, strict=True)]
+        beside = zip(self.pairs, self.tail.groups, strict=True)
+        each = [(len(pairs.i), group.size) for pairs, group in beside]
+        sizes = [m * size for m, size in each]
         parts = np.split(number, np.cumsum(sizes)[:-1])
-        return tuple(
-            part.reshape(-1, group.size) for part, group in zip(parts, self.behind, strict=True)
-        )
+        return tuple(part.reshape(shape) for part, shape in zip(parts, each, strict=True))
 
     def products(self, weights: Vector) -> Parts:
         """Cross-products of rows with weights (n,), which may be negative."""
         lead, found = self.lead, []
-        for group, pairs in zip(self.behind, self.pairs, strict=True):
+        for group, pairs in zip(self.tail.groups, self.pairs, strict=True):
             own = [
                 sum_products(lead.Z, weights * column, pairs.rows, len(pairs.i))
                 for column in group.Z.T
@@ -181,10 +169,14 @@ class Meetings:
         return Parts(grams(lead, weights), C, tuple(self._products_behind(weights)))
 
     def _products_behind(self, weights: Vector) -> Iterator[tuple[IntVector, IntVector, Matrix]]:
-        for group, places, others in zip(self.behind, self.places, self.within, strict=True):
+        for group, places, others in zip(
+            self.tail.groups, self.tail.places, self.within, strict=True
+        ):
             own = grams(group, weights).transpose(2, 0, 1)
             yield places[:, :, None], places[:, None, :], own
-            for pairs, other, columns in zip(others, self.behind, self.places, strict=False):
+            for pairs, other, columns in zip(
+                others, self.tail.groups, self.tail.places, strict=False
+            ):
                 there = columns[pairs.j]
                 for a, column in enumerate(group.Z.T):
                     here = places[pairs.i, a, None]
@@ -319,12 +311,16 @@ class Meetings:
         """``z'X z`` by row (n,), for blocks (k, k, l), couplings (k, e), and (q2, q2)."""
         lead = self.lead
         total = row_forms(lead, X11)
-        for number, pairs, group in zip(self._numbers, self.pairs, self.behind, strict=True):
+        for number, pairs, group in zip(self._numbers, self.pairs, self.tail.groups, strict=True):
             blocks = X12[:, number].transpose(0, 2, 1)
             total += 2.0 * pair_forms(lead, group, blocks, pairs)
-        for group, places, others in zip(self.behind, self.places, self.within, strict=True):
+        for group, places, others in zip(
+            self.tail.groups, self.tail.places, self.within, strict=True
+        ):
             total += row_forms(group, dense_blocks(X22, places, places))
-            for pairs, other, columns in zip(others, self.behind, self.places, strict=False):
+            for pairs, other, columns in zip(
+                others, self.tail.groups, self.tail.places, strict=False
+            ):
                 blocks = dense_blocks(X22, places[pairs.i], columns[pairs.j])
                 total += 2.0 * pair_forms(group, other, blocks, pairs)
         return total

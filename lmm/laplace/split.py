@@ -15,22 +15,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
-from scipy.linalg import lapack
 
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.laplace.elimination import Units, Weighted, product_traces
 from lmm.laplace.meetings import Meetings, Parts
-from lmm.pls.directions import level_traces, pair_traces
-from lmm.pls.inverse import dense_blocks
+from lmm.pls.directions import level_traces
+from lmm.pls.effect_columns import Lambda
 from lmm.pls.kernels import identity_minus, penalized_inverse
+from lmm.pls.tail import DenseFactor, DenseTail
 
 __all__ = ["Split"]
-
-Part = TypeVar("Part")
 
 # Numbers in the largest array, beside the directions.
 LARGEST = 30_000_000
@@ -38,10 +35,6 @@ LARGEST = 30_000_000
 DENSE = 3000
 # Columns of a tail above which its factorization is dearer than products with rows.
 DEAR = 200
-# Rows of a matrix that are there at once.
-BLOCK = 128
-# Relative size of the smallest singular value of lambda below which its inverse is not used.
-REGULAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,25 +73,19 @@ class Split(Weighted):
         return self.own.added_to(self.meetings.crossed(self.own.C, -self.B))
 
     @cached_property
-    def _lams(self) -> list[Matrix]:
-        return [group.factor(self.factors) for group in self.meetings.behind]
-
-    @cached_property
-    def _root(self) -> Matrix:
-        """Lower Cholesky factor of ``Lambda_2' S Lambda_2 + I``, (q2, q2)."""
-        turned = [lam.T for lam in self._lams]
-        omega = self._both_sides(turned, self.schur)
-        omega.flat[:: len(omega) + 1] += 1.0
-        # In row order omega is its own transpose: LAPACK factors it in place.
-        root, info = lapack.dpotrf(omega.T, lower=1, clean=0, overwrite_a=1)
-        if info or not np.isfinite(root[-1, -1]):
+    def tail(self) -> DenseFactor:
+        """What the lead leaves of the tail, factored."""
+        columns = self.meetings.tail
+        lams = [group.factor(self.factors) for group in columns.groups]
+        found = DenseTail(columns).at(lams, self.schur)
+        if not np.isfinite(found.logdet):
             raise NumericalError("Lambda'Z'WZ Lambda + I is not positive definite.")
-        return np.asarray(root)
+        return found
 
     @property
     def logdet(self) -> float:
         """See `Elimination`."""
-        return self._lead[1] + 2.0 * float(np.log(self._root.diagonal()).sum())
+        return self._lead[1] + self.tail.logdet
 
     @property
     def is_dear(self) -> bool:
@@ -112,60 +99,23 @@ class Split(Weighted):
         k, _, n_levels = self.H.shape
         lead = columns[front].reshape(n_levels, k, -1)
         swept = columns[behind] - self.meetings.gathered(self.B, lead)
-        half = self._scaled([lam.T for lam in self._lams], swept)
-        solved, _ = lapack.dpotrs(self._root, half, lower=1)
         found = np.empty_like(columns)
-        found[behind] = tail = self._scaled(self._lams, solved)
+        found[behind] = tail = self.tail.solve(swept)
         own = np.einsum("abl,lbr->lar", self.H, lead) - self.meetings.spread(self.B, tail)
         found[front] = own.reshape(n_levels * k, -1)
         return found.reshape(right.shape)
 
     def release(self) -> None:
-        """See `Elimination`: all of the size (q2, q2) but the Cholesky factor."""
-        for name in ("schur", "_omega_inverse", "Y", "_rest", "_F22", "_G", "_GY", "_GR"):
+        """See `Elimination`: all of the size (q2, q2)."""
+        for name in ("schur", "tail", "_rest", "_G", "_GY", "_GR"):
             self.__dict__.pop(name, None)
-
-    def _scaled(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
-        """One matrix (k, k) per group of the tail times rows M (q2, r) of each of its levels."""
-        if all(group.size == 1 for group in self.meetings.behind):
-            return self._repeated(blocks)[:, None] * M
-        parts = []
-        for block, start, group in zip(
-            blocks, self.meetings.starts, self.meetings.behind, strict=False
-        ):
-            rows = M[start : start + group.q]
-            if group.size == 1:
-                parts.append(block[0, 0] * rows)
-            else:
-                turned = block @ rows.reshape(group.n_levels, group.size, -1)
-                parts.append(turned.reshape(rows.shape))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _repeated(self, blocks: Sequence[Matrix]) -> Vector:
-        """Numbers (1, 1) per group of the tail for each of its levels, (q2,)."""
-        sizes = [group.q for group in self.meetings.behind]
-        return np.repeat([block[0, 0] for block in blocks], sizes)
-
-    def _both_sides(self, blocks: Sequence[Matrix], M: Matrix) -> Matrix:
-        """The same for a symmetric M (q2, q2), on both sides."""
-        if all(group.size == 1 for group in self.meetings.behind):
-            factors = self._repeated(blocks)
-            scaled = factors[:, None] * M
-            scaled *= factors
-            return scaled
-        return self._scaled(blocks, self._scaled(blocks, M).T)
 
     # The inverse ---------------------------------------------------------------------------------
 
-    @cached_property
-    def _omega_inverse(self) -> Matrix:
-        lower, _ = lapack.dpotri(self._root, lower=1)
-        return mirrored(lower).T
-
-    @cached_property
+    @property
     def Y(self) -> Matrix:
         """D of the tail, (q2, q2)."""
-        return self._both_sides(self._lams, self._omega_inverse)
+        return self.tail.Y
 
     @cached_property
     def _CY(self) -> Matrix:
@@ -199,32 +149,18 @@ class Split(Weighted):
         return self.meetings.times(self.N, self._CY)
 
     @cached_property
-    def _inverse_lams(self) -> list[Matrix] | None:
-        """Inverses of the tail's lambdas, unless one is nearly singular."""
-        values = [np.linalg.svd(lam, compute_uv=False) for lam in self._lams]
-        if any(s[-1] <= REGULAR * max(s[0], 1.0) for s in values):
-            return None
-        return [np.linalg.inv(lam) for lam in self._lams]
-
-    @cached_property
     def _rest(self) -> Matrix:
         """``I - Y S``, (q2, q2): that is ``Y Gamma^-1`` where Gamma has an inverse."""
-        roots = self._inverse_lams
-        if roots is not None:
-            return self._scaled([root.T @ root for root in roots], self.Y.T).T
+        if self.tail.inverted is not None:
+            return self._over_gamma(self.tail.inverted, self.Y)
         rest = -self.Y @ self.schur
         rest.flat[:: len(rest) + 1] += 1.0
         return rest
 
-    @cached_property
-    def _F22(self) -> Matrix:
-        """``S - S Y S``: that is ``Lambda^-T (I - Omega^-1) Lambda^-1``."""
-        roots = self._inverse_lams
-        if roots is None:
-            return np.asarray(self.schur @ self._rest)
-        inner = -self._omega_inverse
-        inner.flat[:: len(inner) + 1] += 1.0
-        return self._both_sides([root.T for root in roots], inner)
+    def _over_gamma(self, inverted: Sequence[Matrix], M: Matrix) -> Matrix:
+        """``M Gamma^-1`` for M (q2, q2), given the inverses of the tail's lambdas."""
+        gammas = [root.T @ root for root in inverted]
+        return Lambda(self.meetings.tail, gammas).times(M.T).T
 
     @cached_property
     def _F11(self) -> tuple[Matrix, Matrix]:
@@ -235,23 +171,15 @@ class Split(Weighted):
     @property
     def sums(self) -> tuple[Matrix, ...]:
         """See `Elimination`."""
-        places = self.meetings.places
-        behind = [dense_blocks(self._F22, own, own).sum(axis=2) for own in places]
-        by_group = self._in_order(self._F11[0].sum(axis=2), behind)
+        by_group = self.tail.sums
+        by_group.insert(self.effects.lead, self._F11[0].sum(axis=2))
         return tuple(by_group[g][part, part] for g, part in self.effects.place)
-
-    def _in_order(self, lead: Part, behind: Sequence[Part]) -> list[Part]:
-        """What belongs to the lead and the tail's groups in the order of the groups."""
-        found = list(behind)
-        found.insert(self.effects.lead, lead)
-        return found
 
     @cached_property
     def scoring(self) -> Matrix:
         """See `Elimination`: what couples levels of the lead is left out."""
         lead = level_traces(self._F11[0])
-        sides = [np.zeros((len(lead), group.size**2)) for group in self.meetings.behind]
-        return self._of_terms(lead, sides, self._tail_traces)
+        return self._of_terms(lead, np.zeros((len(lead), len(self._tail_trace))))
 
     @cached_property
     def trace(self) -> Matrix:
@@ -261,8 +189,8 @@ class Split(Weighted):
         GY = self._GY.reshape(k * k, -1)
         turned = self._GY.transpose(0, 1, 3, 2).reshape(k * k, -1)
         lead = level_traces(own) - level_traces(low) + GY @ turned.T
-        sides = [self._side_traces(places) for places in self.meetings.places]
-        return self._of_terms(lead, sides, self._tail_traces)
+        sides = [self._side_traces(places) for places in self.meetings.tail.places]
+        return self._of_terms(lead, np.hstack(sides))
 
     def _side_traces(self, places: IntVector) -> Matrix:
         """``tr(F E F'E')`` over entries of the lead's Gamma and one of the tail's, (k^2, k_h^2)."""
@@ -279,28 +207,22 @@ class Split(Weighted):
     @cached_property
     def _GR(self) -> Sequence[Sequence[Matrix]]:
         """``(sum over levels of NC_a' NC_b) (I - Y S)``, (q2, q2) each."""
-        roots = self._inverse_lams
-        if roots is None:
+        inverted = self.tail.inverted
+        if inverted is None:
             return [[G @ self._rest for G in row] for row in self._G]
-        inverses = [root.T @ root for root in roots]
-        return [[self._scaled(inverses, GY.T).T for GY in row] for row in self._GY]
+        return [[self._over_gamma(inverted, GY) for GY in row] for row in self._GY]
 
     @cached_property
-    def _tail_traces(self) -> list[list[Matrix]]:
-        meetings = self.meetings
-        each = list(zip(meetings.starts, meetings.behind, strict=False))
-        return [
-            [pair_traces(self._F22[s : s + g.q, t : t + h.q], g, h) for t, h in each]
-            for s, g in each
-        ]
+    def _tail_trace(self) -> Matrix:
+        return self.tail.trace(None)
 
-    def _of_terms(
-        self, lead: Matrix, sides: Sequence[Matrix], behind: Sequence[Sequence[Matrix]]
-    ) -> Matrix:
-        """Traces over entries of the terms' Gammas from those over the groups', by parts."""
-        front = self._in_order(lead, sides)
-        rows = [self._in_order(side.T, row) for side, row in zip(sides, behind, strict=True)]
-        return self.effects.of_terms(np.block(self._in_order(front, rows)))
+    def _of_terms(self, lead: Matrix, side: Matrix) -> Matrix:
+        """Traces over entries of the terms' Gammas from those of the lead, and with the tail's."""
+        full, first = np.block([[lead, side], [side.T, self._tail_trace]]), self.effects.lead
+        sizes = [group.size**2 for group in self.effects.groups]
+        before, own = sum(sizes[:first]), sizes[first]
+        order = np.r_[own : own + before, :own, own + before : len(full)]
+        return self.effects.of_terms(full[order[:, None], order])
 
     @cached_property
     def _G(self) -> list[list[Matrix]]:
@@ -362,7 +284,7 @@ class Split(Weighted):
 
     def _swept_behind(self, h: int, E: Matrix) -> Matrix:
         """``(I - Y S) E (I - S Y)`` for a unit of the h-th group of the tail, (q2, q2)."""
-        places, total = self.meetings.places[h], np.zeros_like(self.Y)
+        places, total = self.meetings.tail.places[h], np.zeros_like(self.Y)
         columns = [np.ascontiguousarray(self._rest[:, own]) for own in places.T]
         for a, left in enumerate(columns):
             for b, right in enumerate(columns[: a + 1]):
@@ -371,13 +293,3 @@ class Split(Weighted):
                 part = E[a, b] * (left @ right.T)
                 total += part if a == b else part + part.T
         return total
-
-
-def mirrored(M: Matrix) -> Matrix:
-    """M (q, q) itself, with its lower triangle copied above the diagonal, some rows at a time."""
-    for start in range(0, len(M), BLOCK):
-        stop = start + BLOCK
-        own = np.tril(M[start:stop, start:stop])
-        M[start:stop, start:stop] = own + np.tril(own, -1).T
-        M[start:stop, stop:] = M[stop:, start:stop].T
-    return M

@@ -255,7 +255,7 @@ class DenseFactor(TailPoint):
     @property
     def unswept(self) -> Matrix:
         """See `TailPoint`."""
-        if self._is_direct:
+        if self.inverted is None:
             return self._swept[:, len(self.root) :]
         return self.across(self.coupling)[1]
 
@@ -265,9 +265,11 @@ class DenseFactor(TailPoint):
         return solved, right - self.K @ solved
 
     @cached_property
-    def _is_direct(self) -> bool:
-        """Whether products of the tail's size are formed: they keep more digits than inverses."""
-        return len(self.root) <= FEW or any(map(_is_near_singular, self.Lambda.factors))
+    def inverted(self) -> list[Matrix] | None:
+        """Inverses of the factors, unless products of the tail's size keep more digits."""
+        if len(self.root) <= FEW or any(map(_is_near_singular, self.Lambda.factors)):
+            return None
+        return [np.linalg.inv(factor) for factor in self.Lambda.factors]
 
     @cached_property
     def _swept(self) -> Matrix:
@@ -295,12 +297,11 @@ class DenseFactor(TailPoint):
     @cached_property
     def F(self) -> Matrix:
         """``Z_T'V^-1 Z_T`` (q_T, q_T): ``K - K Y K``, or ``Lambda^-T (I - Omega^-1) Lambda^-1``."""
-        if self._is_direct:
+        if self.inverted is None:
             return self._swept[:, : len(self.root)]
         F = -self._inverse
         F.flat[:: len(F) + 1] += 1.0
-        inverses = [np.linalg.inv(factor) for factor in self.Lambda.factors]
-        return Lambda(self.columns, inverses).around(F, transpose=True, overwrite=True)
+        return Lambda(self.columns, self.inverted).around(F, transpose=True, overwrite=True)
 
     @property
     def sums(self) -> list[Matrix]:
