@@ -82,9 +82,9 @@ class Split(Weighted):
             raise NumericalError("Lambda'Z'WZ Lambda + I is not positive definite.")
         return found
 
-    @property
+    @cached_property
     def logdet(self) -> float:
-        """See `Elimination`."""
+        """See `Elimination`: what is asked for after `release`, too."""
         return self._lead[1] + self.tail.logdet
 
     @property
