@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 import lmm
 
@@ -124,3 +125,16 @@ def test_intervals_of_shares_in_the_word_of_performance():
     )
     with pytest.raises(ValueError, match="level"):
         lmm.icc(m, ci=95)
+
+
+def test_performance_of_fits_without_rows(tmp_path):
+    data, path = lmm.load_dataset("sleepstudy"), tmp_path / "rows.parquet"
+    data.to_parquet(path)
+    formula = "Reaction ~ Days + (Days | Subject)"
+    rows = lmm.model_performance(lmm.lmer(formula, data)).to_frame()
+    sums = lmm.model_performance(lmm.lmer(formula, lmm.scan(path))).to_frame()
+    assert_allclose(sums.astype(float), rows.astype(float), rtol=1e-7)
+    data.assign(w=np.linspace(0.5, 2.0, 180)).to_parquet(path)
+    weighted = lmm.lmer(formula, lmm.scan(path), weights="w")
+    with pytest.raises(lmm.DataError, match="keeps no rows"):
+        lmm.model_performance(weighted)

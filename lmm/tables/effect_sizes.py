@@ -501,10 +501,19 @@ def model_performance(m: TabulatedModel) -> Performance:
         "AICc": m.aic() + 2.0 * k * (k + 1) / (n - k - 1),
         "BIC": m.bic(),
         **_explained(fit),
-        "RMSE": float(np.sqrt(np.mean(fit.residuals**2))),
+        "RMSE": _rmse(m),
         "Sigma": fit.sigma,
     }
     return Performance(pd.DataFrame([indices]))
+
+
+def _rmse(m: TabulatedModel) -> float:
+    """Root mean square of the residuals, without rows from what the criterion has of them."""
+    fit = m.fit
+    if isinstance(fit, Fit) and fit.matrices.frame.summary is not None and m.call.weights is None:
+        squares = float(fit.terms.pwrss) - float(fit.u @ fit.u)
+        return float(np.sqrt(max(squares, 0.0) / fit.matrices.n))
+    return float(np.sqrt(np.mean(fit.residuals**2)))
 
 
 def _explained(fit: Fit | PlainFit) -> dict[str, float]:
