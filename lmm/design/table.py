@@ -247,6 +247,9 @@ def _narwhals_series(values: Any) -> pd.Series:
     """Make a pandas Series of a narwhals one, without needing pyarrow."""
     import narwhals.stable.v2 as narwhals
 
+    if values.dtype == narwhals.Categorical and values.implementation.is_polars():
+        # Its categories stand as the rows, or other columns, brought them in.
+        values = values.cast(narwhals.String)
     dtype = values.dtype
     if dtype in (narwhals.Categorical, narwhals.Enum):
         categories = values.cat.get_categories().to_list()

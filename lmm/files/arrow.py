@@ -32,6 +32,9 @@ def frame_of_batch(batch: pa.RecordBatch, place: str) -> pd.DataFrame:
 def _series_of(column: Any, description: Any) -> Any:
     import pyarrow as pa
 
+    if _is_of_polars(description, b"_PL_CATEGORICAL"):
+        # Its categories stand as the rows, or other columns, brought them in.
+        column = column.dictionary_decode()
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _categories_of(column, bool(kind.ordered) and not _is_of_polars(description))
@@ -57,9 +60,9 @@ def _is_view(kind: Any) -> bool:
     return bool(getattr(pa.types, "is_string_view", lambda kind: False)(kind))
 
 
-def _is_of_polars(description: Any) -> bool:
+def _is_of_polars(description: Any, kind: bytes = b"_PL_") -> bool:
     """Whether polars made the column: its categories have an order that is none of the values."""
-    return any(key.startswith(b"_PL_") for key in description.metadata or {})
+    return any(key.startswith(kind) for key in description.metadata or {})
 
 
 def _categories_of(column: Any, ordered: bool) -> pd.Categorical:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lmm.design import LmerControl, build_matrices
 from lmm.design.columns import Factor, level_name, read_column
+from lmm.design.table import Table
 from lmm.errors import DataError, FormulaError
 from lmm.formula import parse_one_sided
 
@@ -444,3 +445,14 @@ def test_permuted_rows_give_permuted_matrices(order):
     np.testing.assert_array_equal(shuffled.y, plain.y[order])
     assert shuffled.theta_names == plain.theta_names
     np.testing.assert_array_equal(shuffled.Zt.toarray(), plain.Zt.toarray()[:, order])
+
+
+def test_categories_of_polars_sort_unless_they_have_an_order_of_their_own():
+    g = pl.Series("g", ["c", "a", "b", None, "a", "c"])
+
+    def levels(column):
+        return Table.of(pl.DataFrame({"g": column})).column("g").levels
+
+    assert levels(g.cast(pl.Categorical)) == levels(g) == ("a", "b", "c")
+    assert levels(g.reverse().cast(pl.Categorical)) == ("a", "b", "c")
+    assert levels(g.cast(pl.Enum(["b", "c", "a"]))) == ("b", "c", "a")

@@ -134,6 +134,12 @@ def test_categories_of_polars_have_no_order():
     assert not column.is_ordered
 
 
+def test_categories_of_polars_that_rows_brought_in_sort():
+    frame = pl.DataFrame({"f": ["b", "a", "b"]}, schema={"f": pl.Categorical})
+    (portion,) = Source.of(frame.lazy()).batches(["f"])
+    assert portion.column("f").levels == ("a", "b")
+
+
 def test_tables_in_memory_are_no_sources():
     data = study(5)
     tables = (
