@@ -8,7 +8,6 @@ from lmm.covariance import Diagonal
 from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.reported import (
     find_parameter,
-    sdcor,
     variance_parameters,
 )
 from lmm.inference.variance.wald import wald_limits
@@ -103,10 +102,11 @@ def test_values_of_many_fits_are_those_of_each():
     fit = fitted("slopes").fit
     parameters = variance_parameters(fit.matrices)
     each = [parameter.value(fit.covariances, fit.sigma) for parameter in parameters]
-    many = sdcor(parameters, [np.stack([fit.covariances[0]] * 2)], np.full(2, fit.sigma))
-    np.testing.assert_allclose(many, [each, each], rtol=1e-14)
-    zero = sdcor(parameters, [np.zeros((1, 2, 2))], np.ones(1))
-    np.testing.assert_array_equal(zero, [[0.0, np.nan, 0.0, 1.0]])
+    both = [np.stack([fit.covariances[0]] * 2)]
+    many = [parameter.value(both, np.full(2, fit.sigma)) for parameter in parameters]
+    np.testing.assert_allclose(many, np.transpose([each, each]), rtol=1e-14)
+    zero = [parameter.value([np.zeros((1, 2, 2))], np.ones(1)) for parameter in parameters]
+    np.testing.assert_array_equal(zero, [[0.0], [np.nan], [0.0], [1.0]])
 
 
 def test_wald_limits_of_balanced_one_way_data_are_known():

@@ -38,7 +38,7 @@ from lmm.inference.resample.residual_draws import (
 )
 from lmm.inference.resample.schemes import REB, Cases, Residual, Scheme, Wild
 from lmm.inference.resample.simulator import Simulator
-from lmm.inference.variance.reported import names_of, parameters_of, sdcor, values_of
+from lmm.inference.variance.reported import names_of, parameters_of, values_of
 
 __all__ = ["BatchResults", "BatchedFits", "Refits", "Statistic", "Work", "run"]
 
@@ -138,7 +138,8 @@ class BatchedFits:
         for term, part in zip(matrices.terms, matrices.theta_slices, strict=True):
             factor = term.covariance.factor(fits.theta[:, part]) * fits.sigma[:, None, None]
             covariances.append(factor @ factor.transpose(0, 2, 1))
-        return np.hstack([sdcor(parameters_of(self.fit), covariances, fits.sigma), fits.beta])
+        own = [each.value(covariances, fits.sigma) for each in parameters_of(self.fit)]
+        return np.column_stack([*own, fits.beta])
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,7 +34,6 @@ __all__ = [
     "maximum_likelihood",
     "names_of",
     "parameters_of",
-    "sdcor",
     "values_of",
     "variance_parameters",
 ]
@@ -65,18 +64,17 @@ class VarianceParameter:
     row: int = 0
     column: int = 0
 
-    def value(self, covariances: Sequence[Matrix], sigma: float) -> float:
-        """Its value for covariances (k_i, k_i) per term; a correlation with a zero is NaN."""
-        if self.kind in ("sigma", "theta"):
-            return sigma
-        if self.kind == "sigma^2":
-            return sigma**2
+    def value(self, covariances: Sequence[Matrix], size: Any) -> Any:
+        """Its value for covariances (..., k_i, k_i) per term and sizes (...).
+
+        A correlation with a zero variance is NaN.
+        """
+        if self.term < 0:
+            return size**2 if self.kind == "sigma^2" else size
         C, i, j = covariances[self.term], self.row, self.column
-        if self.kind in ("var", "cov"):
-            return float(C[i, j])
-        if self.kind == "sd":
-            return float(np.sqrt(C[i, i]))
-        return float(correlations(C)[i, j])
+        if self.kind == "cor":
+            return correlations(C)[..., i, j]
+        return np.sqrt(C[..., i, i]) if self.kind == "sd" else C[..., i, j]
 
 
 def variance_parameters(
@@ -192,38 +190,6 @@ def _statsmodels_names(matrices: ModelMatrices, parameter: VarianceParameter) ->
     if parameter.kind == "var":
         return [f"{one} Var" for one in parts[0]]
     return [f"{one} x {two} Cov" for one in parts[0] for two in parts[1]]
-
-
-def sdcor(
-    parameters: Sequence[VarianceParameter], covariances: Sequence[Matrix], sigma: Vector
-) -> Matrix:
-    """Standard deviations, correlations and sigma of many fits.
-
-    Parameters
-    ----------
-    parameters : sequence of VarianceParameter
-        Which to compute, on the sd-correlation scale.
-    covariances : sequence of (r, k_i, k_i) arrays
-        Per term, one matrix per fit.
-    sigma : (r,) array
-        Residual standard deviations, or values of theta.
-
-    Returns
-    -------
-    (r, len(parameters)) array
-        Correlations with a zero variance are NaN.
-    """
-    columns = []
-    for parameter in parameters:
-        if parameter.kind in ("sigma", "theta"):
-            columns.append(sigma)
-            continue
-        C, i, j = covariances[parameter.term], parameter.row, parameter.column
-        if parameter.kind == "sd":
-            columns.append(np.sqrt(C[:, i, i]))
-            continue
-        columns.append(correlations(C)[:, i, j])
-    return np.column_stack(columns)
 
 
 # The likelihood in absolute factors ---------------------------------------------------------------
