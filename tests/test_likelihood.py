@@ -84,6 +84,7 @@ def large_ratio():
     return {"y": y, "x": x, "g": np.char.add("g", g.astype(str))}
 
 
+@pytest.mark.filterwarnings("ignore::lmm.PrecisionWarning")  # of six digits left
 def test_fits_and_batches_call_the_same_fits_singular():
     m = lmm.lmer("y ~ x + (x | g)", large_ratio())
     assert not m.is_singular()
