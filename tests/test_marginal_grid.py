@@ -209,7 +209,7 @@ def test_joint_tests_leave_out_a_covariate_at_its_mean(m):
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda m: lmm.emmeans(m, "a", cov_reduce="x"), lmm.FormulaError, "~"),
+        (lambda m: lmm.emmeans(m, "a", cov_reduce="x"), TypeError, "such as .x ~ a."),
         (lambda m: lmm.emmeans(m, "a", cov_reduce="x ~ z"), lmm.DataError, "no predictor 'z'"),
         (lambda m: lmm.emmeans(m, "a", cov_reduce="a ~ b"), lmm.DataError, "must be numeric"),
         (lambda m: lmm.emmeans(m, "a", cov_reduce="log(x) ~ a"), lmm.DataError, "name"),

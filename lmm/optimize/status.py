@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 
 from lmm._types import Frozen, Vector
-from lmm.report.cells import Cells, Column
-from lmm.report.document import Document
-from lmm.report.format import format_numbers
 
 __all__ = ["Optimum", "Status"]
 
@@ -128,6 +125,10 @@ class Optimum(Frozen):
         return {**vars(self), "state": None}
 
     def _repr_html_(self) -> str:
+        from lmm.report.cells import Cells, Column
+        from lmm.report.document import Document
+        from lmm.report.format import format_numbers
+
         facts = {
             "Verdict": self.message or self.status.value,
             "Criterion": f"{self.value:.10g}" + (f" ± {self.error:.2g}" if self.error else ""),

@@ -90,7 +90,8 @@ def grid_of(
     check_fitted(m)
     if is_text(cov_reduce):
         regressions = [cov_reduce] if isinstance(cov_reduce, str) else list(cov_reduce)
-        return reference_grid(m, at, np.mean, nesting, cov_keep, regressions)
+        if all("~" in text for text in regressions):
+            return reference_grid(m, at, np.mean, nesting, cov_keep, regressions)
     each = cov_reduce.values() if isinstance(cov_reduce, Mapping) else [cov_reduce]
     if bad := [one for one in each if one is not False and not callable(one)]:
         raise TypeError(
