@@ -137,13 +137,15 @@ def solve_upper(R: Matrix, right: Matrix) -> Matrix:
 
 
 def solve_lower(L: Matrix, right: Matrix) -> Matrix:
-    """L^-1 right for lower-triangular L (n, n), by rows, and right (n,) or (n, r).
+    """L^-1 right for lower-triangular L (n, n), by rows, and right (n,) or (n, r), or none.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         L is singular.
     """
+    if not right.size:
+        return right
     solution, info = lapack.dtrtrs(L.T, right, trans=1)
     _checked(info, "Singular matrix")
     return np.asarray(solution)

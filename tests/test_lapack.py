@@ -1,8 +1,11 @@
 """The bare LAPACK calls against `numpy.linalg`."""
 
+import warnings
+
 import numpy as np
 import pytest
 
+import lmm
 from lmm import _lapack as lapack
 
 SHAPES = [(1, 1), (2, 2), (5, 3), (3, 5), (40, 40), (200, 70)]
@@ -60,12 +63,31 @@ def test_triangular_systems(n):
     np.testing.assert_allclose(lapack.divide_upper(right.T, R) @ R, right.T, atol=1e-11)
 
 
-def test_empty_matrices():
+def test_empty_matrices(capfd):
     assert lapack.cholesky(np.empty((0, 0))).shape == (0, 0)
     assert lapack.eigh(np.empty((0, 0)))[0].shape == (0,)
     assert lapack.invert_lower(np.empty((0, 0))).shape == (0, 0)
     assert [part.shape for part in lapack.qr(np.empty((5, 0)))] == [(5, 0), (0, 0)]
     assert lapack.solve_upper(np.empty((0, 0)), np.empty(0)).shape == (0,)
+    assert lapack.solve_lower(np.empty((0, 0)), np.empty((0, 3))).shape == (0, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("solver", ["auto", "dense", "sparse"])
+@pytest.mark.parametrize(
+    "formula",
+    ["y ~ 1 + (1 | a)", "y ~ 0 + (1 | a)", "y ~ x + (1 | b / a)", "y ~ x + (x | b) + (1 | a)"],
+)
+@pytest.mark.parametrize("fit", [lmm.lmer, lmm.glmer])
+def test_lapack_says_nothing(fit, formula, solver, capfd):
+    given = np.random.default_rng(1)
+    a = np.repeat(np.arange(12), 6)
+    data = {"y": given.poisson(2.0 + a % 3), "x": given.normal(size=72), "a": a, "b": a // 3}
+    family = {} if fit is lmm.lmer else {"family": "poisson"}
+    with warnings.catch_warnings(action="ignore"):
+        m = fit(formula, data, solver=solver, **family)
+        m.summary(), m.ranef(), m.confint(method="wald")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_cannot_be_factored_is_an_error():

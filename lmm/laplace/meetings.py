@@ -30,6 +30,8 @@ __all__ = ["Meetings", "Parts"]
 SPARSE = 0.1
 # Pairs of couplings that are worked on at once, in the processor's cache, and that are kept.
 CHUNK, KEPT = 1 << 16, 1 << 22
+# Pairs of couplings that are added up before a product of sparse matrices has begun.
+FEW = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,9 +282,26 @@ class Meetings:
         if not self.is_sparse:
             one, other = (self._filled(own).reshape(-1, self.shape[1]) for own in (left, right))
             return one.T @ other
+        if self._pairs_up_to[-1] <= FEW:
+            return self._crossed_by_pair(left, right)
         pairs = zip(left, right, strict=True)
         total = reduce(add, (self._turned(one) @ self._sparse(other) for one, other in pairs))
         return np.asarray(total.toarray())
+
+    def _crossed_by_pair(self, left: Matrix, right: Matrix) -> Matrix:
+        """The same, pair by pair: the later of two couplings before the earlier, and after it."""
+        q, place, values = self.shape[1], [], []
+        for chunk in self._chunks:
+            later = np.repeat(np.arange(chunk.later.start, chunk.later.stop), chunk.count)
+            earlier = chunk.within.start + chunk.earlier
+            place.append(chunk.place)
+            values.append((left[:, later] * right[:, earlier]).sum(axis=0))
+            others = later != earlier
+            later, earlier = later[others], earlier[others]
+            place.append(self.column[earlier] * q + self.column[later])
+            values.append((left[:, earlier] * right[:, later]).sum(axis=0))
+        found = np.bincount(np.concatenate(place), np.concatenate(values), q * q)
+        return np.asarray(found.reshape(q, q))
 
     def _sparse(self, couplings: Vector) -> Any:
         """Couplings (e,) as a sparse matrix (l, q2)."""

@@ -274,6 +274,8 @@ class DenseFactor(TailPoint):
     @cached_property
     def _swept(self) -> Matrix:
         """``Z_T'V^-1[Z_T X y]`` (q_T, q_T + t), by products."""
+        if not self.root.size:  # of which LAPACK complains aloud
+            return self.upper
         half, _ = lapack.dtrtrs(self.root, self.Lambda.times(self.upper, transpose=True), lower=1)
         return np.asarray(self.upper - half[:, : len(half)].T @ half)
 
