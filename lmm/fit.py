@@ -137,7 +137,6 @@ class Fit(FixedFit):
 
     @property
     def reml(self) -> bool:
-        """Whether the criterion is REML."""
         return self.criterion.reml
 
     @cached_property
@@ -149,7 +148,6 @@ class Fit(FixedFit):
 
     @property
     def known_sigma(self) -> float | None:
-        """Residual standard deviation of a linear model, where it was given and not estimated."""
         return self.criterion.sigma
 
     @property

@@ -180,7 +180,6 @@ class FamilyFit(FixedFit):
 
     @property
     def mean_slope(self) -> Vector:
-        """Slope (n,) of the mean in the linear predictor."""
         return self.distribution.link_function.slope(self.linear)
 
     @property
@@ -190,7 +189,6 @@ class FamilyFit(FixedFit):
 
     @property
     def response_root(self) -> Vector:
-        """Roots (n,) of prior weight over variance function: they make residuals Pearson's."""
         variance = self.distribution.variance(self.fitted, self.shape)
         with np.errstate(divide="ignore", invalid="ignore"):  # at the ends of the means' range
             return np.asarray(np.sqrt(self.matrices.weights / variance))
@@ -209,7 +207,6 @@ class FamilyFit(FixedFit):
         return np.maximum(squares, 0.0)
 
     def residuals_of(self, kind: str) -> Vector:
-        """Residuals (n,) of a kind: see `lmm.diagnostics.leverage.residuals`."""
         if kind == "deviance":
             return np.asarray(np.sign(self.residuals) * np.sqrt(self.squared_deviances))
         if kind == "pearson":

@@ -1,8 +1,10 @@
 """What docs/architecture.md and docs/contributing.md say of the code, counted in it."""
 
 import ast
+import inspect
 import re
 from collections import defaultdict
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -70,6 +72,28 @@ def test_a_class_has_a_name_of_its_own():
         if isinstance(node, ast.ClassDef) and node.name not in COMMON_CLASSES
     ]
     assert not repeated(names)
+
+
+def public_classes():
+    """Classes of all modules that run without scikit-sparse."""
+    for path in FILES:
+        name = ".".join(("lmm", *path.relative_to(ROOT).with_suffix("").parts))
+        if path.name not in ("__init__.py", "__main__.py", "_sksparse.py"):
+            for one in vars(import_module(name)).values():
+                if inspect.isclass(one) and one.__module__ == name and one.__name__[0] != "_":
+                    yield one
+
+
+def test_methods_have_a_docstring_of_their_own_or_that_of_what_they_override():
+    kinds = (property, cached_property, classmethod, staticmethod)
+    silent = [
+        f"{one.__qualname__}.{name}"
+        for one in public_classes()
+        for name, member in vars(one).items()
+        if name[0] != "_" and (inspect.isfunction(member) or isinstance(member, kinds))
+        if not inspect.getdoc(getattr(one, name))
+    ]
+    assert not silent
 
 
 @pytest.mark.parametrize("word", ["get_", "util", "helper", "manager"])

@@ -258,7 +258,6 @@ class Correlated(Covariance):
         return np.concatenate([par[: self.n_sd] * np.diag(R)[: self.n_sd], par[self.n_sd :]])
 
     def unwhitened(self, par: Vector, R: Matrix) -> Vector:
-        """The inverse of `whitened`."""
         return np.concatenate([par[: self.n_sd] / np.diag(R)[: self.n_sd], par[self.n_sd :]])
 
     def cleared(self, par: Vector, tolerance: float) -> Vector:

@@ -233,7 +233,6 @@ class Unstructured(Filled):
         return self.par(lower_triangular(R @ self.factor(par)))
 
     def unwhitened(self, par: Vector, R: Matrix) -> Vector:
-        """The inverse of `whitened`."""
         if self.size == 1:
             return np.asarray(np.abs(par / R[0, 0]))
         return self.par(lower_triangular(solve_upper(R, self.factor(par))))
@@ -269,7 +268,6 @@ class Diagonal(Filled):
         return np.abs(np.diag(R) * par)
 
     def unwhitened(self, par: Vector, R: Matrix) -> Vector:
-        """The inverse of `whitened`."""
         return np.abs(par / np.diag(R))
 
 

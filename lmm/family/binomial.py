@@ -44,7 +44,6 @@ class Binomial(Family):
     canonical_link: ClassVar[str] = "logit"
 
     def check(self, y: Vector, weights: Vector) -> None:
-        """See `Family`."""
         if ((y < 0.0) | (y > 1.0)).any():
             raise DataError(
                 "y values must be 0 <= y <= 1: the response of a binomial model is 0/1, a factor "
@@ -57,32 +56,26 @@ class Binomial(Family):
         return np.asarray(~((mu >= 0.0) & (mu <= 1.0)))
 
     def start_mean(self, y: Vector, weights: Vector) -> Vector:
-        """See `Family`."""
         return np.asarray((weights * y + 0.5) / (weights + 1.0))
 
     def variance(self, mu: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.asarray(mu * (1.0 - mu))
 
     def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         wins = xlogy(y, y) - xlogy(y, mu)
         losses = xlogy(1.0 - y, 1.0 - y) - xlogy(1.0 - y, 1.0 - mu)
         return np.asarray(2.0 * weights * np.maximum(wins + losses, 0.0))
 
     def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         trials = np.rint(weights).astype(np.int64)
         return np.asarray(rng.binomial(trials, mu) / np.maximum(trials, 1))
 
     def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
-        """See `Family`."""
         trials = np.rint(weights)
         successes = np.rint(weights * y)
         return _at_most(successes - 1.0, trials, mu), _at_most(successes, trials, mu)
 
     def conditional(self, y: Vector, weights: Vector, trials: Vector | None = None) -> BinomialRows:
-        """See `Family`."""
         return BinomialRows(self, y, weights, weights if trials is None else trials)
 
 
@@ -149,16 +142,13 @@ class BinomialRows(Conditional):
         return self.constant + self.lost
 
     def within(self, rows: slice) -> BinomialRows:
-        """See `Conditional`."""
         y, weights, trials = self.y[rows], self.weights[rows], self.trials[rows]
         return BinomialRows(self.family, y, weights, trials)
 
     def losing(self, lost: float) -> BinomialRows:
-        """See `Conditional`."""
         return replace(self, lost=lost)
 
     def loglik_rows(self, eta: Vector, xi: float) -> Vector:
-        """See `Conditional`."""
         return self._rows_of(*self._link.logs(eta))
 
     def _rows_of(self, log_mu: Vector, log_nu: Vector) -> Vector:
@@ -177,7 +167,6 @@ class BinomialRows(Conditional):
         return float(self._rows_of(log_mu, log_nu).sum()) + self.lost
 
     def loglik(self, eta: Vector, xi: float) -> float:
-        """See `Conditional`."""
         if not self.family.is_canonical:
             return self._total(*self._link.logs(eta))
         return self._logit_loglik(eta, np.exp(-np.abs(eta)))
@@ -189,7 +178,6 @@ class BinomialRows(Conditional):
         return float(won - w @ np.log1p(e)) + self._constant
 
     def score_rows(self, eta: Vector, xi: float) -> Vector:
-        """See `Conditional`."""
         if self.family.is_canonical:
             return np.asarray(self.successes - self.weights * expit(eta))
         A, C = self._link.hazards(eta, 0, self._link.logs(eta))

@@ -32,7 +32,6 @@ class CountFamily(DispersionFamily):
         return bool((mu >= 0.0).all())
 
     def check(self, y: Vector, weights: Vector) -> None:
-        """See `Family`."""
         if (y < 0.0).any():
             raise DataError(f"negative values not allowed for the {self.name!r} family")
         if (np.abs(y - np.rint(y)) > 1e-7 * np.maximum(y, 1.0)).any():
@@ -43,7 +42,6 @@ class CountFamily(DispersionFamily):
             )
 
     def start_mean(self, y: Vector, weights: Vector) -> Vector:
-        """See `Family`."""
         return y + 0.1
 
 
@@ -70,25 +68,20 @@ class Poisson(CountFamily):
     canonical_link: ClassVar[str] = "log"
 
     def check(self, y: Vector, weights: Vector) -> None:
-        """See `Family`."""
         if (y < 0.0).any():
             raise DataError("negative values not allowed for the 'Poisson' family")
         super().check(y, weights)
 
     def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         return np.asarray(xlogy(y, mu) - mu)
 
     def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         return np.asarray(-weights * gammaln(y + 1.0))
 
     def variance(self, mu: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return mu
 
     def variance_jet(self, mu: Jet, shape: float) -> Jet:
-        """See `DispersionFamily`."""
         return mu
 
     def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
@@ -96,16 +89,13 @@ class Poisson(CountFamily):
         return np.zeros_like(mu), np.zeros_like(mu)
 
     def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         halves = xlogy(y, y) - xlogy(y, mu) - (y - mu)
         return np.asarray(2.0 * weights * np.maximum(halves, 0.0))
 
     def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return rng.poisson(mu).astype(np.float64)
 
     def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
-        """See `Family`."""
         below = np.where(y > 0.0, pdtr(np.maximum(y - 1.0, 0.0), mu), 0.0)
         return below, np.asarray(pdtr(y, mu))
 
@@ -149,42 +139,33 @@ class NegativeBinomial(CountFamily):
 
     @property
     def shape_name(self) -> str:
-        """See `Family`."""
         return "theta" if self.theta is None else ""
 
     @property
     def title(self) -> str:
-        """See `Family`."""
         if self.theta is None:
             return "Negative Binomial"
         return f"Negative Binomial({float(f'{round(self.theta, 4):.7g}'):g})"
 
     def shape_of(self, xi: float) -> float:
-        """See `Family`."""
         return float(np.exp(xi)) if self.theta is None else self.theta
 
     def with_shape(self, shape: float) -> NegativeBinomial:
-        """See `Family`."""
         return NegativeBinomial(shape, self.link)
 
     def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         return np.asarray(xlogy(y, mu) - (y + shape) * np.log1p(mu / shape))
 
     def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         return np.asarray(weights * (_gamma_ratio(y, shape)[0] - gammaln(y + 1.0)))
 
     def variance(self, mu: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.asarray(mu + mu * mu / shape)
 
     def variance_jet(self, mu: Jet, shape: float) -> Jet:
-        """See `DispersionFamily`."""
         return tuple(a + b / shape for a, b in zip(mu, product(mu, mu), strict=True))
 
     def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
-        """See `DispersionFamily`."""
         t, y = self.shape_of(xi), rows.y
         _, first, second = _gamma_ratio(y, t)
         lost = t * np.log1p(mu / t)
@@ -193,16 +174,13 @@ class NegativeBinomial(CountFamily):
         return rows.weights * first, rows.weights * second
 
     def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         tail = (y + shape) * (np.log1p(y / shape) - np.log1p(mu / shape))
         return np.asarray(2.0 * weights * np.maximum(xlogy(y, y) - xlogy(y, mu) - tail, 0.0))
 
     def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return rng.negative_binomial(shape, shape / (shape + mu)).astype(np.float64)
 
     def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
-        """See `Family`."""
         p = shape / (shape + mu)
         below = np.where(y > 0.0, betainc(shape, np.maximum(y, 1.0), p), 0.0)
         return below, np.asarray(betainc(shape, y + 1.0, p))
@@ -210,7 +188,6 @@ class NegativeBinomial(CountFamily):
     def conditional(
         self, y: Vector, weights: Vector, trials: Vector | None = None
     ) -> DispersionRows:
-        """See `Family`."""
         return NegativeBinomialRows(self, y, weights)
 
 

@@ -50,7 +50,6 @@ class DispersionFamily(Family):
     def conditional(
         self, y: Vector, weights: Vector, trials: Vector | None = None
     ) -> DispersionRows:
-        """See `Family`."""
         return DispersionRows(self, y, weights)
 
 
@@ -84,11 +83,9 @@ class DispersionRows(Conditional):
         return float(known.sum())
 
     def losing(self, lost: float) -> DispersionRows:
-        """See `Conditional`."""
         return replace(self, lost=lost)
 
     def within(self, rows: slice) -> DispersionRows:
-        """See `Conditional`."""
         return replace(self, y=self.y[rows], weights=self.weights[rows], lost=0.0)
 
     def _constant(self, xi: float) -> float:
@@ -98,7 +95,6 @@ class DispersionRows(Conditional):
         return float(self.family.constant(self.y, self.weights, shape).sum()) + self.lost
 
     def loglik(self, eta: Vector, xi: float) -> float:
-        """See `Conditional`."""
         return self._loglik(self.family.inverse(eta), xi)
 
     def _loglik(self, mu: Vector, xi: float) -> float:
@@ -108,7 +104,6 @@ class DispersionRows(Conditional):
         return float(self.weights @ kernel / self.phi(xi) + self._constant(xi))
 
     def loglik_rows(self, eta: Vector, xi: float) -> Vector:
-        """See `Conditional`."""
         family, shape, mu = self.family, self.family.shape_of(xi), self.family.inverse(eta)
         if not family.is_mean(mu):
             return np.full_like(mu, -np.inf)
@@ -116,12 +111,10 @@ class DispersionRows(Conditional):
         return np.asarray(kernel + family.constant(self.y, self.weights, shape))
 
     def score_rows(self, eta: Vector, xi: float) -> Vector:
-        """See `Conditional`."""
         mu = self.family.link_function.jet(eta, 1)
         return self._scale(xi) * (self.y - mu[0]) * self._k(mu, 0, xi)[0]
 
     def shape_slopes(self, eta: Vector, xi: float) -> Vector:
-        """See `Conditional`."""
         if not self.family.shape_name:
             return np.zeros_like(eta)
         return self.family.shape_rows(self, self.family.inverse(eta), xi)[0]
@@ -137,7 +130,6 @@ class DispersionRows(Conditional):
         return quotient(mu[1 : order + 2], family.variance_jet(mu, family.shape_of(xi)))
 
     def at(self, eta: Vector, xi: float, order: int) -> RowLikelihood:
-        """See `Conditional`."""
         mu = self.family.link_function.jet(eta, order + 2)
         scale = self._scale(xi)
         loglik = self._loglik(mu[0], xi)

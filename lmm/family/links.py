@@ -67,7 +67,6 @@ class Log(Link):
     name = "log"
 
     def __call__(self, mu: Vector) -> Vector:
-        """Linear predictor of means (n,)."""
         return np.log(mu)
 
     def jet(self, eta: Vector, order: int) -> Jet:
@@ -83,7 +82,6 @@ class PowerLink(Link):
     exponent: float
 
     def __call__(self, mu: Vector) -> Vector:
-        """Linear predictor of means (n,)."""
         return np.asarray(mu, dtype=float) ** (1.0 / self.exponent)
 
     def kept_beside(self, limit: Vector, eta: Vector) -> Vector:
@@ -92,7 +90,6 @@ class PowerLink(Link):
         return limit if self.exponent == 1.0 else np.where(crossed, np.copysign(0.0, eta), limit)
 
     def jet(self, eta: Vector, order: int) -> Jet:
-        """See `Link`."""
         parts, factor = [], 1.0
         for n in range(order + 1):
             parts.append(factor * eta ** (self.exponent - n) if factor else np.zeros_like(eta))
@@ -128,11 +125,9 @@ class Logit(ProbabilityLink):
     name = "logit"
 
     def __call__(self, mu: Vector) -> Vector:
-        """Linear predictor of means (n,)."""
         return np.asarray(logit(mu))
 
     def logs(self, eta: Vector) -> Logs:
-        """See `ProbabilityLink`."""
         return log_expit(eta), log_expit(-eta)
 
     def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
@@ -150,11 +145,9 @@ class Probit(ProbabilityLink):
     name = "probit"
 
     def __call__(self, mu: Vector) -> Vector:
-        """Linear predictor of means (n,)."""
         return np.asarray(ndtri(mu))
 
     def inverse(self, eta: Vector) -> Vector:
-        """Mean of linear predictors (n,)."""
         return np.asarray(ndtr(eta))
 
     def logs(self, eta: Vector) -> Logs:
@@ -194,15 +187,12 @@ class Cloglog(ProbabilityLink):
     name = "cloglog"
 
     def __call__(self, mu: Vector) -> Vector:
-        """Linear predictor of means (n,)."""
         return np.asarray(np.log(-np.log1p(-np.asarray(mu))))
 
     def inverse(self, eta: Vector) -> Vector:
-        """Mean of linear predictors (n,)."""
         return np.asarray(-np.expm1(-self._t(eta)))
 
     def logs(self, eta: Vector) -> Logs:
-        """See `ProbabilityLink`."""
         t = self._t(eta)
         tiny = t < 1e-300
         return np.where(tiny, eta, np.log(-np.expm1(-np.where(tiny, 1.0, t)))), -t
@@ -239,7 +229,6 @@ class Cauchit(ProbabilityLink):
     name = "cauchit"
 
     def __call__(self, mu: Vector) -> Vector:
-        """Linear predictor of means (n,)."""
         return np.asarray(np.tan(np.pi * (np.asarray(mu) - 0.5)))
 
     @staticmethod
@@ -248,11 +237,9 @@ class Cauchit(ProbabilityLink):
         return np.asarray(np.arctan2(1.0, -eta) / np.pi)
 
     def logs(self, eta: Vector) -> Logs:
-        """See `ProbabilityLink`."""
         return np.log(self._tail(eta)), np.log(self._tail(-eta))
 
     def hazards(self, eta: Vector, order: int, logs: Logs) -> tuple[Jet, Jet]:
-        """See `ProbabilityLink`."""
         d = 1.0 + eta * eta
         m1 = 1.0 / (np.pi * d)
         m2 = -2.0 * eta * m1 / d
@@ -271,7 +258,6 @@ class LogProbability(ProbabilityLink):
     name = "log"
 
     def __call__(self, mu: Vector) -> Vector:
-        """Linear predictor of means (n,)."""
         return np.log(mu)
 
     def jet(self, eta: Vector, order: int) -> Jet:

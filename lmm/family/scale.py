@@ -42,7 +42,6 @@ class ScaleFamily(DispersionFamily):
 
     @property
     def shape_name(self) -> str:
-        """See `Family`."""
         return "dispersion"
 
 
@@ -70,7 +69,6 @@ class Gaussian(ScaleFamily):
 
     @property
     def is_gaussian_identity(self) -> bool:
-        """See `Family`."""
         return self.link == "identity"
 
     def impossible(self, mu: np.ndarray) -> NDArray[np.bool_]:
@@ -82,7 +80,6 @@ class Gaussian(ScaleFamily):
         return bool(np.isfinite(mu).all())
 
     def check(self, y: Vector, weights: Vector) -> None:
-        """See `Family`."""
         if self.link == "log" and (y <= 0.0).all():
             raise DataError(
                 "no response is positive, but the log link gives positive means only: use another "
@@ -90,7 +87,6 @@ class Gaussian(ScaleFamily):
             )
 
     def start_mean(self, y: Vector, weights: Vector) -> Vector:
-        """See `Family`."""
         if self.link == "identity":
             return y
         if self.link == "log":
@@ -100,36 +96,28 @@ class Gaussian(ScaleFamily):
         return np.where(away == 0.0, 1.0, away)
 
     def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         return np.asarray(-0.5 * (y - mu) ** 2)
 
     def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         return np.asarray(-0.5 * (LOG_2PI + np.log(shape) - np.log(weights)))
 
     def variance(self, mu: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.ones_like(mu)
 
     def variance_jet(self, mu: Jet, shape: float) -> Jet:
-        """See `DispersionFamily`."""
         return constant(1.0, mu[0], len(mu) - 1)
 
     def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
-        """See `DispersionFamily`."""
         s = 0.5 * rows.weights * (rows.y - mu) ** 2 / rows.phi(xi)
         return s - 0.5, -s
 
     def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.asarray(weights * (y - mu) ** 2)
 
     def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.asarray(mu + np.sqrt(shape / weights) * rng.standard_normal(mu.shape))
 
     def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
-        """See `Family`."""
         p = np.asarray(ndtr((y - mu) * np.sqrt(weights / shape)))
         return p, p
 
@@ -158,53 +146,42 @@ class Gamma(ScaleFamily):
 
     @property
     def canonical_k(self) -> float:
-        """See `DispersionFamily`."""
         return -1.0
 
     def check(self, y: Vector, weights: Vector) -> None:
-        """See `Family`."""
         if (y <= 0.0).any():
             raise DataError("non-positive values not allowed for the 'Gamma' family")
         _check_size(y, 1e60)
 
     def start_mean(self, y: Vector, weights: Vector) -> Vector:
-        """See `Family`."""
         return y
 
     def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         excess = (y - mu) / mu
         return np.asarray(np.log1p(excess) - excess)
 
     def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         return np.asarray(_gamma_rest(weights / shape)[0] - np.log(y))
 
     def variance(self, mu: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.asarray(mu * mu)
 
     def variance_jet(self, mu: Jet, shape: float) -> Jet:
-        """See `DispersionFamily`."""
         return product(mu, mu)
 
     def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
-        """See `DispersionFamily`."""
         _, first, second = _gamma_rest(rows.weights / rows.phi(xi))
         s = -rows.weights * self.kernel(rows.y, mu, 1.0) / rows.phi(xi)
         return s - first, second - s
 
     def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.asarray(-2.0 * weights * np.minimum(self.kernel(y, mu, shape), 0.0))
 
     def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         a = weights / shape
         return np.asarray(rng.gamma(a, mu / a))
 
     def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
-        """See `Family`."""
         a = weights / shape
         p = np.asarray(gammainc(a, a * y / mu))
         return p, p
@@ -254,50 +231,39 @@ class InverseGaussian(ScaleFamily):
 
     @property
     def canonical_k(self) -> float:
-        """See `DispersionFamily`."""
         return -0.5
 
     def check(self, y: Vector, weights: Vector) -> None:
-        """See `Family`."""
         if (y <= 0.0).any():
             raise DataError("positive values only are allowed for the 'inverse.gaussian' family")
         _check_size(y, 1e40)
 
     def start_mean(self, y: Vector, weights: Vector) -> Vector:
-        """See `Family`."""
         return y
 
     def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         return np.asarray(-0.5 * (y - mu) ** 2 / (mu * mu * y))
 
     def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
-        """See `DispersionFamily`."""
         return np.asarray(-0.5 * (LOG_2PI + np.log(shape) - np.log(weights) + 3.0 * np.log(y)))
 
     def variance(self, mu: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.asarray(mu**3)
 
     def variance_jet(self, mu: Jet, shape: float) -> Jet:
-        """See `DispersionFamily`."""
         return product(product(mu, mu), mu)
 
     def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
-        """See `DispersionFamily`."""
         s = 0.5 * rows.weights * (rows.y - mu) ** 2 / (rows.phi(xi) * mu * mu * rows.y)
         return s - 0.5, -s
 
     def deviances(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.asarray(weights * (y - mu) ** 2 / (y * mu * mu))
 
     def draw(self, rng: np.random.Generator, mu: Vector, weights: Vector, shape: float) -> Vector:
-        """See `Family`."""
         return np.asarray(rng.wald(mu, weights / shape))
 
     def cdf(self, y: Vector, mu: Vector, weights: Vector, shape: float) -> tuple[Vector, Vector]:
-        """See `Family`."""
         rate = weights / shape
         root = np.sqrt(rate / y)
         upper = np.exp(2.0 * rate / mu + log_ndtr(-root * (y / mu + 1.0)))

@@ -132,7 +132,6 @@ class Framed(TableLike):
     frame: pd.DataFrame
 
     def to_frame(self) -> pd.DataFrame:
-        """The table as a DataFrame of the caller's own."""
         return self.frame.copy()
 
 

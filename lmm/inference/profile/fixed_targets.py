@@ -131,7 +131,6 @@ class CoordinateTarget(Coordinate):
 
     @property
     def place(self) -> int:
-        """Where z holds t."""
         return self.likelihood.criterion.model.m
 
     @property

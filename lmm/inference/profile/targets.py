@@ -258,7 +258,6 @@ class VarianceTarget(Coordinate):
 
     @property
     def place(self) -> int:
-        """Where z holds t."""
         return self.places[1 if self.kind in ("cor", "cov") else 0]
 
     @cached_property
@@ -275,7 +274,6 @@ class VarianceTarget(Coordinate):
 
     @property
     def start(self) -> tuple[float, Vector]:
-        """The estimates of t and w."""
         z = self.estimate.copy()
         one, two, three = self.places
         if self.kind == "cor" and self._structure is not None:
@@ -290,7 +288,6 @@ class VarianceTarget(Coordinate):
         return float(z[self.place]), np.delete(z, self.place)
 
     def _entries(self, t: float, w: Vector) -> Vector:
-        """The likelihood's coordinates at (t, w)."""
         z = np.insert(w, self.place, t)
         one, two, three = self.places
         if self.kind == "cor" and self._structure is not None:

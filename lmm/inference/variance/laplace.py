@@ -44,7 +44,6 @@ class LaplaceLikelihood(Likelihood):
 
     @property
     def whitening(self) -> tuple[Matrix, ...]:
-        """Whitening matrices R of the terms."""
         return self.criterion.model.effects.problem.whitening
 
     @property

@@ -379,7 +379,6 @@ class KnownSizeLikelihood(Likelihood):
         return self._free.coordinates(theta, sigma)[:-1]
 
     def whitened(self, z: Vector) -> tuple[Matrix, ...]:
-        """Factors for the solver."""
         return self._free.whitened(self._with_size(z))
 
     def evaluate(self, z: Vector) -> Taylor:
