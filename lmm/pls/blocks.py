@@ -19,7 +19,6 @@ With V_1 of the chain alone and Y of the tail everything follows from
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,12 +31,12 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
 from lmm.pls.border import Bordered
 from lmm.pls.chain import Chain, SweptChain
-from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group
 from lmm.pls.inverse import by_solving
+from lmm.pls.no_chain import NoChain, SweptNoChain
 from lmm.pls.problem import Problem
 from lmm.pls.roots import Roots, SweptRoots
-from lmm.pls.tail import DenseTail, Tail, TailPoint
+from lmm.pls.tail import DenseTail, Tail
 
 __all__ = ["BlockPLS", "BlockPoint"]
 
@@ -47,60 +46,55 @@ class BlockPoint(Bordered):
     """Chain and tail eliminated at given factors."""
 
     pls: BlockPLS
-    chain: SweptChain | SweptRoots
-    tail: TailPoint
-    logdet: float
-    reduced: Matrix
+    swept: SweptChain | SweptRoots | SweptNoChain
+
+    @property
+    def logdet(self) -> float:
+        """log|V|."""
+        return self.swept.logdet
+
+    @property
+    def reduced(self) -> Matrix:
+        """``[X y]'V^-1[X y]``, (t, t)."""
+        return self.swept.reduced
 
     @limited
     def derivatives(self, reml: bool) -> Derivatives:
         """Values with first and second derivatives; the latter exact where one part is alone."""
-        half = self.border.half
-        return self.chain.derivatives(self.terms, half, self.tail, self.pls.groups, reml)
+        return self.swept.derivatives(self.terms, self.border.half, self.pls.groups, reml)
 
     @limited
     def solution(self) -> PLSSolution:
         """Coefficients."""
-        residual = self.border.residual[None]
-        b_T = self.tail.solve(self.tail.coupling @ residual.T)
-        b = self.chain.modes(residual, b_T.T)
-        return self.coefficients(self.pls.groups, [*b, *self.tail.columns.by_level(b_T)])
+        modes = self.swept.modes(self.border.residual[None])
+        return self.coefficients(self.pls.groups, modes)
 
     @limited
     def solve(self, right: Blocks) -> Blocks:
-        """D times columns: forward over the chain, through the tail, and back."""
+        """D times columns."""
         if not len(right[0]):
             return right
-        n, order = self.pls.chain.n, self.pls.chain.order
-        given = [right[g] for g in order]
-        behind = self.tail.columns.flat(given[n:], len(right[0]))
-        R, swept = self.chain.forward(given[:n], behind.T)
-        b_T = self.tail.solve(swept.T)
-        b = self.chain.backward(R, b_T.T)
-        return self._by_group([*b, *self.tail.columns.by_level(b_T)])
+        return self._by_group(self.swept.solve([right[g] for g in self.pls.order]))
 
     def _by_group(self, arrays: list[Matrix]) -> Blocks:
         """Arrays of the chain and the tail in the order of the problem's groups."""
-        return tuple(arrays[c] for c in np.argsort(self.pls.chain.order))
+        return tuple(arrays[c] for c in np.argsort(self.pls.order))
 
     @cached_property
     @limited
     def diagonal(self) -> Blocks:
         """Blocks of D of each level."""
-        return self._by_group([*self.chain.diagonal(self.tail), *self.tail.diagonal])
+        return self._by_group(self.swept.diagonal)
 
     @limited
     def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
         """Blocks of D between levels: those at hand, and products for the others."""
         if g == h and np.array_equal(i, j):
             return self.diagonal[g][:, :, i]
-        order, n = self.pls.chain.order, self.pls.chain.n
-        one, two = order.index(g), order.index(h)
+        one, two = self.pls.order.index(g), self.pls.order.index(h)
         if one > two:
             return self.blocks(h, g, j, i).transpose(1, 0, 2)
-        if one >= n:
-            return self.tail.blocks(one - n, two - n, i, j)
-        found = self.chain.blocks(self.tail, one, two, i, j)
+        found = self.swept.blocks(one, two, i, j)
         if found is None:
             return by_solving(self.solve, self.pls.problem.groups, g, h, i, j)
         return found
@@ -114,15 +108,12 @@ class BlockPLS(Brief):
     ----------
     problem : Problem
         Standardized problem.
-    chain : Chain or Roots
-        What is eliminated first.
-    tail : Tail
-        What is left to be factored.
+    chain : Chain, Roots or NoChain
+        What is eliminated, with the tail behind it.
     """
 
     problem: Problem
-    chain: Chain | Roots
-    tail: Tail
+    chain: Chain | Roots | NoChain
 
     @classmethod
     def of(cls, problem: Problem, inner: Sequence[int], is_sparse: bool = False) -> BlockPLS:
@@ -137,25 +128,35 @@ class BlockPLS(Brief):
         is_sparse : bool
             Whether the couplings of a single factor with the tail are held as sparse ones.
         """
+        if not inner:
+            return cls.of_tail(problem, DenseTail(problem.products.columns), "few random effects")
         behind = tuple(g for g in range(len(problem.groups)) if g not in inner)
-        chain = Chain.of(problem, tuple(inner), behind, is_sparse)
-        return cls(problem, chain, DenseTail(chain.columns))
+        return cls(problem, Chain.of(problem, tuple(inner), behind, is_sparse))
 
     @classmethod
-    def of_tail(cls, problem: Problem, tail: Tail) -> BlockPLS:
-        """The same for a tail that holds all cross-products itself."""
-        order = tuple(range(len(problem.groups)))
-        return cls(problem, Chain(order, Columns(()), problem.base), tail)
+    def of_tail(cls, problem: Problem, tail: Tail, reason: str = "") -> BlockPLS:
+        """The same for a tail of all groups."""
+        return cls(problem, NoChain(tail, tail.base(problem), reason))
 
     @classmethod
     def of_one(cls, problem: Problem) -> BlockPLS:
         """The same for a single grouping factor, by roots."""
-        return cls(problem, Roots.of(problem), DenseTail(Columns(())))
+        return cls(problem, Roots.of(problem))
+
+    @property
+    def tail(self) -> Tail:
+        """What is left to be factored."""
+        return self.chain.tail
 
     @property
     def name(self) -> str:
         """What it is called as a string."""
         return self.tail.name
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Numbers of the groups of the chain, then of the tail."""
+        return self.chain.order
 
     def with_response(self, y: Vector) -> BlockPLS:
         """The same design with another response (n,)."""
@@ -163,19 +164,17 @@ class BlockPLS(Brief):
 
     def with_problem(self, problem: Problem) -> BlockPLS:
         """The same random effects with other columns [X y]."""
-        chain, tail = self.chain.with_columns(problem), self.tail.with_columns(problem)
-        return dataclasses.replace(self, problem=problem, chain=chain, tail=tail)
+        return BlockPLS(problem, self.chain.with_columns(problem))
 
     def reweighted(self, weights: Vector, y: Vector | None = None) -> BlockPLS:
         """The same layout with other weights (n,) and response (n,)."""
         problem = self.problem.reweighted(weights, y)
-        chain, tail = self.chain.reweighted(problem), self.tail.reweighted(problem)
-        return dataclasses.replace(self, problem=problem, chain=chain, tail=tail)
+        return BlockPLS(problem, self.chain.reweighted(problem))
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """Groups of the chain, then of the tail."""
-        return tuple(self.problem.groups[g] for g in self.chain.order)
+        return tuple(self.problem.groups[g] for g in self.order)
 
     @property
     def description(self) -> str:
@@ -191,8 +190,4 @@ class BlockPLS(Brief):
     @limited
     def at(self, factors: Factors) -> BlockPoint:
         """Eliminate at given factors."""
-        lams = [group.factor(factors) for group in self.groups]
-        n = self.chain.n
-        chain = self.chain.at(lams[:n])
-        tail = self.tail.at(lams[n:], chain.left)
-        return BlockPoint(self, chain, tail, chain.logdet + tail.logdet, tail.reduced)
+        return BlockPoint(self, self.chain.at([group.factor(factors) for group in self.groups]))

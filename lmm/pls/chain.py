@@ -8,8 +8,8 @@ columns behind the chain, each step takes
     H_i = lambda (lambda'A_i lambda + I)^-1 lambda',   [.]'[.] <- [.]'[.] - C_i H_i C_i'        (1)
 
 from the cross-products of its own ancestors and of U, and ``N_i = I - A_i H_i``. An evaluation
-costs O(number of levels) (docs/theory/blocks.md, eqns. 1-4). A chain of no factors leaves all to
-the tail; the columns of a tail with few couplings are not in the border but in `SparseCouplings`.
+costs O(number of levels) (docs/theory/blocks.md, eqns. 1-4). What is left of U is a dense tail; the
+columns of a tail with few couplings are not in the border but in `SparseCouplings`.
 
 Columns of a border are ordered [ancestors' columns, from the next factor to the last; U].
 """
@@ -35,7 +35,7 @@ from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group
 from lmm.pls.kernels import identity_minus, multiply, penalized_inverse, sum_by
 from lmm.pls.problem import Problem
-from lmm.pls.tail import TailPoint
+from lmm.pls.tail import DenseFactor, DenseTail, bordered
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -76,7 +76,7 @@ class Chain:
     order : tuple of int
         Number of each group of the chain, then of the tail, in the problem.
     columns : Columns
-        Those of the tail in U; none where the tail holds its own cross-products.
+        Those of the tail.
     base : (q_T + t, q_T + t) array
         U'U.
     ancestors : tuple of tuple of (l_c,) int arrays
@@ -113,11 +113,10 @@ class Chain:
 
     def _summed(self, problem: Problem, is_sparse: bool) -> Chain:
         products, n = problem.products, self.n
-        inner, behind = self.order[:n], self.order[n:] if self.columns.q else ()
+        inner, behind = self.order[:n], self.order[n:]
         C, base, couplings = [], problem.base, None
         if behind:
-            own = products.dense(behind, self.columns.places) if inner else products.whole
-            base = _bordered(own, base)
+            base = bordered(products.dense(behind, self.columns.places), base)
         for c, g in enumerate(inner):
             rows = [products.nested(g, h) for h in inner[c + 1 :]]
             if not is_sparse:
@@ -136,23 +135,24 @@ class Chain:
         """Number of factors."""
         return len(self.ancestors)
 
+    @property
+    def tail(self) -> DenseTail:
+        """What stands behind."""
+        return DenseTail(self.columns)
+
     def description(self, groups: Sequence[Group]) -> str:
         """What is eliminated."""
         each = [f"{group.n_levels} levels of {group.name}" for group in groups[: self.n]]
         if len(each) > 1:
             return f"nested factors eliminated one after the other, {' in '.join(each)}"
-        few = "few random effects" if self.columns.q else ""
-        return f"{each[0]} eliminated" if each else few
+        return f"{each[0]} eliminated"
 
     def with_columns(self, problem: Problem) -> Chain:
         """The same random effects with other columns [X y]."""
-        q, given = self.columns.q, [problem.products.couplings[g] for g in self.order]
-        t = len(self.base) - q
+        given = [problem.products.couplings[g] for g in self.order]
+        t = len(self.base) - self.columns.q
         C = tuple(np.concatenate([c[:-t], own]) for c, own in zip(self.C, given, strict=False))
-        base = problem.base
-        if q:
-            border = self.columns.flat(given[len(C) :], len(base))
-            base = _bordered(np.hstack([self.base[:q, :q], border]), base)
+        base = self.tail.with_border(self.base, given[self.n :], problem.base)
         return dataclasses.replace(self, C=C, base=base)
 
     def reweighted(self, problem: Problem) -> Chain:
@@ -192,10 +192,10 @@ class Chain:
         return C[start : start + q].reshape(q, C[0].size)
 
     def at(self, lams: Sequence[Matrix]) -> SweptChain:
-        """Eliminate one factor after the other at given lambdas."""
+        """Eliminate one factor after the other at given lambdas, and the tail."""
         A, C, H = list(self.A), list(self.C), []
         left, logdet = self.base, 0.0
-        for c, lam in enumerate(lams):
+        for c, lam in enumerate(lams[: self.n]):
             inverse, logdets = penalized_inverse(A[c], lam)
             H.append(inverse)
             logdet += float(logdets.sum())
@@ -213,12 +213,13 @@ class Chain:
                 self.couplings.sweep(inverse, HU, left)
             else:
                 left = left - swept
-        return SweptChain(self, A, C, H, logdet, left)
+        tail = self.tail.at(lams[self.n :], left)
+        return SweptChain(self, A, C, H, tail, logdet + tail.logdet)
 
 
 @dataclass(frozen=True, eq=False)
 class SweptChain:
-    """A chain eliminated at given lambdas, V_1 that of the chain alone.
+    """A chain and its tail eliminated at given lambdas, V_1 that of the chain alone.
 
     Attributes
     ----------
@@ -228,18 +229,23 @@ class SweptChain:
         Blocks and borders when all factors before are eliminated.
     H : list of (k, k, l) arrays
         See (1).
+    tail : DenseFactor
+        The tail.
     logdet : float
-        log|V_1|.
-    left : (q_T + t, q_T + t) array
-        ``U'V_1^-1 U``.
+        log|V|.
     """
 
     chain: Chain
     A: list[Matrix]
     C: list[Matrix]
     H: list[Matrix]
+    tail: DenseFactor
     logdet: float
-    left: Matrix
+
+    @property
+    def reduced(self) -> Matrix:
+        """``[X y]'V^-1[X y]``, (t, t)."""
+        return self.tail.reduced
 
     @cached_property
     def N(self) -> list[Matrix]:
@@ -248,7 +254,23 @@ class SweptChain:
 
     # Sweeping other columns --------------------------------------------------------------------
 
-    def forward(self, right: Sequence[Matrix], behind: Matrix) -> tuple[list[Matrix], Matrix]:
+    def solve(self, right: Sequence[Matrix]) -> list[Matrix]:
+        """D times columns (r, k, l) by group: over the chain, through the tail, and back."""
+        n, r = len(self.H), len(right[0])
+        R, swept = self._forward(right[:n], self.chain.columns.flat(right[n:], r).T)
+        return self._through_tail(R, swept.T)
+
+    def modes(self, residual: Matrix) -> list[Matrix]:
+        """``D Z'[X y] residual'`` (r, k, l) by group, for (r, t)."""
+        return self._through_tail(self._columns(residual), self.tail.coupling @ residual.T)
+
+    def _through_tail(self, R: Sequence[Matrix], swept: Matrix) -> list[Matrix]:
+        """``D Z'w``, given what `_forward` makes of w: (r, k, l) per factor, and (q_T, r)."""
+        b_T = self.tail.solve(swept)
+        _, b = self._backward(R, b_T.T)
+        return [*b, *self.chain.columns.by_level(b_T)]
+
+    def _forward(self, right: Sequence[Matrix], behind: Matrix) -> tuple[list[Matrix], Matrix]:
         """Sweep columns w with ``Z_c'w`` (r, k, l) per factor and ``Z_T'w`` (r, q_T).
 
         Returns the former when all factors before are eliminated, and ``Z_T'V_1^-1 w``.
@@ -262,18 +284,11 @@ class SweptChain:
             behind = behind - self.chain.onto_tail(c, self.C[c], HR)
         return R, behind
 
-    def backward(self, swept: Sequence[Matrix], x_T: Matrix) -> list[Matrix]:
-        """``x = D_1 Z'(w - Z_T x_T)`` (r, k, l) per factor, given what `forward` makes of w."""
-        return self._backward(swept, x_T)[1]
-
-    def modes(self, turn: Matrix, x_T: Matrix) -> list[Matrix]:
-        """``D_1 Z'([X y] turn' - Z_T x_T)`` (r, k, l) per factor, for (r, t) and (r, q_T)."""
-        return self.backward(self._columns(turn), x_T)
-
     def _backward(self, swept: Sequence[Matrix], x_T: Matrix) -> tuple[list[Matrix], list[Matrix]]:
-        """``Z_c'V_1^-1 (w - Z_T x_T)`` but for its factor N_c, and x of `backward`.
+        """Back over the chain, given what `_forward` makes of w, and x_T (r, q_T).
 
-        The latter is not Gamma times the former: that would multiply the rounding errors.
+        ``Z_c'V_1^-1 (w - Z_T x_T)`` but for its factor N_c, and ``D_1 Z'(w - Z_T x_T)``; the latter
+        is not Gamma times the former: that would multiply the rounding errors.
         """
         R, x = list(swept), list(swept)
         for c in reversed(range(len(R))):
@@ -292,47 +307,35 @@ class SweptChain:
     # What derivatives are made of --------------------------------------------------------------
 
     def derivatives(
-        self, terms: PLSTerms, half: Matrix, tail: TailPoint, groups: Sequence[Group], reml: bool
+        self, terms: PLSTerms, half: Matrix, groups: Sequence[Group], reml: bool
     ) -> Derivatives:
-        """Derivatives, given L^-1 (t, t) of the fixed effects.
-
-        The second ones are exact where there is no tail, or nothing else.
-        """
-        E = []
-        if self.H:
-            x_T, E_T = tail.across(tail.coupling @ half.T)
-            swept, _ = self._backward(self._columns(half), x_T.T)
-            E = [_times(N, R) for N, R in zip(self.N, swept, strict=True)]
-        else:
-            E_T = tail.unswept @ half.T
-        E += tail.columns.by_level(E_T)
+        """Derivatives, given L^-1 (t, t) of the fixed effects; exact ones where no tail is left."""
+        columns, tail = self.chain.columns, self.tail
+        x_T, E_T = tail.across(tail.coupling @ half.T)
+        swept, _ = self._backward(self._columns(half), x_T.T)
+        E = [_times(N, R) for N, R in zip(self.N, swept, strict=True)]
+        E += columns.by_level(E_T)
         EE = [squares(own) for own in E]
-        if not self.H:
-            scoring = tail.trace(E_T[:, :-1] if reml else None)
-        elif tail.columns.q:
-            scoring = np.asarray(block_diag(self._trace(), tail.trace(None)))
-        else:
-            scoring = self._trace()
-            if reml and len(half) > 1:
-                scoring = restricted(scoring, self._fixed_forms(E), EE)
-        sums, forms = [*self._sums(tail), *tail.sums], self._forms([e[-1] for e in E], tail)
-        exact = tail.is_exact and not (self.H and tail.columns.q)
-        return assembled(terms, groups, sums, EE, forms, scoring, reml, exact)
+        scoring = self._trace()
+        if columns.q:
+            scoring = np.asarray(block_diag(scoring, tail.trace(None)))
+        elif reml and len(half) > 1:
+            scoring = restricted(scoring, self._fixed_forms(E), EE)
+        sums, forms = [*self._sums(), *tail.sums], self._forms([e[-1] for e in E])
+        return assembled(terms, groups, sums, EE, forms, scoring, reml, exact=not columns.q)
 
     def _fixed_forms(self, E: Sequence[Matrix]) -> Matrix:
         """``w'Z'V_1^-1 Zw`` (K, K) for w = E_ab e, summed over the columns e of E in X."""
         forms = (self._own_forms([e[s] for e in E])[0] for s in range(len(E[0]) - 1))
         return reduce(add, forms)
 
-    def _forms(self, v: Sequence[Matrix], tail: TailPoint) -> Matrix:
+    def _forms(self, v: Sequence[Matrix]) -> Matrix:
         """``w'Z'V^-1 Zw`` (K, K) for w = E_ab v over the directions of all groups."""
-        n = len(self.H)
-        if tail.columns.q and not n:
-            return tail.forms(tail.columns.directions(v))
+        n, columns, tail = len(self.H), self.chain.columns, self.tail
         forms, across = self._own_forms(v[:n])
-        if not tail.columns.q:
+        if not columns.q:
             return forms
-        W = tail.columns.directions(v[n:])
+        W = columns.directions(v[n:])
         x_T, unswept = tail.across(across.T)
         aside = unswept.T @ W
         return np.block([[forms - across @ x_T, aside], [aside.T, tail.forms(W)]])
@@ -359,28 +362,28 @@ class SweptChain:
         products = np.zeros((starts[-1], starts[-1]))
         for c, w in enumerate(W):
             products[own[c]] = w.reshape(len(w), -1) @ R[c].reshape(len(products), -1).T
-        R, across = self.forward(R, np.concatenate(behind))
+        R, across = self._forward(R, np.concatenate(behind))
         for H, each in zip(self.H, R, strict=True):
             rows = each.reshape(len(each), -1)
             products -= rows @ _times(H, each).reshape(rows.shape).T
         return products, across
 
-    def _sums(self, tail: TailPoint) -> list[Matrix]:
+    def _sums(self) -> list[Matrix]:
         """Sums over levels of the diagonal blocks of Z'V^-1 Z, (k, k) per factor."""
-        sums = [F.sum(axis=2) for F, _ in self._selected] if self.H else []
-        if not self.H or not self.chain.columns.q:
+        sums = [F.sum(axis=2) for F, _ in self._selected]
+        if not self.chain.columns.q:
             return sums
         if self.chain.couplings:
-            return [F - self.chain.couplings.form(self.N[0], tail.Y) for F in sums]
+            return [F - self.chain.couplings.form(self.N[0], self.tail.Y) for F in sums]
         reached = (_times(N, R) for N, R in zip(self.N, self._reached[0], strict=True))
         return [
-            F - einsum("uam,ubm->ab", G, _across(tail.Y, G))
+            F - einsum("uam,ubm->ab", G, _across(self.tail.Y, G))
             for F, G in zip(sums, reached, strict=True)
         ]
 
     @cached_property
     def _reached(self) -> tuple[list[Matrix], list[Matrix]]:
-        """What `backward` gives for the tail's columns themselves, (q_T, k, l) per factor."""
+        """What `_backward` gives for the tail's columns themselves, (q_T, k, l) per factor."""
         q = self.chain.columns.q
         none = [np.zeros((q, *C.shape[1:])) for C in self.C]
         return self._backward(none, -np.eye(q))
@@ -484,44 +487,41 @@ class SweptChain:
 
     # The inverse -------------------------------------------------------------------------------
 
-    def diagonal(self, tail: TailPoint) -> list[Matrix]:
-        """Blocks of D of each level, (k, k, l) per factor."""
+    @property
+    def diagonal(self) -> list[Matrix]:
+        """Blocks of D of each level, (k, k, l) per group."""
         blocks = [D for _, D in self._selected]
-        if not self.chain.columns.q:
-            return blocks
         if self.chain.couplings:
             levels = np.arange(blocks[0].shape[2])
-            return [blocks[0] + self._reach(tail).within(levels, levels)]
-        each = zip(blocks, self._reached[1], strict=True)
-        return [D + einsum("uam,ubm->abm", B, _across(tail.Y, B)) for D, B in each]
+            blocks = [blocks[0] + self._reach.within(levels, levels)]
+        elif self.chain.columns.q:
+            each = zip(blocks, self._reached[1], strict=True)
+            blocks = [D + einsum("uam,ubm->abm", B, _across(self.tail.Y, B)) for D, B in each]
+        return [*blocks, *self.tail.diagonal]
 
-    def blocks(self, tail: TailPoint, g: int, h: int, i: IntVector, j: IntVector) -> Matrix | None:
-        """Blocks of D between levels i of factor g and j of group h >= g, by sparse couplings."""
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix | None:
+        """Blocks of D between levels i of group g and j of group h >= g; None if not at hand."""
+        n = len(self.H)
+        if g >= n:
+            return self.tail.blocks(g - n, h - n, i, j)
         if not self.chain.couplings:
             return None
         if g < h:
-            return self._reach(tail).behind(i, tail.columns.places[h - 1][j])
-        return np.where(i == j, self.H[0][:, :, i], 0.0) + self._reach(tail).within(i, j)
+            return self._reach.behind(i, self.chain.columns.places[h - 1][j])
+        return np.where(i == j, self.H[0][:, :, i], 0.0) + self._reach.within(i, j)
 
-    def _reach(self, tail: TailPoint) -> Reach:
+    @property
+    def _reach(self) -> Reach:
         """What the tail adds to the blocks of a single factor, by sparse couplings."""
         from lmm.pls.couplings import Reach
 
-        return Reach(self._B, tail.Y, len(self.H[0]))
+        return Reach(self._B, self.tail.Y, len(self.H[0]))
 
     @cached_property
     def _B(self) -> sparse.csr_array:
         """H C of a single factor."""
         assert self.chain.couplings is not None
         return self.chain.couplings.times(self.H[0])
-
-
-def _bordered(upper: Matrix, base: Matrix) -> Matrix:
-    """The symmetric matrix with the given first rows (q, q + t) and last block (t, t)."""
-    q = len(upper)
-    whole = np.empty((q + len(base),) * 2)
-    whole[:q], whole[q:, :q], whole[q:, q:] = upper, upper[:, q:].T, base
-    return whole
 
 
 def _times(blocks: Matrix, w: Matrix) -> Matrix:

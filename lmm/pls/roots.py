@@ -31,12 +31,13 @@ from lmm._types import IntVector, Matrix
 from lmm.pls.along import AlongUnits, SweptLevels
 from lmm.pls.base import Derivatives, PLSTerms
 from lmm.pls.directions import assembled, level_traces, restricted, squares
+from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group
 from lmm.pls.kernels import invert, multiply_turned, penalized_inverse
 from lmm.pls.levels import Levels, backward, by_rows, forward, root
 from lmm.pls.problem import Problem
 from lmm.pls.products import RowProducts
-from lmm.pls.tail import TailPoint
+from lmm.pls.tail import DenseTail
 
 __all__ = ["Roots", "SweptRoots", "has_few_directions"]
 
@@ -69,7 +70,8 @@ class Roots:
     within: Matrix
     by_rows: bool = False
 
-    order, n = (0,), 1
+    order = (0,)
+    tail = DenseTail(Columns(()))
 
     @classmethod
     def of(cls, problem: Problem) -> Roots:
@@ -147,7 +149,7 @@ class SweptRoots:
         Factor of the group.
     logdet : float
         log|V|.
-    left : (t, t) array
+    reduced : (t, t) array
         ``[X y]'V^-1[X y]``.
     kept : tuple of Sweep
         The sweeps, one per chunk; empty where they were not kept.
@@ -156,7 +158,7 @@ class SweptRoots:
     chain: Roots
     lam: Matrix
     logdet: float
-    left: Matrix
+    reduced: Matrix
     kept: tuple[Sweep, ...]
 
     def _sweeps(self) -> Iterator[tuple[Levels, Sweep]]:
@@ -164,9 +166,9 @@ class SweptRoots:
         yield from zip(self.chain.chunks, sweeps, strict=True)
 
     def derivatives(
-        self, terms: PLSTerms, half: Matrix, tail: TailPoint, groups: Sequence[Group], reml: bool
+        self, terms: PLSTerms, half: Matrix, groups: Sequence[Group], reml: bool
     ) -> Derivatives:
-        """Exact derivatives, given L^-1 (t, t) of the fixed effects; no tail stands behind."""
+        """Exact derivatives, given L^-1 (t, t) of the fixed effects."""
         if self.chain.along_units:
             return self._along_units(terms, half, groups[0], reml)
         sums = [_sums(levels, M, MS, half) for levels, (M, MS, _) in self._sweeps()]
@@ -184,19 +186,15 @@ class SweptRoots:
         order = tuple(members[i] for i in range(len(members)))
         return AlongUnits.of(terms, tuple(swept), order, reml)
 
-    def modes(self, turn: Matrix, x_T: Matrix) -> list[Matrix]:
+    def modes(self, residual: Matrix) -> list[Matrix]:
         """See `SweptChain`."""
         (C,) = self.chain.problem.products.couplings
         # Not Gamma Z'V^-1 (y - X beta): a large Gamma would multiply the rounding errors of it.
-        return self.backward([einsum("rt,tbm->rbm", turn, C)], x_T)
+        return self.solve([einsum("rt,tbm->rbm", residual, C)])
 
-    def forward(self, right: list[Matrix], behind: Matrix) -> tuple[list[Matrix], Matrix]:
-        """See `SweptChain`: there is nothing to sweep."""
-        return right, behind
-
-    def backward(self, swept: list[Matrix], x_T: Matrix) -> list[Matrix]:
+    def solve(self, right: Sequence[Matrix]) -> list[Matrix]:
         """See `SweptChain`."""
-        return [einsum("abm,rbm->ram", self._D, swept[0])]
+        return [einsum("abm,rbm->ram", self._D, right[0])]
 
     @cached_property
     def _D(self) -> Matrix:
@@ -207,11 +205,12 @@ class SweptRoots:
             parts.append(levels.by_level(penalized_inverse(A, self.lam)[0]))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
-    def diagonal(self, tail: TailPoint) -> list[Matrix]:
+    @property
+    def diagonal(self) -> list[Matrix]:
         """See `SweptChain`."""
         return [self._D]
 
-    def blocks(self, tail: TailPoint, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
+    def blocks(self, g: int, h: int, i: IntVector, j: IntVector) -> Matrix:
         """See `SweptChain`: zero between two levels."""
         return np.where(i == j, self._D[:, :, i], 0.0)
 
@@ -220,10 +219,10 @@ class SweptRoots:
 class SweptRows(SweptRoots):
     """The same with rows Z_i for roots: ``D = lam (I - H'M H) lam'`` with ``H = Z_i lam``."""
 
-    def modes(self, turn: Matrix, x_T: Matrix) -> list[Matrix]:
+    def modes(self, residual: Matrix) -> list[Matrix]:
         """See `SweptChain`."""
         ((levels, (M, _, _)),) = self._sweeps()
-        right = einsum("rt,tbm->rbm", turn, levels.S)
+        right = einsum("rt,tbm->rbm", residual, levels.S)
         return [self.lam @ einsum("dkm,dem,rem->rkm", self._half, M, right, optimize=True)]
 
     @cached_property
@@ -231,10 +230,10 @@ class SweptRows(SweptRoots):
         """H, (d, k, l)."""
         return np.asarray(self.lam.T @ self.chain.chunks[0].R)
 
-    def backward(self, swept: list[Matrix], x_T: Matrix) -> list[Matrix]:
+    def solve(self, right: Sequence[Matrix]) -> list[Matrix]:
         """See `SweptChain`."""
         ((_, (M, _, _)),) = self._sweeps()
-        inner = self.lam.T @ swept[0]
+        inner = self.lam.T @ right[0]
         turned = einsum("dem,ekm,rkm->rdm", M, self._half, inner, optimize=True)
         return [self.lam @ (inner - einsum("dkm,rdm->rkm", self._half, turned))]
 
@@ -243,7 +242,7 @@ class SweptRows(SweptRoots):
         """D of each level, (k, k, l)."""
         k, n_levels = self._half.shape[1:]
         identity = np.broadcast_to(np.eye(k)[:, :, None], (k, k, n_levels))
-        (blocks,) = self.backward([identity], np.empty((k, 0)))
+        (blocks,) = self.solve([identity])
         return blocks.transpose(1, 0, 2)
 
 

@@ -30,13 +30,21 @@ from lmm.pls.problem import Problem
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["DenseFactor", "DenseTail", "Tail", "TailPoint"]
+__all__ = ["DenseFactor", "DenseTail", "Tail", "TailPoint", "bordered"]
 
 # Relative size of the smallest singular value of lambda from which its inverse is used, to save
 # products of a large tail's size, which keep more digits.
 REGULAR = 1e-3
 # Columns that are mirrored at a time: fresh memory of the tail's size costs as much as copying.
 PIECE = 256
+
+
+def bordered(upper: Matrix, base: Matrix) -> Matrix:
+    """The symmetric matrix with the given first rows (q, q + t) and last block (t, t)."""
+    q = len(upper)
+    whole = np.empty((q + len(base),) * 2)
+    whole[:q], whole[q:, :q], whole[q:, q:] = upper, upper[:, q:].T, base
+    return whole
 
 
 def _is_near_singular(factor: Matrix) -> bool:
@@ -71,6 +79,13 @@ class Tail(ABC):
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
 
+    def base(self, problem: Problem, known: Matrix | None = None) -> Matrix:
+        """What `at` is given where no chain is in front, and what it is with other columns [X y].
+
+        By default the cross-products of the latter alone: the tail holds its own.
+        """
+        return problem.base
+
     def with_columns(self, problem: Problem) -> Self:
         """The same random effects with other columns [X y]."""
         return self
@@ -81,7 +96,7 @@ class Tail(ABC):
 
     @abstractmethod
     def at(self, lams: Sequence[Matrix], left: Matrix) -> TailPoint:
-        """Factor at given lambdas what the chain leaves of U, `lmm.pls.chain.SweptChain.left`."""
+        """Factor at given lambdas what is left of the columns behind the chain."""
 
 
 class TailPoint(ABC):
@@ -111,11 +126,6 @@ class TailPoint(ABC):
     def columns(self) -> Columns:
         """Its columns."""
 
-    @property
-    def Y(self) -> Matrix:
-        """D of the tail as one matrix, (q_T, q_T): the entries that sparse couplings ask for."""
-        raise NotImplementedError
-
     @abstractmethod
     def solve(self, right: Matrix) -> Matrix:
         """D of the tail times columns (q_T, r)."""
@@ -124,10 +134,6 @@ class TailPoint(ABC):
     @abstractmethod
     def unswept(self) -> Matrix:
         """``Z_T'V^-1[X y]``, (q_T, t)."""
-
-    def across(self, right: Matrix) -> tuple[Matrix, Matrix]:
-        """Of columns w of the chain, from ``Z_T'V_1^-1 w`` (q_T, r): Y times it, ``Z_T'V^-1 w``."""
-        raise NotImplementedError
 
     @property
     @abstractmethod
@@ -176,6 +182,20 @@ class DenseTail(Tail):
     def dense_size(self) -> int:
         """Columns of the largest dense matrix that is factored."""
         return self.columns.q
+
+    def base(self, problem: Problem, known: Matrix | None = None) -> Matrix:
+        """``[Z X y]'[Z X y]``, (q + t, q + t)."""
+        if known is None:
+            return bordered(problem.products.whole, problem.base)
+        return self.with_border(known, problem.products.couplings, problem.base)
+
+    def with_border(self, base: Matrix, couplings: Sequence[Matrix], rest: Matrix) -> Matrix:
+        """Cross-products with others of [X y], given by level (t, k, l) and with themselves."""
+        q = self.columns.q
+        if not q:
+            return rest
+        border = self.columns.flat(couplings, len(rest))
+        return bordered(np.hstack([base[:q, :q], border]), rest)
 
     def at(self, lams: Sequence[Matrix], left: Matrix) -> DenseFactor:
         """Factor at given lambdas what the chain leaves of [Z_T X y], (q_T + t, q_T + t).
@@ -260,7 +280,7 @@ class DenseFactor(TailPoint):
         return self.across(self.coupling)[1]
 
     def across(self, right: Matrix) -> tuple[Matrix, Matrix]:
-        """See `TailPoint`."""
+        """Of columns w of the chain, from ``Z_T'V_1^-1 w`` (q_T, r): Y times it, ``Z_T'V^-1 w``."""
         solved = self.solve(right)
         return solved, right - self.K @ solved
 
@@ -293,7 +313,7 @@ class DenseFactor(TailPoint):
 
     @cached_property
     def Y(self) -> Matrix:
-        """See `TailPoint`."""
+        """D of the tail as one matrix, (q_T, q_T)."""
         return self.Lambda.around(self._inverse)
 
     @cached_property
