@@ -10,6 +10,7 @@ from lmm.criterion import Evaluation, PlainCriterion, ProfiledCriterion
 from lmm.datasets import dataset_names, load_dataset
 from lmm.design import GlmerControl, LmerControl, build_matrices
 from lmm.errors import (
+    ArrowsWarning,
     ContrastsWarning,
     ConvergenceWarning,
     DataError,
@@ -154,6 +155,7 @@ __all__ = [
     "COBYQA",
     "LBFGSB",
     "REB",
+    "ArrowsWarning",
     "Binomial",
     "Cases",
     "ContrastsWarning",

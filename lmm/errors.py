@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any
 
 __all__ = [
+    "ArrowsWarning",
     "ContrastsWarning",
     "ConvergenceWarning",
     "DataError",
@@ -24,6 +25,7 @@ __all__ = [
     "PrecisionWarning",
     "RankDeficiencyWarning",
     "RefitWarning",
+    "ResponseWarning",
     "ScaleWarning",
     "SingularFitWarning",
     "WeightsWarning",
@@ -191,6 +193,12 @@ class ResponseWarning(LmmWarning):
     """The response is not of the form that its family is meant for."""
 
     section = "Responses of generalized models"
+
+
+class ArrowsWarning(LmmWarning):
+    """Comparison arrows cannot show which of the means differ."""
+
+    section = "Comparison arrows"
 
 
 class WeightsWarning(LmmWarning):

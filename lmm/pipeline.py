@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lmm._arguments import knows_arguments
 from lmm._threads import one_blas_thread
 from lmm._types import Vector
 from lmm._words import NaAction, OptimizerName, SolverName
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["glm", "glmer", "glmer_nb", "lm", "lmer", "lmer_arrays", "load", "sums"]
 
 
+@knows_arguments
 @one_blas_thread
 def lmer(
     formula: str | Formula,
@@ -214,6 +216,7 @@ def sums(
     return ModelSums.of(recipe_of(formula, source, **options), source)
 
 
+@knows_arguments
 @one_blas_thread
 def lm(
     formula: str,
@@ -315,6 +318,7 @@ def lmer_arrays(y: Any, X: Any, groups: Any, Z: Any = None, **options: Any) -> L
     return lmer(*table_of_arrays(y, X, groups, Z), **options)
 
 
+@knows_arguments
 @one_blas_thread
 def glm(
     formula: str,
@@ -388,6 +392,7 @@ def glm(
     )
 
 
+@knows_arguments
 @one_blas_thread
 def glmer(
     formula: str | Formula,

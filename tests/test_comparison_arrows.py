@@ -86,3 +86,15 @@ def test_arrows_stay_within_groups(cake):
     ax = means.plot(comparisons=True, adjust="holm")
     assert len(ax.texts) == 23
     mpl.pyplot.close(ax.figure)
+
+
+def test_the_warning_says_where_it_is_explained():
+    # The standard errors of differences are those of 2, 400, 400 and 2 rows.
+    n = np.array([2, 400, 400, 2])
+    f = np.repeat(list("abcd"), n)
+    noise = np.where(np.arange(n.sum()) % 2, 1.0, -1.0)
+    d = {"f": f, "y": np.repeat([0.0, 1.0, 1.3, 2.3], n) + noise}
+    means = lmm.emmeans(lmm.lm("y ~ f", d), "f")
+    with pytest.warns(lmm.ArrowsWarning, match=r'See "Comparison arrows" on the page Messages'):
+        ax = means.plot(comparisons=True, adjust="none")
+    mpl.pyplot.close(ax.figure)

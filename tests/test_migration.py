@@ -1,11 +1,13 @@
 """The migration page answers every function of lme4 and of the packages that build on it."""
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
 import lmm
+from lmm._arguments import ARGUMENTS
 from lmm._elsewhere import ELSEWHERE, PLOTS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "coming-from-lme4.md").read_text()
@@ -103,3 +105,19 @@ def test_models_know_where_functions_of_r_are():
             getattr(m, name)
     with pytest.raises(AttributeError, match=r"has no attribute 'nothing'$"):
         m.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("function", ARGUMENTS)
+def test_arguments_of_r_are_answered(function):
+    fit = getattr(lmm, function)
+    for name, answer in ARGUMENTS[function].items():
+        said = f"{function}() has no argument {name!r}. {answer}"
+        with pytest.raises(TypeError, match=re.escape(said)):
+            fit("y ~ x", None, **{name: None})
+        assert name not in inspect.signature(fit).parameters
+        assert all(hasattr(lmm, attribute) for _, attribute in called(answer))
+
+
+def test_arguments_spelled_wrongly_are_named():
+    with pytest.raises(TypeError, match=r"no argument 'wieghts'\. Did you mean 'weights'"):
+        lmm.glmer_nb("y ~ x + (1 | g)", {}, wieghts="w")

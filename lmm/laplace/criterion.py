@@ -33,6 +33,8 @@ __all__ = ["LaplaceCriterion"]
 
 # Steps of differences.
 STEP = 1e-4
+# Differences of the criterion that are lost in rounding errors.
+STALLED = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,8 +281,7 @@ class LaplaceCriterion(Resumable, Completed):
         own = self.known(x, here).expansion
         if model.has_xi and own.place.xi < model.least_xi:
             return "EXACT", {self.family.shape_name: 0.0}
-        large = self.family.shape_name == "theta" and x[-1] > LARGE
-        if large and self.value(np.append(x[:-1], POISSON)) <= here.value:
+        if self.family.shape_name == "theta" and x[-1] > LARGE and self._is_poisson(x, here.value):
             return "SHAPE_UNBOUNDED", {"theta": 1.0}
         information = model.bound.scored(own.mode.eta, own.place.xi).expected[0]
         if is_suspicious(model, information, own.place.xi):
@@ -290,6 +291,11 @@ class LaplaceCriterion(Resumable, Completed):
         if is_at_end(self.family, own.mode.eta):
             return "END_OF_LINK", dict.fromkeys(fixed, 0.0)
         return None
+
+    def _is_poisson(self, x: Vector, value: float) -> bool:
+        """Whether Poisson's distribution is as likely as at x (d,), but for rounding errors."""
+        limit = np.append(x[:-1], POISSON)
+        return bool(x[-1] >= POISSON or self.value(limit) <= value + STALLED)
 
     def fits_exactly(self, x: Vector) -> bool:
         """False: a likelihood without residuals knows no exact fit."""

@@ -106,11 +106,13 @@ def test_a_level_without_counts(family):
     assert "fb (-inf)" in message
 
 
-def test_poisson_counts_have_no_theta():
-    data = table(3)
+@pytest.mark.parametrize("seed", range(3, 6))
+@pytest.mark.parametrize("random", ["(1 | g)", "(1 | g) + (1 | f)", "(1 | g / f)"])
+def test_poisson_counts_have_no_theta(random, seed):
+    data = table(seed)
     data["counts"] = data["rng"].binomial(6, 0.6, N)
     control = lmm.GlmerControl(check_conv_singular="ignore")
-    m, message = fit("counts ~ x + (1 | g)", data, lmm.NegativeBinomial(), control=control)
+    m, message = fit(f"counts ~ x + {random}", data, lmm.NegativeBinomial(), control=control)
     assert m.optimum.status is Status.SHAPE_UNBOUNDED
     assert "vary no more than Poisson's" in message
 

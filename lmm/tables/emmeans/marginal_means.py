@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from lmm._types import IntMatrix, Matrix, Vector
 from lmm._words import Adjust, Interval
-from lmm.errors import DataError, LmmWarning, checked_level, warn
+from lmm.errors import ArrowsWarning, DataError, checked_level, warn
 from lmm.inference.marginal import (
     IDENTITY,
     Coefficients,
@@ -421,7 +421,7 @@ class Estimates(EstimatesTable):
         arrows = comparison_arrows(means, means.pairs(adjust=adjust))
         if arrows.wrong:
             warn(
-                LmmWarning(
+                ArrowsWarning(
                     "no arrows show the significance of all differences; those drawn are wrong "
                     f"about {', '.join(arrows.wrong)}: see pairs()."
                 )
