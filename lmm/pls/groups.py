@@ -79,30 +79,41 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class LevelPairs:
-    """Pairs of levels of two groups that occur together in some row.
+    """Pairs of levels of two groups that occur together in some row, found when asked for.
 
     Attributes
     ----------
-    i, j : (m,) int arrays
-        Levels of the two groups, ordered by the first.
-    rows : (n,) int array
-        Pair of each row.
+    left, right : Group
+        The groups.
     """
 
-    i: IntVector
-    j: IntVector
-    rows: IntVector
+    left: Group
+    right: Group
 
-    @classmethod
-    def of(cls, left: Group, right: Group) -> LevelPairs:
-        """Find the pairs."""
-        codes = left.codes.astype(np.int64) * right.n_levels + right.codes
+    @cached_property
+    def _found(self) -> tuple[IntVector, IntVector]:
+        """Number of every pair among all that there might be, (m,), and pair of each row, (n,)."""
+        codes = self.left.codes.astype(np.int64) * self.right.n_levels + self.right.codes
         distinct, rows = np.unique(codes, return_inverse=True)
-        i, j = np.divmod(distinct, right.n_levels)
-        return cls(i, j, rows.ravel())
+        return distinct, rows.ravel()
+
+    @cached_property
+    def i(self) -> IntVector:
+        """Levels of the left group, (m,), in order."""
+        return self._found[0] // self.right.n_levels
+
+    @cached_property
+    def j(self) -> IntVector:
+        """Levels of the right group, (m,)."""
+        return self._found[0] % self.right.n_levels
+
+    @property
+    def rows(self) -> IntVector:
+        """Pair of each row, (n,)."""
+        return self._found[1]
 
     def products(self, left: Group, right: Group) -> Matrix:
-        """Cross-products Z_i'Z_j of each pair, (k_left, k_right, m)."""
+        """Cross-products Z_i'Z_j of each pair, (k_left, k_right, m), of groups weighted or not."""
         m = len(self.i)
         columns = [sum_products(left.Z, column, self.rows, m) for column in right.Z.T]
         return np.stack(columns, axis=1)

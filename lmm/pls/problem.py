@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from typing import cast
 
 import numpy as np
@@ -84,8 +85,9 @@ class ProblemLayout(Brief):
 
     @cached_property
     def cells(self) -> dict[tuple[int, int], LevelPairs]:
-        """Pairs of levels of two groups (g, h) that any problem of the layout has asked for."""
-        return {}
+        """Pairs of levels of every two groups (g, h)."""
+        each = permutations(enumerate(self.groups), 2)
+        return {(g, h): LevelPairs(left, right) for (g, left), (h, right) in each}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -151,22 +151,18 @@ class RowProducts(Products):
         Standardized response.
     groups : tuple of Group
         Weighted random effects.
-    kept : dict, optional
-        Pairs of levels that stay, for problems that share them; they are as large as the data.
+    shared : mapping of (int, int) to LevelPairs, optional
+        Pairs of levels, where problems share them; they are as large as the data.
     """
 
     X: Matrix
     y: Vector
     groups: tuple[Group, ...]
-    kept: dict[tuple[int, int], LevelPairs] | None = None
+    shared: Mapping[tuple[int, int], LevelPairs] | None = None
 
     def cells(self, g: int, h: int) -> LevelPairs:
         """Pairs of levels of two groups, and that of each row."""
-        if self.kept is None:
-            return LevelPairs.of(self.groups[g], self.groups[h])
-        if (g, h) not in self.kept:
-            self.kept[g, h] = LevelPairs.of(self.groups[g], self.groups[h])
-        return self.kept[g, h]
+        return self.shared[g, h] if self.shared else LevelPairs(self.groups[g], self.groups[h])
 
     @cached_property
     def grams(self) -> tuple[Matrix, ...]:
