@@ -29,12 +29,13 @@ CHUNK = 1 << 22
 
 def flat(effects: Matrix) -> Matrix:
     """Effects of one group (r, k, l) as rows, level by level and columns within, (l k, r)."""
-    return effects.transpose(2, 1, 0).reshape(-1, len(effects))
+    r, k, n_levels = effects.shape
+    return effects.transpose(2, 1, 0).reshape(n_levels * k, r)
 
 
 def by_level(rows: Matrix, group: Group) -> Matrix:
     """The inverse of `flat`: (r, k, l) for rows (l k, r)."""
-    return rows.reshape(group.n_levels, group.size, -1).transpose(2, 1, 0)
+    return rows.reshape(group.n_levels, group.size, rows.shape[1]).transpose(2, 1, 0)
 
 
 def by_solving(

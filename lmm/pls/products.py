@@ -7,9 +7,10 @@ batch by batch (`lmm.pls.sums`) and are gone.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +19,10 @@ from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group, LevelPairs
 from lmm.pls.kernels import FEW_COLUMNS, SMALL, sum_products, sum_rows
 
-__all__ = ["KnownProducts", "Pairs", "Products", "RowProducts"]
+if TYPE_CHECKING:
+    from scipy import sparse
+
+__all__ = ["KnownProducts", "Pairs", "Products", "RowProducts", "sparse_products"]
 
 # Entries of a dense Z up to which its products cost less than sums by pairs of levels.
 FEW_ENTRIES = 50_000
@@ -63,6 +67,26 @@ class Pairs:
         row = np.broadcast_to(rows[self.i].T[:, None, :], shape)
         column = np.broadcast_to(columns[self.j].T[None], shape)
         return row.ravel(), column.ravel()
+
+
+def sparse_products(
+    pairs: Iterable[Pairs], places: Mapping[int, IntVector], q: int
+) -> sparse.csr_array:
+    """Z'Z (q, q) from pairs in one order of groups, at places (l, k) by group."""
+    from scipy.sparse import coo_array, csr_array
+
+    rows, columns, values = [], [], []
+    for each in pairs:
+        row, column = each.entries(places[each.g], places[each.h])
+        rows.append(row)
+        columns.append(column)
+        values.append(each.A.ravel())
+        if each.g != each.h:
+            rows.append(column)
+            columns.append(row)
+            values.append(values[-1])
+    where = np.concatenate(rows), np.concatenate(columns)
+    return csr_array(coo_array((np.concatenate(values), where), shape=(q, q)))
 
 
 class Products(ABC):
@@ -132,11 +156,12 @@ class Products(ABC):
         levels = np.arange(self.groups[g].n_levels)
         return Pairs(g, g, levels, levels, self.grams[g])
 
-    def all_pairs(self) -> Iterator[Pairs]:
-        """Each group with itself, level by level, and with those before it."""
-        for g in range(len(self.groups)):
+    def all_pairs(self, chosen: Sequence[int] | None = None) -> Iterator[Pairs]:
+        """Each group, or each that is chosen, with itself level by level, and with those before."""
+        chosen = range(len(self.groups)) if chosen is None else chosen
+        for n, g in enumerate(chosen):
             yield self.inside(g)
-            yield from (self.pairs(g, h) for h in range(g))
+            yield from (self.pairs(g, h) for h in chosen[:n])
 
 
 @dataclass(frozen=True, eq=False)

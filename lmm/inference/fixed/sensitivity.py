@@ -28,9 +28,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 from scipy.linalg import block_diag
 
 from lmm._lapack import lower_triangular
@@ -39,6 +39,12 @@ from lmm.covariance import Covariance, Filled
 from lmm.fit import Fit
 from lmm.likelihood import Entries
 from lmm.pls import Factors
+from lmm.pls.products import sparse_products
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+    from lmm.pls.effect_columns import Columns
 
 __all__ = ["Couplings", "in_level_units", "level_chart", "tangents", "total_roots"]
 
@@ -143,25 +149,15 @@ class Couplings:
 
     fit: Fit
 
-    @cached_property
-    def _products(self) -> dict[tuple[int, int], sparse.csr_array]:
-        """Z_g'Z_h of any two groups, (l_g k_g, l_h k_h) sparse."""
-        problem, found = self.fit.problem, {}
-        for pairs in problem.products.all_pairs():
-            left, right = problem.groups[pairs.g], problem.groups[pairs.h]
-            own, other = (np.arange(one.q).reshape(-1, one.size) for one in (left, right))
-            where = pairs.entries(own, other)
-            entries = sparse.coo_array((pairs.A.ravel(), where), shape=(left.q, right.q))
-            found[pairs.g, pairs.h] = sparse.csr_array(entries)
-            found[pairs.h, pairs.g] = sparse.csr_array(entries.T)
-        return found
+    @property
+    def _columns(self) -> Columns:
+        return self.fit.problem.products.columns
 
-    def _reached(self, g: int, effects: Matrix) -> tuple[Matrix, ...]:
-        """``Z_h'Z_g`` times effects (l, k, r) of group g, per group h (l, k, r)."""
-        return tuple(
-            (self._products[h, g] @ _flat(effects)).reshape(group.n_levels, group.size, -1)
-            for h, group in enumerate(self.fit.problem.groups)
-        )
+    @cached_property
+    def _A(self) -> sparse.csr_array:
+        """Z'Z, (q, q)."""
+        places = dict(enumerate(self._columns.places))
+        return sparse_products(self.fit.problem.products.all_pairs(), places, self._columns.q)
 
     @cached_property
     def _directions(self) -> tuple[_Direction, ...]:
@@ -173,7 +169,7 @@ class Couplings:
         directions = []
         for i, units in enumerate(level_units(self.fit)):
             g, part = places[i]
-            size = self.fit.criterion.problem.groups[g].size
+            size = self.fit.problem.groups[g].size
             for unit in units:
                 S = np.zeros((size, size))
                 S[part, part] = unit
@@ -186,24 +182,21 @@ class Couplings:
         roots = total_roots(self.fit)
         return tuple(group.factor(roots) for group in self.fit.problem.groups)
 
-    def _coupled(self, sums: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
-        """``C'Z'V^-1 x`` by (4) for r columns x, from ``Z'x``; per group (l, k, r)."""
-        right = tuple(each.transpose(2, 1, 0) for each in sums)
-        left = list(sums)
-        effects = tuple(b.transpose(2, 1, 0) for b in self.fit.point.solve(right))
-        for g, b in enumerate(effects):
-            left = [rest - part for rest, part in zip(left, self._reached(g, b), strict=True)]
-        parts = zip(self._roots, effects, left, strict=True)
-        return tuple(np.linalg.solve(C, b + rest) for C, b, rest in parts)
+    def _coupled(self, right: Matrix) -> tuple[Matrix, ...]:
+        """``C'Z'V^-1 x`` by (4) for r columns x, from ``Z'x`` (q, r); per group (l, k, r)."""
+        columns = self._columns
+        effects = self.fit.point.solve(tuple(columns.by_level(right)))
+        b = columns.flat(effects, right.shape[1])
+        moved = b + (right - self._A @ b)
+        parts = zip(self._roots, columns.places, strict=True)
+        return tuple(np.linalg.solve(C, moved[own]) for C, own in parts)
 
     @cached_property
     def D(self) -> tuple[Matrix, ...]:
         """``C'Z'V^-1 Xt`` per group, (l, k, p)."""
         problem = self.fit.problem
-        basis = problem.T @ self.fit.fixed_root
-        return self._coupled(
-            tuple(C[:-1].transpose(2, 1, 0) @ basis for C in problem.products.couplings)
-        )
+        ZX = self._columns.flat([C[:-1] for C in problem.products.couplings], problem.p)
+        return self._coupled(ZX @ (problem.T @ self.fit.fixed_root))
 
     def _turned(self, direction: _Direction) -> Matrix:
         """``S_r D`` in its group, (l, k, p)."""
@@ -218,10 +211,11 @@ class Couplings:
     def second(self) -> Matrix:
         """Q_rs of (3), (m, m, p, p)."""
         m, p = len(self._directions), self.fit.matrices.p
+        sides = [self._A[part].T for part in self._columns.parts]  # Z'Z_g
         Q = np.empty((m, m, p, p))
         for s, direction in enumerate(self._directions):
             turned = self._roots[direction.group] @ self._turned(direction)
-            coupled = self._coupled(self._reached(direction.group, turned))
+            coupled = self._coupled(sides[direction.group] @ _flat(turned))
             for r, other in enumerate(self._directions):
                 Q[r, s] = _inner(self._turned(other), coupled[other.group])
         return Q

@@ -34,7 +34,7 @@ from lmm.pls.groups import Group
 from lmm.pls.inverse import flat
 from lmm.pls.kernels import identity_minus, penalized_inverse
 from lmm.pls.problem import Problem
-from lmm.pls.products import Pairs, Products
+from lmm.pls.products import Pairs, sparse_products
 
 __all__ = ["Scaled", "System", "in_columns"]
 
@@ -193,9 +193,10 @@ class System:
         each = zip(rest, tail.groups, strict=True)
         links = [_links(products.pairs(first, g), leading, group) for g, group in each]
         blocks = tuple(products.grams[g] for g in rest)
-        whole = _gram(products, rest, tail)
+        places = dict(zip(rest, tail.places, strict=True))
+        gram = sparse_products(products.all_pairs(rest), places, tail.q)
         pieces, A = tuple(_pieces(links)), products.grams[first]
-        return cls(leading, tail, A, *_borders(problem), pieces, blocks, whole)
+        return cls(leading, tail, A, *_borders(problem), pieces, blocks, gram)
 
     def with_columns(self, problem: Problem) -> System:
         """With the cross-products of other columns [X y]."""
@@ -430,24 +431,3 @@ def _pieces(links: Sequence[PairLinks]) -> Iterator[Piece]:
         if stop > start:
             levels = slice(start, stop)
             yield Piece(levels, tuple(own.among(levels) for own in links))
-
-
-def _gram(products: Products, rest: Sequence[int], tail: Columns) -> sparse.csr_array:
-    """Z_T'Z_T (q_T, q_T) of several groups."""
-    rows, columns, values = [], [], []
-    for a, (g, own) in enumerate(zip(rest, tail.places, strict=True)):
-        inside = products.inside(g)
-        row, column = inside.entries(own, own)
-        rows.append(row)
-        columns.append(column)
-        values.append(inside.A.ravel())
-        for h, other in zip(rest[:a], tail.places, strict=False):
-            pairs = products.pairs(g, h)
-            row, column = pairs.entries(own, other)
-            rows += [row, column]
-            columns += [column, row]
-            values += [pairs.A.ravel()] * 2
-    coordinates = np.concatenate(rows), np.concatenate(columns)
-    return sparse.csr_array(
-        sparse.coo_array((np.concatenate(values), coordinates), shape=(tail.q, tail.q))
-    )

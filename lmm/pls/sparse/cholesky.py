@@ -37,7 +37,7 @@ from lmm.pls.effect_columns import Columns, Lambda
 from lmm.pls.inverse import by_solving, flat
 from lmm.pls.kernels import sum_by
 from lmm.pls.problem import Problem
-from lmm.pls.products import Pairs
+from lmm.pls.products import Pairs, sparse_products
 from lmm.pls.sparse.selected import SelectedInverse
 from lmm.pls.sparse.symbolic import column_counts, flops, permuted
 from lmm.pls.tail import Tail, TailPoint
@@ -395,11 +395,8 @@ class SparseTail(Tail):
     @cached_property
     def A(self) -> sparse.csr_array:
         """Z'Z, (q, q)."""
-        values = np.concatenate([pairs.A.ravel() for pairs in self.pairs])
-        pattern = _symmetric(self.system.rows, self.system.columns, self.columns.q)
-        return sparse.csr_array(
-            (values[pattern.data], pattern.indices, pattern.indptr), shape=pattern.shape
-        )
+        places = dict(enumerate(self.columns.places))
+        return sparse_products(self.pairs, places, self.columns.q)
 
 
 # Choice of the order ------------------------------------------------------------------------------
