@@ -289,19 +289,23 @@ class Meetings:
         return np.asarray(total.toarray())
 
     def _crossed_by_pair(self, left: Matrix, right: Matrix) -> Matrix:
-        """The same, pair by pair: the later of two couplings before the earlier, and after it."""
-        q, place, values = self.shape[1], [], []
+        """The same, pair by pair."""
+        one, other, place = self._both_ways
+        q, values = self.shape[1], (left[:, one] * right[:, other]).sum(axis=0)
+        return np.asarray(np.bincount(place, values, q * q).reshape(q, q))
+
+    @cached_property
+    def _both_ways(self) -> tuple[IntVector, IntVector, IntVector]:
+        """Pairs of couplings of a level, each before and after the other, and their places."""
+        first, second = [], []
         for chunk in self._chunks:
             later = np.repeat(np.arange(chunk.later.start, chunk.later.stop), chunk.count)
             earlier = chunk.within.start + chunk.earlier
-            place.append(chunk.place)
-            values.append((left[:, later] * right[:, earlier]).sum(axis=0))
             others = later != earlier
-            later, earlier = later[others], earlier[others]
-            place.append(self.column[earlier] * q + self.column[later])
-            values.append((left[:, earlier] * right[:, later]).sum(axis=0))
-        found = np.bincount(np.concatenate(place), np.concatenate(values), q * q)
-        return np.asarray(found.reshape(q, q))
+            first += [later, earlier[others]]
+            second += [earlier, later[others]]
+        one, other = np.concatenate(first), np.concatenate(second)
+        return one, other, self.column[one] * self.shape[1] + self.column[other]
 
     def _sparse(self, couplings: Vector) -> Any:
         """Couplings (e,) as a sparse matrix (l, q2)."""

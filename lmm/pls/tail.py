@@ -23,7 +23,7 @@ from scipy.linalg import lapack
 from lmm import _lapack
 from lmm._types import IntVector, Matrix
 from lmm.errors import NumericalError
-from lmm.pls.effect_columns import FEW, Columns, Lambda
+from lmm.pls.effect_columns import Columns, Lambda
 from lmm.pls.inverse import dense_blocks
 from lmm.pls.problem import Problem
 
@@ -35,6 +35,8 @@ __all__ = ["DenseFactor", "DenseTail", "Tail", "TailPoint", "bordered"]
 # Relative size of the smallest singular value of lambda from which its inverse is used, to save
 # products of a large tail's size, which keep more digits.
 REGULAR = 1e-3
+# Columns up to which such products cost next to nothing.
+FEW = 100
 # Columns that are mirrored at a time: fresh memory of the tail's size costs as much as copying.
 PIECE = 256
 
@@ -307,7 +309,9 @@ class DenseFactor(TailPoint):
         inverse, _ = lapack.dpotri(self.root, lower=1)
         for start in range(0, len(inverse), PIECE):
             own, rest = slice(start, start + PIECE), slice(start + PIECE, None)
-            inverse[own, own] += np.tril(inverse[own, own], -1).T
+            block = inverse[own, own]  # zero above the diagonal, as the root is
+            block += block.T
+            block.flat[:: len(block) + 1] *= 0.5
             inverse[own, rest] = inverse[rest, own].T
         return np.asarray(inverse.T)  # by rows
 
