@@ -18,6 +18,7 @@ from lmm._types import Matrix, Vector
 
 __all__ = [
     "cholesky",
+    "dependent",
     "divide_upper",
     "eigh",
     "einsum",
@@ -119,6 +120,15 @@ def _upper(k: int, n: int) -> NDArray[np.bool_]:
 
 
 _remembered = lru_cache(maxsize=64)(_upper)
+
+
+def dependent(R: Matrix, tolerance: float) -> NDArray[np.bool_]:
+    """Columns (n,) of an upper-triangular R (n, n) that those before them explain.
+
+    No more is left of them than the tolerance, beside their length.
+    """
+    squares = R * R
+    return np.asarray(squares.diagonal() <= tolerance**2 * squares.sum(axis=0))
 
 
 def solve_upper(R: Matrix, right: Matrix) -> Matrix:

@@ -10,7 +10,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._lapack import eigh, einsum, lower_triangular, qr_factor, solve_upper
+from lmm._lapack import (
+    cholesky,
+    dependent,
+    eigh,
+    einsum,
+    lower_triangular,
+    qr_factor,
+    solve_upper,
+)
 from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance.base import (
     CLEAR,
@@ -214,18 +222,20 @@ class Unstructured(Filled):
             return _deviations(gamma, clear)
         values, vectors = eigh(gamma)
         floor = clear * max(float(values[-1]), 0.1)
-        return self.par(lower_triangular(vectors * np.sqrt(np.maximum(values, floor))))
+        if values[0] < floor:
+            gamma = (vectors * np.maximum(values, floor)) @ vectors.T
+        return self.par(cholesky(gamma))
 
     def whitening(self, Z: Matrix, n_levels: int) -> Matrix:
         """R such that the levels' mean of Z*'Z* is the identity, with Z* = Z R^-1."""
         if self.size == 1:
             return _lengths(Z, n_levels)
         R: Matrix = qr_factor(Z) / np.sqrt(n_levels)
-        lengths = np.sqrt(einsum("ij,ij->j", R, R))
-        dependent = np.abs(R.diagonal()) <= DEPENDENT * lengths
-        if dependent.any():
-            R[dependent, :] = 0.0
-            R[dependent, dependent] = np.where(lengths[dependent] > 0.0, lengths[dependent], 1.0)
+        explained = dependent(R, DEPENDENT)
+        if explained.any():
+            lengths = np.sqrt(einsum("ij,ij->j", R, R))[explained]
+            R[explained, :] = 0.0
+            R[explained, explained] = np.where(lengths > 0.0, lengths, 1.0)
         return R
 
     def whitened(self, par: Vector, R: Matrix) -> Vector:

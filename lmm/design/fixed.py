@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lmm._lapack import qr_factor
+from lmm._lapack import dependent, qr_factor
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.frame import Frame
 from lmm.design.layout import Layout, coded
@@ -148,11 +148,9 @@ def independent_columns(X: Matrix, tol: float = 1e-7) -> IntVector:
     array([0, 1, 3])
     """
     n, p = X.shape
-    if n >= p and p > 0:
-        # Without dependence no column moves, and one LAPACK call shows it.
-        squares = qr_factor(X) ** 2
-        if (squares.diagonal() > tol**2 * squares.sum(axis=0)).all():
-            return np.arange(p)
+    # Without dependence no column moves, and one LAPACK call shows it.
+    if n >= p > 0 and not dependent(qr_factor(X), tol).any():
+        return np.arange(p)
     kept: list[int] = []
     work = X.astype(np.float64, order="F")
     for j in range(p):

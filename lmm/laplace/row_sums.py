@@ -6,26 +6,17 @@ import numpy as np
 
 from lmm._types import Matrix, Vector
 from lmm.pls.groups import Group, LevelPairs
-from lmm.pls.kernels import sum_by, sum_products, sum_rows
+from lmm.pls.kernels import sum_by, sum_products
 
 __all__ = ["grams", "level_sums", "pair_forms", "row_forms"]
-
-# Numbers up to which all columns are summed in one pass.
-SMALL = 5000
 
 
 def level_sums(group: Group, rows: Matrix) -> Matrix:
     """Z'rows of every level of a group, (l, k) or (l, k, r), for rows (n,) or (n, r)."""
     if rows.ndim == 1:
         return sum_products(group.Z, rows, group.codes, group.n_levels).T
-    return np.stack([_summed(group, rows * z[:, None]).T for z in group.Z.T], axis=1)
-
-
-def _summed(group: Group, rows: Matrix) -> Matrix:
-    """Sums of rows (n, r) by level, (r, l)."""
-    if rows.size <= SMALL:
-        return sum_rows(rows, group.codes, group.n_levels)
-    return sum_by(np.ascontiguousarray(rows.T), group.codes, group.n_levels)
+    sums = [sum_by((rows * z[:, None]).T, group.codes, group.n_levels).T for z in group.Z.T]
+    return np.stack(sums, axis=1)
 
 
 def grams(group: Group, weights: Matrix) -> Matrix:
@@ -34,9 +25,7 @@ def grams(group: Group, weights: Matrix) -> Matrix:
     for a in range(group.size):
         for b in range(a + 1):
             z = group.Z[:, a] * group.Z[:, b]
-            one = weights.ndim == 1
-            moved = weights * (z if one else z[:, None])
-            sums = sum_by(moved, group.codes, group.n_levels) if one else _summed(group, moved)
+            sums = sum_by(weights.T * z, group.codes, group.n_levels)
             A[..., a, b, :] = A[..., b, a, :] = sums
     return A
 

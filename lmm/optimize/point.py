@@ -81,10 +81,15 @@ class Point:
         return np.append(parameters.is_free(self.x[:m]), plain)
 
     @cached_property
+    def is_free(self) -> bool:
+        """Whether all components are on no bound."""
+        return bool(self.free.all())
+
+    @cached_property
     def spectrum(self) -> tuple[Vector, Matrix]:
         """Eigenvalues, ascending, and eigenvectors of the Hessian in the free components."""
         hessian = self.here.hessian
-        return eigh(hessian if self.free.all() else hessian[self.free][:, self.free])
+        return eigh(hessian if self.is_free else hessian[self.free][:, self.free])
 
     @cached_property
     def is_regular(self) -> bool:
@@ -93,7 +98,7 @@ class Point:
         Then Newton's step in x itself will do; elsewhere x has directions that say nothing, and
         plain coordinates have units.
         """
-        if len(self.x) > len(self.criterion.parameters.lower) or not self.free.all():
+        if len(self.x) > len(self.criterion.parameters.lower) or not self.is_free:
             return False
         values, _ = self.spectrum
         return bool(values[0] > REGULAR * max(values[-1], 1.0))

@@ -53,7 +53,8 @@ def cleared(criterion: Criterion, x: Vector) -> Vector:
 
 def judged(path: Path, optimizer: str) -> Optimum:
     """The record of a search that has ended, with a last Newton step where it has converged."""
-    path = dataclasses.replace(path, point=path.point.completed())
+    if (point := path.point.completed()) is not path.point:
+        path = dataclasses.replace(path, point=point)
     status, where = _status(path)
     point, n_evaluations = path.point, path.n_evaluations
     criterion, x, value, state = point.criterion, point.x, point.value, None

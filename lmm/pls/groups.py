@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector
-from lmm.pls.kernels import sum_products
+from lmm.pls.kernels import SMALL, sum_by, sum_products
 
 __all__ = ["Group", "LevelPairs"]
 
@@ -60,6 +60,8 @@ class Group:
 
     def sums(self, rows: Sequence[Vector] | Matrix) -> Matrix:
         """Z'rows by level, (r, k, l), for r rows (n,)."""
+        if len(rows) * self.Z.size <= SMALL:
+            return sum_by(np.asarray(rows)[:, None] * self.Z.T, self.codes, self.n_levels)
         sums = np.empty((len(rows), self.size, self.n_levels))
         for row, total in zip(rows, sums, strict=True):
             total[:] = sum_products(self.Z, row, self.codes, self.n_levels)

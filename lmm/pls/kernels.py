@@ -23,13 +23,12 @@ __all__ = [
     "penalized_inverse",
     "sum_by",
     "sum_products",
-    "sum_rows",
 ]
 
 # Columns from which BLAS, one block after the other, beats a sum over all of them.
 WIDE = 12
-# Columns more than which, and entries up to which, are summed in one pass.
-FEW_COLUMNS, SMALL = 3, 50_000
+# Entries up to which products of columns are formed at once, and sums made in one pass.
+SMALL, FEW_ENTRIES = 50_000, 4000
 
 
 def invert(blocks: Matrix) -> tuple[Matrix, Vector]:
@@ -149,26 +148,20 @@ def sum_products(Z: Matrix, x: Vector, codes: np.ndarray, n_levels: int) -> Matr
 
     Column by column: a temporary as large as Z would dominate the memory of a fit.
     """
-    if Z.shape[1] > FEW_COLUMNS and Z.size <= SMALL:
-        return sum_rows(Z * x[:, None], codes, n_levels)
     sums = np.empty((Z.shape[1], n_levels))
     for a, total in enumerate(sums):
         total[:] = np.bincount(codes, weights=Z[:, a] * x, minlength=n_levels)
     return sums
 
 
-def sum_rows(values: Matrix, codes: np.ndarray, n_levels: int) -> Matrix:
-    """Sum of rows of `values` (n, c) by level, (c, n_levels), in one pass."""
-    c = values.shape[1]
-    places = codes[:, None] * c + np.arange(c)
-    sums = np.bincount(places.ravel(), values.ravel(), minlength=n_levels * c)
-    return np.ascontiguousarray(sums.reshape(n_levels, c).T)
-
-
 def sum_by(values: Matrix, codes: np.ndarray, n_levels: int) -> Matrix:
     """Sum over the last axis of `values` (..., n) by level: (..., n_levels)."""
-    flat = values.reshape(-1, values.shape[-1])
+    flat = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
     sums = np.empty((len(flat), n_levels))
-    for row, total in zip(flat, sums, strict=True):
-        total[:] = np.bincount(codes, weights=row, minlength=n_levels)
+    if len(flat) > 1 and flat.size <= FEW_ENTRIES:
+        places = np.arange(len(flat))[:, None] * n_levels + codes
+        sums[:] = np.bincount(places.ravel(), flat.ravel(), sums.size).reshape(sums.shape)
+    else:
+        for row, total in zip(flat, sums, strict=True):
+            total[:] = np.bincount(codes, weights=row, minlength=n_levels)
     return sums.reshape(*values.shape[:-1], n_levels)

@@ -129,32 +129,31 @@ def _collapse(R: Matrix, classes: IntVector, counts: IntVector, C: Matrix) -> Le
 
 def root(A: Matrix) -> Matrix:
     """Upper-triangular R (k, k, m) with R'R = A; rows of dependent columns are zero."""
-    R, each = np.zeros(A.shape), np.arange(len(A))
-    if np.count_nonzero(A) == np.count_nonzero(A[each, each]):  # indicators of a factor's levels
-        R[each, each] = np.sqrt(A[each, each])
+    R, squares = np.zeros(A.shape), A.diagonal().T
+    if np.count_nonzero(A) == np.count_nonzero(squares):  # indicators of a factor's levels
+        each = np.arange(len(A))
+        R[each, each] = np.sqrt(squares)
         return R
     for j in range(len(A)):
         row = A[j, j:]
         if j:
             row = row - einsum("im,ibm->bm", R[:j, j], R[:j, j:])
-        known = row[0] > DEPENDENT * A[j, j]
-        R[j, j:] = row * np.where(known, 1.0 / np.sqrt(np.where(known, row[0], 1.0)), 0.0)
+        R[j, j:] = row / np.sqrt(np.where(row[0] > DEPENDENT * squares[j], row[0], np.inf))
     return R
 
 
 def forward(R: Matrix, C: Matrix) -> Matrix:
     """S (t, k, m) with R'S = C, for C (t, k, m); zero where R has a row of zeros."""
-    each = np.arange(len(R))
-    pivots = R[each, each]
-    inverse = np.where(pivots > 0.0, 1.0 / np.where(pivots > 0.0, pivots, 1.0), 0.0)
-    if np.count_nonzero(R) == np.count_nonzero(pivots):
-        return C * inverse
+    diagonal = R.diagonal().T
+    pivots = np.where(diagonal > 0.0, diagonal, np.inf)
+    if np.count_nonzero(R) == np.count_nonzero(diagonal):
+        return C / pivots
     S = np.empty(C.shape)
     for j in range(len(R)):
         rest = C[:, j]
         if j:
             rest = rest - einsum("im,tim->tm", R[:j, j], S[:, :j])
-        S[:, j] = rest * inverse[j]
+        S[:, j] = rest / pivots[j]
     return S
 
 
@@ -162,7 +161,6 @@ def backward(R: Matrix, S: Matrix) -> Matrix:
     """B (t, k, m) with R B = S, for S (t, k, m); zero where R has a row of zeros."""
     B = np.empty(S.shape)
     for j in reversed(range(len(R))):
-        pivot = R[j, j]
         rest = S[:, j] - einsum("im,tim->tm", R[j, j + 1 :], B[:, j + 1 :])
-        B[:, j] = rest * np.where(pivot > 0.0, 1.0 / np.where(pivot > 0.0, pivot, 1.0), 0.0)
+        B[:, j] = rest / np.where(R[j, j] > 0.0, R[j, j], np.inf)
     return B

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -27,9 +27,9 @@ import numpy as np
 
 from lmm import _lapack
 from lmm._brief import Brief
-from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix, Vector
 from lmm.design.absent import Unread
+from lmm.design.fixed import FixedEffects
 from lmm.design.matrices import Design, ModelMatrices, ReTerm
 from lmm.design.response import Response
 from lmm.errors import NumericalError
@@ -39,9 +39,6 @@ from lmm.pls.products import KnownProducts, Products, RowProducts
 
 __all__ = ["MANY_ROWS", "Problem", "ProblemLayout", "exact_fit", "standardize_rows"]
 
-# A column of Z that adds less than this fraction of its norm to the columns before it is not
-# whitened against them: dividing by what is left would only blow up rounding errors.
-DEPENDENT = 1e-10
 # A fixed-effects column of which no more than this is left beside those before it has no digits.
 INDISTINGUISHABLE = 1e-13
 # Rows up to which a model's are standardized all at once.
@@ -275,14 +272,15 @@ class Problem(Brief):
     @cached_property
     def logdet_T(self) -> float:
         """``log|T|^2``: what standardizing took out of ``log|X'V^-1 X|``."""
-        return 2.0 * float(np.log(np.abs(np.diag(self.T))).sum())
+        return 2.0 * float(np.log(np.abs(self.T.diagonal())).sum())
 
     @cached_property
     def sum_log_weights(self) -> float:
         """Sum of the log prior weights."""
         if isinstance(self.products, KnownProducts):
             return self.products.log_weights
-        return float(np.log(self.matrices.weights).sum())
+        response = self.matrices.response
+        return float(np.log(response.weights).sum()) if response.is_weighted else 0.0
 
     def with_response(self, y: Vector) -> Problem:
         """The same design with another response (n,), offset not subtracted."""
@@ -363,7 +361,7 @@ def standardize_rows(matrices: ModelMatrices) -> Problem:
     """Standardize all rows of a model at once."""
     response = matrices.response
     Q, T = _lapack.qr(response.weighted(matrices.X))
-    _check_rank(T, matrices.fixed.names)
+    _check_rank(T, matrices.fixed)
     y, beta0, scale = _standardize_response(response, Q, T)
     whitened, whitening = [], []
     for term in matrices.terms:
@@ -393,12 +391,11 @@ def _least_squares(X: Matrix, y: Vector) -> Vector:
     return coefficients + (_lapack.solve_positive(gram, again) if X.size else again)
 
 
-def _check_rank(T: Matrix, names: Sequence[str]) -> None:
+def _check_rank(T: Matrix, fixed: FixedEffects) -> None:
     """Refuse columns that nothing is left of beside those before them."""
-    lengths = np.sqrt(einsum("ij,ij->j", T, T))
-    dependent = np.abs(T.diagonal()) <= INDISTINGUISHABLE * lengths
-    if dependent.any():
-        listed = ", ".join(names[j] for j in np.flatnonzero(dependent)[:12])
+    explained = _lapack.dependent(T, INDISTINGUISHABLE)
+    if explained.any():
+        listed = ", ".join(fixed.names[j] for j in np.flatnonzero(explained)[:12])
         raise NumericalError(
             f"The fixed effects {listed} are combinations of the others: no data determine their "
             'coefficients. Leave them out, or leave LmerControl(check_rankX="message+drop.cols").'

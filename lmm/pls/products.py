@@ -17,7 +17,7 @@ import numpy as np
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group, LevelPairs
-from lmm.pls.kernels import FEW_COLUMNS, SMALL, sum_products, sum_rows
+from lmm.pls.kernels import SMALL, sum_by, sum_products
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -311,10 +311,8 @@ def _mixed(couplings: tuple[Matrix, ...], basis: Matrix) -> tuple[Matrix, ...]:
 def _gram(group: Group) -> Matrix:
     """Z_i'Z_i per level, (k, k, l)."""
     k = group.size
-    if k > FEW_COLUMNS and group.Z.size * k <= SMALL:
-        products = group.Z[:, :, None] * group.Z[:, None, :]
-        sums = sum_rows(products.reshape(-1, k * k), group.codes, group.n_levels)
-        return sums.reshape(k, k, group.n_levels)
+    if k * group.Z.size <= SMALL:
+        return sum_by(group.Z.T[:, None] * group.Z.T, group.codes, group.n_levels)
     A = np.empty((k, k, group.n_levels))
     for a in range(k):
         row = sum_products(group.Z[:, : a + 1], group.Z[:, a], group.codes, group.n_levels)
