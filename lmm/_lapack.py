@@ -27,7 +27,6 @@ __all__ = [
     "qr",
     "qr_factor",
     "singular_values",
-    "solve_lower",
     "solve_positive",
     "solve_upper",
     "svd",
@@ -142,21 +141,6 @@ def solve_upper(R: Matrix, right: Matrix) -> Matrix:
     if not right.size:
         return right
     solution, info = lapack.dtrtrs(R, right)
-    _checked(info, "Singular matrix")
-    return np.asarray(solution)
-
-
-def solve_lower(L: Matrix, right: Matrix) -> Matrix:
-    """L^-1 right for lower-triangular L (n, n), by rows, and right (n,) or (n, r), or none.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        L is singular.
-    """
-    if not right.size:
-        return right
-    solution, info = lapack.dtrtrs(L.T, right, trans=1)
     _checked(info, "Singular matrix")
     return np.asarray(solution)
 

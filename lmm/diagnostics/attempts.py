@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lmm._progress import watched
-from lmm._types import Vector
 from lmm.errors import NumericalError
 from lmm.fit import Fit
 from lmm.optimize import OPTIMIZERS, Optimizer, minimize, named
@@ -40,25 +39,22 @@ class Attempt:
 def fit_with_each(
     fit: Fit,
     optimizers: Iterable[str | Optimizer] | None = None,
-    start: Vector | None = None,
     *,
     progress: bool | None = None,
 ) -> tuple[Attempt, ...]:
     """Minimize a model's criterion with each optimizer: see `LinearMixedModel.all_fit`.
 
-    By default the start is the one that `lmm.lmer` begins with, not the estimate, so that agreement
-    says something.
+    The start is the one that `lmm.lmer` begins with, not the estimate, so that agreement says
+    something.
     """
     chosen = [named(one) for one in (OPTIMIZERS if optimizers is None else optimizers)]
-    return tuple(
-        _attempt(fit, optimizer, start) for optimizer in watched(chosen, "optimizer", progress)
-    )
+    return tuple(_attempt(fit, one) for one in watched(chosen, "optimizer", progress))
 
 
-def _attempt(fit: Fit, optimizer: Optimizer, start: Vector | None) -> Attempt:
+def _attempt(fit: Fit, optimizer: Optimizer) -> Attempt:
     began = time.perf_counter()
     try:
-        optimum = minimize(fit.criterion, optimizer, start=start)
+        optimum = minimize(fit.criterion, optimizer)
         reached = type(fit).at(fit.formula, fit.criterion, optimum)
     except NumericalError as error:
         return Attempt(optimizer.name, None, str(error), time.perf_counter() - began)

@@ -273,15 +273,13 @@ class TermAlgebra:
         return FormulaError(message, self.source, node.span[0])
 
 
-def expand_terms(node: Node, data_columns: Iterable[str] | None = None) -> Terms:
+def expand_terms(node: Node) -> Terms:
     """Expand a linear predictor to its terms, as R's ``terms.formula`` does.
 
     Parameters
     ----------
     node : Node
-        Fixed part of a formula, or the effects of a random term.
-    data_columns : iterable of str, optional
-        What ``.`` stands for; without it ``.`` stays a name.
+        Fixed part of a formula, or the effects of a random term; ``.`` stays a name.
 
     Returns
     -------
@@ -301,7 +299,7 @@ def expand_terms(node: Node, data_columns: Iterable[str] | None = None) -> Terms
     >>> expand_terms(parse_formula("y ~ (a + b + c)^2 - a:b - 1 + (1 | g)").fixed).labels
     ('a', 'b', 'c', 'a:c', 'b:c')
     """
-    return TermAlgebra(None, data_columns).expand(node)
+    return TermAlgebra(None).expand(node)
 
 
 def is_random_call(node: Node) -> bool:

@@ -12,9 +12,9 @@ from functools import partial
 from itertools import chain
 from typing import Literal, TypeAlias
 
-__all__ = ["WIDTH", "Cells", "Column", "bars", "listed", "matrix", "named", "vector", "wide_vector"]
+from lmm.report.format import WIDTH
 
-WIDTH = 80
+__all__ = ["Cells", "Column", "bars", "listed", "matrix", "named", "vector", "wide_vector"]
 
 Kind = Literal["number", "label", "stars"]
 

@@ -15,6 +15,7 @@ from lmm.language.names import quote
 
 __all__ = [
     "SIGNIFICANCE_LEGEND",
+    "WIDTH",
     "abbreviate",
     "fill",
     "format_number",
@@ -27,6 +28,10 @@ __all__ = [
 ]
 
 SIGNIFICANCE_LEGEND = "Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1"
+# Characters of a line.
+WIDTH = 80
+# P-values below this are not told apart.
+SMALLEST = float(np.finfo(float).eps)
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."), (math.inf, " "))
 _REMOVABLE = tuple(
     re.compile(rf"(?<=[^ ]){character}")
@@ -155,10 +160,8 @@ def zapsmall(values: ArrayLike, digits: int = 7) -> Vector:
     return round_decimals(x, max(0, round(digits - math.log10(largest))))
 
 
-def format_p_values(
-    values: ArrayLike, digits: int, *, smallest: float = np.finfo(float).eps, na: str = "NA"
-) -> list[str]:
-    """Format p-values as R's ``format.pval``: those below `smallest` as ``< 2e-16``.
+def format_p_values(values: ArrayLike, digits: int) -> list[str]:
+    """Format p-values as R's ``format.pval``: those below the machine's precision as ``< 2e-16``.
 
     Examples
     --------
@@ -168,23 +171,23 @@ def format_p_values(
     ['<2e-16', '0.7809']
     """
     p = np.asarray(values, dtype=np.float64)
-    texts = np.full(p.shape, na, dtype=object)
-    tiny = p < smallest
+    texts = np.full(p.shape, "NA", dtype=object)
+    tiny, shown = p < SMALLEST, p >= SMALLEST
     small = p < (1e-3 if digits == 1 else 1e-4)
-    for part in (p >= smallest) & ~small, (p >= smallest) & small:
+    for part in shown & ~small, shown & small:
         texts[part] = format_numbers(p[part], digits)
     if tiny.any():
-        texts[tiny] = _below(smallest, digits, max(map(len, texts[p >= smallest]), default=0))
+        texts[tiny] = _smallest(digits, max(map(len, texts[shown]), default=0))
     return [str(text) for text in texts]
 
 
-def _below(smallest: float, digits: int, width: int) -> str:
+def _smallest(digits: int, width: int) -> str:
     """``< 2.2e-16``, with as many digits as the other p-values' width leaves room for."""
     digits = max(1, digits - 2)
     if width and digits > 1 and digits + 6 > width:
         digits = max(1, width - 7)
     tight = digits == 1 and width <= 6
-    return f"<{'' if tight else ' '}{format_number(smallest, digits)}"
+    return f"<{'' if tight else ' '}{format_number(SMALLEST, digits)}"
 
 
 def significance_stars(p_values: Iterable[float]) -> list[str]:
@@ -241,26 +244,23 @@ def _strip_from_right(text: str, length: int, removable: re.Pattern[str]) -> str
     return text
 
 
-def fill(pieces: Sequence[str], width: int = 80) -> list[str]:
-    """Lines of pieces in a row, as R's ``cat(..., fill = TRUE)`` breaks them.
+def fill(pieces: Sequence[str], separator: str = " ") -> list[str]:
+    """Lines of at most 80 characters with pieces in a row, as R's ``cat(..., fill = TRUE)``.
 
-    Each piece counts one more for the space after it, the last one too, so that lines have at most
-    ``width - 1`` characters; a piece that is longer has a line of its own.
+    Each piece counts with the separator after it, the last one too; a piece that is longer has a
+    line of its own.
 
     Examples
     --------
     >>> fill(["Formula:", "a + b"])
     ['Formula: a + b']
-    >>> fill(["Formula:", "a + b"], width=14)
-    ['Formula: ', 'a + b']
     """
-    lines, used = [""], 0
-    for i, piece in enumerate(pieces):
-        if i and used + len(piece) + 1 > width:
+    lines = [""]
+    for piece in pieces:
+        if lines[-1] and len(lines[-1]) + len(piece) + len(separator) > WIDTH:
             lines.append("")
-            used = 0
-        lines[-1] += piece + (" " if i < len(pieces) - 1 else "")
-        used += len(piece) + 1
+        lines[-1] += piece + separator
+    lines[-1] = lines[-1].removesuffix(separator)
     return lines
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Matrix, Vector
-from lmm.report.cells import WIDTH, Cells, Column, named, wide_vector
+from lmm.report.cells import Cells, Column, named, wide_vector
 from lmm.report.document import Block, Document
 from lmm.report.format import (
+    WIDTH,
     abbreviate,
     fill,
     format_number,
@@ -255,7 +256,7 @@ def _title(reml: bool, ddf: str | None) -> list[str]:
         return [f"{title} ['lmerMod']"]
     title = f"{title}. t-tests use {ddf}'s method"
     lines = wrap(title, WIDTH - 3, subsequent_indent="  ", break_long_words=False)
-    return _filled([*lines, " [", "lmerModLmerTest", "]"], "")
+    return fill([*lines, " [", "lmerModLmerTest", "]"], "")
 
 
 def _generalized_title(fit: FitReport) -> list[str]:
@@ -268,17 +269,6 @@ def _generalized_title(fit: FitReport) -> list[str]:
         break_on_hyphens=False,
     )
     return [*lines, f" Family: {fit.family}"]
-
-
-def _filled(items: Sequence[str], separator: str) -> list[str]:
-    """Join items into lines of at most 80 characters as R's ``cat(fill = TRUE)``."""
-    lines = [""]
-    for item in items:
-        if lines[-1] and len(lines[-1]) + len(item) + len(separator) > WIDTH:
-            lines.append("")
-        lines[-1] += item + separator
-    lines[-1] = lines[-1].removesuffix(separator)
-    return lines
 
 
 def _criteria(fit: FitReport, decimals: int) -> tuple[Block]:
@@ -304,7 +294,7 @@ def _random_effects(
     groups = "; ".join(f"{name}, {levels}" for name, levels in fit.ngroups.items())
     return (
         replace(fit.varcorr.cells(digits, components), title="Random effects:"),
-        *_filled([f"Number of obs: {fit.nobs}, groups: ", groups], " "),
+        *fill([f"Number of obs: {fit.nobs}, groups: ", groups]),
     )
 
 

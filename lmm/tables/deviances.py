@@ -35,7 +35,7 @@ FAR = 64.0
 
 def least_squares_anova(fit: LeastSquaresFit, type_: AnovaType) -> AnovaTable:
     """Tests of types II and III, printed as car's ``Anova(lm)``."""
-    tests = term_tests(ddf_method(fit), type_, fit.vcov).tests
+    tests = term_tests(ddf_method(fit), type_, fit.vcov)
     rows = {label: _f_row(test, fit.sigma) for label, test in tests.items()}
     rows["Residuals"] = [fit.rss, fit.df_resid, np.nan, np.nan]
     columns = ["Sum Sq", "Df", "F value", "Pr(>F)"]

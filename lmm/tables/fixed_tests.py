@@ -24,7 +24,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import DataError, nearest
 from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
-from lmm.inference.fixed.anova import TermTests, term_tests
+from lmm.inference.fixed.anova import term_tests
 from lmm.inference.fixed.balanced import BalancedPopulation
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
 from lmm.inference.fixed.ddf import check_contrasts, ddf_method
@@ -86,14 +86,14 @@ def _f_row(test: FTest | None, sigma: float) -> list[float]:
 
 def type_anova(method: DdfMethod, type_: AnovaType) -> AnovaTable:
     """Type I, II or III analysis of variance."""
-    tested: TermTests = term_tests(method, type_)
+    tests = term_tests(method, type_)
     heading = f"Type {type_} Analysis of Variance Table with {method.name}'s method"
-    return AnovaTable(anova_frame(tested.tests, method.fit.sigma), (heading,))
+    return AnovaTable(anova_frame(tests, method.fit.sigma), (heading,))
 
 
 def wald_tests(method: DdfMethod, type_: AnovaType, test: str = "Chisq") -> AnovaTable:
     """Type I, II or III Wald tests, printed as car's ``Anova``."""
-    tested = term_tests(method, type_, method.vcov).tests
+    tested = term_tests(method, type_, method.vcov)
     if test == "Chisq":
         rows = {label: _chisq_row(found) for label, found in tested.items()}
         columns = ["Chisq", "Df", "Pr(>Chisq)"]

@@ -13,7 +13,7 @@ from scipy.stats import f_oneway
 
 import lmm
 from lmm.inference.fixed import ddf as ddf_module
-from lmm.inference.fixed.ddf import Asymptotic, check_contrasts, ddf, ddf_method, vcov_beta
+from lmm.inference.fixed.ddf import Asymptotic, check_contrasts, ddf_method
 from lmm.inference.fixed.kenward_roger import KenwardRoger
 from lmm.inference.fixed.satterthwaite import Satterthwaite
 from lmm.inference.fixed.sensitivity import total_roots
@@ -95,7 +95,7 @@ def test_adjusted_covariance_is_that_of_pbkrtest():
     expected = np.array(load_inference()["vcov_adjusted"])
     scale = np.sqrt(np.diag(expected))
     assert_allclose(
-        vcov_beta(m.fit, "kenward-roger") / np.outer(scale, scale),
+        ddf_method(m.fit, "kenward-roger").vcov / np.outer(scale, scale),
         expected / np.outer(scale, scale),
         atol=1e-5,
     )
@@ -370,9 +370,10 @@ def test_asymptotic_tests_are_normal(sleep):
 
 
 def test_single_questions(sleep):
-    assert_allclose(ddf(sleep.fit, [0, 1], "Kenward-Roger"), 17.0)
-    assert_allclose(ddf(sleep.fit, np.eye(2), "kenward-roger"), 16.0)
-    assert_allclose(vcov_beta(sleep.fit, "satterthwaite"), sleep.fit.vcov)
+    method = ddf_method(sleep.fit, "Kenward-Roger")
+    assert_allclose(method.f_test(np.array([[0.0, 1.0]])).ddf, 17.0)
+    assert_allclose(method.f_test(np.eye(2)).ddf, 16.0)
+    assert_allclose(ddf_method(sleep.fit, "satterthwaite").vcov, sleep.fit.vcov)
 
 
 def test_kenward_roger_where_its_variance_has_a_pole():

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lmm._types import Matrix
 from lmm.errors import MissingCellsWarning, warn
-from lmm.fixed_fit import FixedFit
 from lmm.inference.fixed.base import DdfMethod, FTest
-from lmm.inference.fixed.term_contrasts import AnovaType, TermContrasts, term_contrasts
+from lmm.inference.fixed.term_contrasts import AnovaType, term_contrasts
 
-__all__ = ["TermTests", "term_tests"]
-
-
-@dataclass(frozen=True, eq=False)
-class TermTests:
-    """Tests of the fixed terms of a model.
-
-    Attributes
-    ----------
-    contrasts : TermContrasts
-        The hypotheses.
-    tests : dict of str to FTest or None
-        Test by term label; None for a term without columns in X.
-    fit : FixedFit
-        The fit whose estimates are tested.
-    method : str
-        Name of the method for degrees of freedom.
-    """
-
-    contrasts: TermContrasts
-    tests: dict[str, FTest | None]
-    fit: FixedFit
-    method: str
+__all__ = ["term_tests"]
 
 
-def term_tests(method: DdfMethod, type_: AnovaType, vcov: Matrix | None = None) -> TermTests:
-    """Test each fixed term.
+def term_tests(
+    method: DdfMethod, type_: AnovaType, vcov: Matrix | None = None
+) -> dict[str, FTest | None]:
+    """Test each fixed term, by its label; None for a term without columns in X.
 
     Parameters
     ----------
@@ -59,5 +36,4 @@ def term_tests(method: DdfMethod, type_: AnovaType, vcov: Matrix | None = None) 
             "Interpret type III hypotheses with care."
         )
         warn(MissingCellsWarning(text))
-    tests = {label: method.f_test(L) if len(L) else None for label, L in contrasts.L.items()}
-    return TermTests(contrasts, tests, method.fit, method.name)
+    return {label: method.f_test(L) if len(L) else None for label, L in contrasts.L.items()}

@@ -21,7 +21,7 @@ from lmm.inference.fixed.kenward_roger import KenwardRoger
 from lmm.inference.fixed.satterthwaite import Satterthwaite
 from lmm.plain_fit import PlainFit
 
-__all__ = ["METHODS", "Asymptotic", "check_contrasts", "ddf", "ddf_method", "vcov_beta"]
+__all__ = ["METHODS", "Asymptotic", "check_contrasts", "ddf_method"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,33 +115,6 @@ def ddf_method(fit: FixedFit, name: str | None = None, linear: str = "satterthwa
     if isinstance(fit, PlainFit) and method is not Asymptotic:
         return ResidualDegrees(fit)
     return method(fit)
-
-
-def vcov_beta(fit: FixedFit, name: str) -> Matrix:
-    """Covariance of the fixed effects (p, p) that a method uses: Kenward-Roger's is adjusted."""
-    return ddf_method(fit, name).vcov
-
-
-def ddf(fit: FixedFit, L: ArrayLike, name: str) -> float:
-    """Denominator degrees of freedom of the test of ``L beta = 0``.
-
-    Parameters
-    ----------
-    fit : Fit
-        The fit.
-    L : (p,) or (q, p) array_like, Series or DataFrame
-        One contrast, or several that are tested together; labelled ones by name.
-    name : str
-        Method, as for `ddf_method`.
-
-    Examples
-    --------
-    >>> import lmm
-    >>> m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
-    >>> round(ddf(m.fit, [0, 1], "kenward-roger"), 6)
-    17.0
-    """
-    return ddf_method(fit, name).f_test(check_contrasts(fit, L)).ddf
 
 
 def check_contrasts(fit: FixedFit, L: ArrayLike) -> Matrix:

@@ -226,21 +226,6 @@ class ReferenceGrid:
         data = {one: self.values(one) for one in regressed.predictors}
         return regressed.means(data, len(self.cells.codes))
 
-    def slopes(self, text: str, degree: int = 1) -> Matrix:
-        """Coefficients of the rows' expansion in a covariate, or slopes in a function of one.
-
-        Parameters
-        ----------
-        text, degree
-            As for `differences`.
-
-        Returns
-        -------
-        (r, P) array
-            By central differences.
-        """
-        return np.asarray(sum(w[:, None] * rows for w, rows in self.differences(text, degree)))
-
     def differences(self, text: str, degree: int = 1) -> list[tuple[Vector, Matrix]]:
         """Rows of the model around the combinations, and weights that make a derivative of them.
 
@@ -317,12 +302,6 @@ class ReferenceGrid:
             The fixed part has no such predictor.
         """
         return self.axes[self.names.index(checked(name, self.names))]
-
-    def average(
-        self, rows: Matrix, keep: Sequence[str], weights: str | ArrayLike = "equal"
-    ) -> Matrix:
-        """Average rows (r, P) over the predictors that are not kept: see `Combinations.average`."""
-        return self.cells.average(rows, keep, weights)
 
 
 def _observed(axes: Sequence[Axis], frequencies: Vector | None = None) -> tuple[IntMatrix, Vector]:
