@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["Brief"]
-
 SHORT = 60
 
 

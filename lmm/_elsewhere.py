@@ -6,8 +6,6 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
-__all__ = ["ELSEWHERE", "PLOTS", "no_attribute", "no_function"]
-
 ELSEWHERE = {
     "add_grouping": "emmeans(m, ...).add_grouping(...)",
     "AIC": "m.aic()",

@@ -16,23 +16,6 @@ from scipy.linalg import blas, lapack
 
 from lmm._types import Matrix, Vector
 
-__all__ = [
-    "cholesky",
-    "dependent",
-    "divide_upper",
-    "eigh",
-    "einsum",
-    "invert_lower",
-    "lower_triangular",
-    "qr",
-    "qr_factor",
-    "singular_values",
-    "solve_positive",
-    "solve_upper",
-    "svd",
-]
-
-
 # NumPy's own looks at every operand for other kinds of arrays, which takes as long as a small sum.
 einsum: Callable[..., Matrix] = getattr(np.einsum, "__wrapped__", np.einsum)
 

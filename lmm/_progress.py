@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
-__all__ = ["NoBar", "progress_bar", "watched"]
-
 Item = TypeVar("Item")
 
 # A bar that nobody asked for appears after so many seconds.

@@ -13,8 +13,6 @@ from functools import wraps
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-__all__ = ["blas_threads", "blas_was_loaded", "limited", "one_blas_thread"]
-
 # Columns of the largest dense matrix from which the BLAS may use all its threads.
 WORTHWHILE = 5000
 

@@ -8,23 +8,6 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-__all__ = [
-    "Adjust",
-    "Ddf",
-    "EffectsTest",
-    "Interval",
-    "IntervalMethod",
-    "MeanScale",
-    "NaAction",
-    "OptimizerName",
-    "PowerTest",
-    "PredictionScale",
-    "ResidualKind",
-    "Side",
-    "SolverName",
-    "TidyScale",
-]
-
 Adjust: TypeAlias = Literal[
     "none",
     "tukey",

@@ -11,30 +11,6 @@ from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
-__all__ = [
-    "ArrowsWarning",
-    "ContrastsWarning",
-    "ConvergenceWarning",
-    "DataError",
-    "DoubleBarWarning",
-    "FailedReplicatesWarning",
-    "FormulaError",
-    "LmmWarning",
-    "MissingCellsWarning",
-    "NumericalError",
-    "PrecisionWarning",
-    "RankDeficiencyWarning",
-    "RefitWarning",
-    "ResponseWarning",
-    "ScaleWarning",
-    "SingularFitWarning",
-    "WeightsWarning",
-    "checked_level",
-    "nearest",
-    "silence",
-    "warn",
-]
-
 _silent = ContextVar("_silent", default=False)
 
 

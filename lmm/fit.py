@@ -30,17 +30,6 @@ from lmm.optimize import Optimum, Status, minimize
 from lmm.plain_fit import PlainFit
 from lmm.pls import Inverse, PLSPoint, PLSTerms, Problem, stacked
 
-__all__ = [
-    "Fit",
-    "Uncertainty",
-    "check_fitted",
-    "check_linear",
-    "check_models",
-    "check_sigma_estimated",
-    "singular_text",
-    "verdict",
-]
-
 no_function(__name__)
 
 

@@ -19,8 +19,6 @@ from lmm.report import Coefficients, RandomEffects, Summary, VarCorr
 from lmm.report.printed import PrintedTable
 from lmm.request import Request
 
-__all__ = ["Comparable", "EstimatedModel", "Fitted", "ReportedModel", "TabulatedModel"]
-
 
 class EstimatedModel(Protocol):
     """A fitted model, with random effects or without."""

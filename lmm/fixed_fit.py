@@ -16,8 +16,6 @@ from lmm.family import Family, Gaussian
 from lmm.family.base import Conditional
 from lmm.formula import Formula
 
-__all__ = ["FamilyFit", "FixedFit"]
-
 
 class FixedFit(Frozen, Brief):
     """A fit of a linear model."""

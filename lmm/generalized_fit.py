@@ -24,8 +24,6 @@ from lmm.optimize import Optimum
 from lmm.plain_fit import ScoredFit
 from lmm.pls import PLS, Inverse, PLSPoint, PLSTerms, Problem
 
-__all__ = ["GeneralizedFit"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GeneralizedFit(FamilyFit, Fit):

@@ -27,8 +27,6 @@ from lmm.fit import Fit, Uncertainty
 from lmm.pls import Inverse
 from lmm.pls.inverse import CHUNK, by_level, flat
 
-__all__ = ["Effects", "JointCovariance"]
-
 Effects = Mapping[int, tuple[IntVector, Matrix]]
 """By group: the level of each row, -1 where it is unknown, and the columns (m, k)."""
 

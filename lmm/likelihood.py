@@ -27,20 +27,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from lmm._types import Matrix, Vector
 
-__all__ = [
-    "Entries",
-    "chained",
-    "correlations",
-    "criterion",
-    "critical_value",
-    "information",
-    "is_singular",
-    "padded",
-    "satterthwaite",
-    "variance_of_estimates",
-    "with_log_sigma",
-]
-
 Number = TypeVar("Number", float, Vector)  # of one fit, of many
 
 # Eigenvalues of a Hessian, scaled to unit diagonal, below this fraction of the largest say nothing.

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from lmm.model.without_effects import WithoutEffects
     from lmm.storage import StoredPlain
 
-__all__ = ["glm", "glmer", "glmer_nb", "lm", "lmer", "lmer_arrays", "load", "sums"]
-
 
 @knows_arguments
 @one_blas_thread

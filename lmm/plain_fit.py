@@ -23,8 +23,6 @@ from lmm.fixed_fit import FamilyFit, FixedFit
 from lmm.formula import Formula
 from lmm.request import Request
 
-__all__ = ["LeastSquaresFit", "PlainFit", "ScoredFit", "plain_fit"]
-
 # Relative changes of the log-likelihood at which scoring has converged, and steps at most.
 TOLERANCE = 1e-12
 STEPS = 100

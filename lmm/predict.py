@@ -24,17 +24,6 @@ from lmm.joint import Effects, JointCovariance
 from lmm.likelihood import critical_value
 from lmm.plain_fit import PlainFit
 
-__all__ = [
-    "Levels",
-    "Prediction",
-    "check_scale",
-    "effects_of",
-    "population_means",
-    "predict",
-    "prediction_parts",
-    "with_parameters",
-]
-
 no_function(__name__)
 
 Levels = bool | Literal["missing"]

@@ -30,17 +30,6 @@ if TYPE_CHECKING:
     from lmm.criterion.model_sums import ModelSums
     from lmm.design.source import Source
 
-__all__ = [
-    "OF_LINEAR_MODELS",
-    "GeneralizedRequest",
-    "LeastSquaresRequest",
-    "Request",
-    "ScoredRequest",
-    "check_names",
-    "offset_of",
-    "planned_matrices",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Request:

@@ -18,8 +18,6 @@ from lmm.formula import Formula
 from lmm.plain_fit import PlainFit
 from lmm.request import planned_matrices
 
-__all__ = ["draw", "in_form", "simulate", "simulate_formula"]
-
 no_function(__name__)
 
 

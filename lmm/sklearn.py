@@ -18,7 +18,6 @@ try:
 except ImportError as error:
     raise ImportError("lmm.sklearn needs scikit-learn: pip install 'lmm[sklearn]'.") from error
 
-__all__ = ["MixedRegressor"]
 
 RESPONSE = "y"
 

@@ -45,8 +45,6 @@ from lmm.plain_fit import PlainFit, plain_fit
 from lmm.pls import Auto, Block, Dense, Krylov, Solver, Sparse
 from lmm.request import GeneralizedRequest, LeastSquaresRequest, Request, ScoredRequest
 
-__all__ = ["FORMAT_VERSION", "Stored", "StoredPlain", "read", "write"]
-
 FORMAT = "lmm model"
 FORMAT_VERSION = 2
 SUMS_VERSION = 3  # which holds sums, and no columns

@@ -10,8 +10,6 @@ from lmm.cli import fitting, listings, pictures, questions, saved
 from lmm.cli.screen import flush, tell
 from lmm.errors import NumericalError
 
-__all__ = ["main"]
-
 NOT_CONVERGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 _EPILOG = """\

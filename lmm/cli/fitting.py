@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     Model = LinearMixedModel | GeneralizedMixedModel
 
-__all__ = ["add_commands"]
 
 CONVERGED, NOT_CONVERGED = 0, 1
 

@@ -8,8 +8,6 @@ from lmm._versions import show_versions
 from lmm.cli.screen import write
 from lmm.datasets import DATASETS, DataSet, dataset_names, find_dataset
 
-__all__ = ["add_commands"]
-
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands that list."""

@@ -17,17 +17,6 @@ if TYPE_CHECKING:
     MixedModel = LinearMixedModel | GeneralizedMixedModel
     Model = MixedModel | WithoutEffects
 
-__all__ = [
-    "FORMATS",
-    "add_command",
-    "add_model",
-    "add_output",
-    "add_reading",
-    "is_mixed",
-    "read_data",
-    "read_mixed",
-    "read_model",
-]
 
 FORMATS = ("text", "json", "csv", "markdown", "html", "latex")
 

@@ -13,8 +13,6 @@ from lmm.cli.screen import told_warnings
 from lmm.errors import DataError
 from lmm.files import check_place, write_whole
 
-__all__ = ["add_commands"]
-
 SUFFIXES = (".png", ".pdf", ".svg")
 MOST_DPI = 2400
 

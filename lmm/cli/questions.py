@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lmm.report.printed import Printed
     from lmm.tables.model_table import ModelTable
 
-__all__ = ["add_commands", "values_of"]
 
 DDF = ("satterthwaite", "kenward-roger", "asymptotic")
 

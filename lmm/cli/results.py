@@ -19,8 +19,6 @@ from lmm.report.document import Document
 from lmm.report.format import SIGNIFICANCE_LEGEND
 from lmm.report.printed import Printed
 
-__all__ = ["Printings", "check_destination", "deliver", "json_text", "records"]
-
 _SUFFIXES = {
     ".txt": "text",
     ".json": "json",

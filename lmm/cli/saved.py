@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from lmm.cli.options import Model
 
-__all__ = ["add_commands"]
-
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands that say something of rows."""

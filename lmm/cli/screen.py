@@ -12,8 +12,6 @@ from typing import TextIO
 
 from lmm.errors import LmmWarning
 
-__all__ = ["flush", "tell", "told_warnings", "write"]
-
 
 def write(text: str) -> None:
     """Write lines to standard output."""

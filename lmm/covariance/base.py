@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from lmm._types import IntVector, Matrix, Vector
 
-__all__ = ["WIDE", "Covariance", "ReportedParameter", "diagonal", "lower_triangle", "shared"]
-
 Array = TypeVar("Array", bound=np.ndarray)
 
 

@@ -37,14 +37,6 @@ from lmm.covariance.base import (
 )
 from lmm.covariance.filled import VANISHING
 
-__all__ = [
-    "CompoundSymmetry",
-    "Correlated",
-    "Correlation",
-    "ScaledIdentity",
-    "correlation_at",
-]
-
 # Correlations are kept this far inside their bounds where a search starts.
 INSIDE = 0.05
 # How far between its bounds a correlation is nothing special: not zero, for one.

@@ -29,8 +29,6 @@ from lmm.covariance.base import (
     shared,
 )
 
-__all__ = ["Diagonal", "Filled", "Unstructured"]
-
 # Columns that depend on the others, by their pivot over their length, keep their own length.
 DEPENDENT = 1e-7
 # Diagonal entries of lambda below this fraction of their row's length are zero.

@@ -14,8 +14,6 @@ from lmm._types import Matrix, Vector
 from lmm.covariance.base import Covariance, shared
 from lmm.covariance.filled import Filled
 
-__all__ = ["Parameters", "parameters_of"]
-
 
 @dataclass(frozen=True)
 class Parameters:

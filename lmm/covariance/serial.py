@@ -13,8 +13,6 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.covariance.base import ReportedParameter, shared
 from lmm.covariance.correlated import Correlated, Correlation, correlation_at
 
-__all__ = ["AutoRegressive", "OrnsteinUhlenbeck", "Toeplitz"]
-
 
 @dataclass(frozen=True)
 class _Decaying(Correlated):

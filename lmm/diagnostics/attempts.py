@@ -11,8 +11,6 @@ from lmm.errors import NumericalError
 from lmm.fit import Fit
 from lmm.optimize import OPTIMIZERS, Optimizer, minimize, named
 
-__all__ = ["Attempt", "fit_with_each"]
-
 
 @dataclass(frozen=True, eq=False)
 class Attempt:

@@ -12,8 +12,6 @@ from lmm.optimize import Point
 from lmm.report.document import Document
 from lmm.report.printed import Printed
 
-__all__ = ["ConvergenceCheck", "check_convergence"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ConvergenceCheck(Printed):

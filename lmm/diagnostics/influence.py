@@ -22,8 +22,6 @@ from lmm.report.document import Document
 from lmm.report.printed import Pictured
 from lmm.report.tables import frame_cells
 
-__all__ = ["Influence", "influence"]
-
 WHICH = ("fixed", "varcorr")
 
 

@@ -28,8 +28,6 @@ from lmm.report.format import format_numbers
 from lmm.report.printed import Framed
 from lmm.report.tables import labels
 
-__all__ = ["InfluenceMeasures", "changes_of_coefficients", "influence_measures"]
-
 DIGITS = 3
 
 

@@ -14,14 +14,6 @@ from lmm.fit import Fit
 from lmm.joint import JointCovariance
 from lmm.plain_fit import PlainFit
 
-__all__ = [
-    "cooks_distance",
-    "fixed_leverages",
-    "leverages",
-    "residuals",
-    "standardized_residuals",
-]
-
 COMMON_KINDS = ("response", "working", "deviance", "pearson")
 LINEAR_KINDS = ("marginal", "normalized", "least-squares")
 

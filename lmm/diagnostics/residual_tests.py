@@ -10,8 +10,6 @@ from lmm.design.columns import Factor
 from lmm.errors import DataError
 from lmm.inference.marginal.adjustments import crossed_p_values
 
-__all__ = ["QUANTILES", "categories", "durbin_watson", "morans_i", "quantile_scores"]
-
 QUANTILES = (0.25, 0.5, 0.75)
 # Degree of the polynomial in the ranks of a predictor.
 DEGREE = 3

@@ -29,8 +29,6 @@ from lmm.report.printed import Pictured, PrintedTable
 from lmm.report.tables import frame_cells
 from lmm.simulate import simulate
 
-__all__ = ["SimulatedResiduals", "simulated_residuals"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SimulatedResiduals(Pictured, Frozen):

@@ -11,8 +11,6 @@ from lmm._types import Vector
 from lmm.diagnostics.leverage import distances
 from lmm.plain_fit import PlainFit, ScoredFit
 
-__all__ = ["deleted_sigmas", "distances_of", "standardized", "studentized"]
-
 
 def deleted_sigmas(fit: PlainFit) -> Vector:
     """Residual standard deviations (n,) without each row, to first order in generalized models."""

@@ -22,8 +22,6 @@ from lmm.errors import DataError, NumericalError, nearest
 from lmm.family.jets import Jet
 from lmm.family.links import Link
 
-__all__ = ["Conditional", "Family", "RowLikelihood", "ShapeRows"]
-
 
 @dataclass(frozen=True, slots=True)
 class ShapeRows:

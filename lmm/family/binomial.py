@@ -16,8 +16,6 @@ from lmm.family.base import Conditional, Family, RowLikelihood
 from lmm.family.jets import Jet, negated, product, scaled
 from lmm.family.links import PROBABILITY_LINKS, ProbabilityLink
 
-__all__ = ["Binomial"]
-
 
 @dataclass(frozen=True)
 class Binomial(Family):

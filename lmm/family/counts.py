@@ -16,8 +16,6 @@ from lmm.family.dispersion import DispersionFamily, DispersionRows
 from lmm.family.jets import Jet, negated, product, quotient, scaled
 from lmm.family.links import MEAN_LINKS, Link
 
-__all__ = ["NegativeBinomial", "Poisson"]
-
 COUNT_LINKS: Mapping[str, Link] = {name: MEAN_LINKS[name] for name in ("log", "sqrt", "identity")}
 # From here on differences of log gamma functions are taken from Stirling's series, in which they
 # do not cancel.

@@ -16,8 +16,6 @@ from lmm._types import Vector
 from lmm.family.base import Conditional, Family, RowLikelihood, ShapeRows
 from lmm.family.jets import Jet, constant, negated, product, quotient, scaled
 
-__all__ = ["DispersionFamily", "DispersionRows"]
-
 
 class DispersionFamily(Family):
     """A family with ``log f = (w / phi) kernel(y, mu) + constant(y, w, phi)``."""

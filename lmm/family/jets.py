@@ -9,8 +9,6 @@ import numpy as np
 
 from lmm._types import Vector
 
-__all__ = ["Jet", "constant", "negated", "product", "quotient", "scaled"]
-
 Jet: TypeAlias = tuple[Vector, ...]
 
 

@@ -17,8 +17,6 @@ from scipy.special import erfcx, expit, log_expit, logit, ndtr, ndtri
 from lmm._types import Vector
 from lmm.family.jets import Jet, constant, negated, product, quotient
 
-__all__ = ["MEAN_LINKS", "PROBABILITY_LINKS", "Link", "ProbabilityLink"]
-
 LOG_2PI = float(np.log(2.0 * np.pi))
 ROOT_HALF = float(np.sqrt(0.5))
 

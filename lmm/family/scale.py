@@ -16,9 +16,6 @@ from lmm.family.dispersion import DispersionFamily, DispersionRows
 from lmm.family.jets import Jet, constant, product
 from lmm.family.links import LOG_2PI, MEAN_LINKS, Link
 
-__all__ = ["Gamma", "Gaussian", "InverseGaussian"]
-
-
 # From here on log gamma functions come from Stirling's series.
 STIRLING = 50.0
 

@@ -11,8 +11,6 @@ from lmm.files.reading import one_error
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["frame_of_batch"]
-
 
 def frame_of_batch(batch: pa.RecordBatch, place: str) -> pd.DataFrame:
     """A record batch as a pandas table, whole numbers exact and texts left in Arrow's memory.

@@ -18,7 +18,6 @@ from lmm.files.text import Reading, Source, opened, read_text, with_numbers
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COMPRESSIONS", "message", "read_table"]
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
 

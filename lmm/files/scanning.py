@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-__all__ = ["open_files", "read_dataset"]
 
 _FORMATS = {
     ".parquet": "parquet",

@@ -16,7 +16,6 @@ from lmm.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Reading", "Source", "almost_numbers", "opened", "read_text"]
 
 Source: TypeAlias = Path | bytes
 """A file, or what was read from standard input."""

@@ -14,8 +14,6 @@ from lmm.files.reading import COMPRESSIONS, message
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_output", "check_place", "write_table", "write_whole"]
-
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False)

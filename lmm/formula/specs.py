@@ -9,8 +9,6 @@ from lmm.errors import FormulaError
 from lmm.formula.formula import check_text
 from lmm.language import Binary, Name, deparse, is_bar, parse_tilde, variables
 
-__all__ = ["Specs", "parse_specs"]
-
 
 @dataclass(frozen=True, slots=True)
 class Specs:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["COMPARISONS", "OPERATORS", "PREFIXES", "Operator", "Sets", "level"]
-
 Sets: TypeAlias = dict[frozenset[int], None]
 """Terms as sets of variables, which are numbered in order of appearance; an ordered set."""
 

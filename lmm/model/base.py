@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 
-__all__ = ["MixedModel"]
-
-
 @dataclass(frozen=True, eq=False)
 class MixedModel(FittedModel):
     """A fitted mixed model: estimates as arrays, and what was warned of while fitting."""

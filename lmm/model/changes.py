@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from lmm.tables.draws import PredictionDraws
 
 
-__all__ = ["Changes"]
-
-
 # Decrease of the criterion for which a model is searched for once more.
 LOWER = 1e-7
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lmm.report.printed import PrintedTable
     from lmm.tables.fixed_tests import Hypotheses, LeastSquaresMeans
 
-__all__ = ["CoefficientTests"]
-
 
 class CoefficientTests:
     """Contrasts, hypotheses and least-squares means."""

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from lmm.tables.all_fit import AllFit
 
 
-__all__ = ["Diagnostics"]
-
-
 class Diagnostics(ModelTests):
     """Leverage, influence, convergence, plots."""
 

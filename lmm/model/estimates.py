@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     )
 
 
-__all__ = ["LabelledEstimates"]
-
-
 class LabelledEstimates(MixedModel):
     """Estimates as labelled tables."""
 

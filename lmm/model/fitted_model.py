@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from lmm.report.printed import PrintedTable
 
-__all__ = ["FittedModel"]
-
 
 class FittedModel(CoefficientTests, ABC):
     """A fit and the request that it answers: data, fixed effects and their tests, in R's words.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lmm.report.printed import AnovaTable
     from lmm.tables.family_checks import LaplaceCheck, Overdispersion, ZeroInflation
 
-__all__ = ["GeneralizedMixedModel"]
-
 
 class GeneralizedMixedModel(StatsmodelsNames):
     """A fitted generalized linear mixed model.

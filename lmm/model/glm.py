@@ -21,8 +21,6 @@ from lmm.report.printed import AnovaTable, PrintedTable
 from lmm.report.tables import labels
 from lmm.request import Request, ScoredRequest
 
-__all__ = ["GeneralizedLinearModel"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GeneralizedLinearModel(WithoutEffects):

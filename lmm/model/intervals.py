@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from lmm.tables.profiles import CriterionProfile, Profile, Which
 
 
-__all__ = ["Intervals"]
-
-
 class Intervals(Changes):
     """Profiles, bootstrap and intervals."""
 

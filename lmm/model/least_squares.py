@@ -21,8 +21,6 @@ from lmm.report.printed import AnovaTable
 from lmm.report.tables import labels
 from lmm.request import LeastSquaresRequest, Request
 
-__all__ = ["LinearModel"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearModel(WithoutEffects):

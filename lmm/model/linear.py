@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from lmm.model.statsmodels import StatsmodelsNames
 
-__all__ = ["LinearMixedModel"]
-
 
 class LinearMixedModel(StatsmodelsNames):
     """A fitted linear mixed model.

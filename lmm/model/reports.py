@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     )
 
 
-__all__ = ["Reports"]
-
-
 class Reports(Diagnostics):
     """Prints, summaries, tidy tables, storage."""
 

@@ -9,8 +9,6 @@ from scipy.linalg import block_diag
 
 from lmm.model.reports import Reports
 
-__all__ = ["StatsmodelsNames"]
-
 
 class StatsmodelsNames(Reports):
     """Thin aliases in statsmodels' words."""

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from lmm.tables.selection import Selection
 
 
-__all__ = ["ModelTests"]
-
-
 class ModelTests(Intervals):
     """Tests of fixed and random effects."""
 

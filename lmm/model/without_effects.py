@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from lmm.diagnostics import SimulatedResiduals
     from lmm.diagnostics.influence_measures import InfluenceMeasures
 
-__all__ = ["WithoutEffects"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WithoutEffects(Printed, FittedModel):

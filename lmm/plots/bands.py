@@ -21,7 +21,6 @@ from lmm.plots.canvas import axes, label_columns, spread
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["held_value", "predictions", "predictors_of"]
 
 # Values of a covariate at which its curve is computed.
 POINTS = 60

@@ -15,23 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "ACCENT",
-    "FAINT",
-    "INK",
-    "MAX_LABELS",
-    "MOST",
-    "axes",
-    "group_of",
-    "label_columns",
-    "label_rows",
-    "name_highest",
-    "panel_grid",
-    "panels",
-    "qq",
-    "spread",
-    "subplots",
-]
 
 INK, ACCENT, FAINT = "#1f4e79", "#c8553d", "#9aa5b1"
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["check_model"]
 
 # Responses that are simulated beside the observed one.
 DRAWS = 20

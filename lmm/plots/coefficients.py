@@ -15,8 +15,6 @@ from lmm.plots.canvas import FAINT, axes, label_rows
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["coefficients"]
-
 
 def coefficients(
     *models: ReportedModel,

@@ -14,7 +14,6 @@ from lmm.plots.canvas import MAX_LABELS, axes, group_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["correlation"]
 
 # More cells than this get no numbers.
 MAX_NUMBERS = 12

@@ -12,8 +12,6 @@ from lmm.plots.canvas import INK, axes, label_columns, name_highest
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["influence"]
-
 
 def influence(deletion: Influence, label: int = 3, ax: Axes | None = None) -> Axes:
     """Cook's distance of each deletion; the largest are named.

@@ -12,8 +12,6 @@ from lmm.plots.canvas import ACCENT, FAINT, INK, panel_grid
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["bootstrap"]
-
 
 def bootstrap(replicates: Bootstrap, level: float = 0.95, type: Interval = "perc") -> Figure:
     """Histogram of each statistic's replicates, with the estimate (full) and interval (dashed).

@@ -16,7 +16,6 @@ from lmm.plots.canvas import ACCENT, FAINT, INK, axes, group_of, spread
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["fitted_lines"]
 
 # Levels that are drawn of more.
 MOST_LINES = 300

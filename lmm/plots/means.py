@@ -14,7 +14,6 @@ from lmm.plots.canvas import ACCENT, FAINT, INK, axes, label_columns, label_rows
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Trace", "estimates", "estimates_lines", "pairwise"]
 
 P_TICKS = (0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 

@@ -17,7 +17,6 @@ from lmm.plots.canvas import ACCENT, FAINT, INK, axes, group_of, label_rows, qq,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["caterpillar", "qq_random_effects", "shrinkage"]
 
 # Arrows that a plot draws of more.
 MOST_ARROWS = 300

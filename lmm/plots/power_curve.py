@@ -12,8 +12,6 @@ from lmm.plots.means import Trace, estimates_lines
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["power"]
-
 
 def power(studies: Power, ax: Axes | None = None) -> Axes:
     """Power with its intervals, against the first of what was varied, a line for each of the rest.

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_criterion", "plot_density", "plot_pairs", "plot_zeta"]
 
 LEVELS = (0.50, 0.80, 0.90, 0.95, 0.99)
 

@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "binned_residuals",
-    "check_simulated",
-    "qq_residuals",
-    "residuals_vs_fitted",
-    "simulated",
-    "simulated_vs_predicted",
-]
-
 
 def residuals_vs_fitted(m: EstimatedModel, ax: Axes | None = None) -> Axes:
     """Pearson residuals against fitted values, R's ``plot(m)``.

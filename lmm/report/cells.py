@@ -14,8 +14,6 @@ from typing import Literal, TypeAlias
 
 from lmm.report.format import WIDTH
 
-__all__ = ["Cells", "Column", "bars", "listed", "matrix", "named", "vector", "wide_vector"]
-
 Kind = Literal["number", "label", "stars"]
 
 

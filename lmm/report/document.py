@@ -11,8 +11,6 @@ from lmm.report import html, latex, markdown
 from lmm.report.cells import Cells
 from lmm.report.format import r_element
 
-__all__ = ["Block", "Document"]
-
 Block: TypeAlias = str | Cells
 
 # Rows of all tables up to which a representation shows everything, and what it shows of more.

@@ -15,8 +15,6 @@ from lmm.report.cells import Cells, Column
 from lmm.report.document import Block
 from lmm.report.format import format_numbers, round_decimals, zapsmall
 
-__all__ = ["estimates_blocks"]
-
 LEAST_DIGITS = 3
 ALL_DIGITS = 7
 RATIOS = ("t.ratio", "z.ratio", "F.ratio")

@@ -13,20 +13,6 @@ from numpy.typing import ArrayLike
 from lmm._types import Vector
 from lmm.language.names import quote
 
-__all__ = [
-    "SIGNIFICANCE_LEGEND",
-    "WIDTH",
-    "abbreviate",
-    "fill",
-    "format_number",
-    "format_numbers",
-    "format_p_values",
-    "r_element",
-    "round_decimals",
-    "significance_stars",
-    "zapsmall",
-]
-
 SIGNIFICANCE_LEGEND = "Signif. codes:  0 ‘***’ 0.001 ‘**’ 0.01 ‘*’ 0.05 ‘.’ 0.1 ‘ ’ 1"
 # Characters of a line.
 WIDTH = 80

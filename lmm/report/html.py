@@ -7,8 +7,6 @@ from html import escape
 
 from lmm.report.cells import Cells
 
-__all__ = ["paragraph", "table"]
-
 
 def table(cells: Cells) -> str:
     """Write a table as a ``<table>`` element; every text is escaped.

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from lmm.report.cells import Cells, Column
 
-__all__ = ["paragraph", "table"]
-
 _ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {

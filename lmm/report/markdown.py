@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from lmm.report.cells import Cells
 
-__all__ = ["paragraph", "table"]
-
 _SPECIAL = re.compile(r"[\\`*_\[\]<|~$]")
 # What begins a heading, a quotation, a list or a rule at the start of a line.
 _BLOCK = re.compile(r"^(?=[#>+=-])|(?<=^\d)(?=[.)])")

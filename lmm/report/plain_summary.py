@@ -15,8 +15,6 @@ from lmm.report.format import format_number, format_numbers, format_p_values, za
 from lmm.report.printed import TableLike
 from lmm.report.tables import coefficient_blocks
 
-__all__ = ["LeastSquaresSummary", "PlainSummary", "ScoredSummary"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PlainSummary(TableLike):

@@ -17,18 +17,6 @@ from lmm.report.document import Block, Document
 from lmm.report.format import r_element
 from lmm.report.tables import anova_blocks, frame_cells
 
-__all__ = [
-    "AnovaTable",
-    "Framed",
-    "Pictured",
-    "Printed",
-    "PrintedMapping",
-    "PrintedTable",
-    "PrintedTables",
-    "TableLike",
-    "confidence_table",
-]
-
 Part = TypeVar("Part")
 
 

@@ -15,8 +15,6 @@ from lmm.report.format import format_numbers
 from lmm.report.printed import Printed, PrintedMapping, PrintedTables
 from lmm.report.tables import labels
 
-__all__ = ["Coefficients", "PrincipalComponents", "RandomEffects"]
-
 
 class Coefficients(PrintedTables):
     """Coefficients by level: fixed effects plus random effects."""

@@ -28,8 +28,6 @@ from lmm.report.printed import Printed
 from lmm.report.tables import coefficient_blocks, labels
 from lmm.report.varcorr import Component, VarCorr
 
-__all__ = ["ConvergenceReport", "FitReport", "Summary"]
-
 MAX_CORRELATION_COLUMNS = 12
 
 

@@ -21,16 +21,6 @@ from lmm.report.format import (
     zapsmall,
 )
 
-__all__ = [
-    "anova_blocks",
-    "coefficient_blocks",
-    "coefficient_columns",
-    "frame_cells",
-    "has_p_values",
-    "labels",
-    "starred",
-]
-
 CellArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.object_]]
 
 

@@ -28,8 +28,6 @@ from lmm.report.document import Document
 from lmm.report.format import format_numbers, round_decimals
 from lmm.report.printed import PrintedMapping
 
-__all__ = ["VarCorr", "VarianceBlock", "variance_components"]
-
 Component = Literal["Variance", "Std.Dev."]
 Row = tuple[str, str | None, str | None, float, float]
 

@@ -18,8 +18,6 @@ from lmm.report.format import format_number, format_numbers, r_element
 from lmm.report.printed import Printed
 from lmm.report.tables import frame_cells, labels
 
-__all__ = ["AllFit", "AllFitSummary"]
-
 # Longest list of optimizers that the print shows in full.
 LIST_WIDTH = 78
 

@@ -21,17 +21,6 @@ from lmm.plain_fit import PlainFit
 from lmm.predict import prediction_parts
 from lmm.report import RandomEffects, VarCorr
 
-__all__ = [
-    "EFFECTS",
-    "augment",
-    "augment_new",
-    "augment_plain",
-    "exponentiated",
-    "fixed_rows",
-    "glance",
-    "tidy",
-]
-
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs")
 """What a tidy table can hold: fixed effects, variance parameters, random effects, their sums."""
 

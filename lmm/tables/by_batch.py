@@ -23,8 +23,6 @@ from lmm.fitted import Fitted
 from lmm.joint import JointCovariance
 from lmm.predict import effects_of
 
-__all__ = ["augment_batches", "predict_batches", "source_for"]
-
 
 def source_for(model: Fitted, data: Any) -> Source:
     """What is read: the data given, or those that the model was fitted to.

@@ -17,8 +17,6 @@ from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
 from lmm.report.printed import Framed
 
-__all__ = ["Collinearity", "check_collinearity"]
-
 LEVEL = 0.95
 GRADES = (("Low", 1.0, 5.0), ("Moderate", 5.0, 10.0), ("High", 10.0, np.inf))
 

@@ -29,16 +29,6 @@ from lmm.plain_fit import PlainFit
 from lmm.report.printed import AnovaTable
 from lmm.tables.deviances import compare_plain
 
-__all__ = [
-    "anova",
-    "checked_scope",
-    "drop1",
-    "model_names",
-    "sequential_anova",
-    "settled",
-]
-
-
 ModelT = TypeVar("ModelT", bound="Comparable")
 
 

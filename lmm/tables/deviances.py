@@ -21,14 +21,6 @@ from lmm.likelihood import critical_value
 from lmm.plain_fit import LeastSquaresFit, PlainFit, ScoredFit
 from lmm.report.printed import AnovaTable, PrintedTable, confidence_table
 
-__all__ = [
-    "compare_plain",
-    "deviance_drop1",
-    "deviance_table",
-    "least_squares_anova",
-    "profile_limits",
-]
-
 # Standard errors from the estimate beyond which a limit counts as infinite.
 FAR = 64.0
 

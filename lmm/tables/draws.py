@@ -20,8 +20,6 @@ from lmm.report.document import Document
 from lmm.report.printed import TableLike
 from lmm.report.tables import frame_cells
 
-__all__ = ["PredictionDraws", "prediction_draws"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PredictionDraws(TableLike):

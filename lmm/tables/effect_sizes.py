@@ -23,22 +23,6 @@ from lmm.report.format import format_number
 from lmm.report.printed import Framed, TableLike
 from lmm.tables.comparison import model_names
 
-__all__ = [
-    "ICC",
-    "R2",
-    "Comparison",
-    "GroupICC",
-    "GroupR2",
-    "Performance",
-    "VarianceDecomposition",
-    "compare_performance",
-    "get_variance",
-    "icc",
-    "model_performance",
-    "r2_nakagawa",
-]
-
-
 SharesT = TypeVar("SharesT", bound="Shares")
 
 CRITERIA = ("AIC", "AICc", "BIC")

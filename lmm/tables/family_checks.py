@@ -15,15 +15,6 @@ from lmm.report.cells import Cells, Column, listed
 from lmm.report.document import Document
 from lmm.report.printed import Framed, TableLike
 
-__all__ = [
-    "LaplaceCheck",
-    "Overdispersion",
-    "ZeroInflation",
-    "laplace_check",
-    "overdispersion",
-    "zero_inflation",
-]
-
 COUNTS = ("poisson", "negative binomial")
 # A ratio of zeros this near to 1 is none to speak of, as in performance.
 TOLERANCE = 0.05

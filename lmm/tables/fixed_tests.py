@@ -37,19 +37,6 @@ from lmm.report.format import r_element
 from lmm.report.printed import AnovaTable, PrintedTable, PrintedTables
 from lmm.report.tables import coefficient_blocks, frame_cells, labels
 
-__all__ = [
-    "Hypotheses",
-    "LeastSquaresMeans",
-    "anova_frame",
-    "coefficient_table",
-    "contest",
-    "hypotheses",
-    "ls_means",
-    "type_anova",
-    "wald_anova",
-    "wald_tests",
-]
-
 
 def coefficient_table(method: DdfMethod) -> pd.DataFrame:
     """Estimates with t tests, lmerTest's columns."""

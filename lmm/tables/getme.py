@@ -22,8 +22,6 @@ from lmm.errors import nearest
 from lmm.fit import Fit, check_models
 from lmm.fitted import Fitted
 
-__all__ = ["PARTS", "DevianceOfSdCor", "get_me"]
-
 T = TypeVar("T")
 
 

@@ -22,8 +22,6 @@ from lmm.request import Request
 from lmm.tables.deviances import profile_limits
 from lmm.tables.lmlist import LmList
 
-__all__ = ["GlmList"]
-
 KINDS = ("deviance", "pearson", "working", "response")
 
 

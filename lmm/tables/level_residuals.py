@@ -12,8 +12,6 @@ from lmm.fit import check_linear
 from lmm.fitted import Fitted
 from lmm.tables.lmlist import least_squares_by_level
 
-__all__ = ["level_residuals"]
-
 
 def level_residuals(m: Fitted, group: str | None = None) -> pd.DataFrame:
     """Random effects of a grouping factor's levels beside their least-squares counterparts.

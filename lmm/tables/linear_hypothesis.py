@@ -18,8 +18,6 @@ from lmm.inference.variance.lrt import chi_square_tail
 from lmm.report.printed import AnovaTable
 from lmm.tables.fixed_tests import stated
 
-__all__ = ["linear_hypothesis"]
-
 TESTS = ("Chisq", "F")
 
 

@@ -32,8 +32,6 @@ from lmm.request import GeneralizedRequest, Request, check_names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["LmList", "least_squares_by_level", "lmlist"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LmList(Printed, Frozen):

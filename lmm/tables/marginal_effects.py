@@ -33,8 +33,6 @@ from lmm.report.printed import Framed
 from lmm.tables.emmeans.predictions import grid_of, method_of, predictors
 from lmm.tables.emmeans.shown import TYPES
 
-__all__ = ["MarginalEffects", "comparisons", "predictions", "slopes"]
-
 Change: TypeAlias = float | Sequence[Any] | Literal["reference", "pairwise", "sequential"]
 Changes: TypeAlias = str | Sequence[str] | Mapping[str, Change]
 Kind = Literal["difference", "ratio"]

@@ -38,14 +38,6 @@ from lmm.tables.comparison import ModelT, checked_scope, settled
 if TYPE_CHECKING:
     from lmm.formula import Formula
 
-__all__ = [
-    "BootstrapComparison",
-    "FComparison",
-    "kr_modcomp",
-    "nested_contrasts",
-    "pb_modcomp",
-    "sat_modcomp",
-]
 
 # A column of the smaller model farther than this from the larger model's columns (relative to its
 # length) does not lie in their space.

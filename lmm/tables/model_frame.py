@@ -10,8 +10,6 @@ import pandas as pd
 from lmm.design.columns import Basis, Column, Factor
 from lmm.design.matrices import ModelMatrices
 
-__all__ = ["model_frame"]
-
 
 def model_frame(matrices: ModelMatrices) -> pd.DataFrame:
     """Variables of a formula at the rows used, then weights and offset where there are any.

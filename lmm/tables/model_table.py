@@ -22,8 +22,6 @@ from lmm.report.format import significance_stars
 from lmm.report.printed import TableLike
 from lmm.tables.broom import exponentiated
 
-__all__ = ["ModelTable", "table"]
-
 SHOWN = ("interval", "error", "none")
 Shown = Literal["interval", "error", "none"]
 

@@ -17,8 +17,6 @@ from lmm.report.document import Document
 from lmm.report.printed import PrintedTable, TableLike, confidence_table
 from lmm.report.tables import frame_cells
 
-__all__ = ["Pooled", "pool"]
-
 DF = ("residual", "satterthwaite", "asymptotic")
 
 

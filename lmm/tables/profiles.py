@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["CriterionProfile", "Profile", "chosen", "confidence_table", "confint", "profile"]
 
 Which = Sequence[str | int] | str | int | None
 METHODS = ("profile", "wald", "boot")

@@ -9,8 +9,6 @@ from scipy.special import ndtr
 from lmm._types import Vector
 from lmm.fitted import Fitted
 
-__all__ = ["expected_ranks"]
-
 # Pairs of levels that are compared at once.
 CHUNK = 1 << 22
 

@@ -27,8 +27,6 @@ from lmm.report.printed import Framed, PrintedTable, confidence_table
 from lmm.report.tables import labels
 from lmm.tables.fixed_tests import stated
 
-__all__ = ["RobustTests", "coef_test", "vcov_cr", "wald_test_cr"]
-
 DIGITS = 3
 SADDLEPOINT = "saddlepoint"
 SHORT = {"Satterthwaite": "Satt", SADDLEPOINT: "Saddle"}

@@ -25,8 +25,6 @@ from lmm.report.printed import AnovaTable, Printed
 from lmm.tables.comparison import ModelT, checked_scope, settled
 from lmm.tables.fixed_tests import anova_frame
 
-__all__ = ["Selection", "drop1_f", "ranova", "step"]
-
 
 class LeastSquares(Protocol):
     """A model without random effects, linear or generalized."""

@@ -23,8 +23,6 @@ from lmm.report.document import Document
 from lmm.report.printed import Framed
 from lmm.report.tables import frame_cells
 
-__all__ = ["METHODS", "StandardizedCoefficients", "standardize_parameters"]
-
 METHODS = ("refit", "posthoc", "smart", "basic", "pseudo")
 
 # Functions that move and stretch with their argument, or take its powers.

@@ -28,8 +28,6 @@ from lmm.report.printed import AnovaTable
 from lmm.tables.comparison import ModelT, settled
 from lmm.tables.modcomp import checked_nsim, compared_by_bootstrap
 
-__all__ = ["lrt_anova", "pb_anova"]
-
 
 def lrt_anova(model: ModelT, type_: AnovaType) -> AnovaTable:
     """Likelihood-ratio tests ``Chisq Df Pr(>Chisq)`` of the fixed terms, by maximum likelihood.

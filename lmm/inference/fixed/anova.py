@@ -7,8 +7,6 @@ from lmm.errors import MissingCellsWarning, warn
 from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.term_contrasts import AnovaType, term_contrasts
 
-__all__ = ["term_tests"]
-
 
 def term_tests(
     method: DdfMethod, type_: AnovaType, vcov: Matrix | None = None

@@ -23,8 +23,6 @@ from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.language import variables
 
-__all__ = ["BalancedPopulation"]
-
 
 @dataclass(frozen=True, eq=False)
 class BalancedPopulation:

@@ -16,8 +16,6 @@ from lmm.errors import DataError, checked_level
 from lmm.fixed_fit import FixedFit
 from lmm.likelihood import critical_value
 
-__all__ = ["DdfMethod", "FTest", "TTests", "orthogonal_rows", "t_tests"]
-
 # Eigenvalues of a contrast's covariance below this fraction of the largest one count as zero.
 RANK_TOLERANCE = float(np.sqrt(np.finfo(float).eps))
 

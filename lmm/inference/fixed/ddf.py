@@ -21,8 +21,6 @@ from lmm.inference.fixed.kenward_roger import KenwardRoger
 from lmm.inference.fixed.satterthwaite import Satterthwaite
 from lmm.plain_fit import PlainFit
 
-__all__ = ["METHODS", "Asymptotic", "check_contrasts", "ddf_method"]
-
 
 @dataclass(frozen=True, eq=False)
 class Asymptotic:

@@ -17,8 +17,6 @@ import numpy as np
 from lmm._types import Matrix, Vector
 from lmm.errors import FormulaError, nearest
 
-__all__ = ["LinearHypotheses", "hypothesis_labels", "parse_hypotheses"]
-
 NUMBER = re.compile(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
 WORD = re.compile(r"[^\W\d][\w.:]*")
 OPERATORS = "+-*/()=,\n"

@@ -28,8 +28,6 @@ from lmm.inference.fixed.sensitivity import Couplings, in_level_units, tangents
 from lmm.likelihood import variance_of_estimates
 from lmm.optimize import minimize
 
-__all__ = ["KenwardRoger", "refit_by_reml"]
-
 # Moments smaller than this are rounding errors of zero (balanced designs have exact zeros).
 ZERO = 1e-10
 

@@ -58,17 +58,6 @@ from lmm.fixed_fit import FixedFit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
 from lmm.plain_fit import PlainFit
 
-__all__ = [
-    "KINDS",
-    "TESTS",
-    "ClusterRobust",
-    "cluster_robust",
-    "clusters_of",
-    "inflations",
-    "outermost",
-    "wald",
-]
-
 KINDS = ("CR0", "CR1", "CR1p", "CR1S", "CR2", "CR3", "CR4")
 TESTS = ("HTZ", "Naive-F", "Naive-Fp", "chi-sq")
 # Eigenvalues of B below this fraction of the largest are zero: a cluster that alone determines a

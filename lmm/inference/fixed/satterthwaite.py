@@ -28,8 +28,6 @@ from lmm.fit import Fit
 from lmm.inference.fixed.base import FTest, orthogonal_rows
 from lmm.inference.fixed.sensitivity import Couplings, in_level_units, level_chart
 
-__all__ = ["Satterthwaite"]
-
 # Degrees of freedom that differ by less than this count as equal.
 EQUAL = 1e-8
 

@@ -28,8 +28,6 @@ from lmm.inference.fixed.robust import clusters_of, inflations, plain_ddf, wald
 from lmm.likelihood import variance_of_estimates
 from lmm.plain_fit import ScoredFit
 
-__all__ = ["KINDS", "TESTS", "ScoreRobust", "score_robust"]
-
 KINDS = ("CR0", "CR1", "CR1p", "CR1S")
 TESTS = ("chi-sq", "Naive-F", "Naive-Fp")
 

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
     from lmm.pls.effect_columns import Columns
 
-__all__ = ["Couplings", "in_level_units", "level_chart", "tangents", "total_roots"]
-
 
 def total_roots(fit: Fit) -> Factors:
     """C_i of (1) per term, (k_i, k_i) lower triangular."""

@@ -36,15 +36,6 @@ from lmm.design.layout import Layout, lay_out, lay_out_indicators
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
 
-__all__ = [
-    "TYPES",
-    "AnovaType",
-    "TermContrasts",
-    "anova_type",
-    "containing_terms",
-    "term_contrasts",
-]
-
 AnovaType = Literal["I", "II", "III"]
 TYPES = {"I": "I", "II": "II", "III": "III", "1": "I", "2": "II", "3": "III"}
 

@@ -11,16 +11,6 @@ from lmm._types import Matrix, Vector
 from lmm.errors import nearest
 from lmm.inference.marginal.distributions import RANK, LargestT, studentized_range
 
-__all__ = [
-    "ADJUSTMENTS",
-    "SimultaneousTests",
-    "adjusted_p_values",
-    "adjustment_for",
-    "check_adjustment",
-    "critical_values",
-    "crossed_p_values",
-]
-
 # Adjustments that are for two-sided tests only.
 TWO_SIDED = ("tukey", "scheffe")
 # Those that need p-values only.

@@ -13,8 +13,6 @@ from lmm._types import IntMatrix, IntVector, Matrix, Vector
 from lmm.errors import DataError, nearest
 from lmm.inference.marginal.nesting import Nesting
 
-__all__ = ["WEIGHTS", "Combinations"]
-
 # What is left of means after the effects of smaller terms, relative to the means, if nothing is.
 ROUNDING = 1e-10
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")

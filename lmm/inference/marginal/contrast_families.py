@@ -18,8 +18,6 @@ from lmm._words import Adjust
 from lmm.design.labels import by_name
 from lmm.errors import DataError, nearest
 
-__all__ = ["FAMILIES", "Coefficients", "MeanContrasts", "Place", "contrasts_of", "positions"]
-
 DEGREES = ("linear", "quadratic", "cubic", "quartic", "degree 5", "degree 6")
 
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from lmm._types import Matrix, Vector
 
-__all__ = ["LargestT", "studentized_range"]
-
 # Directions in the plane, and the binary logarithm of their number in more dimensions: about five
 # digits of the probabilities of a multivariate t distribution.
 ANGLES = 8192

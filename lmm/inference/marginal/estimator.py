@@ -13,8 +13,6 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.fixed_fit import FixedFit
 from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
 
-__all__ = ["Estimator", "GivenCovariance"]
-
 # A linear function whose part outside the row space of X is longer than this, relative to its
 # length, is not estimable; rows of that length relative to the longest depend on the others.
 ESTIMABLE = 1e-8

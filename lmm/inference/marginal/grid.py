@@ -29,17 +29,6 @@ from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, r
 from lmm.inference.marginal.regressed_covariate import RegressedCovariate
 from lmm.language import Call, Node, parse_tilde, variables
 
-__all__ = [
-    "DETECT",
-    "KEPT_VALUES",
-    "Axis",
-    "Keep",
-    "Level",
-    "Reduction",
-    "ReferenceGrid",
-    "reference_grid",
-]
-
 DETECT = "detect"
 FACTOR_CALLS = ("factor", "as.factor", "ordered", "as.ordered")
 # A covariate with no more distinct values than this keeps them all.

@@ -9,8 +9,6 @@ import numpy as np
 from lmm._types import Vector
 from lmm.errors import nearest
 
-__all__ = ["SIDES", "Hypothesis"]
-
 SIDES: dict[str | int, int] = {
     **dict.fromkeys(("two-sided", "both", "!=", "=", "equivalence", 0, 2), 0),
     **dict.fromkeys((">", "right", "greater", "noninferiority", "superiority", "+", 1), 1),

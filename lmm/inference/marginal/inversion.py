@@ -17,17 +17,6 @@ from lmm._types import Vector
 from lmm.errors import DataError
 from lmm.language import Binary, Call, Name, Node, Paren, Unary, deparse
 
-__all__ = [
-    "Arithmetic",
-    "Step",
-    "Values",
-    "Way",
-    "arithmetic",
-    "bare",
-    "through_two_points",
-    "way_back",
-]
-
 Function = Callable[[Vector], Vector]
 Values = Callable[[Node], Vector | float]
 """Value on the data of a part of the expression: numbers (n,), or one number if it is constant."""

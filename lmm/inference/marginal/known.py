@@ -18,8 +18,6 @@ from lmm.errors import DataError
 from lmm.fitted import EstimatedModel
 from lmm.language import Node, variables
 
-__all__ = ["KnownColumn", "KnownColumns"]
-
 
 @dataclass(frozen=True, eq=False)
 class KnownColumn:

@@ -11,8 +11,6 @@ from lmm._types import IntMatrix
 from lmm.errors import DataError
 from lmm.language import Binary, Node, parse_tilde, strip_parens, variables
 
-__all__ = ["Nesting", "combinations_of", "detected", "nesting_text", "read_nesting"]
-
 Nesting: TypeAlias = Mapping[str, tuple[str, ...]]
 """Predictors within whose levels alone the levels of another have a meaning, by its name."""
 

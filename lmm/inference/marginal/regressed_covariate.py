@@ -16,8 +16,6 @@ from lmm.language import Name, variables
 from lmm.plain_fit import PlainFit, plain_fit
 from lmm.request import LeastSquaresRequest
 
-__all__ = ["RegressedCovariate"]
-
 
 @dataclass(frozen=True, eq=False)
 class RegressedCovariate:

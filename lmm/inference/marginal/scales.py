@@ -26,8 +26,6 @@ from lmm.inference.marginal.inversion import (
 )
 from lmm.language import Binary, Call, Name, Node, Paren, Unary, deparse
 
-__all__ = ["IDENTITY", "Transformation", "response_scale", "scale_named"]
-
 # Step, relative to the estimate, for the bend of a transformation.
 STEP = 1e-4
 # What differences of logarithms are called on the response's scale.

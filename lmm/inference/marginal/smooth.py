@@ -22,8 +22,6 @@ import numpy as np
 from lmm._types import IntVector, Matrix, Vector
 from lmm.fixed_fit import FixedFit
 
-__all__ = ["Smooth", "means", "slopes"]
-
 
 @dataclass(frozen=True, eq=False)
 class Smooth:

@@ -14,8 +14,6 @@ from lmm.inference.profile.path import ProfilePoint, first_point, predicted, set
 from lmm.inference.profile.targets import Target, VarianceTarget
 from lmm.inference.variance.reported import VarianceParameter, find_parameter, parameters_of
 
-__all__ = ["CriterionCurve", "criterion_curve"]
-
 # Size of zeta at the ends of a range that the caller leaves open: a little beyond 99 %.
 REACH = 2.7
 

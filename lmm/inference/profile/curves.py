@@ -36,13 +36,6 @@ from lmm.likelihood import critical_value
 if TYPE_CHECKING:
     from scipy.interpolate import CubicHermiteSpline
 
-__all__ = [
-    "ProfileCurve",
-    "from_working",
-    "profile_curves",
-    "to_working",
-]
-
 
 # Values of parameters at their working coordinates, and the way back; others are the same.
 SCALES: dict[str, tuple[Callable[[Vector], Vector], Callable[[Vector], Vector]]] = {

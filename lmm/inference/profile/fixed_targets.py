@@ -20,8 +20,6 @@ from lmm.inference.variance.laplace import LaplaceLikelihood, likelihood_of
 from lmm.inference.variance.reported import Likelihood
 from lmm.laplace import LaplaceCriterion
 
-__all__ = ["CoordinateTarget", "FixedEffectTarget", "fixed_target"]
-
 
 @dataclass(frozen=True, eq=False)
 class FixedEffectTarget:

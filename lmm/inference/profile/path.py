@@ -22,8 +22,6 @@ from lmm.optimize.newton import Walk, leave_saddle
 from lmm.optimize.newton import settle as settled
 from lmm.optimize.steps import SETTLED, TRUSTED
 
-__all__ = ["ProfilePoint", "first_point", "predicted", "settle", "walk"]
-
 # Distance in zeta between grid points.
 STEP = 0.6
 # Points on one side of the estimate, at most.

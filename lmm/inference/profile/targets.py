@@ -22,8 +22,6 @@ from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.reported import Likelihood, Taylor, VarianceParameter
 from lmm.laplace import LaplaceCriterion
 
-__all__ = ["Coordinate", "Section", "Target", "VarianceTarget"]
-
 
 @dataclass(frozen=True, eq=False)
 class Section:

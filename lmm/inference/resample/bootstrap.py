@@ -46,8 +46,6 @@ from lmm.report.document import Document
 from lmm.report.printed import AnovaTable, Pictured, PrintedTable, confidence_table
 from lmm.report.tables import frame_cells, labels
 
-__all__ = ["Bootstrap", "Interval", "Kind", "bootstrap"]
-
 Interval = Literal["perc", "basic", "norm", "bca", "shortest"]
 INTERVALS = ("perc", "basic", "norm", "bca", "shortest")
 

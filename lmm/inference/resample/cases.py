@@ -13,8 +13,6 @@ from lmm.errors import DataError, nearest
 from lmm.inference.fixed.robust import outermost
 from lmm.inference.resample.schemes import Cases
 
-__all__ = ["CaseSampler"]
-
 
 @dataclass(frozen=True, eq=False)
 class Drawn:

@@ -15,8 +15,6 @@ from lmm.generalized_fit import GeneralizedFit
 from lmm.laplace import LaplaceCriterion
 from lmm.optimize import minimize
 
-__all__ = ["FamilyEngine", "FamilySimulator", "refitted"]
-
 # Standard deviations, in units of their noise, below which a refit starts above them: from zero
 # every response looks stationary.
 OFF_BOUNDARY = 0.1

@@ -17,8 +17,6 @@ from lmm.criterion import ProfiledCriterion
 from lmm.inference.resample.polynomials import ProductBasis, count_for, nodes
 from lmm.inference.resample.swept import ProfiledPieces, Swept
 
-__all__ = ["ACCURACY", "RADIUS", "Interpolant", "Node", "Region"]
-
 # Standard errors from the centre within which the functions are interpolated.
 RADIUS = 4.0
 # Errors of the criterion that are allowed.

@@ -38,8 +38,6 @@ from lmm.inference.resample.replicates import SINGULAR, Replicates
 from lmm.inference.resample.swept import ProfiledPieces, Reduced, Swept
 from lmm.optimize.steps import LOST
 
-__all__ = ["Interpolated"]
-
 # Responses from which nodes may pay, and nodes that pay per response.
 FEWEST, PAYING = 8, 1
 # Second derivatives of [X y]'V^-1[X y] that cost more than they save.

@@ -31,8 +31,6 @@ from lmm.pls.kernels import sum_by
 from lmm.report.document import Document
 from lmm.report.printed import TableLike
 
-__all__ = ["Batched", "Engine", "ManyFits", "OneByOne", "engine_for", "refit_many"]
-
 # Fits that a worker makes one by one before it reports.
 FEW = 4
 # Random effects this many times as large as the noise of their level's mean cost the batched sums,

@@ -11,8 +11,6 @@ from scipy.special import ndtri
 
 from lmm._types import IntVector, Matrix, Vector
 
-__all__ = ["ProductBasis", "count_for", "nodes"]
-
 # Equations per coefficient, at least.
 REDUNDANT = 1.3
 # Degrees beyond those asked for to which a basis may go.

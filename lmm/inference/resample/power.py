@@ -38,8 +38,6 @@ from lmm.report.printed import Pictured
 from lmm.report.tables import frame_cells
 from lmm.request import planned_matrices
 
-__all__ = ["Power", "StudyDesign", "power"]
-
 
 @dataclass(frozen=True, eq=False)
 class StudyDesign:

@@ -23,8 +23,6 @@ from lmm.inference.fixed.robust import outermost
 from lmm.inference.resample.regressed import StandardizedRows, rows_of
 from lmm.inference.resample.schemes import Wild
 
-__all__ = ["LevelSimulator", "WildSimulator", "block_simulator", "residual_simulator"]
-
 # Eigenvalues of S below this fraction of the largest are zero.
 SINGULAR = 1e-10
 # Mammen's two points (1993, Ann. Stat. 21, 255-285), and the probability of the first.

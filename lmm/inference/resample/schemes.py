@@ -7,8 +7,6 @@ from typing import ClassVar, Literal, TypeAlias
 
 from lmm.errors import nearest
 
-__all__ = ["REB", "Cases", "Kind", "Residual", "Scheme", "Wild", "scheme_of"]
-
 Kind = Literal["parametric", "semiparametric", "residual", "reb", "wild", "case"]
 
 HAT = ("hc2", "hc3")

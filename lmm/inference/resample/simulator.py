@@ -15,8 +15,6 @@ from lmm.design.rows import Selection
 from lmm.fit import Fit
 from lmm.inference.resample.regressed import StandardizedRows
 
-__all__ = ["Simulator"]
-
 
 @dataclass(frozen=True, eq=False)
 class Simulator:

@@ -14,8 +14,6 @@ from lmm._types import Matrix, Vector
 from lmm.criterion import ProfiledCriterion
 from lmm.pls.base import Blocks, stacked
 
-__all__ = ["ProfiledPieces", "Reduced", "Swept"]
-
 EPSILON = float(np.finfo(float).eps)
 
 

@@ -25,8 +25,6 @@ from lmm.inference.resample.replicates import Replicates
 from lmm.inference.resample.simulator import Simulator
 from lmm.laplace import LaplaceCriterion
 
-__all__ = ["FamilyTrial", "LinearTrial", "Outcomes", "Trial", "TrialPlan", "with_effect"]
-
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:

@@ -40,8 +40,6 @@ from lmm.inference.resample.schemes import REB, Cases, Residual, Scheme, Wild
 from lmm.inference.resample.simulator import Simulator
 from lmm.inference.variance.reported import names_of, parameters_of, values_of
 
-__all__ = ["BatchResults", "BatchedFits", "Refits", "Statistic", "Work", "run"]
-
 # Models that a worker refits before it reports.
 MODELS = 10
 

@@ -21,8 +21,6 @@ from lmm.laplace import LaplaceCriterion
 from lmm.laplace.expansion import LaplaceEvaluation
 from lmm.pls import stacked
 
-__all__ = ["LaplaceLikelihood", "likelihood_of"]
-
 
 @dataclass(frozen=True, eq=False)
 class LaplaceLikelihood(Likelihood):

@@ -25,18 +25,6 @@ from lmm.plain_fit import PlainFit
 from lmm.report.document import Document
 from lmm.report.printed import Printed
 
-__all__ = [
-    "ExactTest",
-    "Sample",
-    "boundary_weights",
-    "check_comparable",
-    "check_samples",
-    "chi_bar_square_tail",
-    "chi_square_tail",
-    "exact_restricted_lrt",
-    "sequential_sums_of_squares",
-]
-
 # Values of the variance ratio over which a simulated likelihood is maximized.
 GRID = 200
 

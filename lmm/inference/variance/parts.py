@@ -16,8 +16,6 @@ from lmm.fit import Fit
 from lmm.generalized_fit import GeneralizedFit
 from lmm.optimize import minimize
 
-__all__ = ["VarianceParts", "variance_parts", "without_predictors"]
-
 
 @dataclass(frozen=True)
 class VarianceParts:

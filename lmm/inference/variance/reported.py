@@ -25,19 +25,6 @@ from lmm.likelihood import Entries, correlations, with_log_sigma
 from lmm.optimize import minimize
 from lmm.pls import Derivatives, stacked
 
-__all__ = [
-    "Likelihood",
-    "Scale",
-    "Taylor",
-    "VarianceParameter",
-    "find_parameter",
-    "maximum_likelihood",
-    "names_of",
-    "parameters_of",
-    "values_of",
-    "variance_parameters",
-]
-
 Scale = Literal["sdcor", "varcov"]
 Kind = Literal["sd", "cor", "var", "cov", "sigma", "sigma^2", "theta"]
 

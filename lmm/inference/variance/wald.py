@@ -14,8 +14,6 @@ from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.reported import Scale, VarianceParameter, parameters_of, values_of
 from lmm.likelihood import correlations, critical_value
 
-__all__ = ["fixed_wald_limits", "variance_errors", "wald_limits"]
-
 
 def wald_limits(fit: Fit, level: float) -> Matrix:
     """Wald intervals of standard deviations, correlations, and sigma or theta.

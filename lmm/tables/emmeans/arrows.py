@@ -16,8 +16,6 @@ from lmm._types import IntMatrix, Matrix, Vector
 from lmm.tables.emmeans.estimates_table import EstimatesTable
 from lmm.tables.emmeans.row_labels import groups
 
-__all__ = ["Arrows", "arrow_lengths", "comparison_arrows"]
-
 # Gap or overlap that is seen, of the largest difference.
 SEEN = 1e-3
 # Means so near to the smallest or the largest, of their range, are equal to it.

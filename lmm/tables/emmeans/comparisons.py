@@ -23,8 +23,6 @@ from lmm.tables.emmeans.row_labels import groups, label_text, row_names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["CompactLetters", "EffectSizes", "PairwiseMatrices", "effect_sizes"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EffectSizes(Framed):

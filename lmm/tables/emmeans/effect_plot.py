@@ -20,7 +20,6 @@ from lmm.tables.emmeans.predictions import grid_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["effect"]
 
 POINTS = 60
 """Values of a covariate at which its curve is computed."""

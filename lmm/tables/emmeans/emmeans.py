@@ -24,8 +24,6 @@ from lmm.tables.emmeans.predictions import Nested, Reduce, grid_of, method_of, p
 from lmm.tables.emmeans.several import EmmeansList
 from lmm.tables.emmeans.shown import checked_type
 
-__all__ = ["emmeans", "emtrends"]
-
 DEGREES = ("linear", "quadratic", "cubic", "quartic")
 
 

@@ -35,8 +35,6 @@ from lmm.tables.emmeans.joint_table import JointTests
 from lmm.tables.emmeans.row_labels import checked_labels, codes_of, groups
 from lmm.tables.emmeans.shown import Shown, checked_type
 
-__all__ = ["EstimatesTable"]
-
 # What means on the scale of the model are called.
 MEANS = ("emmean", "prediction")
 

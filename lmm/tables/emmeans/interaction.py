@@ -15,8 +15,6 @@ from lmm.errors import DataError
 from lmm.inference.marginal import MeanContrasts, contrasts_of
 from lmm.tables.emmeans.row_labels import checked_labels, groups, label_text
 
-__all__ = ["Methods", "interaction_contrasts"]
-
 Methods: TypeAlias = str | bool | Sequence[str] | Mapping[str, str]
 
 

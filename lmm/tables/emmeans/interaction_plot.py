@@ -19,8 +19,6 @@ from lmm.tables.emmeans.row_labels import groups, label_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["emmip"]
-
 
 def emmip(
     m: EstimatedModel | Estimates,

@@ -14,8 +14,6 @@ from lmm.report.document import Document
 from lmm.report.estimate_blocks import estimates_blocks
 from lmm.report.printed import Framed
 
-__all__ = ["JointTest", "JointTests"]
-
 COLUMNS = ["model term", "df1", "df2", "F.ratio", "p.value", "note"]
 
 JointTest: TypeAlias = tuple[dict[str, Any], FTest | None, bool]

@@ -25,8 +25,6 @@ from lmm.tables.emmeans.predictions import (
     predictors,
 )
 
-__all__ = ["joint_tests"]
-
 CONFOUNDED = "(confounded)"
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from lmm.formula import Specs
 from lmm.inference.marginal import Combinations, checked
 
-__all__ = ["Kept", "kept"]
-
 OVERALL = "1"
 
 

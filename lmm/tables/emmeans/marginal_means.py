@@ -38,7 +38,6 @@ from lmm.tables.emmeans.several import EmmeansList
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Estimates"]
 
 # Sum of coefficients of a difference, at most.
 ROUNDING = 1e-9

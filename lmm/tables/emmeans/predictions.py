@@ -35,8 +35,6 @@ from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.shown import Shown
 from lmm.tables.fixed_tests import is_text
 
-__all__ = ["Nested", "Reduce", "grid_of", "method_of", "predictions", "predictors", "ref_grid"]
-
 Nested: TypeAlias = str | Mapping[str, str | Sequence[str]] | None
 OneReduce: TypeAlias = Callable[[Vector], ArrayLike] | Literal[False]
 Reduce: TypeAlias = OneReduce | Mapping[str, OneReduce] | str | Sequence[str]

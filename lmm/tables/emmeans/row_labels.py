@@ -12,8 +12,6 @@ from lmm._types import IntMatrix, IntVector
 from lmm.design.labels import is_number
 from lmm.errors import DataError, nearest
 
-__all__ = ["checked_labels", "codes_of", "groups", "label_text", "row_names"]
-
 
 def groups(labels: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], IntVector]]:
     """Labels and rows of each combination of some columns."""

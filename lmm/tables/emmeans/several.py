@@ -9,8 +9,6 @@ from typing import Any
 from lmm.report.document import Document
 from lmm.report.printed import Printed
 
-__all__ = ["EmmeansList"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EmmeansList(Printed):

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from lmm.errors import nearest
 from lmm.inference.marginal import Hypothesis
 
-__all__ = ["TYPES", "Shown", "checked_type"]
-
 # Scales on which means of a transformed response are shown.
 TYPES = ("link", "response")
 
