@@ -77,62 +77,41 @@ if TYPE_CHECKING:
 else:
     # What few scripts need is loaded when it is first used.
     _LATER = {
-        "Binomial": "lmm.family",
-        "Cases": "lmm.inference.resample.schemes",
-        "Gamma": "lmm.family",
-        "Gaussian": "lmm.family",
-        "GeneralizedLinearModel": "lmm.model.glm",
-        "InverseGaussian": "lmm.family",
-        "LinearModel": "lmm.model.least_squares",
-        "ModelSums": "lmm.criterion.model_sums",
-        "NegativeBinomial": "lmm.family",
-        "Poisson": "lmm.family",
-        "REB": "lmm.inference.resample.schemes",
-        "Residual": "lmm.inference.resample.schemes",
-        "Source": "lmm.design.source",
-        "StudyDesign": "lmm.inference.resample.power",
-        "Wild": "lmm.inference.resample.schemes",
-        "anova": "lmm.tables.comparison",
-        "check_collinearity": "lmm.tables.collinearity",
-        "coef_test": "lmm.tables.robust_tests",
-        "compare_performance": "lmm.tables.effect_sizes",
-        "comparisons": "lmm.tables.marginal_effects",
-        "emmeans": "lmm.tables.emmeans.emmeans",
-        "emmip": "lmm.tables.emmeans",
-        "emtrends": "lmm.tables.emmeans",
-        "get_me": "lmm.tables.getme",
-        "get_variance": "lmm.tables.effect_sizes",
-        "icc": "lmm.tables.effect_sizes",
-        "joint_tests": "lmm.tables.emmeans",
-        "kr_modcomp": "lmm.tables.modcomp",
-        "linear_hypothesis": "lmm.tables.linear_hypothesis",
-        "lmlist": "lmm.tables.lmlist",
-        "model_performance": "lmm.tables.effect_sizes",
-        "pb_modcomp": "lmm.tables.modcomp",
-        "pool": "lmm.tables.pool",
-        "power": "lmm.inference.resample.power",
-        "predictions": "lmm.tables.marginal_effects",
-        "r2_nakagawa": "lmm.tables.effect_sizes",
-        "ref_grid": "lmm.tables.emmeans",
-        "refit_many": "lmm.inference.resample.many",
-        "restriction_matrix": "lmm.tables.modcomp",
-        "sat_modcomp": "lmm.tables.modcomp",
-        "scan": "lmm.design.source",
-        "simulate_formula": "lmm.simulate",
-        "slopes": "lmm.tables.marginal_effects",
-        "standardize_parameters": "lmm.tables.standardized",
-        "table": "lmm.tables.model_table",
-        "vcov_cr": "lmm.tables.robust_tests",
-        "wald_anova": "lmm.tables.fixed_tests",
-        "wald_test_cr": "lmm.tables.robust_tests",
+        "criterion.model_sums": "ModelSums",
+        "design.source": "Source scan",
+        "family": "Binomial Gamma Gaussian InverseGaussian NegativeBinomial Poisson",
+        "inference.resample.many": "refit_many",
+        "inference.resample.power": "StudyDesign power",
+        "inference.resample.schemes": "REB Cases Residual Wild",
+        "model.glm": "GeneralizedLinearModel",
+        "model.least_squares": "LinearModel",
+        "simulate": "simulate_formula",
+        "tables.collinearity": "check_collinearity",
+        "tables.comparison": "anova",
+        "tables.effect_sizes": "compare_performance get_variance icc model_performance r2_nakagawa",
+        "tables.emmeans.emmeans": "emmeans emtrends",
+        "tables.emmeans.interaction_plot": "emmip",
+        "tables.emmeans.joint_tests": "joint_tests",
+        "tables.emmeans.predictions": "ref_grid",
+        "tables.fixed_tests": "wald_anova",
+        "tables.getme": "get_me",
+        "tables.linear_hypothesis": "linear_hypothesis",
+        "tables.lmlist": "lmlist",
+        "tables.marginal_effects": "comparisons predictions slopes",
+        "tables.modcomp": "kr_modcomp pb_modcomp restriction_matrix sat_modcomp",
+        "tables.model_table": "table",
+        "tables.pool": "pool",
+        "tables.robust_tests": "coef_test vcov_cr wald_test_cr",
+        "tables.standardized": "standardize_parameters",
     }
+    _HOME = {name: module for module, names in _LATER.items() for name in names.split()}
 
     def __getattr__(name):
         if name == "plots":
             return import_module("lmm.plots")
-        if name not in _LATER:
+        if name not in _HOME:
             raise AttributeError(f"module 'lmm' has no attribute {name!r}{_hint(name)}")
-        globals()[name] = value = getattr(import_module(_LATER[name]), name)
+        globals()[name] = value = getattr(import_module(f"lmm.{_HOME[name]}"), name)
         return value
 
     def _hint(name):

@@ -15,8 +15,10 @@ from lmm.design.matrices import ModelMatrices
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.plain_fit import PlainFit
-from lmm.report import Coefficients, RandomEffects, Summary, VarCorr
 from lmm.report.printed import PrintedTable
+from lmm.report.random_effects import Coefficients, RandomEffects
+from lmm.report.summary import Summary
+from lmm.report.varcorr import VarCorr
 from lmm.request import Request
 
 

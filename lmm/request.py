@@ -23,7 +23,8 @@ from lmm.design.variables import column_names
 from lmm.errors import DataError, WeightsWarning, nearest, warn
 from lmm.family import Family, family_named
 from lmm.formula import Formula, parse_formula, parse_one_sided, parse_two_sided
-from lmm.language import Name, parse_tilde, variables
+from lmm.language.parse import parse_tilde
+from lmm.language.tree import Name, variables
 from lmm.laplace import LaplaceCriterion
 
 if TYPE_CHECKING:

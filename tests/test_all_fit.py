@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 import lmm
-from lmm.diagnostics import Attempt
+from lmm.diagnostics.attempts import Attempt
 from lmm.tables.all_fit import AllFit, AllFitSummary
 
 NAMES = ["bobyqa", "nlminbwrap", "nloptwrap.NLOPT_LN_NELDERMEAD"]

@@ -15,7 +15,7 @@ import pytest
 import lmm
 from lmm import load_dataset
 from lmm.cli import main
-from lmm.files import read_table
+from lmm.files.reading import read_table
 from reference import load_reference
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmm.errors import FormulaError
-from lmm.language import (
-    MAX_DEPTH,
+from lmm.language.deparse import deparse, deparse_lines
+from lmm.language.parse import MAX_DEPTH, parse_tilde
+from lmm.language.tree import (
     Binary,
     Call,
     Constant,
@@ -20,9 +21,6 @@ from lmm.language import (
     Paren,
     String,
     Unary,
-    deparse,
-    deparse_lines,
-    parse_tilde,
     variables,
     walk,
 )

@@ -11,7 +11,8 @@ import pytest
 
 import lmm
 from lmm.cli import main
-from lmm.files import Reading, almost_numbers, read_table
+from lmm.files.reading import read_table
+from lmm.files.text import Reading, almost_numbers
 
 TABLE = pd.DataFrame({"y": [1.5, 2.25, -3.0], "n": [1, 2, 3], "g": ["a", "b", "c"]})
 

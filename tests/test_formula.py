@@ -20,7 +20,8 @@ from lmm.formula import (
     parse_specs,
     update_formula,
 )
-from lmm.language import MAX_LENGTH, deparse, parse_tilde
+from lmm.language.deparse import deparse
+from lmm.language.parse import MAX_LENGTH, parse_tilde
 
 R_CASES = json.loads((Path(__file__).parent / "reference" / "formula" / "cases.json").read_text())
 

@@ -8,7 +8,8 @@ import pytest
 
 from lmm.errors import FormulaError
 from lmm.formula import parse_formula, update_formula
-from lmm.language import MAX_LENGTH, deparse, parse_condition
+from lmm.language.deparse import deparse
+from lmm.language.parse import MAX_LENGTH, parse_condition
 
 NAMES = ["x", "z", "f", "g", "h", "a.b", "`my x`", ".", "log(x)", "I(x^2)", "poly(z, 2)", "T"]
 NUMBERS = ["0", "1", "2", "1e9", "3L", ".5"]

@@ -12,9 +12,10 @@ from lmm.cli.options import add_command, add_output, add_reading, read_data
 from lmm.cli.results import Printings, check_destination, deliver, records
 from lmm.cli.screen import tell, told_warnings, write
 from lmm.errors import DataError
-from lmm.files import almost_numbers, check_output, check_place, write_table
+from lmm.files.text import almost_numbers
+from lmm.files.writing import check_output, check_place, write_table
 from lmm.formula import parse_formula
-from lmm.language import variables
+from lmm.language.tree import variables
 from lmm.request import OF_LINEAR_MODELS
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from lmm.design.source import Source
     from lmm.model import GeneralizedMixedModel, LinearMixedModel
-    from lmm.report import Summary
     from lmm.report.printed import PrintedTable
+    from lmm.report.summary import Summary
 
     Model = LinearMixedModel | GeneralizedMixedModel
 

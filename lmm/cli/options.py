@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, TypeGuard
 
 from lmm.errors import DataError
-from lmm.files import Reading, read_table
+from lmm.files.reading import read_table
+from lmm.files.text import Reading
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from lmm.cli.options import add_command, add_model, read_mixed
 from lmm.cli.questions import values_of
 from lmm.cli.screen import told_warnings
 from lmm.errors import DataError
-from lmm.files import check_place, write_whole
+from lmm.files.writing import check_place, write_whole
 
 SUFFIXES = (".png", ".pdf", ".svg")
 MOST_DPI = 2400

@@ -12,7 +12,7 @@ from lmm.cli.options import add_command, add_model, add_output, is_mixed, read_m
 from lmm.cli.results import check_destination, deliver
 from lmm.cli.screen import told_warnings
 from lmm.errors import DataError
-from lmm.files import check_place, write_whole
+from lmm.files.writing import check_place, write_whole
 
 if TYPE_CHECKING:
     from lmm._words import IntervalMethod
@@ -194,7 +194,7 @@ def _add_emmeans(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _emmeans(arguments: argparse.Namespace) -> Printed:
-    from lmm.tables.emmeans import emmeans
+    from lmm.tables.emmeans.emmeans import emmeans
     from lmm.tables.emmeans.marginal_means import Estimates
 
     contrast = arguments.contrast

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lmm.cli.screen import write
 from lmm.errors import DataError
-from lmm.files import check_output, check_place, write_table, write_whole
+from lmm.files.writing import check_output, check_place, write_table, write_whole
 from lmm.report.document import Document
 from lmm.report.format import SIGNIFICANCE_LEGEND
 from lmm.report.printed import Printed

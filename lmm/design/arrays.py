@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from lmm.design.labels import in_order
 from lmm.design.table import number_matrix, series_of
 from lmm.errors import DataError
-from lmm.language import Name, deparse
+from lmm.language.deparse import deparse
+from lmm.language.tree import Name
 
 if TYPE_CHECKING:
     from lmm.design.matrices import ModelMatrices

@@ -42,7 +42,8 @@ from lmm.formula import (
     parse_two_sided,
     single_bars,
 )
-from lmm.language import Binary, Call, Node, deparse
+from lmm.language.deparse import deparse
+from lmm.language.tree import Binary, Call, Node
 
 __all__ = ["build_matrices"]
 

@@ -24,7 +24,7 @@ from lmm.design.labels import in_order
 from lmm.design.table import Table, number_array, series_of
 from lmm.design.variables import Variables, column_names
 from lmm.errors import DataError, FormulaError
-from lmm.language import parse_condition
+from lmm.language.parse import parse_condition
 
 __all__ = [
     "NA_ACTIONS",

@@ -30,7 +30,9 @@ from lmm.design.functions.own import Own
 from lmm.design.functions.values import State, Value, is_column, logical, truth
 from lmm.design.matrix_columns import matrix_of, parts_of
 from lmm.errors import DataError, FormulaError, nearest
-from lmm.language import (
+from lmm.language.deparse import deparse
+from lmm.language.parse import parse_expression
+from lmm.language.tree import (
     Binary,
     Call,
     Constant,
@@ -40,8 +42,6 @@ from lmm.language import (
     Paren,
     String,
     Unary,
-    deparse,
-    parse_expression,
     variables,
 )
 

@@ -9,7 +9,9 @@ from lmm.design.columns import Column, Factor
 from lmm.design.evaluate import contrasts_of_text
 from lmm.design.layout import Predictor
 from lmm.errors import ContrastsWarning, DataError, FormulaError, LmmWarning, nearest
-from lmm.language import Name, Node, deparse, parse_expression, variables
+from lmm.language.deparse import deparse
+from lmm.language.parse import parse_expression
+from lmm.language.tree import Name, Node, variables
 
 __all__ = ["choose_contrasts", "contrast_columns"]
 

@@ -28,7 +28,7 @@ from lmm.design.functions.values import State
 from lmm.design.labels import in_order
 from lmm.design.table import Table, number_array
 from lmm.errors import DataError
-from lmm.language import Name, Node
+from lmm.language.tree import Name, Node
 
 if TYPE_CHECKING:
     from lmm.design.column_summary import ColumnSummary

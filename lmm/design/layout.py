@@ -18,7 +18,7 @@ from lmm.design.coding import Coding, contrast_coding, dummy_coding
 from lmm.design.columns import Basis, Column, Factor, as_factor
 from lmm.errors import DataError, nearest
 from lmm.formula import Terms
-from lmm.language import deparse
+from lmm.language.deparse import deparse
 
 __all__ = ["Layout", "Predictor", "coded", "known_codes", "lay_out", "lay_out_indicators"]
 

@@ -26,7 +26,8 @@ from lmm.design.source import Portion, Source, placed
 from lmm.design.table import Table
 from lmm.design.variables import Variables, column_names
 from lmm.errors import DataError
-from lmm.language import Call, Name, Node, deparse, walk
+from lmm.language.deparse import deparse
+from lmm.language.tree import Call, Name, Node, walk
 
 __all__ = ["Learned", "learn"]
 

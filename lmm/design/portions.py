@@ -22,7 +22,8 @@ from lmm.design.keys import Keys, Values, distinct
 from lmm.design.table import Table
 from lmm.design.variables import Variables
 from lmm.errors import DataError
-from lmm.language import Call, Name, Node, parse_condition
+from lmm.language.parse import parse_condition
+from lmm.language.tree import Call, Name, Node
 
 __all__ = ["GroupVariable", "Read", "Reader", "RowArguments"]
 

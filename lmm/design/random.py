@@ -23,7 +23,7 @@ from lmm.design.structures import covariance_of, times_of
 from lmm.design.variables import Variables
 from lmm.errors import FormulaError
 from lmm.formula import RandomTerm
-from lmm.language import Binary, Node, Paren
+from lmm.language.tree import Binary, Node, Paren
 
 __all__ = [
     "Bar",

@@ -17,8 +17,9 @@ import pandas as pd
 from lmm._progress import progress_bar
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
-from lmm.files import one_error, open_files, read_dataset
 from lmm.files.arrow import frame_of_batch
+from lmm.files.reading import one_error
+from lmm.files.scanning import open_files, read_dataset
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,7 +19,7 @@ from lmm.design.functions.values import State
 from lmm.design.matrix_columns import parts_of
 from lmm.design.table import Table
 from lmm.errors import DataError, nearest
-from lmm.language import Node, variables
+from lmm.language.tree import Node, variables
 
 __all__ = ["Variables", "column_names"]
 

@@ -24,8 +24,9 @@ from lmm.formula.terms import (
     is_offset,
     random_parts,
 )
-from lmm.language import (
-    MAX_LENGTH,
+from lmm.language.deparse import deparse, deparse_lines
+from lmm.language.parse import MAX_LENGTH, parse_tilde
+from lmm.language.tree import (
     Binary,
     Call,
     Constant,
@@ -34,10 +35,7 @@ from lmm.language import (
     Paren,
     Unary,
     add,
-    deparse,
-    deparse_lines,
     map_summands,
-    parse_tilde,
     summands,
     variables,
 )

@@ -6,18 +6,9 @@ from dataclasses import dataclass, field
 
 from lmm.errors import FormulaError
 from lmm.formula.terms import Budget, Term, TermAlgebra, walk_algebra
-from lmm.language import (
-    OPERATORS,
-    Binary,
-    Call,
-    Name,
-    Node,
-    Paren,
-    Unary,
-    deparse,
-    strip_parens,
-    summands,
-)
+from lmm.language.deparse import deparse
+from lmm.language.operators import OPERATORS
+from lmm.language.tree import Binary, Call, Name, Node, Paren, Unary, strip_parens, summands
 
 # ---------------------------------------------------------------------------------------------
 # Random terms

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from lmm.errors import FormulaError
 from lmm.formula.formula import check_text
-from lmm.language import Binary, Name, deparse, is_bar, parse_tilde, variables
+from lmm.language.deparse import deparse
+from lmm.language.parse import parse_tilde
+from lmm.language.tree import Binary, Name, is_bar, variables
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from lmm.errors import FormulaError
-from lmm.language import (
-    MAX_DEPTH,
-    OPERATORS,
+from lmm.language.deparse import deparse
+from lmm.language.operators import OPERATORS, Sets
+from lmm.language.parse import MAX_DEPTH
+from lmm.language.tree import (
     Binary,
     Call,
     Constant,
@@ -17,11 +18,9 @@ from lmm.language import (
     Node,
     Number,
     Paren,
-    Sets,
     String,
     Unary,
     children,
-    deparse,
     is_bar,
     strip_parens,
     summands,

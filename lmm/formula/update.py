@@ -17,20 +17,10 @@ from lmm.formula.formula import (
     single_bars,
 )
 from lmm.formula.terms import TermAlgebra, Terms, has_random, is_offset, is_random_call
-from lmm.language import (
-    Binary,
-    Name,
-    Node,
-    Number,
-    Paren,
-    Sets,
-    add,
-    deparse,
-    is_bar,
-    map_children,
-    parse_tilde,
-    walk,
-)
+from lmm.language.deparse import deparse
+from lmm.language.operators import Sets
+from lmm.language.parse import parse_tilde
+from lmm.language.tree import Binary, Name, Node, Number, Paren, add, is_bar, map_children, walk
 
 MAX_DOTS = 20
 """How often a change may repeat the old formula."""

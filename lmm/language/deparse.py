@@ -134,7 +134,7 @@ def deparse(node: Node) -> str:
 
     Examples
     --------
-    >>> from lmm.language import parse_tilde
+    >>> from lmm.language.parse import parse_tilde
     >>> deparse(parse_tilde("y~I(x^2)*log( z )")[1])
     'I(x^2) * log(z)'
     """

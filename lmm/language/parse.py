@@ -438,7 +438,7 @@ def parse_condition(source: str) -> Node:
 
     Examples
     --------
-    >>> from lmm.language import deparse
+    >>> from lmm.language.deparse import deparse
     >>> deparse(parse_condition("0 < Days < 5 and not (Subject in ['308', '309'])"))
     '0 < Days & Days < 5 & !(Subject %in% c("308", "309"))'
     """

@@ -125,7 +125,7 @@ def variables(node: Node) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from lmm.language import parse_tilde
+    >>> from lmm.language.parse import parse_tilde
     >>> variables(parse_tilde("y ~ poly(x, 2) * sex + (1 | g)")[1])
     ('x', 'sex', 'g')
     """

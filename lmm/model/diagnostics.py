@@ -11,7 +11,9 @@ import pandas as pd
 from lmm.model.tests import ModelTests
 
 if TYPE_CHECKING:
-    from lmm.diagnostics import ConvergenceCheck, Influence, SimulatedResiduals
+    from lmm.diagnostics.convergence import ConvergenceCheck
+    from lmm.diagnostics.influence import Influence
+    from lmm.diagnostics.simulated import SimulatedResiduals
     from lmm.formula import Formula
     from lmm.optimize import Optimizer
     from lmm.tables.all_fit import AllFit
@@ -36,7 +38,7 @@ class Diagnostics(ModelTests):
         >>> m.hatvalues().head(2).round(4).to_list()
         [0.1638, 0.1638]
         """
-        from lmm.diagnostics import fixed_leverages, leverages
+        from lmm.diagnostics.leverage import fixed_leverages, leverages
 
         whole = leverages(self.joint)
         if not parts:
@@ -55,7 +57,7 @@ class Diagnostics(ModelTests):
         >>> m.rstudent().head(2).round(4).to_list()
         [0.7754, -1.5437]
         """
-        from lmm.diagnostics import leverages, standardized_residuals
+        from lmm.diagnostics.leverage import leverages, standardized_residuals
 
         return self._by_row(standardized_residuals(self.fit, leverages(self.joint)))
 
@@ -69,7 +71,7 @@ class Diagnostics(ModelTests):
         >>> m.cooks_distance().head(2).round(4).to_list()
         [0.1177, 0.4667]
         """
-        from lmm.diagnostics import cooks_distance, leverages
+        from lmm.diagnostics.leverage import cooks_distance, leverages
 
         return self._by_row(cooks_distance(self.fit, leverages(self.joint)))
 
@@ -127,7 +129,7 @@ class Diagnostics(ModelTests):
         >>> both.covratio().round(3).to_dict()
         {'extremes': 0.931}
         """
-        from lmm.diagnostics import influence
+        from lmm.diagnostics.influence import influence
 
         return influence(self.fit, groups, sets, effects=effects, n_jobs=n_jobs, progress=progress)
 
@@ -163,7 +165,7 @@ class Diagnostics(ModelTests):
         >>> residuals.values.shape, len(residuals.to_frame())
         ((180,), 3)
         """
-        from lmm.diagnostics import simulated_residuals
+        from lmm.diagnostics.simulated import simulated_residuals
 
         return simulated_residuals(self.fit, nsim, seed, re_form, self.call.table)
 
@@ -188,7 +190,7 @@ class Diagnostics(ModelTests):
         >>> print(m.check_convergence())
         converged
         """
-        from lmm.diagnostics import check_convergence
+        from lmm.diagnostics.convergence import check_convergence
 
         return check_convergence(self.fit, gradient_tol, singular_tol, hessian_tol)
 
@@ -215,7 +217,7 @@ class Diagnostics(ModelTests):
         >>> list(m.all_fit().fits)
         ['Fisher scoring', 'L-BFGS-B', 'COBYQA', 'Nelder-Mead']
         """
-        from lmm.diagnostics import fit_with_each
+        from lmm.diagnostics.attempts import fit_with_each
         from lmm.tables.all_fit import AllFit
 
         attempts = fit_with_each(self.fit, optimizers, progress=progress)

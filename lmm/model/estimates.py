@@ -16,12 +16,8 @@ from lmm.model.base import MixedModel
 
 if TYPE_CHECKING:
     from lmm.joint import JointCovariance
-    from lmm.report import (
-        Coefficients,
-        PrincipalComponents,
-        RandomEffects,
-        VarCorr,
-    )
+    from lmm.report.random_effects import Coefficients, PrincipalComponents, RandomEffects
+    from lmm.report.varcorr import VarCorr
 
 
 class LabelledEstimates(MixedModel):
@@ -105,7 +101,7 @@ class LabelledEstimates(MixedModel):
                   Days         5.9221  0.066
          Residual             25.5918
         """
-        from lmm.report import variance_components
+        from lmm.report.varcorr import variance_components
 
         terms = self.fit.matrices.terms
         return variance_components(
@@ -137,7 +133,7 @@ class LabelledEstimates(MixedModel):
         0  Batch  (Intercept)   A   -17.61   19.59
         1  Batch  (Intercept)   B     0.39   19.59
         """
-        from lmm.report import RandomEffects
+        from lmm.report.random_effects import RandomEffects
 
         parts: dict[str, list[pd.DataFrame]] = {}
         for term, effect in zip(self.fit.matrices.terms, self.fit.b, strict=True):
@@ -188,7 +184,7 @@ class LabelledEstimates(MixedModel):
         308      253.664  19.666
         309      211.007   1.848
         """
-        from lmm.report import Coefficients
+        from lmm.report.random_effects import Coefficients
 
         fixed = self.fixef()
         tables = {}
@@ -212,7 +208,7 @@ class LabelledEstimates(MixedModel):
         0  Subject          1  0.967       0.946       0.946
         1  Subject          2  0.231       0.054       1.000
         """
-        from lmm.report import PrincipalComponents
+        from lmm.report.random_effects import PrincipalComponents
 
         factors: dict[str, list[Matrix]] = {}
         for term, factor in zip(self.fit.matrices.terms, self.fit.factors, strict=True):
@@ -329,7 +325,7 @@ class LabelledEstimates(MixedModel):
         >>> m.residuals("pearson", scaled=True).head(2).round(3).to_list()
         [0.709, -1.412]
         """
-        from lmm.diagnostics import residuals
+        from lmm.diagnostics.leverage import residuals
 
         return self._by_row(residuals(self.fit, kind, scaled))
 

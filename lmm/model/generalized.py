@@ -18,8 +18,8 @@ from lmm.model.statsmodels import StatsmodelsNames
 
 if TYPE_CHECKING:
     from lmm.model.glm import GeneralizedLinearModel
-    from lmm.report import FitReport, Summary
     from lmm.report.printed import AnovaTable
+    from lmm.report.summary import FitReport, Summary
     from lmm.tables.family_checks import LaplaceCheck, Overdispersion, ZeroInflation
 
 
@@ -203,7 +203,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
         ValueError
             Degrees of freedom are asked for: they exist for linear models only.
         """
-        from lmm.report import Summary
+        from lmm.report.summary import Summary
 
         if ddf not in (None, "lme4", "asymptotic"):
             check_linear(f"degrees of freedom by {ddf!r}", self)

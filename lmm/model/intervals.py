@@ -174,7 +174,7 @@ class Intervals(Changes):
         1   50.0       0.005
         2   60.0       1.566
         """
-        from lmm.inference.profile import criterion_curve
+        from lmm.inference.profile.criterion_curve import criterion_curve
         from lmm.tables.profiles import CriterionProfile
 
         return CriterionProfile(criterion_curve(self.fit, parameter, low, high, points))

@@ -17,10 +17,7 @@ from lmm.fit import Fit
 from lmm.model.diagnostics import Diagnostics
 
 if TYPE_CHECKING:
-    from lmm.report import (
-        FitReport,
-        Summary,
-    )
+    from lmm.report.summary import FitReport, Summary
 
 
 class Reports(Diagnostics):
@@ -36,7 +33,7 @@ class Reports(Diagnostics):
         >>> m.report().formula
         'Yield ~ 1 + (1 | Batch)'
         """
-        from lmm.report import ConvergenceReport, FitReport
+        from lmm.report.summary import ConvergenceReport, FitReport
 
         if self.reml:
             criteria = {"REML": self.optimum.value}
@@ -101,7 +98,7 @@ class Reports(Diagnostics):
         (Intercept)   251.405       6.825  17.0   36.838       0.0
         Days           10.467       1.546  17.0    6.771       0.0
         """
-        from lmm.report import Summary
+        from lmm.report.summary import Summary
 
         correlation = self._fixed_correlation()
         errors = np.sqrt(np.diag(self.fit.vcov))
@@ -246,7 +243,7 @@ class Reports(Diagnostics):
         0   1545  1509.89   35.11
         1   1440  1509.89  -69.89
         """
-        from lmm.diagnostics import cooks_distance, leverages
+        from lmm.diagnostics.leverage import cooks_distance, leverages
         from lmm.tables.broom import augment, augment_new
 
         if newdata is not None:

@@ -24,8 +24,8 @@ from lmm.report.printed import AnovaTable, Printed, PrintedTable, confidence_tab
 from lmm.request import Request
 
 if TYPE_CHECKING:
-    from lmm.diagnostics import SimulatedResiduals
     from lmm.diagnostics.influence_measures import InfluenceMeasures
+    from lmm.diagnostics.simulated import SimulatedResiduals
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -263,7 +263,7 @@ class WithoutEffects(Printed, FittedModel):
         nsim, seed
             As for mixed models.
         """
-        from lmm.diagnostics import simulated_residuals
+        from lmm.diagnostics.simulated import simulated_residuals
 
         return simulated_residuals(self.fit, nsim, seed, table=self.call.table)
 

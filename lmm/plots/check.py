@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmm.diagnostics import residuals
+from lmm.diagnostics.leverage import residuals
 from lmm.diagnostics.studentized import standardized
 from lmm.fitted import Fitted, ReportedModel
 from lmm.plain_fit import PlainFit

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmm.diagnostics import Influence
+from lmm.diagnostics.influence import Influence
 from lmm.plots.canvas import INK, axes, label_columns, name_highest
 
 if TYPE_CHECKING:

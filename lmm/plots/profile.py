@@ -17,7 +17,8 @@ import numpy as np
 
 from lmm._types import Vector
 from lmm.errors import checked_level
-from lmm.inference.profile import CriterionCurve, ProfileCurve
+from lmm.inference.profile.criterion_curve import CriterionCurve
+from lmm.inference.profile.curves import ProfileCurve
 from lmm.plots.canvas import ACCENT, FAINT, INK, axes, panel_grid, subplots
 
 if TYPE_CHECKING:

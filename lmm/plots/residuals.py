@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm._types import Vector
-from lmm.diagnostics import SimulatedResiduals, residuals
+from lmm.diagnostics.leverage import residuals
+from lmm.diagnostics.simulated import SimulatedResiduals
 from lmm.fitted import EstimatedModel
 from lmm.plots.canvas import ACCENT, FAINT, INK, axes, qq, spread, subplots
 

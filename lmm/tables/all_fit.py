@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lmm._types import Vector
-from lmm.diagnostics import Attempt
+from lmm.diagnostics.attempts import Attempt
 from lmm.fit import Fit
 from lmm.inference.variance.reported import parameters_of, values_of
 from lmm.report.cells import named

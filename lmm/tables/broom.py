@@ -19,7 +19,8 @@ from lmm.fitted import ReportedModel
 from lmm.likelihood import critical_value
 from lmm.plain_fit import PlainFit
 from lmm.predict import prediction_parts
-from lmm.report import RandomEffects, VarCorr
+from lmm.report.random_effects import RandomEffects
+from lmm.report.varcorr import VarCorr
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs")
 """What a tidy table can hold: fixed effects, variance parameters, random effects, their sums."""

@@ -252,7 +252,7 @@ def _t_frame(tests: TTests, level: float) -> pd.DataFrame:
 
 def _estimable(method: DdfMethod, L: ArrayLike) -> Matrix:
     """Rows of L (q, p) from an L for all columns, dropped ones too, or for those of the model."""
-    from lmm.inference.marginal import Estimator
+    from lmm.inference.marginal.estimator import Estimator
 
     fixed = method.fit.matrices.fixed
     full = fixed.full_names
@@ -378,7 +378,7 @@ def ls_means(
     DataError
         `term` is not a term of factors alone.
     """
-    from lmm.inference.marginal import Estimator
+    from lmm.inference.marginal.estimator import Estimator
 
     matrices = method.fit.matrices
     fixed = matrices.fixed

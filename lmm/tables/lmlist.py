@@ -22,7 +22,9 @@ from lmm.errors import (
 )
 from lmm.family import family_named
 from lmm.formula import Formula, update_formula
-from lmm.language import Binary, Name, deparse, parse_tilde, walk
+from lmm.language.deparse import deparse
+from lmm.language.parse import parse_tilde
+from lmm.language.tree import Binary, Name, walk
 from lmm.likelihood import critical_value
 from lmm.report.document import Document
 from lmm.report.printed import Printed, PrintedTables, confidence_table

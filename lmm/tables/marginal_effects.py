@@ -23,7 +23,7 @@ from lmm.errors import DataError, checked_level, nearest
 from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
 from lmm.inference.fixed.base import DdfMethod
-from lmm.inference.marginal import Axis
+from lmm.inference.marginal.grid import Axis
 from lmm.inference.marginal.smooth import Smooth, means
 from lmm.inference.marginal.smooth import slopes as slopes_of
 from lmm.report.cells import Cells, Column

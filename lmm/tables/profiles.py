@@ -12,13 +12,8 @@ import pandas as pd
 from lmm._types import Matrix, Vector
 from lmm.errors import ConvergenceWarning, checked_level, nearest, warn
 from lmm.fit import Fit
-from lmm.inference.profile import (
-    CriterionCurve,
-    ProfileCurve,
-    from_working,
-    profile_curves,
-    to_working,
-)
+from lmm.inference.profile.criterion_curve import CriterionCurve
+from lmm.inference.profile.curves import ProfileCurve, from_working, profile_curves, to_working
 from lmm.inference.resample.bootstrap import Interval, bootstrap
 from lmm.inference.variance.reported import Scale, names_of, parameters_of
 from lmm.inference.variance.wald import fixed_wald_limits, wald_limits

@@ -18,7 +18,7 @@ from lmm.inference.fixed.base import DdfMethod, FTest
 from lmm.inference.fixed.ddf import ddf_method
 from lmm.inference.fixed.term_contrasts import deletion_contrasts
 from lmm.inference.variance.lrt import check_comparable, chi_square_tail
-from lmm.language import deparse
+from lmm.language.deparse import deparse
 from lmm.plain_fit import PlainFit, ScoredFit
 from lmm.report.document import Document
 from lmm.report.printed import AnovaTable, Printed

@@ -18,7 +18,7 @@ from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit, check_fitted, check_models
 from lmm.fitted import ReportedModel
-from lmm.language import Call, Name, Node, children, variables
+from lmm.language.tree import Call, Name, Node, children, variables
 from lmm.report.document import Document
 from lmm.report.printed import Framed
 from lmm.report.tables import frame_cells

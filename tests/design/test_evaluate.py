@@ -12,7 +12,7 @@ from lmm.design.functions import FUNCTIONS
 from lmm.design.table import Table
 from lmm.errors import DataError, FormulaError
 from lmm.formula import parse_formula
-from lmm.language import parse_expression
+from lmm.language.parse import parse_expression
 
 # R's printed digits.
 PRINTED = 1e-14

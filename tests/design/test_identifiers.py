@@ -94,7 +94,7 @@ def test_masked_identifiers_are_missing():
 
 @pytest.mark.parametrize("suffix", ["", "\nNA"])
 def test_identifiers_in_a_text_file(suffix, tmp_path):
-    from lmm.files import read_table
+    from lmm.files.reading import read_table
 
     path = tmp_path / "ids.csv"
     lines = [f"{y},{g}" for y, g in zip(Y, identifiers(2**60), strict=True)]

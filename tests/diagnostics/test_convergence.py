@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lmm
-from lmm.diagnostics import check_convergence
+from lmm.diagnostics.convergence import check_convergence
 from lmm.fit import Fit
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmm.inference.marginal import (
+from lmm.inference.marginal.adjustments import (
     ADJUSTMENTS,
     SimultaneousTests,
     adjusted_p_values,
-    contrasts_of,
     critical_values,
 )
+from lmm.inference.marginal.contrast_families import contrasts_of
 from lmm.inference.marginal.distributions import studentized_range
 
 T = np.array([0.4, 1.1, 1.9, 2.4, 2.9, 3.6])

@@ -7,8 +7,8 @@ import pytest
 
 import lmm
 import simulated
-from lmm.inference.profile import criterion_curve, profile_curves
-from lmm.inference.profile.curves import _targets
+from lmm.inference.profile.criterion_curve import criterion_curve
+from lmm.inference.profile.curves import _targets, profile_curves
 from lmm.inference.profile.path import first_point, settle
 from lmm.inference.profile.targets import VarianceTarget
 from lmm.inference.variance.laplace import likelihood_of

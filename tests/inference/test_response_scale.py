@@ -9,7 +9,7 @@ import lmm
 from lmm.design.evaluate import Evaluator
 from lmm.errors import DataError
 from lmm.inference.marginal.inversion import way_back
-from lmm.language import parse_tilde
+from lmm.language.parse import parse_tilde
 
 Y = np.random.default_rng(0).uniform(5.0, 60.0, 200)
 # Expression -> values of y between which it must stay.

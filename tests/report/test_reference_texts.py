@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import lmm
-from lmm.report import VarCorr, variance_components
+from lmm.report.varcorr import VarCorr, variance_components
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 # The last digit printed needs more of an optimum than inference does.

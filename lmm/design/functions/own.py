@@ -14,7 +14,8 @@ from lmm.design.columns import Basis, Factor, Identifiers, read_column
 from lmm.design.functions import FUNCTIONS
 from lmm.design.functions.values import Value, is_column
 from lmm.errors import DataError, FormulaError
-from lmm.language import Call, parse_expression
+from lmm.language.parse import parse_expression
+from lmm.language.tree import Call
 
 __all__ = ["Own", "own_functions"]
 

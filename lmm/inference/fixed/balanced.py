@@ -21,7 +21,7 @@ from lmm.design.frame import Frame
 from lmm.design.layout import known_codes
 from lmm.design.table import Table
 from lmm.design.variables import column_names
-from lmm.language import variables
+from lmm.language.tree import variables
 
 
 @dataclass(frozen=True, eq=False)

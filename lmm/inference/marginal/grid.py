@@ -27,7 +27,8 @@ from lmm.inference.marginal.combinations import Combinations, checked
 from lmm.inference.marginal.known import KnownColumn, KnownColumns
 from lmm.inference.marginal.nesting import Nesting, combinations_of, detected, read_nesting
 from lmm.inference.marginal.regressed_covariate import RegressedCovariate
-from lmm.language import Call, Node, parse_tilde, variables
+from lmm.language.parse import parse_tilde
+from lmm.language.tree import Call, Node, variables
 
 DETECT = "detect"
 FACTOR_CALLS = ("factor", "as.factor", "ordered", "as.ordered")

@@ -15,7 +15,8 @@ from numpy.polynomial import Polynomial
 
 from lmm._types import Vector
 from lmm.errors import DataError
-from lmm.language import Binary, Call, Name, Node, Paren, Unary, deparse
+from lmm.language.deparse import deparse
+from lmm.language.tree import Binary, Call, Name, Node, Paren, Unary
 
 Function = Callable[[Vector], Vector]
 Values = Callable[[Node], Vector | float]

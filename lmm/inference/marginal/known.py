@@ -16,7 +16,7 @@ from lmm.design.table import Table
 from lmm.design.variables import column_names
 from lmm.errors import DataError
 from lmm.fitted import EstimatedModel
-from lmm.language import Node, variables
+from lmm.language.tree import Node, variables
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ import numpy as np
 
 from lmm._types import IntMatrix
 from lmm.errors import DataError
-from lmm.language import Binary, Node, parse_tilde, strip_parens, variables
+from lmm.language.parse import parse_tilde
+from lmm.language.tree import Binary, Node, strip_parens, variables
 
 Nesting: TypeAlias = Mapping[str, tuple[str, ...]]
 """Predictors within whose levels alone the levels of another have a meaning, by its name."""

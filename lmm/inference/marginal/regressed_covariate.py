@@ -12,7 +12,7 @@ from lmm.errors import DataError
 from lmm.fitted import EstimatedModel
 from lmm.formula import parse_two_sided
 from lmm.inference.marginal.combinations import checked
-from lmm.language import Name, variables
+from lmm.language.tree import Name, variables
 from lmm.plain_fit import PlainFit, plain_fit
 from lmm.request import LeastSquaresRequest
 

@@ -24,7 +24,8 @@ from lmm.inference.marginal.inversion import (
     through_two_points,
     way_back,
 )
-from lmm.language import Binary, Call, Name, Node, Paren, Unary, deparse
+from lmm.language.deparse import deparse
+from lmm.language.tree import Binary, Call, Name, Node, Paren, Unary
 
 # Step, relative to the estimate, for the bend of a transformation.
 STEP = 1e-4

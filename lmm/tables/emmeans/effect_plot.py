@@ -12,8 +12,8 @@ from lmm.design.table import Table
 from lmm.errors import DataError
 from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
-from lmm.inference.marginal import response_scale
-from lmm.language import Name, variables
+from lmm.inference.marginal.scales import response_scale
+from lmm.language.tree import Name, variables
 from lmm.tables.emmeans.interaction_plot import emmip
 from lmm.tables.emmeans.predictions import grid_of
 

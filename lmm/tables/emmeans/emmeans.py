@@ -17,7 +17,8 @@ from lmm.errors import DataError
 from lmm.fitted import EstimatedModel
 from lmm.formula import Specs, parse_specs
 from lmm.inference.fixed.base import DdfMethod
-from lmm.inference.marginal import DETECT, KEPT_VALUES, Combinations, Keep, ReferenceGrid
+from lmm.inference.marginal.combinations import Combinations
+from lmm.inference.marginal.grid import DETECT, KEPT_VALUES, Keep, ReferenceGrid
 from lmm.tables.emmeans.kept import Kept, kept
 from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.predictions import Nested, Reduce, grid_of, method_of, predictions

@@ -13,21 +13,20 @@ from lmm._types import IntMatrix, IntVector, Matrix, Vector
 from lmm._words import Adjust, Interval, MeanScale, Side
 from lmm.errors import DataError, checked_level
 from lmm.inference.fixed.base import TTests
-from lmm.inference.marginal import (
+from lmm.inference.marginal.adjustments import (
     ADJUSTMENTS,
-    IDENTITY,
-    Combinations,
-    Estimator,
-    Hypothesis,
-    Nesting,
     SimultaneousTests,
-    Transformation,
     adjusted_p_values,
     adjustment_for,
     check_adjustment,
     critical_values,
     crossed_p_values,
 )
+from lmm.inference.marginal.combinations import Combinations
+from lmm.inference.marginal.estimator import Estimator
+from lmm.inference.marginal.hypothesis import Hypothesis
+from lmm.inference.marginal.nesting import Nesting
+from lmm.inference.marginal.scales import IDENTITY, Transformation
 from lmm.report.document import Document
 from lmm.report.estimate_blocks import estimates_blocks
 from lmm.report.printed import TableLike

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lmm._types import Matrix
 from lmm.errors import DataError
-from lmm.inference.marginal import MeanContrasts, contrasts_of
+from lmm.inference.marginal.contrast_families import MeanContrasts, contrasts_of
 from lmm.tables.emmeans.row_labels import checked_labels, groups, label_text
 
 Methods: TypeAlias = str | bool | Sequence[str] | Mapping[str, str]

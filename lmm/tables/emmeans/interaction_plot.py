@@ -11,7 +11,8 @@ from lmm._types import IntVector
 from lmm._words import Interval
 from lmm.errors import DataError
 from lmm.fitted import EstimatedModel
-from lmm.language import Binary, parse_tilde, variables
+from lmm.language.parse import parse_tilde
+from lmm.language.tree import Binary, variables
 from lmm.tables.emmeans.emmeans import emmeans
 from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.row_labels import groups, label_text

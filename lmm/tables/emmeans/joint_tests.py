@@ -13,7 +13,8 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm._words import Ddf
 from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
-from lmm.inference.marginal import DETECT, Combinations, checked
+from lmm.inference.marginal.combinations import Combinations, checked
+from lmm.inference.marginal.grid import DETECT
 from lmm.tables.emmeans.joint_table import JointTest, JointTests
 from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.predictions import (

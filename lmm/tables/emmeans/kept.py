@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmm.formula import Specs
-from lmm.inference.marginal import Combinations, checked
+from lmm.inference.marginal.combinations import Combinations, checked
 
 OVERALL = "1"
 

@@ -15,14 +15,13 @@ from numpy.typing import ArrayLike
 from lmm._types import IntMatrix, Matrix, Vector
 from lmm._words import Adjust, Interval
 from lmm.errors import ArrowsWarning, DataError, checked_level, warn
-from lmm.inference.marginal import (
-    IDENTITY,
+from lmm.inference.marginal.contrast_families import (
     Coefficients,
     MeanContrasts,
     Place,
     contrasts_of,
-    scale_named,
 )
+from lmm.inference.marginal.scales import IDENTITY, scale_named
 from lmm.tables.emmeans.arrows import comparison_arrows
 from lmm.tables.emmeans.comparisons import (
     CompactLetters,

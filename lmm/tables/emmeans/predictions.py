@@ -20,17 +20,10 @@ from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
 from lmm.inference.fixed.base import DdfMethod
 from lmm.inference.fixed.ddf import ddf_method
-from lmm.inference.marginal import (
-    DETECT,
-    KEPT_VALUES,
-    Estimator,
-    GivenCovariance,
-    Keep,
-    ReferenceGrid,
-    nesting_text,
-    reference_grid,
-    response_scale,
-)
+from lmm.inference.marginal.estimator import Estimator, GivenCovariance
+from lmm.inference.marginal.grid import DETECT, KEPT_VALUES, Keep, ReferenceGrid, reference_grid
+from lmm.inference.marginal.nesting import nesting_text
+from lmm.inference.marginal.scales import response_scale
 from lmm.tables.emmeans.marginal_means import Estimates
 from lmm.tables.emmeans.shown import Shown
 from lmm.tables.fixed_tests import is_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lmm.errors import nearest
-from lmm.inference.marginal import Hypothesis
+from lmm.inference.marginal.hypothesis import Hypothesis
 
 # Scales on which means of a transformed response are shown.
 TYPES = ("link", "response")
