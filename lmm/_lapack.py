@@ -23,6 +23,10 @@ einsum: Callable[..., Matrix] = getattr(np.einsum, "__wrapped__", np.einsum)
 BLOCK = 32
 # Entries up to which it is remembered which of them are not below the diagonal.
 SMALL = 1024
+# Columns up to which LAPACK inverts a triangle as fast as by halves.
+HALVED = 128
+# Columns that are mirrored at a time.
+PIECE = 256
 
 
 def _checked(info: int, what: str) -> None:
@@ -156,6 +160,35 @@ def invert_lower(L: Matrix) -> Matrix:
     inverse, info = lapack.dtrtri(L.T)
     _checked(info, "Singular matrix")
     return np.asarray(inverse.T)
+
+
+def inverse_of_factored(L: Matrix) -> Matrix:
+    """(L L')^-1 for lower-triangular L (n, n), by columns, with nothing above the diagonal."""
+    if not L.size:
+        return L
+    half = L.copy(order="F")
+    _invert_by_halves(half)
+    inverse, _ = lapack.dlauum(half, lower=1, overwrite_c=1)
+    for start in range(0, len(inverse), PIECE):
+        own, rest = slice(start, start + PIECE), slice(start + PIECE, None)
+        block = inverse[own, own]
+        block += block.T
+        block.flat[:: len(block) + 1] *= 0.5
+        inverse[own, rest] = inverse[rest, own].T
+    return np.asarray(inverse.T)  # by rows
+
+
+def _invert_by_halves(L: Matrix) -> None:
+    """Invert lower-triangular L (n, n) in place: products, which LAPACK's own has few of."""
+    if len(L) <= HALVED:
+        L[:], _ = lapack.dtrtri(L, lower=1)
+        return
+    h = len(L) // 2
+    first, below, last = L[:h, :h], L[h:, :h], L[h:, h:]
+    _invert_by_halves(first)
+    _invert_by_halves(last)
+    half = blas.dtrmm(-1.0, first, below, side=1, lower=1)
+    below[:] = blas.dtrmm(1.0, last, half, lower=1, overwrite_b=1)
 
 
 def lower_triangular(factor: Matrix) -> Matrix:

@@ -32,6 +32,17 @@ def test_symmetric_matrices(n):
     np.testing.assert_allclose(A @ lapack.solve_positive(A, right[:, 0]), right[:, 0], atol=1e-8)
 
 
+@pytest.mark.parametrize("n", [0, 1, 3, 200, 700])
+def test_inverses_of_factored_matrices(n):
+    A = positive(n) / (n + 1) + np.eye(n)
+    L = np.asfortranarray(np.linalg.cholesky(A))
+    before = L.copy()
+    inverse = lapack.inverse_of_factored(L)
+    np.testing.assert_allclose(inverse @ A, np.eye(n), atol=1e-12)
+    np.testing.assert_array_equal(inverse, inverse.T)
+    np.testing.assert_array_equal(L, before)
+
+
 def test_cholesky_reads_the_lower_triangle():
     A = positive(3)
     spoiled = A + np.triu(np.ones((3, 3)), 1)

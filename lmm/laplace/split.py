@@ -152,7 +152,7 @@ class Split(Weighted):
     def _rest(self) -> Matrix:
         """``I - Y S``, (q2, q2): that is ``Y Gamma^-1`` where Gamma has an inverse."""
         if self.tail.inverted is not None:
-            return self._over_gamma(self.tail.inverted, self.Y)
+            return self._over_gamma(self.tail.inverted.factors, self.Y)
         rest = -self.Y @ self.schur
         rest.flat[:: len(rest) + 1] += 1.0
         return rest
@@ -210,7 +210,7 @@ class Split(Weighted):
         inverted = self.tail.inverted
         if inverted is None:
             return [[G @ self._rest for G in row] for row in self._G]
-        return [[self._over_gamma(inverted, GY) for GY in row] for row in self._GY]
+        return [[self._over_gamma(inverted.factors, GY) for GY in row] for row in self._GY]
 
     @cached_property
     def _tail_trace(self) -> Matrix:

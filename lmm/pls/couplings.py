@@ -2,18 +2,18 @@
 
 Level i of the factor couples only with the tail's levels that occur together with it.
 ``C = Z_1'Z_T`` is held as one sparsity pattern over levels, with one array of values per column of
-Z_1, so that multiplying by a block per level writes values into a fixed pattern. It is cut into
-pieces of the tail's columns: only the pieces on and above the diagonal of a symmetric product are
-formed.
+Z_1, so that multiplying by a block per level writes values into a fixed pattern. Of symmetric
+products some rows at a time are formed, from the diagonal on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -26,49 +26,12 @@ from lmm.pls.products import Pairs
 
 __all__ = ["Reach", "SparseCouplings"]
 
-# Columns of the tail per piece.
-PIECE = 512
-# Entries from which products of pieces are formed in threads.
+T = TypeVar("T")
+
+# Rows of a symmetric product that are formed at a time.
+PIECE = 256
+# Entries from which they are formed in threads.
 THREADED = 50_000
-
-
-@dataclass(frozen=True, eq=False)
-class CouplingPiece:
-    """SparseCouplings with some columns of the tail.
-
-    Attributes
-    ----------
-    columns : slice
-        Columns of the tail.
-    indptr, indices : (l + 1,) and (nnz,) int arrays
-        Pattern over levels of the factor, CSR.
-    rows : (nnz,) int array
-        Level of each entry.
-    values : (k, nnz) array
-        One set of values per column of Z_1.
-    """
-
-    columns: slice
-    indptr: IntVector
-    indices: IntVector
-    rows: IntVector
-    values: Matrix
-
-    def times(self, blocks: Matrix) -> Matrix:
-        """Blocks (k, k, l) times the couplings, (k, nnz)."""
-        if len(blocks) == 1:
-            return np.asarray(blocks[0, 0, self.rows] * self.values)
-        return np.asarray(einsum("abm,bm->am", blocks[:, :, self.rows], self.values))
-
-    def matrix(self, values: Matrix) -> sparse.csr_array:
-        """Values (k, nnz) as one sparse (k l, columns) matrix, column by column of Z_1."""
-        k, nnz = values.shape
-        starts = (self.indptr[:-1] + nnz * np.arange(k)[:, None]).ravel()
-        indices = self.indices if k == 1 else np.tile(self.indices, k)
-        return sparse.csr_array(
-            (values.ravel(), indices, np.append(starts, k * nnz)),
-            shape=(len(starts), self.columns.stop - self.columns.start),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,34 +40,73 @@ class SparseCouplings:
 
     Attributes
     ----------
-    pieces : tuple of CouplingPiece
-        SparseCouplings with all columns of the tail, in order.
+    indptr, indices : (l + 1,) and (nnz,) int arrays
+        Pattern over levels of the factor, CSR.
+    rows : (nnz,) int array
+        Level of each entry.
+    values : (k, nnz) array
+        One set of values per column of Z_1.
+    q : int
+        Columns of the tail.
     """
 
-    pieces: tuple[CouplingPiece, ...]
+    indptr: IntVector
+    indices: IntVector
+    rows: IntVector
+    values: Matrix
+    q: int
 
     @classmethod
     def of(cls, leading: Group, others: Sequence[Group], each: Sequence[Pairs]) -> SparseCouplings:
         """From the sums over the rows of each pair of levels."""
-        return cls(tuple(_pieces(leading, others, each)))
+        rows, indices, values, q = [], [], [], 0
+        for group, pairs in zip(others, each, strict=True):
+            within = pairs.j[:, None] * group.size + np.arange(group.size)
+            rows.append(np.repeat(pairs.i, group.size))
+            indices.append(q + within.ravel())
+            values.append(pairs.A.transpose(0, 2, 1).reshape(leading.size, -1))
+            q += group.q
+        levels = np.concatenate(rows)
+        order = np.argsort(levels, kind="stable")
+        levels = levels[order]
+        found = np.concatenate(indices, dtype=np.int32)[order], levels
+        indptr = np.searchsorted(levels, np.arange(leading.n_levels + 1))
+        return cls(indptr, *found, np.concatenate(values, axis=1)[:, order], q)
 
     @cached_property
-    def _matrices(self) -> tuple[sparse.csr_array, ...]:
-        return tuple(piece.matrix(piece.values) for piece in self.pieces)
+    def _matrix(self) -> sparse.csr_array:
+        return self._of(self.values)
+
+    @cached_property
+    def _turned(self) -> sparse.csr_array:
+        return self._matrix.T.tocsr()
+
+    def _of(self, values: Matrix) -> sparse.csr_array:
+        """Values (k, nnz) as one sparse (k l, q_T) matrix, column by column of Z_1."""
+        k, nnz = values.shape
+        starts = (self.indptr[:-1] + nnz * np.arange(k)[:, None]).ravel()
+        indices = self.indices if k == 1 else np.tile(self.indices, k)
+        return sparse.csr_array(
+            (values.ravel(), indices, np.append(starts, k * nnz)), shape=(len(starts), self.q)
+        )
+
+    def _times(self, blocks: Matrix) -> Matrix:
+        """Blocks (k, k, l) times C, (k, nnz)."""
+        if len(blocks) == 1:
+            return np.asarray(blocks[0, 0, self.rows] * self.values)
+        return np.asarray(einsum("abm,bm->am", blocks[:, :, self.rows], self.values))
 
     def times(self, blocks: Matrix) -> sparse.csr_array:
         """Blocks (k, k, l) times C, (k l, q_T), column by column of Z_1."""
-        pieces = [piece.matrix(piece.times(blocks)) for piece in self.pieces]
-        return sparse.csr_array(sparse.hstack(pieces, format="csr"))
+        return self._of(self._times(blocks))
 
     def forth(self, X: Matrix) -> Matrix:
         """``C X`` for the tail's X (q_T, r), (r, k l)."""
-        each = zip(self.pieces, self._matrices, strict=True)
-        return np.asarray(sum(matrix @ X[piece.columns] for piece, matrix in each)).T
+        return np.asarray(self._matrix @ X).T
 
     def back(self, w: Matrix) -> Matrix:
         """``w C`` for w (r, k l), (r, q_T)."""
-        return np.hstack([(matrix.T @ w.T).T for matrix in self._matrices])
+        return np.asarray(self._turned @ w.T).T
 
     def sweep(self, H: Matrix, HC: Matrix, left: Matrix) -> None:
         """Take ``[C X'Z_1 y'Z_1]' H [C X'Z_1 y'Z_1]`` from the cross-products left (q_T + t, ...).
@@ -112,13 +114,14 @@ class SparseCouplings:
         All but those of [X y] with itself, given H (k, k, l) and its product HC (t, k, l) with the
         columns of [X y].
         """
-        q = self.pieces[-1].columns.stop
-        swept = [piece.matrix(piece.times(H)) for piece in self.pieces]
-        for i, j, product in self._upper_products(self._matrices, swept):
-            rows, columns = self.pieces[i].columns, self.pieces[j].columns
-            left[rows, columns] -= product.toarray()
-            if i < j:
-                left[columns, rows] = left[rows, columns].T
+        q = self.q
+
+        def take(start: int, product: Matrix) -> None:
+            own, after = slice(start, start + len(product)), slice(start + len(product), q)
+            left[own, start:q] -= product
+            left[after, own] = left[own, after].T
+
+        _by_rows(take, self._turned, self.times(H))
         left[q:, :q] -= self.back(HC.reshape(len(HC), -1))
         left[:q, q:] = left[q:, :q].T
 
@@ -128,42 +131,46 @@ class SparseCouplings:
         Off-diagonal entries by polarization, 2 a'b = (a + b)'(a + b) - a'a - b'b, so that every
         product is symmetric.
         """
-        NC, k = [piece.times(N) for piece in self.pieces], len(N)
+        NC, k = self._times(N), len(N)
         total = np.empty((k, k))
         for a in range(k):
-            total[a, a] = self._form([values[a] for values in NC], Y)
+            total[a, a] = self._form(NC[a], Y)
         for a in range(k):
             for b in range(a):
-                joint = self._form([values[a] + values[b] for values in NC], Y)
+                joint = self._form(NC[a] + NC[b], Y)
                 total[a, b] = total[b, a] = 0.5 * (joint - total[a, a] - total[b, b])
         return total
 
-    def _form(self, values: Sequence[Vector], Y: Matrix) -> float:
-        """``tr(R Y R')`` for a sparse R (l, q_T) with the given values (nnz,) per piece."""
-        total = 0.0
-        pieces = [piece.matrix(v[None]) for piece, v in zip(self.pieces, values, strict=True)]
-        for i, j, product in self._upper_products(pieces, pieces):
-            joint = sparse.coo_array(product)
-            block = Y[self.pieces[i].columns, self.pieces[j].columns]
-            total += (1.0 + (i < j)) * float(joint.data @ block[joint.coords])
-        return total
+    def _form(self, values: Vector, Y: Matrix) -> float:
+        """``tr(R Y R')`` for a sparse R (l, q_T) with the given values (nnz,)."""
 
-    def _upper_products(
-        self, left: Sequence[sparse.csr_array], right: Sequence[sparse.csr_array]
-    ) -> Iterator[tuple[int, int, sparse.csr_array]]:
-        """``left_i' right_j`` for pieces i <= j. Large ones in threads: SciPy frees the lock."""
-        pairs = [(i, j) for j in range(len(right)) for i in range(j + 1)]
+        def trace(start: int, product: Matrix) -> float:
+            size = len(product)
+            block = Y[start : start + size, start:]
+            own = einsum("ij,ij->", product[:, :size], block[:, :size])
+            return float(own + 2.0 * einsum("ij,ij->", product[:, size:], block[:, size:]))
 
-        def product(pair: tuple[int, int]) -> sparse.csr_array:
-            return sparse.csr_array(left[pair[0]].T @ right[pair[1]])
+        R = self._of(values[None])
+        return sum(_by_rows(trace, R.T.tocsr(), R))
 
-        if sum(piece.nnz for piece in right) < THREADED:
-            products: Iterable[sparse.csr_array] = map(product, pairs)
-        else:
-            with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-                products = list(pool.map(product, pairs))
-        for (i, j), result in zip(pairs, products, strict=True):
-            yield i, j, result
+
+def _by_rows(
+    use: Callable[[int, Matrix], T], left: sparse.csr_array, right: sparse.csr_array
+) -> list[T]:
+    """What is made of some rows at a time of a symmetric product, each from the diagonal on.
+
+    Large ones in threads: SciPy frees the lock.
+    """
+
+    def used(start: int) -> T:
+        product = left[start : start + PIECE] @ right[:, start:]
+        return use(start, product.toarray())
+
+    starts = range(0, left.shape[0], PIECE)
+    if right.nnz < THREADED:
+        return list(map(used, starts))
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        return list(pool.map(used, starts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,26 +222,3 @@ class Reach:
                 place[here] - start,
                 (self.B[rows] @ self.Y).reshape(self.k, len(chosen), -1),
             )
-
-
-def _pieces(
-    leading: Group, others: Sequence[Group], each: Sequence[Pairs]
-) -> Iterator[CouplingPiece]:
-    start = 0
-    # Pairs are ordered by leading level: the pattern in compressed rows.
-    for group, pairs in zip(others, each, strict=True):
-        values = pairs.A.transpose(0, 2, 1)
-        per_piece = max(PIECE // group.size, 1)
-        for first in range(0, group.n_levels, per_piece):
-            stop = min(first + per_piece, group.n_levels)
-            chosen = np.flatnonzero((pairs.j >= first) & (pairs.j < stop))
-            rows = np.repeat(pairs.i[chosen], group.size)
-            within = (pairs.j[chosen, None] - first) * group.size + np.arange(group.size)
-            yield CouplingPiece(
-                slice(start + first * group.size, start + stop * group.size),
-                np.searchsorted(rows, np.arange(leading.n_levels + 1)),
-                within.ravel(),
-                rows,
-                np.ascontiguousarray(values[:, chosen].reshape(leading.size, -1)),
-            )
-        start += group.q

@@ -37,8 +37,6 @@ __all__ = ["DenseFactor", "DenseTail", "Tail", "TailPoint", "bordered"]
 REGULAR = 1e-3
 # Columns up to which such products cost next to nothing.
 FEW = 100
-# Columns that are mirrored at a time: fresh memory of the tail's size costs as much as copying.
-PIECE = 256
 
 
 def bordered(upper: Matrix, base: Matrix) -> Matrix:
@@ -47,6 +45,13 @@ def bordered(upper: Matrix, base: Matrix) -> Matrix:
     whole = np.empty((q + len(base),) * 2)
     whole[:q], whole[q:, :q], whole[q:, q:] = upper, upper[:, q:].T, base
     return whole
+
+
+def _inverted(Lambda_T: Lambda) -> Lambda | None:
+    """The inverse, unless products of the tail's size keep more digits."""
+    if Lambda_T.columns.q <= FEW or any(map(_is_near_singular, Lambda_T.factors)):
+        return None
+    return Lambda(Lambda_T.columns, [np.linalg.inv(factor) for factor in Lambda_T.factors])
 
 
 def _is_near_singular(factor: Matrix) -> bool:
@@ -210,7 +215,7 @@ class DenseTail(Tail):
         Lambda_T = Lambda(self.columns, lams)
         if self.columns.q:
             return self._factored(Lambda_T, left)
-        return DenseFactor(Lambda_T, left[:0], np.empty((0, 0)), 0.0, left)
+        return DenseFactor(Lambda_T, None, left[:0], np.empty((0, 0)), 0.0, left)
 
     def _factored(self, Lambda_T: Lambda, left: Matrix) -> DenseFactor:
         q = self.columns.q
@@ -221,8 +226,11 @@ class DenseTail(Tail):
         if info:
             raise NumericalError("The tail of the normal equations is not positive definite.")
         logdet = 2.0 * float(np.log(root.diagonal()).sum())
-        half, _ = lapack.dtrtrs(root, Lambda_T.times(left[:q, q:], transpose=True), lower=1)
-        return DenseFactor(Lambda_T, left[:q], root, logdet, left[q:, q:] - half.T @ half)
+        coupling, inverted = left[:q, q:], _inverted(Lambda_T)
+        half, _ = lapack.dtrtrs(root, Lambda_T.times(coupling, transpose=True), lower=1)
+        # A copy keeps nothing of the matrix that it is a part of.
+        upper = left[:q] if inverted is None else coupling.copy()
+        return DenseFactor(Lambda_T, inverted, upper, root, logdet, left[q:, q:] - half.T @ half)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,10 +239,12 @@ class DenseFactor(TailPoint):
 
     Attributes
     ----------
-    Lambda : Lambda
+    Lambda_T : Lambda
         Factors of its groups.
-    upper : (q_T, q_T + t) array
-        ``Z_T'V_1^-1[Z_T X y]``, the chain alone in V_1.
+    inverted : Lambda or None
+        Its inverse, unless products of the tail's size keep more digits.
+    upper : (q_T, q_T + t) or (q_T, t) array
+        ``Z_T'V_1^-1[Z_T X y]``, the chain alone in V_1; without Z_T where `inverted` replaces it.
     root : (q_T, q_T) array
         Lower Cholesky factor of Omega_T, by columns.
     logdet : float
@@ -243,7 +253,8 @@ class DenseFactor(TailPoint):
         ``[X y]'V^-1[X y]``.
     """
 
-    Lambda: Lambda
+    Lambda_T: Lambda
+    inverted: Lambda | None
     upper: Matrix
     root: Matrix
     logdet: float
@@ -254,25 +265,22 @@ class DenseFactor(TailPoint):
     @property
     def columns(self) -> Columns:
         """See `TailPoint`."""
-        return self.Lambda.columns
-
-    def solve(self, right: Matrix) -> Matrix:
-        """See `TailPoint`."""
-        if not right.size:
-            return right
-        inner = self.Lambda.times(right, transpose=True)
-        solved, _ = lapack.dpotrs(self.root, inner, lower=1)
-        return self.Lambda.times(np.ascontiguousarray(solved))
-
-    @property
-    def K(self) -> Matrix:
-        """``Z_T'V_1^-1 Z_T``."""
-        return self.upper[:, : len(self.root)]
+        return self.Lambda_T.columns
 
     @property
     def coupling(self) -> Matrix:
         """See `TailPoint`."""
-        return self.upper[:, len(self.root) :]
+        return self.upper[:, -len(self.reduced) :]
+
+    def solve(self, right: Matrix) -> Matrix:
+        """See `TailPoint`."""
+        return self.Lambda_T.times(self._solved(right)) if right.size else right
+
+    def _solved(self, right: Matrix) -> Matrix:
+        """``Omega_T^-1 Lambda_T'`` times columns (q_T, r)."""
+        inner = self.Lambda_T.times(right, transpose=True)
+        solved, _ = lapack.dpotrs(self.root, inner, lower=1)
+        return np.ascontiguousarray(solved)
 
     @property
     def unswept(self) -> Matrix:
@@ -282,52 +290,44 @@ class DenseFactor(TailPoint):
         return self.across(self.coupling)[1]
 
     def across(self, right: Matrix) -> tuple[Matrix, Matrix]:
-        """Of columns w of the chain, from ``Z_T'V_1^-1 w`` (q_T, r): Y times it, ``Z_T'V^-1 w``."""
-        solved = self.solve(right)
-        return solved, right - self.K @ solved
+        """Of columns w of the chain, from ``Z_T'V_1^-1 w`` (q_T, r): Y times it, ``Z_T'V^-1 w``.
 
-    @cached_property
-    def inverted(self) -> list[Matrix] | None:
-        """Inverses of the factors, unless products of the tail's size keep more digits."""
-        if len(self.root) <= FEW or any(map(_is_near_singular, self.Lambda.factors)):
-            return None
-        return [np.linalg.inv(factor) for factor in self.Lambda.factors]
+        The latter is ``(I - K Y) Z_T'V_1^-1 w``, or ``Lambda^-T Omega^-1 Lambda'Z_T'V_1^-1 w``.
+        """
+        if self.inverted is None:
+            solved = self.solve(right)
+            return solved, right - self.upper[:, : len(self.root)] @ solved
+        scaled = self._solved(right)
+        return self.Lambda_T.times(scaled), self.inverted.times(scaled, transpose=True)
 
     @cached_property
     def _swept(self) -> Matrix:
         """``Z_T'V^-1[Z_T X y]`` (q_T, q_T + t), by products."""
         if not self.root.size:  # of which LAPACK complains aloud
             return self.upper
-        half, _ = lapack.dtrtrs(self.root, self.Lambda.times(self.upper, transpose=True), lower=1)
+        half, _ = lapack.dtrtrs(self.root, self.Lambda_T.times(self.upper, transpose=True), lower=1)
         return np.asarray(self.upper - half[:, : len(half)].T @ half)
 
     @cached_property
     def _inverse(self) -> Matrix:
         """Omega_T^-1, (q_T, q_T)."""
-        if not self.root.size:
-            return self.root
-        inverse, _ = lapack.dpotri(self.root, lower=1)
-        for start in range(0, len(inverse), PIECE):
-            own, rest = slice(start, start + PIECE), slice(start + PIECE, None)
-            block = inverse[own, own]  # zero above the diagonal, as the root is
-            block += block.T
-            block.flat[:: len(block) + 1] *= 0.5
-            inverse[own, rest] = inverse[rest, own].T
-        return np.asarray(inverse.T)  # by rows
+        return _lapack.inverse_of_factored(self.root)
 
     @cached_property
     def Y(self) -> Matrix:
         """D of the tail as one matrix, (q_T, q_T)."""
-        return self.Lambda.around(self._inverse)
+        return self.Lambda_T.around(self._inverse)
 
     @cached_property
     def F(self) -> Matrix:
         """``Z_T'V^-1 Z_T`` (q_T, q_T): ``K - K Y K``, or ``Lambda^-T (I - Omega^-1) Lambda^-1``."""
         if self.inverted is None:
             return self._swept[:, : len(self.root)]
-        F = -self._inverse
-        F.flat[:: len(F) + 1] += 1.0
-        return Lambda(self.columns, self.inverted).around(F, transpose=True, overwrite=True)
+        F = self.inverted.around(self._inverse, transpose=True)
+        np.negative(F, out=F)
+        for factor, own in zip(self.inverted.factors, self.columns.places, strict=True):
+            F[own[:, :, None], own[:, None, :]] += factor.T @ factor
+        return F
 
     @property
     def sums(self) -> list[Matrix]:

@@ -262,6 +262,31 @@ def test_a_chain_keeps_its_closed_form_beside_crossed_factors():
         assert_close(own, other, DERIVATIVE)
 
 
+def pupils_and_words(rng, n=700):
+    """Pupils crossed with words, both with slopes."""
+    pupil, word = rng.integers(0, 150, n), rng.integers(0, 140, n)
+    x, z = rng.standard_normal((2, n))
+    y = rng.standard_normal(150)[pupil] * (1 + x) + rng.standard_normal(140)[word] * z
+    columns = {"p": np.char.add("p", pupil.astype(str)), "w": np.char.add("w", word.astype(str))}
+    return {"y": y + rng.standard_normal(n), "x": x, "z": z, **columns}
+
+
+# of which the second is regular, and the others are nearly or altogether singular
+@pytest.mark.parametrize("least", [0.0, 0.3, 1e-5])
+def test_a_large_tail(least):
+    table = pupils_and_words(np.random.default_rng(4))
+    problem = standardize(lmm.build_matrices("y ~ x + (x | p) + (z | w)", table))
+    own = np.array([[1.5, 0.0], [-0.7, least]])
+    point, dense = (pls.at((own, own)) for pls in (crossed(problem), DensePLS(problem)))
+    assert point.pls.dense_size > 256
+    assert_terms(point.terms, dense.terms)
+    found, expected = point.derivatives(True), dense.derivatives(True)
+    for name in ("logdet", "quadratic"):
+        for one, other in zip(getattr(found, name), getattr(expected, name), strict=True):
+            assert_close(one, other, DERIVATIVE)
+    assert_close(found.average, expected.average, DERIVATIVE)
+
+
 @pytest.mark.parametrize("wrong", [3, None, DensePLS, Sparse, np.ones(2)])
 def test_what_is_no_solver_is_refused(wrong):
     with pytest.raises(TypeError, match="solver must be one of 'auto'"):
