@@ -13,8 +13,9 @@ from lmm._types import Matrix, Vector
 from lmm.errors import ConvergenceWarning, checked_level, nearest, warn
 from lmm.fit import Fit
 from lmm.inference.profile.criterion_curve import CriterionCurve
-from lmm.inference.profile.curves import ProfileCurve, from_working, profile_curves, to_working
+from lmm.inference.profile.curves import ProfileCurve, profile_curves
 from lmm.inference.resample.bootstrap import Interval, bootstrap
+from lmm.inference.variance.kinds import Kind
 from lmm.inference.variance.reported import Scale, names_of, parameters_of
 from lmm.inference.variance.wald import fixed_wald_limits, wald_limits
 from lmm.report.document import Document
@@ -43,8 +44,8 @@ class Profile(Printed):
         One per profiled parameter, in R's order.
     names : tuple of str
         All parameters, in R's order.
-    kinds : tuple of str
-        Their kinds (see `ProfileCurve`).
+    kinds : tuple of Kind
+        Their kinds.
     level : float
         Confidence level whose limits are computed exactly; those of others are interpolated.
     from_reml : bool
@@ -64,7 +65,7 @@ class Profile(Printed):
 
     curves: tuple[ProfileCurve, ...]
     names: tuple[str, ...]
-    kinds: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     level: float
     from_reml: bool
 
@@ -133,7 +134,7 @@ class Profile(Printed):
 
     def log(self) -> Profile:
         """View with standard deviations and sigma on the log scale."""
-        kinds = {"sd": "log sd", "sigma": "log sigma"}
+        kinds = {Kind.SD: Kind.LOG_SD, Kind.SIGMA: Kind.LOG_SIGMA}
         return self._viewed(kinds, lambda name, _kind: f"log({name})")
 
     def variance(self) -> Profile:
@@ -141,13 +142,11 @@ class Profile(Printed):
 
         For profiles of covariances use ``m.profile(scale="varcov")``.
         """
-        kinds = {"sd": "var", "sigma": "sigma^2"}
-        return self._viewed(
-            kinds, lambda name, kind: "sigma^2" if kind == "sigma" else name.replace("sd", "var", 1)
-        )
+        kinds = {Kind.SD: Kind.VAR, Kind.SIGMA: Kind.SIGMA_SQUARED}
+        return self._viewed(kinds, lambda name, kind: kinds[kind] + name.removeprefix(kind))
 
-    def _viewed(self, kinds: dict[str, str], rename: Callable[[str, str], str]) -> Profile:
-        def view(name: str, kind: str) -> str:
+    def _viewed(self, kinds: dict[Kind, Kind], rename: Callable[[str, Kind], str]) -> Profile:
+        def view(name: str, kind: Kind) -> str:
             return rename(name, kind) if kind in kinds else name
 
         names = tuple(view(*each) for each in zip(self.names, self.kinds, strict=True))
@@ -163,12 +162,12 @@ class Profile(Printed):
         shown = tuple(kinds.get(kind, kind) for kind in self.kinds)
         return replace(self, curves=curves, names=names, kinds=shown)
 
-    def _converted(self, table: Matrix, kinds: dict[str, str]) -> Matrix:
+    def _converted(self, table: Matrix, kinds: dict[Kind, Kind]) -> Matrix:
         columns: list[Vector] = []
         for kind, column in zip(self.kinds, table.T, strict=True):
             shown = kinds.get(kind, kind)
             same = shown == kind
-            columns.append(column if same else from_working(shown, to_working(kind, column)))
+            columns.append(column if same else shown.from_working(kind.to_working(column)))
         return np.column_stack(columns)
 
     def document(self, *, digits: int = 7) -> Document:
@@ -266,7 +265,7 @@ class CriterionProfile(TableLike):
         return plot_criterion(self.curve, level, ax)
 
 
-def chosen(parm: Which, names: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
+def chosen(parm: Which, names: Sequence[str], kinds: Sequence[Kind]) -> tuple[str, ...]:
     """Names of the parameters that a user asks for.
 
     Parameters
@@ -276,8 +275,8 @@ def chosen(parm: Which, names: Sequence[str], kinds: Sequence[str]) -> tuple[str
         None for all.
     names : sequence of str
         All names: variance parameters, sigma last among them, then fixed effects.
-    kinds : sequence of str
-        Their kinds: ``"beta"`` for fixed effects.
+    kinds : sequence of Kind
+        Their kinds.
 
     Raises
     ------
@@ -291,7 +290,9 @@ def chosen(parm: Which, names: Sequence[str], kinds: Sequence[str]) -> tuple[str
     for one in asked:
         if one in ("theta_", "beta_"):
             fixed = one == "beta_"
-            found += [n for n, kind in zip(names, kinds, strict=True) if (kind == "beta") == fixed]
+            found += [
+                n for n, kind in zip(names, kinds, strict=True) if (kind == Kind.BETA) == fixed
+            ]
         elif isinstance(one, str):
             if one not in names:
                 raise ValueError(f"The model has no parameter {one!r}.{nearest(one, names)}")
@@ -323,9 +324,9 @@ def profile(
     return Profile(curves, names, kinds, level, fit.reml)
 
 
-def _kinds(fit: Fit, scale: Scale = "sdcor") -> tuple[str, ...]:
-    kinds = [str(parameter.kind) for parameter in parameters_of(fit, scale)]
-    return (*kinds, *["beta"] * fit.matrices.p)
+def _kinds(fit: Fit, scale: Scale = "sdcor") -> tuple[Kind, ...]:
+    kinds = [parameter.kind for parameter in parameters_of(fit, scale)]
+    return (*kinds, *[Kind.BETA] * fit.matrices.p)
 
 
 def confint(

@@ -10,7 +10,7 @@ import simulated
 from lmm.inference.profile.criterion_curve import criterion_curve
 from lmm.inference.profile.curves import _targets, profile_curves
 from lmm.inference.profile.path import first_point, settle
-from lmm.inference.profile.targets import VarianceTarget
+from lmm.inference.profile.targets import variance_target
 from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.reported import variance_parameters
 from reference import MODEL_IDS, fit_arguments, load_reference, load_table
@@ -228,7 +228,7 @@ def test_a_better_likelihood_is_reported(sleep):
     ml = sleep.refit_ml().fit
     parameter = variance_parameters(ml.matrices)[0]
     worse = 1.3 * ml.theta
-    target = VarianceTarget.of(parameter, ml.criterion, worse, ml.sigma)
+    target = variance_target(parameter, ml.criterion, worse, ml.sigma)
     first = first_point(target)
     assert first.value > ml.deviance
     away = replace(ml.optimum, x=1.3 * ml.optimum.x)
@@ -239,7 +239,7 @@ def test_a_better_likelihood_is_reported(sleep):
 def test_the_path_recovers_from_a_poor_start(sleep):
     ml = sleep.refit_ml().fit
     parameter = variance_parameters(ml.matrices)[0]
-    target = VarianceTarget.of(parameter, ml.criterion, ml.theta, ml.sigma)
+    target = variance_target(parameter, ml.criterion, ml.theta, ml.sigma)
     t, w = target.start
     near = settle(target, t + 10.0, w)
     far = settle(target, t + 10.0, np.array([-40.0, 30.0, 5.0]))

@@ -9,10 +9,9 @@ import numpy as np
 from lmm._threads import blas_threads
 from lmm._types import Frozen, Vector
 from lmm.fit import Fit
-from lmm.inference.profile.curves import from_working, to_working
 from lmm.inference.profile.path import ProfilePoint, first_point, predicted, settle, walk
-from lmm.inference.profile.targets import Target, VarianceTarget
-from lmm.inference.variance.reported import VarianceParameter, find_parameter, parameters_of
+from lmm.inference.profile.targets import Target, variance_target
+from lmm.inference.variance.reported import VarianceParameter, find_parameter
 
 # Size of zeta at the ends of a range that the caller leaves open: a little beyond 99 %.
 REACH = 2.7
@@ -59,27 +58,15 @@ def criterion_curve(
     if points < 2:
         raise ValueError(f"points must be at least 2, not {points}.")
     with blas_threads(fit.criterion.dense_size):
-        target = VarianceTarget.of(
-            _working(fit, chosen), fit.criterion, fit.optimum.theta, fit.sigma
-        )
+        target = variance_target(chosen, fit.criterion, fit.optimum.theta, fit.sigma)
         first = first_point(target)
         t = _grid(chosen, target, first, low, high, points)
         below = _settled(target, first, t[t < first.t][::-1])
         above = _settled(target, first, t[t >= first.t])
     rise = np.array([point.value for point in [*below[::-1], *above]]) - first.value
-    values = from_working(chosen.kind, t)
+    values = chosen.kind.from_working(t)
     estimate = chosen.value(fit.covariances, fit.size)
     return CriterionCurve(chosen.name, fit.reml, estimate, values, np.maximum(rise, 0.0))
-
-
-def _working(fit: Fit, chosen: VarianceParameter) -> VarianceParameter:
-    """What is a coordinate of the likelihood: standard deviations instead of variances."""
-    if chosen.kind in ("var", "sigma^2"):
-        same = (chosen.term, chosen.row, chosen.column)
-        for root in parameters_of(fit):
-            if (root.term, root.row, root.column) == same:
-                return root
-    return chosen
 
 
 def _grid(
@@ -96,16 +83,16 @@ def _grid(
         if end is None:
             path = walk(target, first, sign, REACH)
             reached = path[-1].t if path else first.t
-            ends.append(float(from_working(chosen.kind, np.array(reached))))
+            ends.append(float(chosen.kind.from_working(np.array(reached))))
         else:
             ends.append(float(end))
-    allowed = from_working(chosen.kind, np.array(target.bounds))
+    allowed = chosen.kind.from_working(np.array(target.bounds))
     if not allowed[0] <= ends[0] < ends[1] <= allowed[1]:
         raise ValueError(
             f"The range of {chosen.name} must be ascending and within [{allowed[0]:g}, "
             f"{allowed[1]:g}], not from {ends[0]:g} to {ends[1]:g}."
         )
-    return to_working(chosen.kind, np.linspace(ends[0], ends[1], points))
+    return chosen.kind.to_working(np.linspace(ends[0], ends[1], points))
 
 
 def _settled(target: Target, first: ProfilePoint, grid: Vector) -> list[ProfilePoint]:

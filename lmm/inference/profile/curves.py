@@ -14,7 +14,7 @@ is a cubic Hermite spline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,7 +29,8 @@ from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
 from lmm.inference.profile.fixed_targets import fixed_target
 from lmm.inference.profile.path import ProfilePoint, first_point, predicted, settle, walk
-from lmm.inference.profile.targets import Target, VarianceTarget
+from lmm.inference.profile.targets import Target, variance_target
+from lmm.inference.variance.kinds import Kind
 from lmm.inference.variance.reported import Scale, maximum_likelihood, names_of, parameters_of
 from lmm.likelihood import critical_value
 
@@ -37,15 +38,6 @@ if TYPE_CHECKING:
     from scipy.interpolate import CubicHermiteSpline
 
 
-# Values of parameters at their working coordinates, and the way back; others are the same.
-SCALES: dict[str, tuple[Callable[[Vector], Vector], Callable[[Vector], Vector]]] = {
-    "cor": (np.sin, np.arcsin),
-    "var": (np.square, np.sqrt),
-    "log sd": (np.log, np.exp),
-    "sigma": (np.exp, np.log),
-    "theta": (np.exp, np.log),
-    "sigma^2": (lambda t: np.exp(2.0 * t), lambda value: np.log(value) / 2.0),
-}
 # zeta beyond which a range is searched, as lme4: joint regions of this level stay inside.
 JOINT_LEVEL = 0.99
 # The likelihood of a fit may be improved by this much before a profile reports it.
@@ -60,9 +52,8 @@ class ProfileCurve(Frozen):
     ----------
     name : str
         R's name.
-    kind : str
-        ``sd``, ``cor``, ``sigma``, ``theta`` or ``beta``; ``var``, ``cov`` and ``sigma^2`` on
-        that scale; ``log sd`` and ``log sigma``.
+    kind : Kind
+        What it is.
     t : (N,) array
         Working coordinate, ascending: the parameter itself, but the angle ``arcsin`` of a
         correlation, the logarithm of sigma (sigma^2, theta), the standard deviation of a variance.
@@ -83,7 +74,7 @@ class ProfileCurve(Frozen):
     """
 
     name: str
-    kind: str
+    kind: Kind
     t: Vector
     zeta: Vector
     slope: Vector
@@ -96,11 +87,11 @@ class ProfileCurve(Frozen):
 
     def value(self, t: ArrayLike) -> Vector:
         """The parameter at working coordinates t."""
-        return from_working(self.kind, np.asarray(t, dtype=float))
+        return self.kind.from_working(np.asarray(t, dtype=float))
 
     def coordinate(self, value: ArrayLike) -> Vector:
         """Working coordinates of values of the parameter: the inverse of `value`."""
-        return to_working(self.kind, np.asarray(value, dtype=float))
+        return self.kind.to_working(np.asarray(value, dtype=float))
 
     @cached_property
     def spline(self) -> CubicHermiteSpline:
@@ -143,17 +134,6 @@ class ProfileCurve(Frozen):
         return bound
 
 
-def from_working(kind: str, t: Vector) -> Vector:
-    """Values of a parameter of some kind at its working coordinates."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(SCALES[kind][0](t)) if kind in SCALES else t
-
-
-def to_working(kind: str, value: Vector) -> Vector:
-    """Working coordinates of values: the inverse of `from_working`."""
-    return np.asarray(SCALES[kind][1](value)) if kind in SCALES else value
-
-
 def profile_curves(
     fit: Fit,
     which: Sequence[str] | None = None,
@@ -191,24 +171,21 @@ def profile_curves(
         )
 
 
-def _targets(fit: Fit, scale: Scale) -> dict[str, tuple[str, Target]]:
+def _targets(fit: Fit, scale: Scale) -> dict[str, tuple[Kind, Target]]:
     """Every parameter by its name on the scale, with its kind there."""
     criterion, x, sigma = maximum_likelihood(fit)
     theta = criterion.to_theta(x)
-    shown = parameters_of(fit, scale)
-    targets: dict[str, tuple[str, Target]] = {}
-    for parameter, root in zip(shown, parameters_of(fit), strict=True):
-        # Variances are profiled through their standard deviations, covariances are not.
-        working = parameter if parameter.kind == "cov" else root
-        target = VarianceTarget.of(working, criterion, theta, sigma)
+    targets: dict[str, tuple[Kind, Target]] = {}
+    for parameter in parameters_of(fit, scale):
+        target = variance_target(parameter, criterion, theta, sigma)
         targets[parameter.name] = parameter.kind, target
     for index, name in enumerate(fit.matrices.fixed.names):
-        targets[name] = "beta", fixed_target(name, index, criterion, theta, sigma)
+        targets[name] = Kind.BETA, fixed_target(name, index, criterion, theta, sigma)
     return targets
 
 
 def _curve(
-    fit: Fit, scale: Scale, name: str, kind: str, target: Target, quantile: float, cutoff: float
+    fit: Fit, scale: Scale, name: str, kind: Kind, target: Target, quantile: float, cutoff: float
 ) -> ProfileCurve:
     """Follow one parameter to both sides."""
     first = first_point(target)
@@ -220,7 +197,7 @@ def _curve(
     for point in grid.points:
         covariances, sigma, beta = target.parameters(point.t, point.w)
         table.append([*(p.value(covariances, sigma) for p in shown), *beta])
-    lower, upper = target.bounds[0], np.inf if kind == "theta" else target.bounds[1]
+    lower, upper = target.bounds[0], np.inf if kind == Kind.THETA else target.bounds[1]
     endless = (
         bool(below) and below[-1].t > lower and grid.zeta[0] > -cutoff,
         bool(above) and above[-1].t < upper and grid.zeta[-1] < cutoff,

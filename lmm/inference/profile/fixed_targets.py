@@ -42,7 +42,6 @@ class FixedEffectTarget:
     likelihood: Likelihood
     estimate: Vector
 
-    kind = "beta"
     bounds = (-np.inf, np.inf)
 
     def _conditional(self, w: Vector) -> tuple[Vector, Vector]:
@@ -124,7 +123,6 @@ class CoordinateTarget(Coordinate):
     likelihood: LaplaceLikelihood
     estimate: Vector
 
-    kind = "beta"
     bounds = (-np.inf, np.inf)
 
     @property

@@ -16,8 +16,9 @@ from typing import Protocol, Self
 import numpy as np
 
 from lmm._types import Matrix, Vector
-from lmm.covariance import Correlated, Diagonal, Unstructured
+from lmm.covariance import Correlated, Covariance, Diagonal, Unstructured
 from lmm.criterion import ProfiledCriterion
+from lmm.inference.variance.kinds import Kind
 from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.reported import Likelihood, Taylor, VarianceParameter
 from lmm.laplace import LaplaceCriterion
@@ -58,10 +59,6 @@ class Target(Protocol):
     @property
     def name(self) -> str:
         """R's name."""
-
-    @property
-    def kind(self) -> str:
-        """``sd``, ``cor``, ``cov``, ``sigma`` or ``beta``."""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -159,7 +156,7 @@ NOTHING = 11.5
 
 @dataclass(frozen=True, eq=False)
 class VarianceTarget(Coordinate):
-    """A standard deviation, a correlation, a covariance or sigma.
+    """A standard deviation: a coordinate of the likelihood as it is. Others are subclasses.
 
     Parameters
     ----------
@@ -175,156 +172,217 @@ class VarianceTarget(Coordinate):
     likelihood: Likelihood
     estimate: Vector
 
-    @classmethod
-    def of(
-        cls,
-        parameter: VarianceParameter,
-        criterion: ProfiledCriterion | LaplaceCriterion,
-        theta: Vector,
-        sigma: float,
-    ) -> VarianceTarget:
-        """Order the columns so that the parameter is a coordinate."""
-        likelihood = ordered(criterion, parameter)
-        return cls(parameter, likelihood, likelihood.coordinates(theta, sigma))
-
     @property
     def name(self) -> str:
         """R's name."""
         return self.parameter.name
 
     @property
-    def kind(self) -> str:
-        """``sd``, ``cor``, ``cov`` or ``sigma``."""
-        return self.parameter.kind
-
-    @property
     def bounds(self) -> tuple[float, float]:
-        """Range of t: the sd itself, the angle of a correlation, a covariance, log of a size."""
-        if self.kind == "cor":
-            lower, upper = self._correlation_bounds
-            return float(np.arcsin(lower)), float(np.arcsin(upper))
-        if self.kind == "sigma":
-            return float(self.estimate[-1]) - NOTHING, np.inf
-        if self.kind == "theta":
-            return float(self.estimate[-1]) - NOTHING, float(self.estimate[-1]) + NOTHING
-        return (0.0 if self.kind == "sd" else -np.inf), np.inf
+        """Range of t."""
+        return 0.0, np.inf
 
     @property
-    def _correlation_bounds(self) -> tuple[float, float]:
-        if self._structure is None:
-            return -1.0, 1.0
-        own = self.place - self._part.start
-        return float(self._structure.lower[own]), float(self._structure.upper[own])
-
-    @property
-    def _part(self) -> slice:
-        """Where z holds the parameters of the term."""
-        return self.likelihood.criterion.matrices.theta_slices[self.parameter.term]
-
-    @property
-    def _structure(self) -> Correlated | None:
-        """The term's structure, if standard deviations and correlations are its parameters."""
-        if self.parameter.term < 0:
-            return None
-        covariance = self.likelihood.criterion.matrices.terms[self.parameter.term].covariance
-        return covariance if isinstance(covariance, Correlated) else None
+    def _covariance(self) -> Covariance:
+        """Structure of the term."""
+        return self.likelihood.criterion.matrices.terms[self.parameter.term].covariance
 
     @cached_property
-    def unit(self) -> float:
-        """A first step: a tenth of the noise of a level's own mean; small angles."""
-        if self.parameter.term < 0 or self.kind == "cor":
-            return 0.1
+    def noise(self) -> Vector:
+        """Noise of a level's own mean of each column of the term, (k,)."""
         R = self.likelihood.whitening[self.parameter.term]
-        noise = self.likelihood.noise(self.estimate) / np.sqrt(np.einsum("ij,ij->j", R, R))
-        i, j = self.parameter.row, self.parameter.column
-        return float(0.1 * (noise[i] if self.kind == "sd" else noise[i] * noise[j]))
+        noise = self.likelihood.noise(self.estimate)
+        return np.asarray(noise / np.sqrt(np.einsum("ij,ij->j", R, R)))
 
-    @cached_property
-    def places(self) -> tuple[int, int, int]:
-        """Where z holds L_11, L_21 and L_22 of the term (L_11 alone for other kinds)."""
-        if self.parameter.term < 0:
-            return (len(self.estimate) - 1,) * 3
-        part = self._part
-        covariance = self.likelihood.criterion.matrices.terms[self.parameter.term].covariance
-        if self._structure is not None:
-            return (
-                part.start + self._structure.place(self.parameter.row, self.parameter.column),
-            ) * 3
-        if isinstance(covariance, Diagonal):
-            return (part.start + self.parameter.row,) * 3
-        return part.start, part.start + 1, part.start + covariance.size
+    @property
+    def unit(self) -> float:
+        """A first step: a tenth of the noise of a level's own mean."""
+        return float(0.1 * self.noise[self.parameter.row])
+
+    @property
+    def first(self) -> int:
+        """Where z holds the first parameter of the term."""
+        return int(self.likelihood.criterion.matrices.theta_slices[self.parameter.term].start)
 
     @property
     def place(self) -> int:
-        return self.places[1 if self.kind in ("cor", "cov") else 0]
-
-    @cached_property
-    def box(self) -> tuple[Vector, Vector]:
-        """Bounds of w, (d,) each: none but for structures, where they are those of the parameters.
-
-        A correlation of a full covariance keeps its sign only while L_11, tau >= 0.
-        """
-        floor, ceiling = self.likelihood.box
-        if self.kind == "cor" and self._structure is None:
-            one, _, three = self.places
-            floor[[one, three]] = 0.0
-        return np.delete(floor, self.place), np.delete(ceiling, self.place)
-
-    @property
-    def start(self) -> tuple[float, Vector]:
-        z = self.estimate.copy()
-        one, two, three = self.places
-        if self.kind == "cor" and self._structure is not None:
-            z[two] = np.arcsin(z[two])
-        elif self.kind == "cor":
-            z[two], z[three] = (
-                np.arctan2(z[two], z[three]),
-                np.hypot(z[two], z[three]),
-            )
-        elif self.kind == "cov":
-            z[two] *= z[one]
-        return float(z[self.place]), np.delete(z, self.place)
-
-    def _entries(self, t: float, w: Vector) -> Vector:
-        z = np.insert(w, self.place, t)
-        one, two, three = self.places
-        if self.kind == "cor" and self._structure is not None:
-            z[two] = np.sin(t)
-        elif self.kind == "cor":
-            z[two], z[three] = z[three] * np.sin(t), z[three] * np.cos(t)
-        elif self.kind == "cov":
-            z[two] = t / z[one]
-        return z
+        """Where z holds t."""
+        covariance, row = self._covariance, self.parameter.row
+        if isinstance(covariance, Correlated):
+            return self.first + covariance.place(row, self.parameter.column)
+        return self.first + (row if isinstance(covariance, Diagonal) else 0)
 
     @property
     def exactly(self) -> Self | None:
         """The same with exact Hessians."""
         return replace(self, likelihood=replace(self.likelihood, always_exact=True))
 
+
+class SizeTarget(VarianceTarget):
+    """Sigma or theta: its logarithm."""
+
+    unit = 0.1
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        centre = float(self.estimate[-1])
+        return centre - NOTHING, centre + NOTHING if self.parameter.kind == Kind.THETA else np.inf
+
+    @property
+    def place(self) -> int:
+        return len(self.estimate) - 1
+
+
+class TurnedTarget(VarianceTarget):
+    """A parameter in place of a coordinate of the likelihood."""
+
+    @property
+    def start(self) -> tuple[float, Vector]:
+        z = self._with_parameter(self.estimate.copy())
+        return float(z[self.place]), np.delete(z, self.place)
+
+    def _entries(self, t: float, w: Vector) -> Vector:
+        return self._without_parameter(np.insert(w, self.place, t))
+
     def _derivatives(self, t: float, z: Vector, here: Taylor) -> tuple[Vector, Matrix]:
-        J, bend = self._chain(t, z, here.gradient)
+        J, bend = np.eye(len(z)), np.zeros((len(z), len(z)))
+        self._turn(t, z, here.gradient, J, bend)
         return J @ here.gradient, J @ here.hessian @ J.T + bend
 
-    def _chain(self, t: float, z: Vector, gradient: Vector) -> tuple[Matrix, Matrix]:
-        """Derivative of the entries in (w, t), and the second ones contracted with a gradient."""
-        J, bend = np.eye(len(z)), np.zeros((len(z), len(z)))
+    @abstractmethod
+    def _with_parameter(self, z: Vector) -> Vector:
+        """Coordinates z themselves, with the parameter in its place."""
+
+    @abstractmethod
+    def _without_parameter(self, z: Vector) -> Vector:
+        """The inverse."""
+
+    @abstractmethod
+    def _turn(self, t: float, z: Vector, gradient: Vector, J: Matrix, bend: Matrix) -> None:
+        """Fill derivatives of the entries in (w, t), and the second ones along a gradient."""
+
+
+class CorrelationTarget(TurnedTarget):
+    """The correlation of a structure: its angle arcsin(t)."""
+
+    unit = 0.1
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        floor, ceiling = self.likelihood.box
+        return float(np.arcsin(floor[self.place])), float(np.arcsin(ceiling[self.place]))
+
+    def _with_parameter(self, z: Vector) -> Vector:
+        z[self.place] = np.arcsin(z[self.place])
+        return z
+
+    def _without_parameter(self, z: Vector) -> Vector:
+        z[self.place] = np.sin(z[self.place])
+        return z
+
+    def _turn(self, t: float, z: Vector, gradient: Vector, J: Matrix, bend: Matrix) -> None:
+        own = self.place
+        J[own, own] = np.cos(t)
+        bend[own, own] = -gradient[own] * np.sin(t)
+
+
+class BelowTarget(TurnedTarget):
+    """A parameter in place of L_21 of a full covariance."""
+
+    @property
+    def places(self) -> tuple[int, int, int]:
+        """Where z holds L_11, L_21 and L_22 of the term."""
+        return self.first, self.first + 1, self.first + self._covariance.size
+
+    @property
+    def place(self) -> int:
+        return self.first + 1
+
+
+class AngleTarget(BelowTarget):
+    """A correlation of a full covariance: its angle."""
+
+    unit, bounds = 0.1, (-0.5 * np.pi, 0.5 * np.pi)
+
+    @cached_property
+    def box(self) -> tuple[Vector, Vector]:
+        """Bounds of w, (d,) each: a correlation keeps its sign only while L_11, tau >= 0."""
         one, two, three = self.places
-        if self.kind == "cor" and self._structure is not None:
-            J[two, two] = np.cos(t)
-            bend[two, two] = -gradient[two] * np.sin(t)
-        elif self.kind == "cor":
-            sin, cos = np.sin(t), np.cos(t)
-            tau = z[two] * sin + z[three] * cos
-            J[two, two], J[two, three] = tau * cos, -tau * sin
-            J[three, two], J[three, three] = sin, cos
-            bend[two, two] = -tau * (gradient[two] * sin + gradient[three] * cos)
-            bend[two, three] = bend[three, two] = gradient[two] * cos - gradient[three] * sin
-        elif self.kind == "cov":
-            L = z[one]
-            J[two, two], J[one, two] = 1.0 / L, -t / L**2
-            bend[one, one] = 2.0 * gradient[two] * t / L**3
-            bend[one, two] = bend[two, one] = -gradient[two] / L**2
-        return J, bend
+        floor, ceiling = self.likelihood.box
+        floor[[one, three]] = 0.0
+        return np.delete(floor, two), np.delete(ceiling, two)
+
+    def _with_parameter(self, z: Vector) -> Vector:
+        _, two, three = self.places
+        z[two], z[three] = np.arctan2(z[two], z[three]), np.hypot(z[two], z[three])
+        return z
+
+    def _without_parameter(self, z: Vector) -> Vector:
+        _, two, three = self.places
+        z[two], z[three] = z[three] * np.sin(z[two]), z[three] * np.cos(z[two])
+        return z
+
+    def _turn(self, t: float, z: Vector, gradient: Vector, J: Matrix, bend: Matrix) -> None:
+        _, two, three = self.places
+        sin, cos = np.sin(t), np.cos(t)
+        tau = z[two] * sin + z[three] * cos
+        J[two, two], J[two, three] = tau * cos, -tau * sin
+        J[three, two], J[three, three] = sin, cos
+        bend[two, two] = -tau * (gradient[two] * sin + gradient[three] * cos)
+        bend[two, three] = bend[three, two] = gradient[two] * cos - gradient[three] * sin
+
+
+class CovarianceTarget(BelowTarget):
+    """A covariance of a full covariance matrix."""
+
+    bounds = (-np.inf, np.inf)
+
+    @property
+    def unit(self) -> float:
+        return float(0.1 * self.noise[self.parameter.row] * self.noise[self.parameter.column])
+
+    def _with_parameter(self, z: Vector) -> Vector:
+        one, two, _ = self.places
+        z[two] *= z[one]
+        return z
+
+    def _without_parameter(self, z: Vector) -> Vector:
+        one, two, _ = self.places
+        z[two] /= z[one]
+        return z
+
+    def _turn(self, t: float, z: Vector, gradient: Vector, J: Matrix, bend: Matrix) -> None:
+        one, two, _ = self.places
+        L = z[one]
+        J[two, two], J[one, two] = 1.0 / L, -t / L**2
+        bend[one, one] = 2.0 * gradient[two] * t / L**3
+        bend[one, two] = bend[two, one] = -gradient[two] / L**2
+
+
+def variance_target(
+    parameter: VarianceParameter,
+    criterion: ProfiledCriterion | LaplaceCriterion,
+    theta: Vector,
+    sigma: float,
+) -> VarianceTarget:
+    """The target of a variance parameter, or of the root of one."""
+    likelihood = ordered(criterion, parameter)
+    target = _target_class(parameter, criterion)
+    return target(parameter, likelihood, likelihood.coordinates(theta, sigma))
+
+
+def _target_class(
+    parameter: VarianceParameter, criterion: ProfiledCriterion | LaplaceCriterion
+) -> type[VarianceTarget]:
+    if parameter.term < 0:
+        return SizeTarget
+    match parameter.kind.root:
+        case Kind.SD:
+            return VarianceTarget
+        case Kind.COV:
+            return CovarianceTarget
+    covariance = criterion.matrices.terms[parameter.term].covariance
+    return CorrelationTarget if isinstance(covariance, Correlated) else AngleTarget
 
 
 def ordered(

@@ -21,12 +21,12 @@ from lmm.criterion import ProfiledCriterion
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import nearest
 from lmm.fit import Fit
+from lmm.inference.variance.kinds import Kind
 from lmm.likelihood import Entries, correlations, with_log_sigma
 from lmm.optimize import minimize
 from lmm.pls import Derivatives, stacked
 
 Scale = Literal["sdcor", "varcov"]
-Kind = Literal["sd", "cor", "var", "cov", "sigma", "sigma^2", "theta"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class VarianceParameter:
     ----------
     name : str
         R's name (``signames=FALSE``), such as ``cor_Days.(Intercept)|Subject``.
-    kind : {"sd", "cor", "var", "cov", "sigma", "sigma^2", "theta"}
+    kind : Kind
         What it is.
     term : int
         Index of its random-effects term; -1 for a size.
@@ -57,11 +57,11 @@ class VarianceParameter:
         A correlation with a zero variance is NaN.
         """
         if self.term < 0:
-            return size**2 if self.kind == "sigma^2" else size
+            return size**2 if self.kind == Kind.SIGMA_SQUARED else size
         C, i, j = covariances[self.term], self.row, self.column
-        if self.kind == "cor":
+        if self.kind == Kind.COR:
             return correlations(C)[..., i, j]
-        return np.sqrt(C[..., i, i]) if self.kind == "sd" else C[..., i, j]
+        return np.sqrt(C[..., i, i]) if self.kind == Kind.SD else C[..., i, j]
 
 
 def variance_parameters(
@@ -95,11 +95,12 @@ def variance_parameters(
     """
     if scale not in ("sdcor", "varcov"):
         raise ValueError(f"scale must be 'sdcor' or 'varcov', not {scale!r}.")
-    entries = _entries(matrices, *(("sd", "cor") if scale == "sdcor" else ("var", "cov")))
+    squared = scale == "varcov"
+    entries = _entries(matrices, *((Kind.VAR, Kind.COV) if squared else (Kind.SD, Kind.COR)))
     if not size:
         return tuple(entries)
-    kind: Kind = "sigma^2" if size == "sigma" and scale == "varcov" else size
-    return (*entries, VarianceParameter(kind, kind))
+    kind = Kind.SIGMA_SQUARED if squared and size == "sigma" else Kind(size)
+    return (*entries, VarianceParameter(str(kind), kind))
 
 
 def parameters_of(fit: Fit, scale: Scale = "sdcor") -> tuple[VarianceParameter, ...]:
@@ -122,7 +123,7 @@ def _entries(matrices: ModelMatrices, one: Kind, two: Kind) -> Iterator[Variance
     for index, term in enumerate(matrices.terms):
         for label, i, j in term.covariance.reported(term.columns):
             # The correlation of a structure belongs to no pair of columns.
-            off = "cor" if isinstance(term.covariance, Correlated) else two
+            off = Kind.COR if isinstance(term.covariance, Correlated) else two
             kind = one if i == j else off
             yield VarianceParameter(f"{kind}_{label}|{term.group}", kind, index, i, j)
 
@@ -165,16 +166,16 @@ def find_parameter(
 
 def _statsmodels_names(matrices: ModelMatrices, parameter: VarianceParameter) -> list[str]:
     """Spellings in statsmodels' MixedLM of a variance or covariance."""
-    if parameter.kind == "sigma^2":
+    if parameter.kind == Kind.SIGMA_SQUARED:
         return ["scale"]
-    if parameter.kind not in ("var", "cov"):
+    if parameter.kind not in (Kind.VAR, Kind.COV):
         return []
     term = matrices.terms[parameter.term]
     parts = []
     for index in (parameter.column, parameter.row):
         column = term.columns[index]
         parts.append([term.group, "Group"] if column == "(Intercept)" else [column])
-    if parameter.kind == "var":
+    if parameter.kind == Kind.VAR:
         return [f"{one} Var" for one in parts[0]]
     return [f"{one} x {two} Cov" for one in parts[0] for two in parts[1]]
 

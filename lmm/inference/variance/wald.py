@@ -10,6 +10,7 @@ from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.fit import Fit
 from lmm.generalized_fit import GeneralizedFit
+from lmm.inference.variance.kinds import Kind
 from lmm.inference.variance.laplace import likelihood_of
 from lmm.inference.variance.reported import Scale, VarianceParameter, parameters_of, values_of
 from lmm.likelihood import correlations, critical_value
@@ -37,7 +38,7 @@ def wald_limits(fit: Fit, level: float) -> Matrix:
     """
     parameters = parameters_of(fit)
     estimate = values_of(fit, parameters)
-    is_cor = np.array([p.kind == "cor" for p in parameters])
+    is_cor = np.array([p.kind == Kind.COR for p in parameters])
     with np.errstate(divide="ignore"):
         centre = np.where(
             is_cor,
@@ -72,8 +73,8 @@ def _slopes(fit: Fit, parameters: Sequence[VarianceParameter], a: int, scale: st
     """Derivatives (K,) of the a-th parameter by (log sd, atanh cor, log size)."""
     parameter, slopes = parameters[a], np.zeros(len(parameters))
     value = parameter.value(fit.covariances, fit.size)
-    if parameter.kind != "cor":
-        is_square = scale == "varcov" and parameter.kind != "theta"
+    if parameter.kind != Kind.COR:
+        is_square = scale == "varcov" and parameter.kind != Kind.THETA
         slopes[a] = 2.0 * value**2 if is_square else value
         return slopes
     slopes[a] = 1.0 - value**2
@@ -83,7 +84,7 @@ def _slopes(fit: Fit, parameters: Sequence[VarianceParameter], a: int, scale: st
         sds = {
             p.row: at
             for at, p in enumerate(parameters)
-            if (p.term, p.kind) == (parameter.term, "sd")
+            if (p.term, p.kind) == (parameter.term, Kind.SD)
         }
         for k in (i, j):  # a structure of one standard deviation reports its first only
             slopes[sds.get(k, min(sds.values()))] += C[i, j]
@@ -129,7 +130,7 @@ def _log_and_z_jacobian(
         C = factors[parameter.term] @ factors[parameter.term].T
         i, j = parameter.row, parameter.column
         one, two = 0.5 * slopes[i, i] / C[i, i], 0.5 * slopes[j, j] / C[j, j]
-        if parameter.kind == "sd":
+        if parameter.kind == Kind.SD:
             J[a, part] = one
         else:
             rho = correlations(C)[i, j]
