@@ -23,7 +23,7 @@ from lmm.errors import DataError, checked_level, nearest
 from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
 from lmm.inference.fixed.base import DdfMethod
-from lmm.inference.marginal.grid import Axis
+from lmm.inference.marginal.grid import Axis, AxisKind
 from lmm.inference.marginal.smooth import Smooth, means
 from lmm.inference.marginal.smooth import slopes as slopes_of
 from lmm.report.cells import Cells, Column
@@ -324,7 +324,7 @@ class _Rows:
 
     def slopes(self, name: str) -> Smooth:
         axis = self.axis(name)
-        if axis.kind != "covariate":
+        if axis.kind != AxisKind.COVARIATE:
             raise DataError(f"{name!r} is a factor of the model: it has no slope")
         X, by_z = self.X(self.data), self._differentiated(name, axis.spread)
         return slopes_of(self.m.fit, X, by_z, self.offset(self.data), self.on_response)
@@ -347,7 +347,7 @@ class _Rows:
         """Label, value before and value after of each comparison of a predictor."""
         axis = self.axis(name)
         sign = "-" if comparison == "difference" else "/"
-        if axis.kind in ("covariate", "made"):
+        if axis.kind.is_free:
             if change is None or isinstance(change, int | float):
                 step = 1.0 if change is None else float(change)
                 z = self.data[name].to_numpy(float)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -49,6 +50,26 @@ Reduction: TypeAlias = Callable[[Vector], ArrayLike] | None
 Keep: TypeAlias = int | str | Sequence[int | str]
 
 
+class AxisKind(StrEnum):
+    """What the values of a predictor are."""
+
+    FACTOR = "factor"
+    LOGICAL = "logical"
+    NUMBERED = "numbered"  # numbers that are a factor's levels, as in factor(x)
+    MADE = "made"  # numbers that the formula makes a factor of otherwise, as in cut(x, 3)
+    COVARIATE = "covariate"
+
+    @property
+    def dtype(self) -> type:
+        """Type of a column of them."""
+        return {AxisKind.FACTOR: object, AxisKind.LOGICAL: bool}.get(self, float)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a mean can be had at any number."""
+        return self in (AxisKind.MADE, AxisKind.COVARIATE)
+
+
 @dataclass(frozen=True, eq=False)
 class Axis:
     """One predictor of the grid.
@@ -59,9 +80,8 @@ class Axis:
         Column of the data.
     levels : tuple
         Labels of a factor (truth values: False, True), or numbers.
-    kind : {"factor", "logical", "numbered", "made", "covariate"}
-        Numbered: numbers that are a factor's levels, as in ``factor(x)``; made: numbers that the
-        formula makes a factor of otherwise, as in ``cut(x, 3)``.
+    kind : AxisKind
+        What they are.
     codes : (n,) int array or None
         Level of each row of the data, -1 for none; None for a covariate of which all rows count
         for each of its values.
@@ -71,19 +91,18 @@ class Axis:
 
     name: str
     levels: tuple[Level, ...]
-    kind: str
+    kind: AxisKind
     codes: IntVector | None
     spread: float = 0.0
 
     def values(self) -> np.ndarray:
         """Levels as a column of data."""
-        types: dict[str, type] = {"factor": object, "logical": bool}
-        return np.array(self.levels, dtype=types.get(self.kind, float))
+        return np.array(self.levels, dtype=self.kind.dtype)
 
     @property
     def has_levels(self) -> bool:
         """Whether its values are levels, which may be nested in others; numbers occur by chance."""
-        measured = self.kind == "covariate" and len(self.levels) > KEPT_VALUES
+        measured = self.kind == AxisKind.COVARIATE and len(self.levels) > KEPT_VALUES
         return self.codes is not None and not measured
 
     def at(self, levels: Sequence[Any]) -> Axis:
@@ -96,12 +115,12 @@ class Axis:
         """
         if not len(levels):
             raise DataError(f"'at' gives no value for {self.name!r}")
-        is_number = self.kind in ("numbered", "made", "covariate")
+        is_number = self.kind.dtype is float
         chosen = tuple(
             _number(self.name, level) if is_number else self._level(level) for level in levels
         )
         unknown = [level for level in chosen if level not in self.levels]
-        if self.kind in ("made", "covariate") and (unknown or self.codes is None):
+        if self.kind.is_free and (unknown or self.codes is None):
             return replace(self, levels=chosen, codes=None)
         if unknown:
             hint = nearest(str(unknown[0]), map(str, self.levels))
@@ -242,7 +261,7 @@ class ReferenceGrid:
         if not names:
             names = (text if text in self.names else self._argument(text),)
         axes = [self.axis(name) for name in names]
-        if any(axis.kind not in ("covariate", "made") for axis in axes):
+        if not all(axis.kind.is_free for axis in axes):
             raise DataError(f"{text!r} is a factor of the model: it has no slope")
         spread = max(axis.spread for axis in axes)
         spread = spread or max(1.0, float(np.max(np.abs(axes[0].values()))))
@@ -410,7 +429,7 @@ def _check_order(regressed: Sequence[RegressedCovariate]) -> None:
 
 def _alone(axis: Axis) -> Axis:
     """A covariate's axis with one value, whatever that is."""
-    if axis.kind != "covariate":
+    if axis.kind != AxisKind.COVARIATE:
         raise DataError(f"{axis.name!r} is a factor of the model: it has no mean")
     return replace(axis, levels=(float(np.mean(axis.values())),), codes=None)
 
@@ -444,24 +463,24 @@ def _axis(name: str, known: KnownColumn, reduce: Reduction, at_most: int) -> Axi
     if isinstance(column, Factor):
         factor = drop_unused_levels(column)
         if factor.is_logical:
-            return Axis(name, (False, True), "logical", factor.codes)
-        return Axis(name, factor.levels, "factor", factor.codes)
+            return Axis(name, (False, True), AxisKind.LOGICAL, factor.codes)
+        return Axis(name, factor.levels, AxisKind.FACTOR, factor.codes)
     spread = float(np.std(known.numbers))
     if column is None:
         if makers or reduce is None:
             refuse()
-        return Axis(name, _reduced(known, reduce), "covariate", None, spread)
+        return Axis(name, _reduced(known, reduce), AxisKind.COVARIATE, None, spread)
     assert isinstance(column, np.ndarray)
     found, codes = np.unique(column, return_inverse=True)
     if makers:
-        kind = "numbered" if all(map(_is_numbering, makers)) else "made"
-        if kind == "made" and len(found) > MADE_VALUES:
+        kind = AxisKind.NUMBERED if all(map(_is_numbering, makers)) else AxisKind.MADE
+        if kind == AxisKind.MADE and len(found) > MADE_VALUES:
             some, positions = _one_for_each(column, makers.values())
             return Axis(name, tuple(some.tolist()), kind, positions, spread)
         return Axis(name, tuple(found.tolist()), kind, codes, spread)
     if reduce is None or len(found) <= at_most:
-        return Axis(name, tuple(found.tolist()), "covariate", codes, spread)
-    return Axis(name, _reduced(known, reduce), "covariate", None, spread)
+        return Axis(name, tuple(found.tolist()), AxisKind.COVARIATE, codes, spread)
+    return Axis(name, _reduced(known, reduce), AxisKind.COVARIATE, None, spread)
 
 
 def _reduced(known: KnownColumn, reduce: Callable[[Vector], ArrayLike]) -> tuple[float, ...]:

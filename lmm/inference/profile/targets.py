@@ -367,11 +367,11 @@ def variance_target(
 ) -> VarianceTarget:
     """The target of a variance parameter, or of the root of one."""
     likelihood = ordered(criterion, parameter)
-    target = _target_class(parameter, criterion)
+    target = _class_for(parameter, criterion)
     return target(parameter, likelihood, likelihood.coordinates(theta, sigma))
 
 
-def _target_class(
+def _class_for(
     parameter: VarianceParameter, criterion: ProfiledCriterion | LaplaceCriterion
 ) -> type[VarianceTarget]:
     if parameter.term < 0:
