@@ -25,7 +25,7 @@ from lmm.laplace.level_expansion import LevelExpansion
 from lmm.laplace.mode import Mode, ModeTarget, conditional_mode, joint_mode
 from lmm.laplace.model import Model, Place
 from lmm.laplace.quadrature import Quadrature, check_rule
-from lmm.laplace.start import moment_start
+from lmm.laplace.start import moment_start, scored_start
 from lmm.likelihood import variance_of_estimates
 from lmm.pls import Solver, exact, named, stacked
 
@@ -188,6 +188,7 @@ class LaplaceCriterion(Resumable, Completed):
         )
         if mode is None or not inside:  # of the link's range
             return model.joined(theta, beta, marginal.xi), None
+        theta = scored_start(model, theta, mode, marginal.xi)
         return model.joined(theta, mode.beta, marginal.xi), mode.v
 
     def value(self, x: Vector) -> float:

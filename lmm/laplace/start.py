@@ -2,11 +2,13 @@
 
 The marginal fit is by iteratively reweighted least squares. At it the sums ``c_i = Z_i'r`` of
 scores have covariance ``A_i + A_i Psi A_i`` with ``A_i = Z_i'WZ_i``, which gives Psi by a linear
-system for one grouping factor; several share what each alone would explain.
+system for one grouping factor; several share what each alone would explain, and one step of
+scoring from the joint mode of coefficients and random effects tells them apart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,13 +19,15 @@ from lmm._types import Matrix, Vector
 from lmm.design.matrices import ModelMatrices
 from lmm.family import Conditional, Family
 from lmm.laplace.row_sums import grams
+from lmm.pls import stacked
 from lmm.pls.groups import Group
 
 if TYPE_CHECKING:
     from lmm.laplace.effects import Effects
+    from lmm.laplace.mode import Mode
     from lmm.laplace.model import Model
 
-__all__ = ["Marginal", "marginal_fit", "moment_start"]
+__all__ = ["Marginal", "marginal_fit", "moment_start", "scored_start"]
 
 STEPS = 25
 LARGE_XI = 8.0
@@ -31,6 +35,8 @@ LARGE_XI = 8.0
 DEPENDENT = 1e-10
 # Eigenvalues of Gamma are kept above this: from exactly 0 no step would lead away.
 CLEAR = 0.02
+# What another step to the mode promises, beside the penalized likelihood, far away from it.
+ASTRAY = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +142,44 @@ def moment_start(model: Model) -> Vector:
     found = [_moments(group, grams(group, W), rows.score) for group in groups]
     psis, gaps = [psi for psi, _ in found], np.array([gap for _, gap in found])
     shares = np.ones(1) if len(groups) == 1 else _shares(model.effects, W, psis, gaps)
+    each = zip(groups, psis, shares, strict=True)
+    by_term = {
+        i: share * psi[part, part] for group, psi, share in each for i, part in group.members
+    }
+    return _nearest(model, [by_term[i] for i in range(len(by_term))])
+
+
+def scored_start(model: Model, theta: Vector, mode: Mode, xi: float) -> Vector:
+    """Whitened coordinates (m,) after a scoring step on Gamma from theta, near its joint mode.
+
+    It leaves out how weights follow the mode, and takes the place of an evaluation that costs twice
+    as much. For one grouping factor that is next to nothing, and far from the mode it would lead
+    astray: then theta stays.
+    """
+    effects, factors = model.effects, model.matrices.factors(theta)
+    if len(effects.groups) == 1 or mode.decrement > ASTRAY * abs(mode.penalized):
+        return theta
+    weights = _positive(model.bound.scored(mode.eta, xi).expected[0])
+    D = effects.eliminated(weights, factors)
+    slopes = [F - v.T @ v for F, v in zip(D.sums, effects.by_term(mode.v), strict=True)]
+    units = model.parameters.units(theta)
+    slope, information = units @ stacked(tuple(slopes)), units @ D.scoring @ units.T
+    step = np.linalg.lstsq(information, slope, rcond=None)[0]
+    moved, gammas, start = step @ units, [], 0
+    for factor in factors:
+        change = moved[start : start + factor.size].reshape(factor.shape)
+        gammas.append(factor @ factor.T - change)
+        start += factor.size
+    return _nearest(model, gammas)
+
+
+def _nearest(model: Model, gammas: Sequence[Matrix]) -> Vector:
+    """Whitened coordinates (m,) of what is nearest to Gammas and well away from singular ones."""
     x = np.empty(model.m)
-    for group, psi, share in zip(groups, psis, shares, strict=True):
-        for i, part in group.members:
-            covariance = model.matrices.terms[i].covariance
-            values, vectors = eigh(share * psi[part, part])
-            gamma = (vectors * np.maximum(values, CLEAR)) @ vectors.T
-            x[model.matrices.theta_slices[i]] = covariance.nearest(gamma)
+    each = zip(gammas, model.matrices.terms, model.matrices.theta_slices, strict=True)
+    for gamma, term, own in each:
+        values, vectors = eigh(gamma)
+        x[own] = term.covariance.nearest((vectors * np.maximum(values, CLEAR)) @ vectors.T)
     return x
 
 
