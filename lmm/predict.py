@@ -17,7 +17,7 @@ from lmm.design.matrices import checked_beta, checked_theta
 from lmm.design.rows import Rows, Selection, fitted_rows, index_of, new_rows, select
 from lmm.design.table import Table
 from lmm.errors import NumericalError, checked_level
-from lmm.family import Family, Link
+from lmm.family import Family
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.joint import Effects, JointCovariance
@@ -72,20 +72,16 @@ class Prediction(Frozen):
     se: Vector | None = None
     limits: tuple[Vector, Vector] | None = None
 
-    def through(self, link: Link) -> Prediction:
+    def through(self, family: Family) -> Prediction:
         """On the scale of the response: means, standard errors by slopes, limits transformed."""
-        slope = np.abs(link.slope(self.mean))
+        slope = np.abs(family.link_function.slope(self.mean))
         se = None if self.se is None else slope * self.se
-        if self.limits is None:
-            return Prediction(self.index, link.inverse(self.mean), se)
-        with np.errstate(divide="ignore"):  # a link that ends at 0 has an infinite mean there
-            inside = [link.kept_beside(end, self.mean) for end in self.limits]
-            ends = np.sort([link.inverse(end) for end in inside], axis=0)
-        return Prediction(self.index, link.inverse(self.mean), se, (ends[0], ends[1]))
+        limits = None if self.limits is None else family.limits(self.mean, self.limits)
+        return Prediction(self.index, family.inverse(self.mean), se, limits)
 
-    def on_scale(self, type: str, link: Link) -> Prediction:
+    def on_scale(self, type: str, family: Family) -> Prediction:
         """Of the linear predictor (``"link"``), or of the mean (``"response"``)."""
-        return self.through(link) if type == "response" else self
+        return self.through(family) if type == "response" else self
 
     def labelled(self) -> pd.Series[float] | pd.DataFrame:
         """The means alone, or a table where standard errors were asked for."""
@@ -380,10 +376,11 @@ def population_means(
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     mean, spread = rows.fixed_part(fit.beta), np.sqrt(variance)
     eta, weights = mean[:, None] + spread[:, None] * nodes, weights / weights.sum()
-    means = _means_inside(fit.family, eta, weights) @ weights
+    inside = _inside(fit.family, eta, weights)
+    means = fit.family.inverse(inside) @ weights
     if not se and interval is None:
         return Prediction(index, means)
-    slopes = rows.X * (fit.family.link_function.slope(eta) @ weights)[:, None]
+    slopes = rows.X * (fit.family.link_function.slope(inside) @ weights)[:, None]
     variances = np.einsum("ma,ab,mb->m", slopes, fit.vcov, slopes)
     errors = np.sqrt(variances)
     if interval is None:
@@ -391,12 +388,15 @@ def population_means(
     link = fit.family.link_function
     centre = link(means)
     margin = critical_value(level) * errors / np.abs(link.slope(centre))
-    ends = np.sort([link.inverse(centre - margin), link.inverse(centre + margin)], axis=0)
-    return Prediction(index, means, errors, (ends[0], ends[1]))
+    limits = fit.family.limits(centre, (centre - margin, centre + margin))
+    return Prediction(index, means, errors, limits)
 
 
-def _means_inside(family: Family, eta: Matrix, weights: Vector) -> Matrix:
-    """Means (m, r) at linear predictors, which the link has to allow but for nodes of no weight."""
+def _inside(family: Family, eta: Matrix, weights: Vector) -> Matrix:
+    """Linear predictors (m, r), which the link has to allow but for nodes of no weight.
+
+    In the place of these stands the middle one.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         mu = family.inverse(eta)
     outside = family.impossible(mu) & ~np.isnan(eta)
@@ -406,7 +406,7 @@ def _means_inside(family: Family, eta: Matrix, weights: Vector) -> Matrix:
             f"Linear predictors of new levels leave what the {family.link!r} link allows with "
             f"probability {share:.2g}: there are no means over the population. Use another link."
         )
-    return np.where(outside, 0.0, mu)
+    return np.where(outside, eta[:, [eta.shape[1] // 2]], eta)
 
 
 def _check_interval(interval: Interval | None, level: float, random_only: bool) -> None:

@@ -288,6 +288,38 @@ def test_limits_of_means_end_where_the_link_does(link, end):
     assert (means.loc[over, "upper" if end else "lower"] == end).all()
     assert (means["lower"] <= means["fit"]).all()
     assert (means["fit"] <= means["upper"]).all()
+    ax = lmm.plots.fitted_lines(m, "x", interval="confidence", level=0.999)
+    drawn = [path.vertices[:, 1] for path in ax.collections[0].get_paths()]
+    for band in drawn:  # none where it would be infinite
+        assert set(means[["lower", "upper"]].to_numpy().ravel().round(9)) <= set(band.round(9))
+    assert bool(drawn) == (end == 0.0)
+
+
+RATES = {"a": 0.2, "b": 1.5, "c": 4.0}
+SHARES = {"a": 0.97, "b": 0.5, "c": 0.3}
+
+
+@pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
+@pytest.mark.parametrize(
+    "family", [lmm.Poisson("identity"), lmm.NegativeBinomial(3.0, "identity"), lmm.Binomial("log")]
+)
+def test_limits_of_means_stay_in_the_range_of_means(family):
+    rng = np.random.default_rng(5)
+    d = pd.DataFrame({"g": np.repeat(np.arange(10), 6), "f": rng.choice(list("abc"), 60)})
+    d["count"], d["sick"] = rng.poisson(d["f"].map(RATES)), rng.binomial(8, d["f"].map(SHARES))
+    response = "cbind(sick, 8 - sick)" if family.name == "binomial" else "count"
+    m = lmm.glmer(f"{response} ~ f + (1 | g)", d, family)
+    least, largest = family.mean_range
+    new = {"f": ["a", "b", "c"]}
+    wide = {"interval": "confidence", "level": 0.999}
+    eta, means = m.predict(new, "~0", **wide), m.predict(new, "~0", type="response", **wide)
+    beyond = means["lower"] == least if family.link == "identity" else means["upper"] == largest
+    assert beyond.to_list() == [True, False, False]
+    np.testing.assert_allclose(means["fit"], family.inverse(eta["fit"].to_numpy()))
+    np.testing.assert_allclose(means["lower"][1:], family.inverse(eta["lower"][1:].to_numpy()))
+    if family.link == "log":
+        table = lmm.emmeans(m, "f", type="response").confint(level=0.999).to_frame()
+        np.testing.assert_allclose(table["asymp.UCL"], means["upper"])
 
 
 def test_a_fit_whose_mode_holds_the_fixed_effects_has_their_wald_intervals():

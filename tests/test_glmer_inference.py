@@ -278,6 +278,10 @@ def test_links_without_a_latent_variance_have_no_r2():
     m = fitted("cbpp").update(family=lmm.Binomial("log"))
     with pytest.raises(ValueError, match="log link has none"):
         lmm.r2_nakagawa(m)
+    assert lmm.model_performance(m).to_frame().columns[-2:].to_list() == ["RMSE", "Sigma"]
+    rows = lmm.table(m, fitted("cbpp")).to_frame().index
+    assert {"ICC", "R2 marginal", "AIC"} <= set(rows)
+    assert "ICC" not in lmm.table(m).to_frame().index
 
 
 @pytest.mark.parametrize("model", without_scale())

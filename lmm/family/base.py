@@ -158,6 +158,8 @@ class Family(ABC):
     links: ClassVar[Mapping[str, Link]]
     #: The link for which the observed information is the expected one.
     canonical_link: ClassVar[str]
+    #: The least and the largest mean.
+    mean_range: ClassVar[tuple[float, float]] = (0.0, np.inf)
 
     def __post_init__(self) -> None:
         if not isinstance(self.link, str) or self.link not in self.links:
@@ -213,9 +215,23 @@ class Family(ABC):
         """Means of linear predictors."""
         return self.link_function.inverse(eta)
 
+    def limits(self, eta: Vector, ends: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
+        """Means at the `ends` of intervals around linear predictors (n,), the smaller first.
+
+        They stay on the side of the link where `eta` is, and within the range of means, if the
+        mean itself does.
+        """
+        least, largest = self.mean_range
+        with np.errstate(divide="ignore"):  # a link that ends at 0 has an infinite mean there
+            mean = self.inverse(eta)
+            means = [self.inverse(self.link_function.kept_beside(end, eta)) for end in ends]
+        kept = np.clip(means, np.minimum(least, mean), np.maximum(largest, mean))
+        return np.minimum(*kept), np.maximum(*kept)
+
     def impossible(self, mu: np.ndarray) -> NDArray[np.bool_]:
-        """Where means are none of this family: negative or missing."""
-        return np.asarray(~(mu >= 0.0))
+        """Where means are none of this family: outside its range or missing."""
+        least, largest = self.mean_range
+        return np.asarray(~((mu >= least) & (mu <= largest)))
 
     @abstractmethod
     def check(self, y: Vector, weights: Vector) -> None:

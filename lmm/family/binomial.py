@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betainc, expit, gammaln, xlogy
 
 from lmm._types import Vector
@@ -40,6 +39,7 @@ class Binomial(Family):
     name: ClassVar[str] = "binomial"
     links: ClassVar = PROBABILITY_LINKS
     canonical_link: ClassVar[str] = "logit"
+    mean_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def check(self, y: Vector, weights: Vector) -> None:
         if ((y < 0.0) | (y > 1.0)).any():
@@ -48,10 +48,6 @@ class Binomial(Family):
                 "of two levels, a proportion (with the numbers of trials as weights) or "
                 "cbind(successes, failures)"
             )
-
-    def impossible(self, mu: np.ndarray) -> NDArray[np.bool_]:
-        """See `Family`: no probabilities."""
-        return np.asarray(~((mu >= 0.0) & (mu <= 1.0)))
 
     def start_mean(self, y: Vector, weights: Vector) -> Vector:
         return np.asarray((weights * y + 0.5) / (weights + 1.0))

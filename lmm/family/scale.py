@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import digamma, gammainc, gammaln, log_ndtr, ndtr, polygamma
 
 from lmm._types import Vector
@@ -63,14 +62,11 @@ class Gaussian(ScaleFamily):
     name: ClassVar[str] = "gaussian"
     links: ClassVar[Mapping[str, Link]] = _links("identity", "log", "inverse")
     canonical_link: ClassVar[str] = "identity"
+    mean_range: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
 
     @property
     def is_gaussian_identity(self) -> bool:
         return self.link == "identity"
-
-    def impossible(self, mu: np.ndarray) -> NDArray[np.bool_]:
-        """See `Family`: missing ones alone."""
-        return np.asarray(np.isnan(mu))
 
     def is_mean(self, mu: Vector) -> bool:
         """See `DispersionFamily`: any finite number."""

@@ -181,7 +181,7 @@ class GeneralizedMixedModel(StatsmodelsNames):
             level=level,
             offset=self.call.offset_for(newdata),
         )
-        return prediction.on_scale(type, self.family.link_function).labelled()
+        return prediction.on_scale(type, self.family).labelled()
 
     # Reports -------------------------------------------------------------------------------------
 

@@ -413,7 +413,7 @@ class WithoutEffects(Printed, FittedModel):
             offset=self.call.offset_for(newdata),
             weights=self.call.weights_for(newdata) if interval == "prediction" else None,
         )
-        return prediction.on_scale(type, self.family.link_function).labelled()
+        return prediction.on_scale(type, self.family).labelled()
 
     def simulate(
         self,

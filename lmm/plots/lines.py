@@ -84,10 +84,11 @@ def fitted_lines(
     alpha = max(0.08, min(0.7, 20.0 / min(n_levels, MOST_LINES)))
     for _, line in means.groupby(level="level"):
         ax.plot(line.index.get_level_values("x"), line, color=INK, lw=1.0, alpha=alpha)
-    shown = m.fit.family.inverse(curve.to_numpy())
-    ax.plot(curve.index, shown[:, 0], color=ACCENT, lw=2.5, label="population")
+    eta, family = curve["fit"].to_numpy(), m.fit.family
+    ax.plot(curve.index, family.inverse(eta), color=ACCENT, lw=2.5, label="population")
     if interval:
-        ax.fill_between(curve.index, *shown[:, 1:].T, color=ACCENT, alpha=0.25, lw=0.0)
+        limits = family.limits(eta, (curve["lower"].to_numpy(), curve["upper"].to_numpy()))
+        ax.fill_between(curve.index, *limits, color=ACCENT, alpha=0.25, lw=0.0)
     ax.plot([], [], color=INK, lw=1.0, label=f"by {group}")
     ax.set(xlabel=x, ylabel=m.fit.matrices.formula.response)
     ax.legend(frameon=False)

@@ -14,7 +14,12 @@ from lmm.errors import checked_level
 from lmm.fit import Fit, check_fitted, check_models
 from lmm.fitted import Fitted, ReportedModel, TabulatedModel
 from lmm.inference.variance.lrt import check_comparable
-from lmm.inference.variance.parts import VarianceParts, variance_parts, without_predictors
+from lmm.inference.variance.parts import (
+    VarianceParts,
+    has_latent_variance,
+    variance_parts,
+    without_predictors,
+)
 from lmm.likelihood import correlations
 from lmm.plain_fit import LeastSquaresFit, PlainFit
 from lmm.report.cells import Cells, Column, bars, listed
@@ -503,6 +508,8 @@ def _rmse(m: TabulatedModel) -> float:
 def _explained(fit: Fit | PlainFit) -> dict[str, float]:
     """Shares of the variance that a model explains, as R's performance names them."""
     if isinstance(fit, Fit):
+        if not has_latent_variance(fit):
+            return {}
         parts = variance_parts(fit)
         shares = {"R2 (cond.)": parts.r2_conditional, "R2 (marg.)": parts.r2_marginal}
         return {**shares, "ICC": parts.icc_adjusted}

@@ -14,7 +14,7 @@ from lmm._words import Ddf
 from lmm.errors import DataError, nearest
 from lmm.fit import Fit, check_fitted
 from lmm.fitted import ReportedModel, TabulatedModel
-from lmm.inference.variance.parts import variance_parts
+from lmm.inference.variance.parts import has_latent_variance, variance_parts
 from lmm.plain_fit import LeastSquaresFit, PlainFit
 from lmm.report.cells import Cells, Column
 from lmm.report.document import Document
@@ -284,9 +284,10 @@ def _sizes(m: TabulatedModel, digits: int) -> dict[str, str]:
     fit = m.fit
     shares, levels = {}, {}
     if isinstance(fit, Fit):
-        parts = variance_parts(fit)
-        shares = {"ICC": parts.icc_adjusted, "R2 marginal": parts.r2_marginal}
-        shares["R2 conditional"] = parts.r2_conditional
+        if has_latent_variance(fit):
+            parts = variance_parts(fit)
+            shares = {"ICC": parts.icc_adjusted, "R2 marginal": parts.r2_marginal}
+            shares["R2 conditional"] = parts.r2_conditional
         levels = {f"N {term.group}": str(term.n_levels) for term in fit.matrices.terms}
     elif isinstance(fit, LeastSquaresFit):
         shares = {"R2": fit.r_squared, "R2 adjusted": fit.adj_r_squared}

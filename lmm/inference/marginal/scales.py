@@ -54,6 +54,8 @@ class Transformation:
         Why there is no way back, if there is none.
     forward : callable or None
         From the response's scale to this one, for the scales that have a name.
+    bounds : pair of float
+        The least and the largest value on the response's scale.
     """
 
     name: str
@@ -63,6 +65,15 @@ class Transformation:
     column: str = "response"
     obstacle: str = ""
     forward: Callable[[Vector], Vector] | None = None
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+
+    def ends(self, estimate: Vector, limits: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
+        """Limits on the response's scale, the smaller first; within its bounds as estimates are."""
+        least, largest = self.bounds
+        shown = self.inverse(estimate)
+        ends = [self.inverse(limit) for limit in limits]
+        kept = np.clip(ends, np.minimum(least, shown), np.maximum(largest, shown))
+        return np.minimum(*kept), np.maximum(*kept)
 
     def of_contrasts(self, are_differences: bool) -> Transformation | None:
         """The scale of contrasts, if they have a way back: ratios stay ratios."""
@@ -148,6 +159,7 @@ def link_scale(family: Family) -> Transformation | None:
         lambda eta: link.slope(np.maximum(eta, lower)),
         ratio,
         MEANS.get(family.name, "response"),
+        bounds=family.mean_range,
     )
 
 

@@ -100,6 +100,11 @@ def variance_parts(fit: Fit) -> VarianceParts:
 LATENT = {"logit": np.pi**2 / 3.0, "probit": 1.0, "cloglog": np.pi**2 / 6.0}
 
 
+def has_latent_variance(fit: Fit) -> bool:
+    """Whether a response has a variance on the scale of the link, so that shares of it exist."""
+    return fit.family.name != "binomial" or fit.family.link in LATENT
+
+
 def distribution_variance(fit: Fit) -> float:
     """Variance of the response given the random effects, on the scale of the link.
 
@@ -116,7 +121,7 @@ def distribution_variance(fit: Fit) -> float:
         return fit.sigma**2
     family = fit.criterion.family
     if family.name == "binomial":
-        if family.link not in LATENT:
+        if not has_latent_variance(fit):
             raise ValueError(
                 f"R2 and ICC need a latent variable of finite variance: the {family.link} link has "
                 f"none, {', '.join(LATENT)} have one."

@@ -429,8 +429,7 @@ class EstimatesTable(TableLike):
         if shown.intervals:
             names = ("asymp.LCL", "asymp.UCL") if normal else ("lower.CL", "upper.CL")
             names = ("lower.PL", "upper.PL") if shown.scatter else names
-            ends = [back.inverse(end) for end in self._limits(tests)]
-            frame[names[0]], frame[names[1]] = np.minimum(*ends), np.maximum(*ends)
+            frame[names[0]], frame[names[1]] = back.ends(tests.estimate, self._limits(tests))
         if shown.tests:
             null = float(back.inverse(np.array([hypothesis.null]))[0])
             if null:
