@@ -1,10 +1,10 @@
-"""Array aliases used in signatures, and arrays that do not change."""
+"""Array aliases used in signatures, arrays that do not change, and properties computed once."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,29 +18,24 @@ IntMatrix: TypeAlias = NDArray[np.integer[Any]]
 T = TypeVar("T")
 
 
-# What needs no look inside.
-CONSTANT = frozenset({bool, int, float, str, np.float64, type(None)})
+class cached_property(functools.cached_property[T]):
+    """A property that is computed once.
 
+    That of Python 3.11 lets one thread at a time compute it, of whichever object: a fit would wait
+    for another one's.
+    """
 
-def read_only(value: T) -> T:
-    """A view of an array, or of those in a tuple or dict, that cannot be written to."""
-    parts: Any = value
-    kind = type(parts)
-    if kind is np.ndarray:
-        if not parts.flags.writeable:
-            return value
-        view: Any = parts.view()
-        view.setflags(write=False)
-        return view  # type: ignore[no-any-return]
-    if kind in CONSTANT:
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        if instance is None:
+            return self
+        value = instance.__dict__[self.attrname] = self.func(instance)
         return value
-    if kind is tuple:
-        return tuple(map(read_only, parts))  # type: ignore[return-value]
-    if kind is dict:
-        return {key: read_only(part) for key, part in parts.items()}  # type: ignore[return-value]
-    if kind is sparse.csc_array or kind is sparse.csr_array:
-        parts.data = read_only(parts.data)
-    return value
 
 
 class frozen_property(cached_property[T]):
@@ -55,9 +50,39 @@ class Frozen:
     """A dataclass whose arrays are read-only, also after copying and pickling."""
 
     def __post_init__(self) -> None:
-        self.__setstate__(self.__dict__)
+        own = self.__dict__
+        for name, value in own.items():
+            if type(value) in _VIEWS:
+                own[name] = read_only(value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        own = self.__dict__
-        for name, value in state.items():
-            own[name] = value if type(value) in CONSTANT else read_only(value)
+        self.__dict__.update(state)
+        Frozen.__post_init__(self)
+
+
+def read_only(value: T) -> T:
+    """A view of an array, or of those in a tuple or dict, that cannot be written to."""
+    view = _VIEWS.get(type(value))
+    return value if view is None else view(value)
+
+
+def _array(array: np.ndarray) -> np.ndarray:
+    if not array.flags.writeable:
+        return array
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def _sparse(matrix: Any) -> Any:
+    matrix.data = read_only(matrix.data)
+    return matrix
+
+
+_VIEWS: dict[type[Any], Callable[[Any], Any]] = {
+    np.ndarray: _array,
+    tuple: lambda parts: tuple(map(read_only, parts)),
+    dict: lambda parts: {key: read_only(part) for key, part in parts.items()},
+    sparse.csc_array: _sparse,
+    sparse.csr_array: _sparse,
+}

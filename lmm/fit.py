@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from lmm._elsewhere import no_function
 from lmm._lapack import singular_values
 from lmm._threads import blas_threads
-from lmm._types import Matrix, Vector, frozen_property
+from lmm._types import Matrix, Vector, cached_property, frozen_property
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl
 from lmm.design.matrices import ModelMatrices, ReTerm

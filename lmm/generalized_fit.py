@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from lmm._lapack import solve_upper
 from lmm._threads import one_blas_thread
-from lmm._types import Matrix, Vector, frozen_property
+from lmm._types import Matrix, Vector, cached_property, frozen_property
 from lmm.errors import silence
 from lmm.family import Family
 from lmm.family.base import RowLikelihood

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 from scipy.linalg import block_diag, solve_triangular
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.fit import Fit, Uncertainty
 from lmm.pls import Inverse
 from lmm.pls.inverse import CHUNK, by_level, flat

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
 from lmm import _lapack
-from lmm._types import Matrix, Vector, frozen_property
+from lmm._types import Matrix, Vector, cached_property, frozen_property
 from lmm.design import ModelMatrices
 from lmm.errors import ConvergenceWarning, DataError, NumericalError, warn
 from lmm.family import Family

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import numpy as np
 import pandas as pd
 
 from lmm import optimize, pls
-from lmm._types import Vector
+from lmm._types import Vector, cached_property
 from lmm.criterion import ProfiledCriterion
 from lmm.design import LmerControl, ModelMatrices, absent, build_matrices
 from lmm.design.choice import RowArgument, row_numbers
@@ -147,15 +146,13 @@ class Request:
     @classmethod
     def _own(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """Known options, with copies of arrays."""
-        hidden = (*_NO_OPTIONS, *cls.without)
-        for name in options:
-            if name in hidden or name not in cls.__dataclass_fields__:
-                known = [f.name for f in fields(cls) if f.name not in hidden]
-                raise TypeError(f"{cls.function} has no argument {name!r}.{nearest(name, known)}")
-        return {
-            name: copy.deepcopy(value) if value is not None and name in _ARRAYS else value
-            for name, value in options.items()
-        }
+        known = cls.__dataclass_fields__.keys() - {*_NO_OPTIONS, *cls.without}
+        if not known.issuperset(options):
+            name = next(name for name in options if name not in known)
+            hint = nearest(name, [f.name for f in fields(cls) if f.name in known])
+            raise TypeError(f"{cls.function} has no argument {name!r}.{hint}")
+        given = [name for name in _ARRAYS if options.get(name) is not None]
+        return {**options, **{name: copy.deepcopy(options[name]) for name in given}}
 
     @property
     def options(self) -> dict[str, Any]:

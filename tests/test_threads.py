@@ -11,6 +11,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limi
 import lmm
 from lmm import _threads
 from lmm._threads import WORTHWHILE, blas_threads, blas_was_loaded
+from lmm._types import cached_property
 
 
 def threads() -> set[int]:
@@ -203,3 +204,19 @@ def test_an_interrupt_at_any_instruction_leaves_the_numbers_as_they_were(before)
     with blas_threads(0):
         assert threads() == {1}
     assert threads() == before
+
+
+def test_two_threads_compute_one_property_of_two_objects_at_a_time():
+    class Owner:
+        @cached_property
+        def meeting(self) -> int:
+            return barrier.wait(timeout=10)
+
+    barrier = Barrier(2)
+    owners = [Owner(), Owner()]
+    threads = [Thread(target=lambda owner=owner: owner.meeting) for owner in owners]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {vars(owner)["meeting"] for owner in owners} == {0, 1}

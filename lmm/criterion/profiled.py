@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import InitVar, dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from lmm import likelihood
 from lmm._brief import Brief
 from lmm._threads import blas_threads
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.covariance import Parameters
 from lmm.criterion.base import Estimated, Evaluation, Move, Resumable, checked_start
 from lmm.criterion.differences import differenced_trace

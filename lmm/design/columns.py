@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from itertools import count, repeat
+from itertools import compress, count, repeat
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -209,9 +209,10 @@ def drop_unused_levels(factor: Factor) -> Factor:
     """Factor without the levels that no row has; truth values keep both."""
     if factor.is_logical:
         return factor
-    used = np.bincount(factor.codes + 1, minlength=len(factor.levels) + 1)[1:] > 0
-    if used.all():
+    counts = np.bincount(factor.codes + 1, minlength=len(factor.levels) + 1)[1:]
+    if counts.all():
         return factor
+    used = counts > 0
     names, before = np.array(factor.levels, dtype=object), np.cumsum(used)
     gaps = ~used & (before > 0) & (before < before[-1])
     codes = factor.by_level(before - 1, -1)
@@ -336,7 +337,8 @@ def _factor_of_texts(values: pd.Series) -> Factor:
     if len(values) >= _FEW_ROWS:
         return replace(factor_from_values(values), is_text=True)
     texts = values.to_numpy(dtype=object).tolist()
-    levels = sorted([text for text in set(texts) if isinstance(text, str)])
+    found = set(texts)
+    levels = sorted(compress(found, map(isinstance, found, repeat(str))))
     place = dict(zip(levels, count()))
     codes = np.fromiter(map(place.get, texts, repeat(-1)), np.intp, len(texts))
     return Factor(codes, tuple(map(str, levels)), is_text=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lmm._types import IntVector
+from lmm._types import IntVector, cached_property
 from lmm.design.columns import LOGICAL_LEVELS, Factor, as_factor, read_column
 from lmm.design.random import escaped, shown
 from lmm.errors import DataError

@@ -9,11 +9,11 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import reduce
 
 import numpy as np
 
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, cached_property
 from lmm.design.coding import Coding, contrast_coding, dummy_coding
 from lmm.design.columns import Basis, Column, Factor, as_factor
 from lmm.errors import DataError, nearest
@@ -80,6 +80,11 @@ class Predictor:
                 within = not rest or reduce(operator.and_, rest, earlier)
                 rule[row[variable], j] = 1 if within else 2
         return rule
+
+    @cached_property
+    def of_numbers(self) -> Layout:
+        """The layout where no variable has levels, or several columns."""
+        return _layout(self, self.contrast_rule, [{} for _ in self.terms], {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +182,8 @@ def lay_out(
     DataError
         If contrasts do not fit their factor.
     """
+    if not any(isinstance(columns[v], Factor | Basis) for v in predictor.variables):
+        return predictor.of_numbers
     chosen = contrasts or {}
     factors = predictor.contrast_rule
     row = {variable: i for i, variable in enumerate(predictor.variables)}
@@ -219,7 +226,7 @@ def _layout(
     names = ["(Intercept)"] if predictor.has_intercept else []
     assign = [0] if predictor.has_intercept else []
     for j, (term, coded) in enumerate(zip(predictor.terms, codings, strict=True)):
-        pieces = [_piece_names(v, columns[v], coded.get(v)) for v in term]
+        pieces = [_piece_names(v, columns.get(v), coded.get(v)) for v in term]
         width = math.prod(map(len, pieces))
         if len(names) + width > MAX_COLUMNS:
             raise DataError(
@@ -241,7 +248,7 @@ def _first_factor(predictor: Predictor, columns: Mapping[str, Column]) -> tuple[
     return None
 
 
-def _piece_names(variable: str, column: Column, coding: Coding | None) -> list[str]:
+def _piece_names(variable: str, column: Column | None, coding: Coding | None) -> list[str]:
     if coding is not None:
         return [variable + suffix for suffix in coding.suffixes]
     if isinstance(column, Basis) and len(column.suffixes) > 1:

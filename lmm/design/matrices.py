@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from lmm._brief import Brief
-from lmm._types import Frozen, IntVector, Matrix, Vector, frozen_property
+from lmm._types import Frozen, IntVector, Matrix, Vector, cached_property, frozen_property
 from lmm.covariance import Covariance, OrnsteinUhlenbeck, Parameters, parameters_of
 from lmm.design.codes import indicators
 from lmm.design.columns import Factor

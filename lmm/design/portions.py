@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
-from lmm._types import IntVector
+from lmm._types import IntVector, cached_property
 from lmm.design.build import Plan
 from lmm.design.choice import (
     Choice,

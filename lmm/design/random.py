@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import reduce
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.covariance import unstructured
 from lmm.design.columns import Factor, as_factor, drop_unused_levels
 from lmm.design.fixed import check_finite

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from lmm._brief import Brief
-from lmm._types import Frozen, IntVector, Vector, frozen_property
+from lmm._types import Frozen, IntVector, Vector, cached_property, frozen_property
 from lmm.design.outcome import NUMBERS, Form
 
 __all__ = ["Response"]

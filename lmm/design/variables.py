@@ -124,11 +124,14 @@ def column_names(nodes: Iterable[Node], table: Table, what: str = "the formula")
     found = dict.fromkeys(name for node in nodes for name in variables(node))
     known = table.native.columns
     names: list[str] = []
+    unknown: list[str] = []
     for name in found:
-        parts = () if name in known else parts_of(name, table.names)
-        if parts or name in known or name not in NAMED_CONSTANTS:
-            names += parts or (name,)
-    unknown = [name for name in names if name not in known]
+        if name in known:
+            names.append(name)
+        elif parts := parts_of(name, table.names):
+            names += parts
+        elif name not in NAMED_CONSTANTS:
+            unknown.append(name)
     if unknown:
         raise DataError(
             f"{what} uses {', '.join(map(repr, unknown))}, but the data have no such "

@@ -11,13 +11,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._types import Vector
+from lmm._types import Vector, cached_property
 from lmm.errors import DataError, NumericalError, nearest
 from lmm.family.jets import Jet
 from lmm.family.links import Link

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import betainc, expit, gammaln, xlogy
 
-from lmm._types import Vector
+from lmm._types import Vector, cached_property
 from lmm.errors import DataError
 from lmm.family.base import Conditional, Family, RowLikelihood
 from lmm.family.jets import Jet, negated, product, scaled

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
-from lmm._types import Vector
+from lmm._types import Vector, cached_property
 from lmm.family.base import Conditional, Family, RowLikelihood, ShapeRows
 from lmm.family.jets import Jet, constant, negated, product, quotient, scaled
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.laplace.elimination import ByLevel, Elimination, Solved, Units

@@ -9,13 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from lmm._lapack import einsum
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.laplace.row_sums import grams, row_forms
 from lmm.pls.base import Factors, FullDerivatives, PLSPoint
 from lmm.pls.directions import level_traces

@@ -20,11 +20,10 @@ and with ``s = W' z'Dz``, ``t = s - W_o Z D_o Z's``, ``w = Z't`` the gradient is
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.criterion.base import Evaluation
 from lmm.family import RowLikelihood, ShapeRows
 from lmm.family.jets import Jet

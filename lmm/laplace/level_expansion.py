@@ -9,11 +9,10 @@ moving weights their third-order sums: two passes over the rows, however many di
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.family import RowLikelihood
 from lmm.family.jets import Jet
 from lmm.laplace.effects import ALL

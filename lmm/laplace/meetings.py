@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import reduce
 from operator import add
 from typing import Any
 
 import numpy as np
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.laplace.row_sums import grams, pair_forms, row_forms
 from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group, LevelPairs

@@ -8,12 +8,11 @@ prior weights: no result depends on units and origins of covariates.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from lmm._lapack import solve_upper
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.covariance import Parameters
 from lmm.design.matrices import ModelMatrices
 from lmm.design.response import Response

@@ -17,14 +17,13 @@ diagonal. The Hessian that steers a search is Laplace's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.linalg import block_diag
 
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.design.matrices import ModelMatrices
 from lmm.laplace.effects import ALL
 from lmm.laplace.level_expansion import LevelExpansion

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 
 from lmm._lapack import einsum
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.family import Conditional
 from lmm.pls.groups import Group
 

@@ -7,12 +7,11 @@ for some rows at a time (docs/theory/laplace.md, eqn. 7).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmm._types import Matrix
+from lmm._types import Matrix, cached_property
 
 if TYPE_CHECKING:
     from lmm.laplace.expansion import Expansion

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.errors import NumericalError
 from lmm.laplace.elimination import Units, Weighted, product_traces
 from lmm.laplace.meetings import Meetings, Parts

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from scipy import sparse
 from scipy.linalg import block_diag
 
-from lmm._types import Matrix
+from lmm._types import Matrix, cached_property
 from lmm._words import Ddf, ResidualKind
 from lmm.fit import check_linear
 from lmm.model.base import MixedModel

@@ -20,14 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmm._lapack import eigh, einsum, lower_triangular, svd
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.covariance import Correlated, Covariance, Unstructured
 from lmm.criterion import Criterion, Evaluation
 from lmm.optimize.steps import promised, solved

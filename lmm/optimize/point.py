@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmm._lapack import eigh
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.criterion import Completed, Criterion, Evaluation, Move
 from lmm.optimize.charts import LocalModel
 

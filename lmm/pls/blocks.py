@@ -21,13 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from lmm._brief import Brief
 from lmm._threads import limited
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution
 from lmm.pls.border import Bordered
 from lmm.pls.chain import Chain, SweptChain

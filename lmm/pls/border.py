@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lmm import _lapack
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.errors import NumericalError
 from lmm.pls.base import PLS, PLSSolution, PLSTerms
 from lmm.pls.groups import Group

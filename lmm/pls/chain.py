@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import reduce
 from itertools import accumulate, pairwise
 from operator import add
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,7 +28,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from lmm._lapack import einsum
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, cached_property
 from lmm.pls.base import Derivatives, PLSTerms
 from lmm.pls.directions import assembled, directions, level_traces, restricted, squares
 from lmm.pls.effect_columns import Columns

@@ -76,7 +76,6 @@ class Auto:
         DataError
             The memory does not suffice.
         """
-        _check_width(problem)
         return _large(problem, self.sampling) or Block().bind(problem)
 
 
@@ -346,6 +345,7 @@ def _large(problem: Problem, sampling: bool) -> PLS | None:
     tail, q = problem.tail_size, sum(group.q for group in problem.groups)
     if float(tail) ** 3 < LOOK * q:
         return None
+    refuse_wide(problem)
     if _chain(problem)[1]:
         return None
     found: list[tuple[Cost, PLS | None]] = [(dense_tail(tail), None)]

@@ -12,14 +12,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 from scipy import sparse
 
 from lmm._lapack import einsum
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.pls.groups import Group
 from lmm.pls.inverse import CHUNK
 from lmm.pls.products import Pairs

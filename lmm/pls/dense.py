@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from lmm._brief import Brief
 from lmm._lapack import eigh
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.pls.base import Blocks, Factors, FullDerivatives, PLSSolution, PLSTerms
 from lmm.pls.inverse import dense_blocks
 from lmm.pls.problem import Problem

@@ -19,7 +19,6 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import permutations
 from typing import cast
 
@@ -27,7 +26,7 @@ import numpy as np
 
 from lmm import _lapack
 from lmm._brief import Brief
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.design.absent import Unread
 from lmm.design.fixed import FixedEffects
 from lmm.design.matrices import Design, ModelMatrices, ReTerm

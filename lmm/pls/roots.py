@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import reduce
 from operator import add
 from typing import TypeAlias
 
 import numpy as np
 
 from lmm._lapack import einsum
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, cached_property
 from lmm.pls.along import AlongUnits, SweptLevels
 from lmm.pls.base import Derivatives, PLSTerms
 from lmm.pls.directions import assembled, level_traces, restricted, squares

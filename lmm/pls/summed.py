@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate, combinations, pairwise
 from typing import cast
 
@@ -13,7 +12,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from lmm import _lapack
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.design.absent import Unread
 from lmm.design.fixed import independent_columns
 from lmm.design.matrices import ModelMatrices

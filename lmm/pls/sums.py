@@ -20,14 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from lmm import _lapack
 from lmm._brief import Brief
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.design.response import Response
 from lmm.errors import DataError
 from lmm.pls.groups import Group

@@ -14,14 +14,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import lapack
 
 from lmm import _lapack
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, cached_property
 from lmm.errors import NumericalError
 from lmm.pls.effect_columns import Columns, Lambda
 from lmm.pls.inverse import dense_blocks

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain, count
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.covariance import (
     AutoRegressive,
     CompoundSymmetry,

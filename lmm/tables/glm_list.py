@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from lmm._types import Vector
+from lmm._types import Vector, cached_property
 from lmm.design.codes import rows_by_level
 from lmm.design.matrices import ModelMatrices
 from lmm.errors import ConvergenceWarning, DataError, NumericalError, nearest, warn

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
-from lmm._types import Frozen, IntVector, Matrix, Vector
+from lmm._types import Frozen, IntVector, Matrix, Vector, cached_property
 from lmm.design import LmerControl
 from lmm.design.codes import rows_by_level
 from lmm.design.matrices import ModelMatrices

@@ -9,11 +9,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
+from functools import wraps
 from typing import Any, Literal
 
 import numpy as np
 
+from lmm._types import cached_property
 from lmm.design.coding import CONTRASTS
 from lmm.design.columns import Basis
 from lmm.design.functions import bases, factors, numbers

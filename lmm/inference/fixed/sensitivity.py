@@ -27,14 +27,13 @@ keeps all digits where ``Z'V^-1 x`` itself is a small difference of large number
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import block_diag
 
 from lmm._lapack import lower_triangular
-from lmm._types import Matrix
+from lmm._types import Matrix, cached_property
 from lmm.covariance import Covariance, Filled
 from lmm.fit import Fit
 from lmm.likelihood import Entries

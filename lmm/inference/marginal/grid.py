@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lmm._types import IntMatrix, IntVector, Matrix, Vector
+from lmm._types import IntMatrix, IntVector, Matrix, Vector, cached_property
 from lmm.design.absent import refuse
 from lmm.design.columns import Column, Factor, Identifiers, drop_unused_levels
 from lmm.design.evaluate import Evaluator

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from lmm._progress import watched
 from lmm._threads import blas_threads
-from lmm._types import Frozen, Matrix, Vector
+from lmm._types import Frozen, Matrix, Vector, cached_property
 from lmm.errors import checked_level, nearest
 from lmm.fit import Fit
 from lmm.inference.profile.fixed_targets import fixed_target

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Self
 
 import numpy as np
 
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.profile.targets import Coordinate, Section, Target
 from lmm.inference.variance.laplace import LaplaceLikelihood, likelihood_of

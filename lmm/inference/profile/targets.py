@@ -10,12 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Protocol, Self
 
 import numpy as np
 
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.covariance import Correlated, Covariance, Diagonal, Unstructured
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.variance.kinds import Kind

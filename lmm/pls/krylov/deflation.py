@@ -12,12 +12,11 @@ little noise (`lmm.pls.krylov.traces`). Nothing is approximated if Q is not clos
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.linalg import lapack
 
-from lmm._types import Matrix, Vector
+from lmm._types import Matrix, Vector, cached_property
 from lmm.errors import NumericalError
 from lmm.pls.krylov.system import Scaled, in_columns
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ from scipy.linalg import block_diag
 
 from lmm._brief import Brief
 from lmm._threads import limited
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.pls.base import Blocks, Derivatives, Factors, PLSSolution, Sampled
 from lmm.pls.border import Bordered
 from lmm.pls.directions import assembled, directions, entries, level_traces, squares

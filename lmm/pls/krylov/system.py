@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ import numpy as np
 from scipy import sparse
 
 from lmm._lapack import lower_triangular
-from lmm._types import IntVector, Matrix
+from lmm._types import IntVector, Matrix, cached_property
 from lmm.errors import NumericalError
 from lmm.pls.base import Factors
 from lmm.pls.effect_columns import Columns

@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.errors import NumericalError
 from lmm.pls.krylov.deflation import NESTED, Deflated
 from lmm.pls.krylov.slopes import Slopes, form_slopes

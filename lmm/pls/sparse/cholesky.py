@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from importlib import import_module
 from itertools import accumulate, pairwise
 from typing import Any
@@ -30,7 +29,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import block_diag
 
-from lmm._types import IntVector, Matrix, Vector
+from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.pls.base import Blocks
 from lmm.pls.directions import level_traces
 from lmm.pls.effect_columns import Columns, Lambda
