@@ -43,8 +43,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     model = read_mixed(arguments.model)
+    from lmm import plots
+
     with told_warnings(arguments.quiet):
-        drawn = _DRAWN[arguments.kind](model, arguments)
+        drawn = _DRAWN[arguments.kind](plots, model, arguments)
         figure = drawn.figure.figure
         write_whole(
             arguments.output, arguments.force, lambda path: figure.savefig(path, dpi=arguments.dpi)
@@ -65,70 +67,24 @@ def _check(arguments: argparse.Namespace) -> None:
     check_place(arguments.output, arguments.force)
 
 
-def _residuals(model: Any, arguments: argparse.Namespace) -> Any:
-    from lmm import plots
-
-    return plots.residuals_vs_fitted(model)
-
-
-def _qq(model: Any, arguments: argparse.Namespace) -> Any:
-    from lmm import plots
-
-    return plots.qq_residuals(model)
+def _predictions(plots: Any, model: Any, asked: argparse.Namespace) -> Any:
+    held = {name: values[0] for name, values in (values_of(asked.at) or {}).items()}
+    return plots.predictions(model, asked.x, asked.by, at=held)
 
 
-def _check_model(model: Any, arguments: argparse.Namespace) -> Any:
-    from lmm import plots
-
-    return plots.check_model(model)
-
-
-def _coefficients(model: Any, arguments: argparse.Namespace) -> Any:
-    from lmm import plots
-
-    return plots.coefficients(model)
-
-
-def _effect(model: Any, arguments: argparse.Namespace) -> Any:
-    from lmm import plots
-
-    return plots.effect(model, arguments.x, arguments.by, at=values_of(arguments.at))
-
-
-def _predictions(model: Any, arguments: argparse.Namespace) -> Any:
-    from lmm import plots
-
-    held = {name: values[0] for name, values in (values_of(arguments.at) or {}).items()}
-    return plots.predictions(model, arguments.x, arguments.by, at=held)
-
-
-def _lines(model: Any, arguments: argparse.Namespace) -> Any:
-    from lmm import plots
-
-    return plots.fitted_lines(model, arguments.x, arguments.group)
-
-
-def _of_group(name: str) -> Callable[[Any, argparse.Namespace], Any]:
-    """The picture of this name of `lmm.plots`, for one grouping factor."""
-
-    def drawn(model: Any, arguments: argparse.Namespace) -> Any:
-        from lmm import plots
-
-        return getattr(plots, name)(model, arguments.group)
-
-    return drawn
-
-
-_DRAWN: dict[str, Callable[[Any, argparse.Namespace], Any]] = {
-    "check": _check_model,
-    "coefficients": _coefficients,
-    "residuals": _residuals,
-    "qq": _qq,
-    "effect": _effect,
-    "lines": _lines,
+# What draws each kind, given `lmm.plots`, which is loaded when something is drawn.
+_DRAWN: dict[str, Callable[[Any, Any, argparse.Namespace], Any]] = {
+    "check": lambda plots, model, asked: plots.check_model(model),
+    "coefficients": lambda plots, model, asked: plots.coefficients(model),
+    "residuals": lambda plots, model, asked: plots.residuals_vs_fitted(model),
+    "qq": lambda plots, model, asked: plots.qq_residuals(model),
+    "effect": lambda plots, model, asked: plots.effect(
+        model, asked.x, asked.by, at=values_of(asked.at)
+    ),
+    "lines": lambda plots, model, asked: plots.fitted_lines(model, asked.x, asked.group),
     "predictions": _predictions,
-    "caterpillar": _of_group("caterpillar"),
-    "qq-random": _of_group("qq_random_effects"),
-    "shrinkage": _of_group("shrinkage"),
-    "correlation": _of_group("correlation"),
+    "caterpillar": lambda plots, model, asked: plots.caterpillar(model, asked.group),
+    "qq-random": lambda plots, model, asked: plots.qq_random_effects(model, asked.group),
+    "shrinkage": lambda plots, model, asked: plots.shrinkage(model, asked.group),
+    "correlation": lambda plots, model, asked: plots.correlation(model, asked.group),
 }

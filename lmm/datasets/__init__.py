@@ -76,16 +76,13 @@ def load_dataset(name: str) -> pd.DataFrame:
     0  249.5600     0     308
     1  258.7047     1     308
     """
-    find_dataset(name)
+    dataset = find_dataset(name)
     import pandas as pd
 
-    folder = files(__name__) / "data"
-    levels = json.loads((folder / f"{name}.levels.json").read_text(encoding="utf-8"))
-    packed = folder / f"{name}.csv.gz"
-    with (packed if packed.is_file() else folder / f"{name}.csv").open("rb") as file:
+    levels = json.loads((files(__name__) / f"data/{name}.levels.json").read_text(encoding="utf-8"))
+    with dataset.open() as file:
         table = pd.read_csv(
             file,
-            compression="gzip" if packed.is_file() else None,
             dtype={column: pd.CategoricalDtype(order) for column, order in levels.items()},
             keep_default_na=False,
             na_values=["NA"],

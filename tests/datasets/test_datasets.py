@@ -7,10 +7,35 @@ import pytest
 from lmm.datasets import DATASETS, dataset_names, load_dataset
 from lmm.errors import DataError
 
+# As dim() tells in R.
+SHAPES = {
+    "Arabidopsis": (625, 8),
+    "Dyestuff": (30, 2),
+    "Dyestuff2": (30, 2),
+    "Exam": (4059, 10),
+    "InstEval": (73421, 7),
+    "Machines": (54, 3),
+    "Oats": (72, 4),
+    "Orthodont": (108, 4),
+    "Oxboys": (234, 4),
+    "Pastes": (60, 4),
+    "Penicillin": (144, 3),
+    "Pixel": (102, 4),
+    "ScotsSec": (3435, 6),
+    "Sitka": (395, 4),
+    "cake": (270, 5),
+    "cbpp": (56, 4),
+    "dietox": (861, 8),
+    "ergoStool": (36, 3),
+    "ham": (648, 6),
+    "sleepstudy": (180, 3),
+}
+
 
 @pytest.mark.parametrize("name", dataset_names())
-def test_table_is_as_registered(name):
+def test_table_has_the_rows_and_columns_its_description_tells(name):
     table = load_dataset(name)
+    assert table.shape == SHAPES[name]
     assert (len(table), tuple(table.columns)) == (DATASETS[name].rows, DATASETS[name].columns)
 
 
