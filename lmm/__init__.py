@@ -37,14 +37,7 @@ from lmm.pipeline import glm, glmer, glmer_nb, lm, lmer, lmer_arrays, load, sums
 if TYPE_CHECKING:
     from lmm.criterion.model_sums import ModelSums
     from lmm.design.source import Source, scan
-    from lmm.family import (
-        Binomial,
-        Gamma,
-        Gaussian,
-        InverseGaussian,
-        NegativeBinomial,
-        Poisson,
-    )
+    from lmm.family import Binomial, Gamma, Gaussian, InverseGaussian, NegativeBinomial, Poisson
     from lmm.inference.resample.many import refit_many
     from lmm.inference.resample.power import StudyDesign, power
     from lmm.inference.resample.schemes import REB, Cases, Residual, Wild

@@ -93,11 +93,7 @@ class Fit(FixedFit):
 
     @classmethod
     def at(
-        cls,
-        formula: Formula,
-        criterion: ProfiledCriterion,
-        optimum: Optimum,
-        keep: bool = False,
+        cls, formula: Formula, criterion: ProfiledCriterion, optimum: Optimum, keep: bool = False
     ) -> Fit:
         """Gather the estimates at an optimum; `keep` what was solved for them as its `point`."""
         problem = criterion.problem
@@ -450,11 +446,7 @@ def _where_the_size_is(fit: Fit) -> str:
 def singular_text(fit: Fit, tol: float) -> str:
     """What is singular in a singular fit, term by term, and what to do about it."""
     terms = zip(
-        fit.matrices.terms,
-        fit.factors,
-        fit.whitened_factors,
-        fit.problem.whitening,
-        strict=True,
+        fit.matrices.terms, fit.factors, fit.whitened_factors, fit.problem.whitening, strict=True
     )
     found = [_degenerate(*parts, tol) for parts in terms if is_singular(parts[2:3], tol)]
     return (

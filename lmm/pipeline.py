@@ -18,12 +18,7 @@ from lmm.model import GeneralizedMixedModel, LinearMixedModel
 from lmm.optimize import Optimizer, reporter
 from lmm.plain_fit import LeastSquaresFit, ScoredFit
 from lmm.pls import Solver
-from lmm.request import (
-    GeneralizedRequest,
-    LeastSquaresRequest,
-    Request,
-    ScoredRequest,
-)
+from lmm.request import GeneralizedRequest, LeastSquaresRequest, Request, ScoredRequest
 
 if TYPE_CHECKING:
     from lmm.criterion.model_sums import ModelSums

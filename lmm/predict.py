@@ -261,11 +261,7 @@ def checked_levels(allow_new_levels: Levels) -> bool:
 
 
 def prediction_parts(
-    fit: Fit,
-    newdata: Any = None,
-    *,
-    allow_new_levels: Levels = False,
-    offset: Vector | None = None,
+    fit: Fit, newdata: Any = None, *, allow_new_levels: Levels = False, offset: Vector | None = None
 ) -> pd.DataFrame:
     """Parts of the linear predictor: ``fixed`` (with the offset), each grouping factor, ``total``.
 

@@ -99,11 +99,7 @@ DATASETS: dict[str, DataSet] = {
             f"R package nlme; {_PINHEIRO_BATES} A.17; Potthoff & Roy (1964), "
             "Biometrika 51, 313-326",
         ),
-        DataSet(
-            "Oxboys",
-            "Heights of boys in Oxford",
-            f"R package nlme; {_PINHEIRO_BATES} A.19",
-        ),
+        DataSet("Oxboys", "Heights of boys in Oxford", f"R package nlme; {_PINHEIRO_BATES} A.19"),
         DataSet(
             "Pastes",
             "Strength of a chemical paste by batch and cask",

@@ -35,10 +35,7 @@ class Attempt:
 
 
 def fit_with_each(
-    fit: Fit,
-    optimizers: Iterable[str | Optimizer] | None = None,
-    *,
-    progress: bool | None = None,
+    fit: Fit, optimizers: Iterable[str | Optimizer] | None = None, *, progress: bool | None = None
 ) -> tuple[Attempt, ...]:
     """Minimize a model's criterion with each optimizer: see `LinearMixedModel.all_fit`.
 

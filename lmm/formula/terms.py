@@ -136,10 +136,7 @@ class TermAlgebra:
     """
 
     def __init__(
-        self,
-        source: str | None,
-        columns: Iterable[str] | None = None,
-        budget: Budget | None = None,
+        self, source: str | None, columns: Iterable[str] | None = None, budget: Budget | None = None
     ):
         self.source = source
         self.columns = None if columns is None else [Name(column) for column in columns]

@@ -450,10 +450,7 @@ class Changes(LabelledEstimates):
         return LinearModel.like(self.call.changed(self.formula, **self._own_rows()), formula)
 
     def drop1(
-        self,
-        scope: Sequence[str] | None = None,
-        test: str | None = None,
-        ddf: Ddf | None = None,
+        self, scope: Sequence[str] | None = None, test: str | None = None, ddf: Ddf | None = None
     ) -> AnovaTable:
         """Leave out each fixed term that may be left out.
 

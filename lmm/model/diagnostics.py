@@ -195,10 +195,7 @@ class Diagnostics(ModelTests):
         return check_convergence(self.fit, gradient_tol, singular_tol, hessian_tol)
 
     def all_fit(
-        self,
-        optimizers: Iterable[str | Optimizer] | None = None,
-        *,
-        progress: bool | None = None,
+        self, optimizers: Iterable[str | Optimizer] | None = None, *, progress: bool | None = None
     ) -> AllFit:
         """Fit with every optimizer (or those given), from the default start, to compare them.
 

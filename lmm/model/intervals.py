@@ -135,11 +135,7 @@ class Intervals(Changes):
         return profile(self.fit, which, level, scale, progress)
 
     def profile_criterion(
-        self,
-        parameter: str,
-        low: float | None = None,
-        high: float | None = None,
-        points: int = 41,
+        self, parameter: str, low: float | None = None, high: float | None = None, points: int = 41
     ) -> CriterionProfile:
         """The fitted criterion (REML or ML) along one variance parameter, others re-optimized.
 

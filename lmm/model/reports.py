@@ -112,11 +112,7 @@ class Reports(Diagnostics):
             return Summary(self.report(), table, correlation, residuals)
         if ddf is None or ddf == "lme4":
             table = pd.DataFrame(
-                {
-                    "Estimate": self.fixef(),
-                    "Std. Error": errors,
-                    "t value": self.fixef() / errors,
-                }
+                {"Estimate": self.fixef(), "Std. Error": errors, "t value": self.fixef() / errors}
             )
             return Summary(self.report(), table, correlation, residuals)
 

@@ -72,10 +72,7 @@ def estimates(
 
 
 def estimates_lines(
-    x: Vector,
-    ticks: Sequence[str] | None,
-    traces: Mapping[str, Trace],
-    ax: Axes | None = None,
+    x: Vector, ticks: Sequence[str] | None, traces: Mapping[str, Trace], ax: Axes | None = None
 ) -> Axes:
     """Estimates against a predictor, one line for each of the others' combinations.
 

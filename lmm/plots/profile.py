@@ -116,10 +116,7 @@ def _draw_pair(
 
     down_given_across = _trace(across, down, names)
     across_given_down = _trace(down, across, names)
-    for x, y in (
-        (across.zeta, down_given_across),
-        (across_given_down, down.zeta),
-    ):
+    for x, y in ((across.zeta, down_given_across), (across_given_down, down.zeta)):
         shown = (x, y) if as_zeta else (_at_zeta(across, x), _at_zeta(down, y))
         ax.plot(*shown, color=ACCENT, lw=0.8)
     for level in LEVELS:

@@ -58,8 +58,7 @@ class RandomEffects(PrintedTables):
             random effect, column by column.
         """
         return pd.concat(
-            [self._stacked(group, table) for group, table in self.tables.items()],
-            ignore_index=True,
+            [self._stacked(group, table) for group, table in self.tables.items()], ignore_index=True
         )
 
     def _stacked(self, group: str, table: pd.DataFrame) -> pd.DataFrame:

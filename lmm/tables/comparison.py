@@ -120,10 +120,7 @@ class _Line:
 
 
 def anova(
-    *models: Any,
-    refit: bool = True,
-    names: Sequence[str] | None = None,
-    boundary: bool = False,
+    *models: Any, refit: bool = True, names: Sequence[str] | None = None, boundary: bool = False
 ) -> AnovaTable:
     """Compare nested models by likelihood-ratio tests.
 

@@ -163,11 +163,7 @@ def _chisq_row(test: FTest | None) -> list[float]:
 
 
 def contest(
-    method: DdfMethod,
-    L: str | Sequence[str] | ArrayLike,
-    rhs: ArrayLike,
-    joint: bool,
-    level: float,
+    method: DdfMethod, L: str | Sequence[str] | ArrayLike, rhs: ArrayLike, joint: bool, level: float
 ) -> PrintedTable:
     """Test ``L beta = rhs``: jointly by F, or row by row by t.
 

@@ -13,12 +13,7 @@ from lmm._types import Frozen, IntVector, Matrix, Vector, cached_property
 from lmm.design import LmerControl
 from lmm.design.codes import rows_by_level
 from lmm.design.matrices import ModelMatrices
-from lmm.errors import (
-    DataError,
-    FormulaError,
-    checked_level,
-    nearest,
-)
+from lmm.errors import DataError, FormulaError, checked_level, nearest
 from lmm.family import family_named
 from lmm.formula import Formula, update_formula
 from lmm.language.deparse import deparse
@@ -355,12 +350,7 @@ class LmListSummary(Printed):
         )
 
 
-def lmlist(
-    formula: str,
-    data: Any,
-    family: Any = None,
-    **options: Any,
-) -> LmList:
+def lmlist(formula: str, data: Any, family: Any = None, **options: Any) -> LmList:
     """Fit a model without random effects to each level of a grouping factor.
 
     Parameters

@@ -315,12 +315,7 @@ def _method(fit: Fit | PlainFit, ddf: Ddf | None) -> str:
 
 
 def _notes(
-    has_tests: bool,
-    show: Shown,
-    level: float,
-    method: str,
-    exponentiate: bool,
-    stars: bool,
+    has_tests: bool, show: Shown, level: float, method: str, exponentiate: bool, stars: bool
 ) -> tuple[str, ...]:
     notes = []
     interval = f"; {100.0 * level:g} % intervals by the same" if show == "interval" else ""

@@ -73,10 +73,7 @@ def _lrt_row(pair: tuple[ModelT, ModelT] | None) -> list[float]:
 
 
 def _pb_row(
-    pair: tuple[ModelT, ModelT] | None,
-    nsim: int,
-    rng: np.random.Generator,
-    progress: bool | None,
+    pair: tuple[ModelT, ModelT] | None, nsim: int, rng: np.random.Generator, progress: bool | None
 ) -> list[float]:
     if pair is None:
         return [np.nan] * 4

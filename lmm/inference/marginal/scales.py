@@ -248,8 +248,5 @@ def _of_differences(node: Node, value: Values) -> Transformation | None:
 def _ratio(name: str, rate: float) -> Transformation:
     """Of differences of logarithms to the base ``exp(rate)``."""
     return Transformation(
-        name,
-        lambda eta: np.exp(rate * eta),
-        lambda eta: rate * np.exp(rate * eta),
-        column="ratio",
+        name, lambda eta: np.exp(rate * eta), lambda eta: rate * np.exp(rate * eta), column="ratio"
     )

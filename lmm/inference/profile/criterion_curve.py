@@ -44,11 +44,7 @@ class CriterionCurve(Frozen):
 
 
 def criterion_curve(
-    fit: Fit,
-    parameter: str,
-    low: float | None = None,
-    high: float | None = None,
-    points: int = 41,
+    fit: Fit, parameter: str, low: float | None = None, high: float | None = None, points: int = 41
 ) -> CriterionCurve:
     """Profile the criterion that was fitted, REML or ML, along one variance parameter.
 

@@ -519,10 +519,7 @@ def _check(fit: Fit, nsim: int, scheme: Scheme, held: Selection) -> None:
     if nsim < 1:
         raise ValueError(f"nsim must be at least 1, not {nsim!r}.")
     name = scheme.name
-    some, everything = (
-        any(mask.any() for mask in held),
-        all(mask.all() for mask in held),
-    )
+    some, everything = (any(mask.any() for mask in held), all(mask.all() for mask in held))
     if name == "semiparametric" and not everything:
         raise ValueError(
             "The semiparametric bootstrap resamples residuals around the fitted values: it needs "

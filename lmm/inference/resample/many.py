@@ -413,11 +413,7 @@ def _patterns(
 
 
 def _refuse_exact(
-    matrices: ModelMatrices,
-    names: pd.Index,
-    values: Matrix,
-    kept: np.ndarray,
-    columns: np.ndarray,
+    matrices: ModelMatrices, names: pd.Index, values: Matrix, kept: np.ndarray, columns: np.ndarray
 ) -> None:
     """Refuse responses in which the fixed effects leave no variation."""
     y = values[np.ix_(kept, columns)] - matrices.offset[kept, None]

@@ -31,11 +31,7 @@ from lmm.inference.resample.family_engine import FamilyEngine, FamilySimulator
 from lmm.inference.resample.many import Engine, engine_for
 from lmm.inference.resample.regressed import StandardizedRows, compressed, rows_of
 from lmm.inference.resample.replicates import Replicates
-from lmm.inference.resample.residual_draws import (
-    WildSimulator,
-    block_simulator,
-    residual_simulator,
-)
+from lmm.inference.resample.residual_draws import WildSimulator, block_simulator, residual_simulator
 from lmm.inference.resample.schemes import REB, Cases, Residual, Scheme, Wild
 from lmm.inference.resample.simulator import Simulator
 from lmm.inference.variance.reported import names_of, parameters_of, values_of

@@ -64,9 +64,7 @@ class VarianceParameter:
 
 
 def variance_parameters(
-    matrices: ModelMatrices,
-    scale: Scale = "sdcor",
-    size: Literal["sigma", "theta", ""] = "sigma",
+    matrices: ModelMatrices, scale: Scale = "sdcor", size: Literal["sigma", "theta", ""] = "sigma"
 ) -> tuple[VarianceParameter, ...]:
     """All variance parameters of a model in R's order, sigma last.
 

@@ -294,11 +294,7 @@ class EstimatesTable(TableLike):
         return replace(self, shown=shown)
 
     def predict(
-        self,
-        interval: Interval = "prediction",
-        level: float = 0.95,
-        *,
-        sigma: float | None = None,
+        self, interval: Interval = "prediction", level: float = 0.95, *, sigma: float | None = None
     ) -> Self:
         """The means as predictions, with intervals of new observations, as emmeans' ``predict``.
 

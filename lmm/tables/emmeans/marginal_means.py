@@ -238,13 +238,7 @@ class Estimates(EstimatesTable):
     ) -> Estimates:
         """All pairwise differences within groups; arguments as for `contrast`."""
         return self.contrast(
-            "pairwise",
-            by,
-            adjust,
-            reverse=reverse,
-            simple=simple,
-            combine=combine,
-            exclude=exclude,
+            "pairwise", by, adjust, reverse=reverse, simple=simple, combine=combine, exclude=exclude
         )
 
     def regrid(self, transform: str = "response") -> Estimates:
