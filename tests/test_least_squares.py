@@ -35,6 +35,12 @@ def test_estimates_are_those_of_r(sleepstudy):
     assert_allclose(m.fitted() + m.residuals(), sleepstudy["Reaction"])
 
 
+def test_a_summary_asked_for_normal_tests_has_z_tests(sleepstudy):
+    tests = lmm.lm("Reaction ~ Days", sleepstudy).summary("asymptotic")
+    assert list(tests.to_frame())[2:] == ["z value", "Pr(>|z|)"]
+    assert_allclose(tests.loc["Days", "Pr(>|z|)"], 2.823030e-17, rtol=1e-6)  # 2 * pnorm(-8.453663)
+
+
 def test_weights_and_offsets_count(sleepstudy):
     weights = np.tile([1.0, 2.0, 0.5], 60)
     m = lmm.lm("Reaction ~ Days + offset(Days * 2)", sleepstudy, weights=weights)

@@ -108,12 +108,9 @@ class GeneralizedLinearModel(WithoutEffects):
         period3        -1.127       0.296   -3.804       0.0
         period4        -1.581       0.399   -3.961       0.0
         """
-        from lmm.inference.fixed.ddf import ddf_method
-
-        ddf_method(self.fit, None if ddf == "lme4" else ddf)
         return ScoredSummary(
             self._text,
-            self._coefficient_table("t" if self.fit.distribution.has_scale else "z"),
+            self._coefficient_table(ddf),
             self.family.title,
             self.dispersion,
             self.null_deviance,

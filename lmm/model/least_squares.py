@@ -74,13 +74,10 @@ class LinearModel(WithoutEffects):
         (Intercept)   251.405       6.610   38.033       0.0
         Days           10.467       1.238    8.454       0.0
         """
-        from lmm.inference.fixed.ddf import ddf_method
-
-        ddf_method(self.fit, None if ddf == "lme4" else ddf)
         explained = self._explained()
         return LeastSquaresSummary(
             self._text,
-            self._coefficient_table("t"),
+            self._coefficient_table(ddf),
             self.fit.residuals_of("pearson"),
             self.call.weights is not None,
             self.sigma,

@@ -107,8 +107,7 @@ class Reports(Diagnostics):
         from lmm.tables.fixed_tests import coefficient_table
 
         if ddf is None and self.fit.known_sigma is not None:
-            table = coefficient_table(ddf_method(self.fit)).drop(columns="df")
-            table = table.rename(columns={"t value": "z value", "Pr(>|t|)": "Pr(>|z|)"})
+            table = coefficient_table(ddf_method(self.fit), "z", df=False)
             return Summary(self.report(), table, correlation, residuals)
         if ddf is None or ddf == "lme4":
             table = pd.DataFrame(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -125,17 +125,13 @@ class WithoutEffects(Printed, FittedModel):
     def anova(self) -> AnovaTable:
         """R's sequential table of the terms."""
 
-    def _coefficient_table(self, letter: Literal["t", "z"]) -> pd.DataFrame:
-        from scipy.stats import t
+    def _coefficient_table(self, ddf: Ddf | None) -> pd.DataFrame:
+        from lmm.inference.fixed.ddf import ResidualDegrees, ddf_method
+        from lmm.tables.fixed_tests import coefficient_table
 
-        statistic = self.tvalues
-        return pd.DataFrame(
-            {
-                "Estimate": self.fixef(),
-                "Std. Error": self.bse,
-                f"{letter} value": statistic,
-                f"Pr(>|{letter}|)": 2.0 * t.sf(np.abs(statistic), self.fit.test_df),
-            }
+        method = ddf_method(self.fit, None if ddf == "lme4" else ddf)
+        return coefficient_table(
+            method, "t" if isinstance(method, ResidualDegrees) else "z", df=False
         )
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,20 @@ def _column(values: pd.Series[Any], digits: int) -> Column:
         return Column(name, tuple(format_numbers(numbers, digits)))
     texts = ("<NA>" if pd.isna(value) else str(value) for value in values)
     return Column(name, tuple(texts), "label")
+
+
+FoundT = TypeVar("FoundT")
+
+
+def rows_of(
+    found: Iterable[tuple[str, FoundT | None]],
+    row: Callable[[FoundT], Sequence[float]],
+    columns: Sequence[str],
+) -> pd.DataFrame:
+    """Numbers of what was found, by name; missing ones where nothing was."""
+    missing = [np.nan] * len(columns)
+    rows = {name: missing if one is None else row(one) for name, one in found}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns), dtype=float)
 
 
 def labels(index: pd.Index[Any]) -> tuple[str, ...]:

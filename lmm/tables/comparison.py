@@ -265,7 +265,6 @@ def _likelihood_table(lines: Sequence[_Line], names: Sequence[str]) -> pd.DataFr
     loglik = np.array([line.loglik for line in lines])
     chisq = np.maximum(0.0, 2.0 * np.diff(loglik))
     df = np.diff(npar)
-    tails = [chi_square_tail(value, int(d)) for value, d in zip(chisq, df, strict=True)]
     return pd.DataFrame(
         {
             "npar": npar,
@@ -275,7 +274,7 @@ def _likelihood_table(lines: Sequence[_Line], names: Sequence[str]) -> pd.DataFr
             "deviance": -2.0 * loglik,
             "Chisq": [np.nan, *chisq],
             "Df": [np.nan, *df],
-            "Pr(>Chisq)": [np.nan, *tails],
+            "Pr(>Chisq)": [np.nan, *chi_square_tail(chisq, df)],
         },
         index=list(names),
     )
@@ -333,7 +332,7 @@ def drop1(
     table = pd.DataFrame({"npar": [np.nan, *npar], "AIC": aic}, index=["<none>", *labels])
     if test is not None:
         statistics = [max(0.0, 2.0 * (full.fit.loglik - fit.loglik)) for fit in smaller]
-        tails = [chi_square_tail(s, int(d)) for s, d in zip(statistics, npar, strict=True)]
+        tails = chi_square_tail(statistics, npar)
         table["LRT"], table["Pr(Chi)"] = [np.nan, *statistics], [np.nan, *tails]
     heading = ("Single term deletions", "", "Model:", *str(model.formula).split("\n"))
     return AnovaTable(table, heading)

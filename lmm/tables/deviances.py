@@ -20,6 +20,7 @@ from lmm.inference.variance.lrt import chi_square_tail
 from lmm.likelihood import critical_value
 from lmm.plain_fit import LeastSquaresFit, PlainFit, ScoredFit
 from lmm.report.printed import AnovaTable, PrintedTable, confidence_table
+from lmm.report.tables import rows_of
 
 # Standard errors from the estimate beyond which a limit counts as infinite.
 FAR = 64.0
@@ -28,19 +29,14 @@ FAR = 64.0
 def least_squares_anova(fit: LeastSquaresFit, type_: AnovaType) -> AnovaTable:
     """Tests of types II and III, printed as car's ``Anova(lm)``."""
     tests = term_tests(ddf_method(fit), type_, fit.vcov)
-    rows = {label: _f_row(test, fit.sigma) for label, test in tests.items()}
-    rows["Residuals"] = [fit.rss, fit.df_resid, np.nan, np.nan]
-    columns = ["Sum Sq", "Df", "F value", "Pr(>F)"]
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+
+    def row(test: FTest) -> list[float]:
+        return [test.statistic * test.ndf * fit.sigma**2, test.ndf, test.statistic, test.p_value]
+
+    frame = rows_of(tests.items(), row, ["Sum Sq", "Df", "F value", "Pr(>F)"])
+    frame.loc["Residuals"] = [fit.rss, fit.df_resid, np.nan, np.nan]
     heading = (f"Anova Table (Type {type_} tests)", "", f"Response: {fit.formula.response}")
     return AnovaTable(frame, heading)
-
-
-def _f_row(test: FTest | None, sigma: float) -> list[float]:
-    if test is None:
-        return [np.nan] * 4
-    squares = test.statistic * test.ndf * sigma**2
-    return [squares, test.ndf, test.statistic, test.p_value]
 
 
 # Deviances ----------------------------------------------------------------------------------------
@@ -97,11 +93,7 @@ def _tested(table: pd.DataFrame, largest: ScoredFit, test: str) -> pd.DataFrame:
         statistic = scaled / np.abs(df)
         tail = f.sf(statistic, np.abs(df), largest.df_resid)
         return table.assign(**{"F": statistic, "Pr(>F)": tail})
-    tails = [
-        np.nan if np.isnan(d) else chi_square_tail(s, int(abs(d)))
-        for s, d in zip(scaled, df, strict=True)
-    ]
-    return table.assign(**{"Pr(>Chi)": tails})
+    return table.assign(**{"Pr(>Chi)": chi_square_tail(scaled, np.abs(df))})
 
 
 def deviance_drop1(fit: ScoredFit, scope: Sequence[str] | None, test: str | None) -> AnovaTable:

@@ -30,10 +30,10 @@ from lmm.tables.comparison import model_names
 
 SharesT = TypeVar("SharesT", bound="Shares")
 
+# Indices that models of one response are weighed by.
 CRITERIA = ("AIC", "AICc", "BIC")
 # Replicates for intervals of shares of variance, as in performance.
 REPLICATES = 100
-"""Indices that models of one response are weighed by."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

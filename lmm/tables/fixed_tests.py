@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations, product
-from typing import TypeGuard
+from typing import Literal, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
 from lmm.inference.fixed.anova import term_tests
 from lmm.inference.fixed.balanced import BalancedPopulation
-from lmm.inference.fixed.base import DdfMethod, FTest, TTests, t_tests
+from lmm.inference.fixed.base import CovarianceMethod, DdfMethod, FTest, TTests, t_tests
 from lmm.inference.fixed.ddf import check_contrasts, ddf_method
 from lmm.inference.fixed.hypotheses import LinearHypotheses, hypothesis_labels, parse_hypotheses
 from lmm.inference.fixed.term_contrasts import AnovaType, anova_type, term_contrasts
@@ -35,23 +35,25 @@ from lmm.report.cells import Cells, Column
 from lmm.report.document import Block, Document
 from lmm.report.format import r_element
 from lmm.report.printed import AnovaTable, PrintedTable, PrintedTables
-from lmm.report.tables import coefficient_blocks, frame_cells, labels
+from lmm.report.tables import coefficient_blocks, frame_cells, labels, rows_of
 
 
-def coefficient_table(method: DdfMethod) -> pd.DataFrame:
+def coefficient_table(
+    method: CovarianceMethod, letter: Literal["t", "z"] = "t", *, df: bool = True
+) -> pd.DataFrame:
     """Estimates with t tests, lmerTest's columns."""
     names = pd.Index(method.fit.matrices.fixed.names)
     tests = t_tests(method, np.eye(len(names)))
-    return pd.DataFrame(
-        {
-            "Estimate": tests.estimate,
-            "Std. Error": tests.std_error,
-            "df": tests.df,
-            "t value": tests.statistic,
-            "Pr(>|t|)": tests.p_values,
-        },
-        index=names,
-    )
+    columns = {
+        "Estimate": tests.estimate,
+        "Std. Error": tests.std_error,
+        "df": tests.df,
+        f"{letter} value": tests.statistic,
+        f"Pr(>|{letter}|)": tests.p_values,
+    }
+    if not df:
+        del columns["df"]
+    return pd.DataFrame(columns, index=names)
 
 
 # Analysis of variance ----------------------------------------------------------------------------
@@ -59,16 +61,13 @@ def coefficient_table(method: DdfMethod) -> pd.DataFrame:
 
 def anova_frame(tests: dict[str, FTest | None], sigma: float) -> pd.DataFrame:
     """F tests by term as lmerTest's anova; rows of missing values for terms without columns."""
-    rows = {label: _f_row(test, sigma) for label, test in tests.items()}
+
+    def row(test: FTest) -> list[float]:
+        mean = test.unscaled * sigma**2
+        return [mean * test.ndf, mean, test.ndf, test.ddf, test.statistic, test.p_value]
+
     columns = ["Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
-
-
-def _f_row(test: FTest | None, sigma: float) -> list[float]:
-    if test is None:
-        return [np.nan] * 6
-    mean = test.unscaled * sigma**2
-    return [mean * test.ndf, mean, test.ndf, test.ddf, test.statistic, test.p_value]
+    return rows_of(tests.items(), row, columns)
 
 
 def type_anova(method: DdfMethod, type_: AnovaType) -> AnovaTable:
@@ -80,23 +79,18 @@ def type_anova(method: DdfMethod, type_: AnovaType) -> AnovaTable:
 
 def wald_tests(method: DdfMethod, type_: AnovaType, test: str = "Chisq") -> AnovaTable:
     """Type I, II or III Wald tests, printed as car's ``Anova``."""
-    tested = term_tests(method, type_, method.vcov)
+    tested = term_tests(method, type_, method.vcov).items()
     if test == "Chisq":
-        rows = {label: _chisq_row(found) for label, found in tested.items()}
-        columns = ["Chisq", "Df", "Pr(>Chisq)"]
+        frame = rows_of(tested, _chisq_row, ["Chisq", "Df", "Pr(>Chisq)"])
         name = "Wald chisquare tests"
     else:
-        rows = {label: _wald_f_row(found) for label, found in tested.items()}
-        columns = ["F", "Df", "Df.res", "Pr(>F)"]
+        frame = rows_of(tested, _wald_f_row, ["F", "Df", "Df.res", "Pr(>F)"])
         name = f"Wald F tests with {method.name} df"
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
     heading = f"Analysis of Deviance Table (Type {type_} {name})"
     return AnovaTable(frame, (heading, "", f"Response: {method.fit.formula.response}"))
 
 
-def _wald_f_row(test: FTest | None) -> list[float]:
-    if test is None:
-        return [np.nan] * 4
+def _wald_f_row(test: FTest) -> list[float]:
     return [test.statistic, test.ndf, test.ddf, test.p_value]
 
 
@@ -153,9 +147,7 @@ def wald_anova(
     return wald_tests(method, type_, test)
 
 
-def _chisq_row(test: FTest | None) -> list[float]:
-    if test is None:
-        return [np.nan] * 3
+def _chisq_row(test: FTest) -> list[float]:
     return [test.statistic * test.ndf, test.ndf, test.p_value]
 
 

@@ -94,9 +94,8 @@ def _deletion_frame(model: ModelT, deletions: Sequence[_Deletion]) -> pd.DataFra
         else:  # a model without random effects
             npar.append(model.fit.n_parameters - len(model.fit.theta))
             loglik.append(-0.5 * model.fit.without_effects)
-    lrt = [max(0.0, 2.0 * (loglik[0] - value)) for value in loglik[1:]]
-    df = [npar[0] - count for count in npar[1:]]
-    tails = [chi_square_tail(value, d) for value, d in zip(lrt, df, strict=True)]
+    lrt = np.maximum(0.0, 2.0 * (loglik[0] - np.array(loglik[1:])))
+    df = npar[0] - np.array(npar[1:])
     return pd.DataFrame(
         {
             "npar": npar,
@@ -104,7 +103,7 @@ def _deletion_frame(model: ModelT, deletions: Sequence[_Deletion]) -> pd.DataFra
             "AIC": -2.0 * np.array(loglik) + 2.0 * np.array(npar),
             "LRT": [np.nan, *lrt],
             "Df": [np.nan, *df],
-            "Pr(>Chisq)": [np.nan, *tails],
+            "Pr(>Chisq)": [np.nan, *chi_square_tail(lrt, df)],
         },
         index=["<none>", *(deletion.label for deletion in deletions)],
     )
@@ -331,7 +330,6 @@ def _reduce_fixed(
         method = ddf_method(model.fit, ddf)
         tests = _marginal_tests(method, checked_scope(model.fit.matrices.fixed, None))
         table = anova_frame(tests, method.fit.sigma)
-        # A term without columns of its own adds nothing.
         # A term without columns of its own adds nothing.
         p_values = table.iloc[:, -1].fillna(1.0).drop(list(set(keep) & set(tests)))
         if not (p_values > alpha).any():

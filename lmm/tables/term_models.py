@@ -25,6 +25,7 @@ from lmm.fit import check_models
 from lmm.inference.fixed.term_contrasts import AnovaType, term_contrasts
 from lmm.inference.variance.lrt import chi_square_tail
 from lmm.report.printed import AnovaTable
+from lmm.report.tables import rows_of
 from lmm.tables.comparison import ModelT, settled
 from lmm.tables.modcomp import checked_nsim, compared_by_bootstrap
 
@@ -35,8 +36,8 @@ def lrt_anova(model: ModelT, type_: AnovaType) -> AnovaTable:
     The module says which models the types compare. Missing for a term that adds no columns.
     """
     check_models(model)
-    rows = {label: _lrt_row(pair) for label, pair in _pairs(model, type_)}
-    return _table(model, rows, ["Chisq", "Df", "Pr(>Chisq)"], type_, "likelihood-ratio")
+    frame = rows_of(_pairs(model, type_), _lrt_row, ["Chisq", "Df", "Pr(>Chisq)"])
+    return _table(model, frame, type_, "likelihood-ratio")
 
 
 def pb_anova(
@@ -50,35 +51,24 @@ def pb_anova(
     check_models(model)
     checked_nsim(nsim)
     rng = np.random.default_rng(seed)
-    rows = {label: _pb_row(pair, nsim, rng, progress) for label, pair in _pairs(model, type_)}
-    columns = ["Chisq", "Df", "Pr(>Chisq)", "Pr(>PB)"]
-    return _table(model, rows, columns, type_, "parametric bootstrap")
+
+    def row(pair: tuple[ModelT, ModelT]) -> list[float]:
+        return [*_lrt_row(pair), compared_by_bootstrap(*pair, nsim, rng, progress).p_value]
+
+    frame = rows_of(_pairs(model, type_), row, ["Chisq", "Df", "Pr(>Chisq)", "Pr(>PB)"])
+    return _table(model, frame, type_, "parametric bootstrap")
 
 
-def _table(
-    model: ModelT, rows: dict[str, list[float]], columns: list[str], type_: AnovaType, test: str
-) -> AnovaTable:
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+def _table(model: ModelT, frame: pd.DataFrame, type_: AnovaType, test: str) -> AnovaTable:
     heading = (f"Type {type_} Analysis of Variance Table ({test} tests)", "", "Model:")
     return AnovaTable(frame, (*heading, *str(model.formula).split("\n")))
 
 
-def _lrt_row(pair: tuple[ModelT, ModelT] | None) -> list[float]:
-    if pair is None:
-        return [np.nan] * 3
+def _lrt_row(pair: tuple[ModelT, ModelT]) -> list[float]:
     large, small = (model.fit for model in pair)
     statistic = max(0.0, 2.0 * (large.loglik - small.loglik))
     df = large.n_parameters - small.n_parameters
     return [statistic, df, chi_square_tail(statistic, df)]
-
-
-def _pb_row(
-    pair: tuple[ModelT, ModelT] | None, nsim: int, rng: np.random.Generator, progress: bool | None
-) -> list[float]:
-    if pair is None:
-        return [np.nan] * 4
-    compared = compared_by_bootstrap(pair[0], pair[1], nsim, rng, progress)
-    return [*_lrt_row(pair), compared.p_value]
 
 
 # Models ------------------------------------------------------------------------------------------

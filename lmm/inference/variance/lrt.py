@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lmm._types import Vector
 from lmm.covariance import Filled
@@ -29,11 +31,11 @@ from lmm.report.printed import Printed
 GRID = 200
 
 
-def chi_square_tail(statistic: float, df: int) -> float:
-    """``P(chi-square_df > statistic)``; NaN without degrees of freedom."""
+def chi_square_tail(statistic: ArrayLike, df: ArrayLike) -> Any:
+    """``P(chi-square_df > statistic)`` of numbers or arrays; NaN without degrees of freedom."""
     from scipy.special import chdtrc
 
-    return float(chdtrc(df, statistic)) if df > 0 else float("nan")
+    return chdtrc(np.where(np.asarray(df) > 0, df, np.nan), np.asarray(statistic))
 
 
 def chi_bar_square_tail(statistic: float, weights: dict[int, float]) -> float:
@@ -53,7 +55,7 @@ def chi_bar_square_tail(statistic: float, weights: dict[int, float]) -> float:
     """
     if statistic <= 0.0:
         return 1.0
-    return sum(weight * chi_square_tail(statistic, df) for df, weight in weights.items() if df > 0)
+    return float(sum(w * chi_square_tail(statistic, df) for df, w in weights.items() if df > 0))
 
 
 def boundary_weights(null: ModelMatrices, alternative: ModelMatrices) -> dict[int, float] | None:
