@@ -222,8 +222,8 @@ def unknown_class(header):
     parts(header)["kind"] = "Popen"
 
 
-def no_scales(header):
-    del header["sums"]["scales"]
+def no_summary(header):
+    del header["sums"]["summary"]
 
 
 def other_formula(header):
@@ -238,7 +238,7 @@ DAMAGES = (
     places_beyond,
     without_pairs,
     unknown_class,
-    no_scales,
+    no_summary,
     other_formula,
 )
 

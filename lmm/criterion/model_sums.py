@@ -14,7 +14,7 @@ from lmm._brief import Brief
 from lmm._types import Vector
 from lmm.criterion.profiled import ProfiledCriterion
 from lmm.design.absent import Summed, Unread
-from lmm.design.batches import Batch, Recipe, Scales
+from lmm.design.batches import Batch, Recipe
 from lmm.design.column_summary import ColumnSummary
 from lmm.design.keys import Keys
 from lmm.design.matrices import ModelMatrices
@@ -46,8 +46,6 @@ class ModelSums(Brief):
         Their cross-products.
     n_selected : int
         Number of rows that the subset selects, those with missing values too.
-    scales : Scales
-        Moments of the columns of X.
     summary : ColumnSummary
         What later results ask of the data's columns.
     """
@@ -55,7 +53,6 @@ class ModelSums(Brief):
     recipe: Recipe
     sums: Sums
     n_selected: int
-    scales: Scales
     summary: ColumnSummary
 
     @classmethod
@@ -87,7 +84,7 @@ class ModelSums(Brief):
     def of_rows(cls, recipe: Recipe, pilot: Pilot, table: Table) -> ModelSums:
         """Sums over the rows of a table, of which none may count."""
         batch = recipe.batch(table)
-        return cls(recipe, Sums.of(batch, pilot), batch.n_selected, batch.scales, batch.summary)
+        return cls(recipe, Sums.of(batch, pilot), batch.n_selected, batch.summary)
 
     def of_more(self, data: Any) -> ModelSums:
         """Sums over other rows, of which none may count, to be added to these."""
@@ -144,7 +141,6 @@ class ModelSums(Brief):
             self,
             sums=self.sums + other.sums,
             n_selected=self.n_selected + other.n_selected,
-            scales=self.scales + other.scales,
             summary=self.summary + other.summary,
         )
 
@@ -173,7 +169,7 @@ class ModelSums(Brief):
     def matrices(self) -> ModelMatrices:
         """The model, without rows."""
         kept, n = Fixed(self.sums).kept, self.n
-        design = self.recipe.design(self.keys, kept, n, self.n_selected, self.scales, self.summary)
+        design = self.recipe.design(self.keys, kept, n, self.n_selected, self.summary)
         rows = self.recipe.reader.rows
         known = cast(Vector, Unread((n,)))
         has_offset = rows.offset is not None or self.recipe.plan.offsets
@@ -209,7 +205,7 @@ def _parts(recipe: Recipe, batches: Iterable[Batch], pilot: Pilot | None) -> Ite
         if len(batch.X) == 0:
             continue
         pilot = pilot or Pilot.of(batch)
-        yield ModelSums(recipe, Sums.of(batch, pilot), selected, batch.scales, batch.summary)
+        yield ModelSums(recipe, Sums.of(batch, pilot), selected, batch.summary)
         selected = 0
     if pilot is None:
         raise _no_rows()

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lmm.criterion.model_sums import ModelSums
-from lmm.design.batches import Scales, recipe_from
+from lmm.design.batches import recipe_from
 from lmm.design.build import plan_for
 from lmm.design.checks import LmerControl
 from lmm.design.coding import Contrasts
@@ -44,7 +44,6 @@ _KINDS: dict[str, Any] = {
     "Moments": Moments,
     "Numbered": Numbered,
     "Pilot": Pilot,
-    "Scales": Scales,
     "Spanning": Spanning,
     "Summary": ColumnSummary,
     "Sums": Sums,
@@ -71,7 +70,6 @@ def pack_sums(sums: ModelSums, arrays: Arrays) -> dict[str, Any]:
         "kinds": dict(recipe.frame.columns),
         "sums": sums.sums,
         "n_selected": sums.n_selected,
-        "scales": sums.scales,
         "summary": sums.summary,
     }
     return {name: _packed(value, arrays) for name, value in content.items()}
@@ -113,7 +111,7 @@ def unpack_sums(
     variables = Variables(nodes, content["state"], content["levels"], plan.formula.source)
     learned = Learned(Reader(plan, variables, content["groups"], rows), content["kinds"])
     recipe = recipe_from(learned, heading, contrasts, control)
-    parts = (content[name] for name in ("sums", "n_selected", "scales", "summary"))
+    parts = (content[name] for name in ("sums", "n_selected", "summary"))
     total = ModelSums(recipe, *parts)
     _check(total)
     return total
@@ -204,8 +202,7 @@ def _check(total: ModelSums) -> None:
     _expect(sums.pilot.beta, p)
     _expect(sums.base, p + 1, p + 1)
     _expect(summary.triangle, p + 1, p + 1)
-    for values in (total.scales.mean, total.scales.squares, total.scales.is_indicator):
-        _expect(values, p)
+    _expect(summary.is_indicator, p)
     for R, Z, size in zip(sums.pilot.R, summary.random, random, strict=True):
         _expect(R, size, size)
         _expect(Z, size, size)

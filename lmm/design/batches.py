@@ -20,7 +20,7 @@ from lmm.design.checks import (
     check_rank,
     check_scales,
 )
-from lmm.design.column_summary import ColumnSummary, joined_moments
+from lmm.design.column_summary import ColumnSummary
 from lmm.design.columns import Basis, Column, Factor, take
 from lmm.design.factor_contrasts import choose_contrasts
 from lmm.design.fixed import FixedEffects, check_finite
@@ -39,47 +39,7 @@ from lmm.design.variables import column_names
 from lmm.errors import DataError, LmmWarning
 from lmm.formula import Formula, parse_formula
 
-__all__ = ["Batch", "Recipe", "Scales", "recipe_from", "recipe_of"]
-
-
-@dataclass(frozen=True, eq=False)
-class Scales:
-    """Moments of the columns of X over rows, which add up.
-
-    Attributes
-    ----------
-    n : int
-        Number of rows.
-    mean, squares : (p,) array
-        Means of the columns, and sums of squares about them.
-    is_indicator : (p,) bool array
-        Whether a column holds zeros and ones only.
-    """
-
-    n: int
-    mean: Vector
-    squares: Vector
-    is_indicator: np.ndarray
-
-    @classmethod
-    def of(cls, X: Matrix) -> Scales:
-        """Moments of the columns of X (n, p)."""
-        n, p = X.shape
-        if n == 0:
-            return cls(0, np.zeros(p), np.zeros(p), np.ones(p, dtype=bool))
-        mean = X.mean(axis=0)
-        moved = X - mean
-        squares = np.einsum("ij,ij->j", moved, moved)
-        return cls(n, mean, squares, ~((X != 0) & (X != 1)).any(axis=0))
-
-    def __add__(self, other: Scales) -> Scales:
-        return Scales(*joined_moments(self, other), self.is_indicator & other.is_indicator)
-
-    def deviations(self, kept: IntVector) -> Vector:
-        """Standard deviations of the kept columns that are no indicators."""
-        of = kept[~self.is_indicator[kept]]
-        deviations: Vector = np.sqrt(self.squares[of] / max(self.n - 1, 1))
-        return deviations
+__all__ = ["Batch", "Recipe", "recipe_from", "recipe_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +62,6 @@ class Batch:
         Response, prior weights and offset.
     n_read, n_selected : int
         Numbers of rows of the batch, and of those that the subset selects.
-    scales : Scales
-        Moments of X's columns.
     summary : ColumnSummary
         What later results ask of the columns.
     """
@@ -116,7 +74,6 @@ class Batch:
     response: Response
     n_read: int
     n_selected: int
-    scales: Scales
     summary: ColumnSummary
 
 
@@ -219,7 +176,6 @@ class Recipe:
             response,
             table.n,
             read.n_selected,
-            Scales.of(X),
             self._summary(table, rows, columns, X, Z, response.offset),
         )
 
@@ -267,8 +223,7 @@ class Recipe:
         kept: IntVector,
         n: int,
         n_selected: int,
-        scales: Scales,
-        summary: ColumnSummary | None = None,
+        summary: ColumnSummary,
     ) -> Design:
         """The design of all rows, which holds none of them.
 
@@ -280,9 +235,7 @@ class Recipe:
             Columns of X that are linearly independent.
         n, n_selected : int
             Numbers of rows used, and of rows selected.
-        scales : Scales
-            Moments of X's columns over all rows.
-        summary : ColumnSummary, optional
+        summary : ColumnSummary
             What later results ask of the columns.
 
         Raises
@@ -302,7 +255,7 @@ class Recipe:
         notes += check_groups(terms, n, control) + self.notes
         fixed = replace(self.fixed, kept=kept)
         notes += check_rank(len(fixed.full_names), fixed.dropped, control)
-        notes += check_scales(scales.deviations(kept), control) if n > 1 else ()
+        notes += check_scales(summary.deviations(kept), control) if n > 1 else ()
         columns = {text: _unread(column, n) for text, column in self.frame.columns.items()}
         rows, selected = Unread((n,)), Unread((n_selected,))
         frame = replace(
@@ -315,11 +268,9 @@ class Recipe:
         ordered = tuple(terms[i] for i in self.order_of(keys))
         return Design(self.plan.formula, Unread((n, len(kept))), ordered, fixed, frame, notes)  # type: ignore[arg-type]
 
-    def _columns(self, n: int, summary: ColumnSummary | None) -> list[Unread]:
+    def _columns(self, n: int, summary: ColumnSummary) -> list[Summed]:
         """What stands for the columns of the terms."""
         shapes = [(n, term.size) for term in self.terms]
-        if summary is None:
-            return [Unread(shape) for shape in shapes]
         return [Summed(*known) for known in zip(shapes, summary.random, strict=True)]
 
     def _inexact(self, keys: Sequence[Keys]) -> list[str]:

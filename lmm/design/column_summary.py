@@ -29,7 +29,6 @@ __all__ = [
     "Described",
     "Moments",
     "Spanning",
-    "joined_moments",
 ]
 
 MAX_VALUES = 100
@@ -40,14 +39,6 @@ MAX_CELLS = 1 << 20
 DEPENDENT = 1e-9
 # Rows of a batch, for each column, among which spanning ones are looked for first.
 FIRST_LOOK = 20
-
-
-def joined_moments(one: Any, other: Any) -> tuple[int, Any, Any]:
-    """Number, mean and sum of squares about it of two sets of rows together."""
-    # Chan, Golub & LeVeque (1983), Am. Stat. 37, 242-247, equation 1.5
-    n = one.n + other.n
-    share, gap = other.n / max(n, 1), other.mean - one.mean
-    return n, one.mean + gap * share, one.squares + other.squares + gap**2 * (one.n * share)
 
 
 @dataclass(frozen=True)
@@ -80,8 +71,13 @@ class Moments:
         return cls(len(values), mean, squares, float(values.min()), float(values.max()))
 
     def __add__(self, other: Moments) -> Moments:
+        # Chan, Golub & LeVeque (1983), Am. Stat. 37, 242-247, equation 1.5
+        n = self.n + other.n
+        share, gap = other.n / max(n, 1), other.mean - self.mean
         return Moments(
-            *joined_moments(self, other),
+            n,
+            self.mean + gap * share,
+            self.squares + other.squares + gap**2 * (self.n * share),
             min(self.smallest, other.smallest),
             max(self.largest, other.largest),
         )
@@ -332,6 +328,8 @@ class ColumnSummary:
         Rows that span the model's.
     triangle : (P + 1, P + 1) array
         Triangular factor R of ``[1 X]``, of all rows and columns, without weights.
+    is_indicator : (P,) bool array
+        Whether a column of X holds zeros and ones only.
     random : tuple of (k_i, k_i) arrays
         Z'Z of each random-effects term, without weights.
     offset : Moments
@@ -343,6 +341,7 @@ class ColumnSummary:
     cells: CellCounts
     spanning: Spanning
     triangle: Matrix
+    is_indicator: np.ndarray
     random: tuple[Matrix, ...]
     offset: Moments
 
@@ -385,6 +384,7 @@ class ColumnSummary:
             CellCounts.of(few, len(columns)),
             Spanning.of(columns, indicators, X.shape[1]),
             _triangle(np.column_stack([np.ones(len(X)), X])),
+            ~((X != 0) & (X != 1)).any(axis=0),
             tuple(columns.T @ columns for columns in Z),
             Moments.of(offset),
         )
@@ -396,6 +396,7 @@ class ColumnSummary:
             self.cells + other.cells,
             self.spanning + other.spanning,
             _triangle(np.vstack([self.triangle, other.triangle])),
+            self.is_indicator & other.is_indicator,
             tuple(a + b for a, b in zip(self.random, other.random, strict=True)),
             self.offset + other.offset,
         )
@@ -404,6 +405,12 @@ class ColumnSummary:
     def factor(self) -> Matrix:
         """Rows (P + 1, P) with the cross-products of all rows of X."""
         return self.triangle[:, 1:]
+
+    def deviations(self, kept: IntVector) -> Vector:
+        """Standard deviations of the kept columns of X that are no indicators."""
+        about_mean = self.triangle[1:, 1 + kept[~self.is_indicator[kept]]]
+        squares = np.einsum("ij,ij->j", about_mean, about_mean)
+        return np.asarray(np.sqrt(squares / max(self.offset.n - 1, 1)))
 
     def variance(self, beta: Vector, kept: IntVector) -> float:
         """Sum of squares of X beta about its mean, for coefficients of the columns kept."""

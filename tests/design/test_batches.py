@@ -1,8 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 import lmm
-from lmm.design.batches import Scales, recipe_of
+from lmm.design.batches import recipe_of
+from lmm.design.column_summary import ColumnSummary
 from lmm.design.source import Source
 from sources import cut, once, study
 
@@ -60,10 +62,10 @@ def compare(formula, data, source, **options):
     X = np.vstack([batch.X for batch in batches])
     assert recipe.plan.formula.source == whole.formula.source
     np.testing.assert_allclose(X[:, whole.fixed.kept], whole.X, **CLOSE)
-    scales = sum((batch.scales for batch in batches[1:]), batches[0].scales)
+    summary = sum((batch.summary for batch in batches[1:]), batches[0].summary)
     kept, n = whole.fixed.kept, len(X)
     selected = sum(batch.n_selected for batch in batches)
-    design = recipe.design(keys, kept, n, selected, scales)
+    design = recipe.design(keys, kept, n, selected, summary)
     assert sum(batch.n_read for batch in batches) == len(data)
     assert design.fixed.names == whole.fixed.names
     assert design.fixed.full_names == whole.fixed.full_names
@@ -207,8 +209,8 @@ def test_rows_that_are_not_kept_say_so():
     recipe = recipe_of("y ~ x + (1 | id)", source)
     batches = list(recipe.batches(source))
     keys, _ = joined(batches)
-    scales = batches[0].scales + batches[1].scales + batches[2].scales
-    design = recipe.design(keys, np.arange(2), 110, 120, scales)
+    summary = batches[0].summary + batches[1].summary + batches[2].summary
+    design = recipe.design(keys, np.arange(2), 110, 120, summary)
     assert design.X.shape == (110, 2)
     assert len(design.terms[0].codes) == 110
     uses = [
@@ -231,16 +233,21 @@ def test_identifiers_that_doubles_merge_are_told():
     recipe = recipe_of("y ~ x + (1 | big)", source)
     batches = list(recipe.batches(source))
     keys, _ = joined(batches)
-    scales = batches[0].scales
+    summary = batches[0].summary
     control = lmm.LmerControl(check_nlev_gtr_1="ignore")
     recipe = recipe_of("y ~ x + (1 | big)", source, control=control)
-    notes = recipe.design(keys, np.arange(2), 110, 120, scales).notes
+    notes = recipe.design(keys, np.arange(2), 110, 120, summary).notes
     assert any("beyond 2^53 as doubles" in str(note) for note in notes)
+
+
+def summary_of(X):
+    empty = pd.DataFrame(index=range(len(X)))
+    return ColumnSummary.of(empty, X, (), lambda rows: X[rows], np.zeros(len(X)))
 
 
 def test_scales_add_up():
     rng = np.random.default_rng(3)
     X = np.column_stack([np.ones(50), rng.normal(1e6, 2.0, 50), rng.integers(0, 2, 50)])
-    parts = [Scales.of(X[:0]), Scales.of(X[:1]), Scales.of(X[1:20]), Scales.of(X[20:])]
+    parts = [summary_of(X[part]) for part in (slice(0), slice(1), slice(1, 20), slice(20, None))]
     total = sum(parts[1:], parts[0])
     np.testing.assert_allclose(total.deviations(np.arange(3)), [X[:, 1].std(ddof=1)], rtol=1e-9)

@@ -33,10 +33,9 @@ def both(formula, data):
     keys = list(batches[0].keys)
     for batch in batches[1:]:
         keys = [a.union(b)[0] for a, b in zip(keys, batch.keys, strict=True)]
-    scales = sum((batch.scales for batch in batches[1:]), batches[0].scales)
     summary = sum((batch.summary for batch in batches[1:]), batches[0].summary)
     kept, n = whole.fixed.kept, whole.n
-    design = recipe.design(keys, kept, n, n, scales, summary)
+    design = recipe.design(keys, kept, n, n, summary)
     return whole, ModelMatrices(design, Response.of(np.zeros(n)))
 
 
