@@ -25,7 +25,7 @@ from lmm.errors import (
 from lmm.fixed_fit import FixedFit
 from lmm.formula import Formula
 from lmm.likelihood import Entries, is_singular
-from lmm.optimize import Optimum, Status, minimize
+from lmm.optimize import Optimum, Status, minimize_near
 from lmm.plain_fit import PlainFit
 from lmm.pls import Inverse, PLSPoint, PLSTerms, Problem, stacked
 
@@ -288,7 +288,7 @@ class Fit(FixedFit):
     def refitted(self, matrices: ModelMatrices) -> Fit:
         """Fit the same model to other matrices, from these estimates."""
         criterion = self.criterion.on(matrices)
-        optimum = minimize(criterion, start=self.start_for(criterion))
+        optimum = minimize_near(criterion, self.start_for(criterion))
         return type(self).at(self.formula, criterion, optimum)
 
     def carried_to(self, criterion: ProfiledCriterion) -> Vector:

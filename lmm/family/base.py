@@ -79,6 +79,7 @@ BLOCK = 1 << 16
 class Conditional(ABC):
     """A family with the responses and weights of its rows: a function of eta and xi."""
 
+    family: Family
     y: Vector
     weights: Vector
     lost: float
@@ -159,6 +160,8 @@ class Family(ABC):
     canonical_link: ClassVar[str]
     #: The least and the largest mean.
     mean_range: ClassVar[tuple[float, float]] = (0.0, np.inf)
+    #: Links for which the log-likelihood of a row is a concave function of its predictor.
+    concave_links: ClassVar[frozenset[str]]
 
     def __post_init__(self) -> None:
         if not isinstance(self.link, str) or self.link not in self.links:
@@ -186,6 +189,11 @@ class Family(ABC):
     def is_canonical(self) -> bool:
         """Whether the link is the canonical one."""
         return self.link == self.canonical_link
+
+    @property
+    def is_concave(self) -> bool:
+        """Whether the log-likelihood is concave, so that random effects have one mode at most."""
+        return self.link in self.concave_links
 
     @property
     def has_scale(self) -> bool:

@@ -39,6 +39,7 @@ class Binomial(Family):
     links: ClassVar = PROBABILITY_LINKS
     canonical_link: ClassVar[str] = "logit"
     mean_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    concave_links: ClassVar[frozenset[str]] = frozenset(("logit", "probit", "cloglog", "log"))
 
     def check(self, y: Vector, weights: Vector) -> None:
         if ((y < 0.0) | (y > 1.0)).any():

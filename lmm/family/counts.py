@@ -64,6 +64,7 @@ class Poisson(CountFamily):
     name: ClassVar[str] = "poisson"
     links: ClassVar[Mapping[str, Link]] = COUNT_LINKS
     canonical_link: ClassVar[str] = "log"
+    concave_links: ClassVar[frozenset[str]] = frozenset(("log", "sqrt", "identity"))
 
     def check(self, y: Vector, weights: Vector) -> None:
         if (y < 0.0).any():
@@ -122,6 +123,7 @@ class NegativeBinomial(CountFamily):
     name: ClassVar[str] = "negative binomial"
     links: ClassVar[Mapping[str, Link]] = COUNT_LINKS
     canonical_link: ClassVar[str] = ""
+    concave_links: ClassVar[frozenset[str]] = frozenset(("log",))
 
     def __post_init__(self) -> None:
         super().__post_init__()

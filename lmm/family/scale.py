@@ -63,6 +63,7 @@ class Gaussian(ScaleFamily):
     links: ClassVar[Mapping[str, Link]] = _links("identity", "log", "inverse")
     canonical_link: ClassVar[str] = "identity"
     mean_range: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    concave_links: ClassVar[frozenset[str]] = frozenset(("identity",))
 
     @property
     def is_gaussian_identity(self) -> bool:
@@ -136,6 +137,7 @@ class Gamma(ScaleFamily):
     name: ClassVar[str] = "Gamma"
     links: ClassVar[Mapping[str, Link]] = _links("inverse", "log", "identity")
     canonical_link: ClassVar[str] = "inverse"
+    concave_links: ClassVar[frozenset[str]] = frozenset(("log", "inverse"))
 
     @property
     def canonical_k(self) -> float:
@@ -221,6 +223,7 @@ class InverseGaussian(ScaleFamily):
     name: ClassVar[str] = "inverse.gaussian"
     links: ClassVar[Mapping[str, Link]] = _links("1/mu^2", "inverse", "log", "identity")
     canonical_link: ClassVar[str] = "1/mu^2"
+    concave_links: ClassVar[frozenset[str]] = frozenset(("1/mu^2", "inverse"))
 
     @property
     def canonical_k(self) -> float:

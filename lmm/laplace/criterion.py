@@ -18,7 +18,15 @@ from lmm.design.matrices import ModelMatrices
 from lmm.errors import NumericalError
 from lmm.family import Family
 from lmm.laplace.collapse import collapsed
-from lmm.laplace.existence import LARGE, POISSON, is_at_end, is_suspicious, separating
+from lmm.laplace.existence import (
+    LARGE,
+    POISSON,
+    has_end,
+    is_at_end,
+    is_inside,
+    is_suspicious,
+    separating,
+)
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
 from lmm.laplace.level_expansion import LevelExpansion
 from lmm.laplace.mode import Mode, ModeTarget, conditional_mode, joint_mode
@@ -34,6 +42,8 @@ __all__ = ["LaplaceCriterion"]
 STEP = 1e-4
 # Differences of the criterion that are lost in rounding errors.
 STALLED = 1e-7
+# Of covariances, until random effects have a mode inside what the link allows.
+HALVINGS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,9 +196,27 @@ class LaplaceCriterion(Resumable, Completed):
             model.bound.loglik(model.X @ mode.beta + model.offset, marginal.xi)
         )
         if mode is None or not inside:  # of the link's range
-            return model.joined(theta, beta, marginal.xi), None
+            return self._within(model.joined(theta, beta, marginal.xi)), None
         theta = scored_start(model, theta, mode, marginal.xi)
-        return model.joined(theta, mode.beta, marginal.xi), mode.v
+        x = model.joined(theta, mode.beta, marginal.xi)
+        if has_end(self.family) and (within := self._within(x)) is not x:
+            return within, None
+        return x, mode.v
+
+    def _within(self, x: Vector) -> Vector:
+        """The point (d,) with smaller covariances, where the random effects have no mode at x."""
+        smaller = np.append(
+            np.where(self.parameters.scales, 0.5, 1.0), np.ones(len(x) - self.model.m)
+        )
+        for _ in range(HALVINGS):
+            place = self.model.place(x)
+            try:
+                self._mode_from(place)
+            except (NumericalError, np.linalg.LinAlgError):
+                x = smaller * x
+            else:
+                break
+        return x
 
     def value(self, x: Vector) -> float:
         """The criterion at x (d,)."""
@@ -270,7 +298,7 @@ class LaplaceCriterion(Resumable, Completed):
         parameters, model = self.parameters, self.model
         m, e = model.m, model.e
         if not np.array_equal(parameters.informative(x[:m]), parameters.generic):
-            here = self.evaluate(np.append(parameters.generic, x[m:]))
+            here = self.evaluate(self._within(np.append(parameters.generic, x[m:])))
         mask = np.zeros(len(self.names), dtype=np.bool_)
         mask[:m] = undetermined_at(parameters, here.information[:e, :e])
         return mask
@@ -349,12 +377,13 @@ class LaplaceCriterion(Resumable, Completed):
         return covariance[model.m : model.m + model.p, model.m : model.m + model.p]
 
     def _mode(self, place: Place, move: Move | None) -> Mode:
-        """The mode at a place, from where the one before is predicted to move."""
-        model = self.model
-        target = ModeTarget(
-            model.effects, model.bound, place.factors, model.fixed(place), place.xi, model.inner
-        )
-        beta: Vector | None = model.T @ model.marginal.beta if model.joint else None
+        """The mode at a place, from where the one before is predicted to move.
+
+        Of several modes it is the one that a search from zeros finds, whichever way led here.
+        """
+        if not self.family.is_concave:
+            return self._mode_from(place)
+        beta: Vector | None = None
         guess: Vector | None = None
         first = vars(self).get("_first")  # there where a search has asked for it
         if first is not None and np.array_equal(place.x, first[0]):
@@ -363,10 +392,25 @@ class LaplaceCriterion(Resumable, Completed):
             guess, beta = move.origin.predicted_v(move.change), move.origin.expansion.mode.beta
         for v in (None,) if guess is None else (guess, None):
             try:
-                return conditional_mode(target, v, beta)
+                return self._mode_from(place, v, beta)
             except (NumericalError, np.linalg.LinAlgError) as error:
                 failure = error
         raise NumericalError(str(failure))
+
+    def _mode_from(self, place: Place, v: Vector | None = None, beta: Vector | None = None) -> Mode:
+        """The mode at a place, from dual effects (q,) and coefficients (p,) that belong to it."""
+        model = self.model
+        target = ModeTarget(
+            model.effects, model.bound, place.factors, model.fixed(place), place.xi, model.inner
+        )
+        if beta is None and model.joint:
+            beta = model.T @ model.marginal.beta
+        mode = conditional_mode(target, v, beta)
+        if has_end(self.family) and not is_inside(self.family, mode):
+            raise NumericalError(
+                "The random effects have no mode inside what the link allows: use another link."
+            )
+        return mode
 
     def _expansion(self, place: Place, mode: Mode, order: int) -> Expansion:
         if self.nagq > 1:

@@ -18,9 +18,18 @@ from numpy.typing import NDArray
 
 from lmm._types import Vector
 from lmm.family import Binomial, Family
+from lmm.laplace.mode import Mode
 from lmm.laplace.model import Model
 
-__all__ = ["LARGE", "POISSON", "is_at_end", "is_suspicious", "separating"]
+__all__ = [
+    "LARGE",
+    "POISSON",
+    "has_end",
+    "is_at_end",
+    "is_inside",
+    "is_suspicious",
+    "separating",
+]
 
 # Information below this share of what it could be makes one suspect that a coefficient runs away.
 SUSPICIOUS = 1e-3
@@ -29,6 +38,11 @@ SUSPICIOUS = 1e-3
 LARGE, POISSON = 4.0, 30.0
 # Means are at the end of their range where they are closer to it than this share of it.
 CLOSE = 1e-6
+# ... and closer their information is lost in rounding errors.
+NEXT = 1e-8
+# A search for a mode has not come to one if its last step promised more than this, beside the
+# likelihood.
+UNSETTLED = 1e-8
 
 
 def is_suspicious(model: Model, weights: Vector, xi: float) -> bool:
@@ -56,12 +70,24 @@ def is_suspicious(model: Model, weights: Vector, xi: float) -> bool:
     return float(np.linalg.eigvalsh(root @ (left / size) @ root.T)[0]) < SUSPICIOUS
 
 
-def is_at_end(family: Family, eta: Vector) -> bool:
-    """Whether linear predictors (n,) have come to where the link allows no others."""
+def has_end(family: Family) -> bool:
+    """Whether the link allows no linear predictors beyond one that the likelihood may lead to."""
     if isinstance(family, Binomial):
-        return family.link == "log" and bool(eta.max() > -CLOSE)
-    bounded = family.link == "identity" and family.name != "gaussian"
-    return bounded and bool(eta.min() < CLOSE * eta.mean())
+        return family.link == "log"
+    return family.link == "identity" and family.name != "gaussian"
+
+
+def is_at_end(family: Family, eta: Vector, close: float = CLOSE) -> bool:
+    """Whether linear predictors (n,) have come to where the link allows no others."""
+    if not has_end(family):
+        return False
+    return bool(eta.max() > -close if family.link == "log" else eta.min() < close * eta.mean())
+
+
+def is_inside(family: Family, mode: Mode) -> bool:
+    """Whether random effects have a mode, and it is not where the link allows no more."""
+    is_settled = mode.decrement <= UNSETTLED * (1.0 + abs(mode.penalized))
+    return is_settled and not is_at_end(family, mode.eta, NEXT)
 
 
 def ends(family: Family, y: Vector) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -29,6 +29,8 @@ ROUNDING = 1e-22
 # long as each step promises this much less than the one before it.
 CLOSE, SLOW = 0.5, 0.1
 MAX_STEPS = 100
+# A Newton step that leaves what the link allows is cut; much shorter, it is of no use there.
+CUT = 0.1
 # A penalty below minus this share of the likelihood has lost all digits.
 LOST = 1e-6
 # Of a start.
@@ -51,7 +53,7 @@ class Mode:
     penalized : float
         ``-2 l + b'v``.
     decrement : float
-        What the last step promised, before it was taken.
+        What the last step promised, before it was taken, or not.
     n_steps : int
         Steps taken.
     """
@@ -102,12 +104,16 @@ class ModeTarget:
             penalty = np.inf
         return _State(v, b, beta, moving, rows, -2.0 * rows.loglik + penalty)
 
-    def informed(self, rows: RowLikelihood) -> _Metric:
+    def informed(self, rows: RowLikelihood, by_scoring: bool = False) -> _Metric:
         """D of the observed information, which gives quadratic convergence; else of the expected.
 
-        The observed information of single rows may be negative where that of all is not.
+        The observed information of single rows may be negative where that of all is not. The
+        expected one grows where means come to the end of their range, and keeps steps inside.
         """
         effects, W = self.effects, rows.observed[0]
+        if by_scoring and rows.observed is not rows.expected:
+            W = rows.expected[0]
+            return _Metric(effects.eliminated(W, self.factors), W, False)
         if rows.observed is not rows.expected and not W.min() > 0.0:
             try:
                 D = effects.eliminated(W, self.factors)
@@ -178,14 +184,16 @@ def conditional_mode(
         The likelihood is zero at the start.
     """
     state = _start(target, v, np.zeros(target.X.shape[1]) if beta is None else beta)
-    decrement, n_steps = 0.0, 0
+    decrement, n_steps, length = 0.0, 0, 1.0
     kept: _Metric | None = None
     while n_steps < steps:
         n_steps += 1
-        metric = kept or target.informed(state.rows)
+        metric = kept or target.informed(state.rows, length < CUT)
         aim, promise = _step(target, state, metric)
-        moved, whole = _descended(target, state, aim)
+        moved, length = _descended(target, state, aim)
+        whole = length == 1.0
         if moved is None:
+            decrement = promise
             break
         shift = np.abs(moved.moving - state.moving).max()
         gain = promise / decrement if kept else 0.0
@@ -249,10 +257,17 @@ def _coefficients(
 
 
 def _start(target: ModeTarget, v: Vector | None, beta: Vector) -> _State:
-    effects, zero = target.effects, np.zeros(target.effects.q)
+    """The state at dual effects (q,), at zeros, or at effects that lead to the responses.
+
+    Fixed effects alone may leave the range of the link.
+    """
+    zero = np.zeros(target.effects.q)
     for guess in (zero,) if v is None else (v, zero):
-        b = effects.times_gamma(target.factors, guess)
-        state = target.state(guess, b, beta, target.X @ beta + effects.spread(b))
+        state = _at(target, guess, beta)
+        if np.isfinite(state.F):
+            return state
+    if not target.X.size:
+        state = _at(target, _toward_responses(target), beta)
         if np.isfinite(state.F):
             return state
     raise NumericalError(
@@ -261,14 +276,32 @@ def _start(target: ModeTarget, v: Vector | None, beta: Vector) -> _State:
     )
 
 
+def _at(target: ModeTarget, v: Vector, beta: Vector) -> _State:
+    effects = target.effects
+    b = effects.times_gamma(target.factors, v)
+    return target.state(v, b, beta, target.X @ beta + effects.spread(b))
+
+
+def _toward_responses(target: ModeTarget) -> Vector:
+    """Dual effects (q,) of least squares for the responses on the scale of the predictor."""
+    effects, bound = target.effects, target.bound
+    eta = bound.family.link_function(bound.family.start_mean(bound.y, bound.weights))
+    with np.errstate(all="ignore"):
+        W = bound.at(eta, target.xi, 0).expected[0]
+    W = np.where(np.isfinite(W), W, 0.0)
+    away = eta - target.fixed
+    b = effects.eliminated(W, target.factors).solve(effects.sums(W * away))
+    return effects.sums(W * (away - effects.spread(b)))
+
+
 def _descended(
     target: ModeTarget, state: _State, aim: tuple[Vector, ...]
-) -> tuple[_State | None, bool]:
-    """The state after a step, halved until it descends, and whether the step was whole."""
+) -> tuple[_State | None, float]:
+    """The state after a step, halved until it descends, and the share of it that was taken."""
     t = 1.0
     while t > SHORTEST:
         there = target.state(*state.toward(aim, t))
         if state.F + 1e-10 * (1.0 + abs(state.F)) >= there.F:
-            return there, t == 1.0
+            return there, t
         t *= 0.5
-    return None, False
+    return None, t

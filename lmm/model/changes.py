@@ -15,7 +15,7 @@ from lmm.design.matrices import ModelMatrices
 from lmm.fit import Fit, check_linear, check_sigma_estimated
 from lmm.formula import Formula
 from lmm.model.estimates import LabelledEstimates
-from lmm.optimize import reporter
+from lmm.optimize import reporter, value_at
 from lmm.request import Request
 
 if TYPE_CHECKING:
@@ -375,7 +375,7 @@ class Changes(LabelledEstimates):
         """
         criterion, best = self.fit.criterion, self.optimum.value
         starts = [other.carried_to(criterion) for other in others]
-        values = [criterion.value(criterion.to_x(start)) for start in starts]
+        values = [value_at(criterion, criterion.to_x(start)) for start in starts]
         if not values or not min(values) < best - LOWER:
             return self
         start = starts[values.index(min(values))]

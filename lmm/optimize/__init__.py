@@ -1,7 +1,7 @@
 """Minimizing criteria: one Newton, other searches beside it, and a certificate of the result."""
 
-from lmm.optimize.minimize import OPTIMIZERS, minimize, named, reporter, silent
-from lmm.optimize.newton import Report
+from lmm.optimize.minimize import OPTIMIZERS, minimize, minimize_near, named, reporter, silent
+from lmm.optimize.newton import Report, value_at
 from lmm.optimize.optimizers import Optimizer
 from lmm.optimize.point import Point
 from lmm.optimize.scoring import FisherScoring
@@ -20,7 +20,9 @@ __all__ = [
     "Report",
     "Status",
     "minimize",
+    "minimize_near",
     "named",
     "reporter",
     "silent",
+    "value_at",
 ]

@@ -22,7 +22,7 @@ from lmm.optimize.status import Optimum, Status
 from lmm.optimize.steps import STALLED
 from lmm.optimize.verdict import cleared, judged
 
-__all__ = ["OPTIMIZERS", "minimize", "named", "silent"]
+__all__ = ["OPTIMIZERS", "minimize", "minimize_near", "named", "silent"]
 
 # Powers of such coordinates overflow in the derivatives.
 OVERFLOWING = 1e50
@@ -145,6 +145,18 @@ def minimize(
         if start is not None and optimum.status in ASTRAY:
             optimum = _begun_anew(criterion, optimum, report)
         return _rescued(criterion, optimum, report)
+
+
+def minimize_near(criterion: Criterion, start: Vector) -> Optimum:
+    """Minimize from the parameters (d,) of another fit, or from the criterion's own start.
+
+    It is the latter where the criterion cannot be computed at the former, as where the link allows
+    no predictors of other rows there.
+    """
+    try:
+        return minimize(criterion, start=start)
+    except NumericalError:
+        return minimize(criterion)
 
 
 # Verdicts that another optimizer may change, and the optimizers to try, in turn.

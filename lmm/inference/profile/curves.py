@@ -15,6 +15,7 @@ is a cubic Hermite spline.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,18 @@ from numpy.typing import ArrayLike
 from lmm._progress import watched
 from lmm._threads import blas_threads
 from lmm._types import Frozen, Matrix, Vector, cached_property
-from lmm.errors import checked_level, nearest
+from lmm.errors import NumericalError, checked_level, nearest
 from lmm.fit import Fit
 from lmm.inference.profile.fixed_targets import fixed_target
-from lmm.inference.profile.path import ProfilePoint, first_point, predicted, settle, walk
+from lmm.inference.profile.path import (
+    MAX_POINTS,
+    Breakdown,
+    ProfilePoint,
+    first_point,
+    predicted,
+    settle,
+    walk,
+)
 from lmm.inference.profile.targets import Target, variance_target
 from lmm.inference.variance.kinds import Kind
 from lmm.inference.variance.reported import Scale, maximum_likelihood, names_of, parameters_of
@@ -65,7 +74,8 @@ class ProfileCurve(Frozen):
     parameters : (N, d) array
         All parameters at each point.
     endless : tuple of bool
-        Whether zeta levels off below or above before it reaches the range asked for.
+        Whether zeta levels off below or above, or is not known, before it reaches the range asked
+        for.
     notes : tuple of str
         What is irregular.
     n_evaluations : int
@@ -101,7 +111,8 @@ class ProfileCurve(Frozen):
         """Confidence interval: where zeta first reaches plus or minus the normal quantile.
 
         A side on which it never does ends at the parameter's bound (0 for a standard deviation,
-        -1 or 1 for a correlation, else infinity).
+        -1 or 1 for a correlation, else infinity); it is NaN where other parameters come to the end
+        of what a link allows before.
 
         Parameters
         ----------
@@ -189,6 +200,11 @@ def _curve(
     """Follow one parameter to both sides."""
     first = first_point(target)
     below, above = (walk(target, first, sign, cutoff) for sign in (-1.0, 1.0))
+    if not (below or above):
+        raise NumericalError(
+            f"The likelihood ends at the estimate of {name}, as the link allows no other values: "
+            "it has no profile. Use another link."
+        )
     rough = _Grid.of([*below[::-1], first, *above], first)
     grid = _Grid.of(_with_crossings(target, rough, quantile), first)
     shown = parameters_of(fit, scale)
@@ -197,9 +213,9 @@ def _curve(
         covariances, sigma, beta = target.parameters(point.t, point.w)
         table.append([*(p.value(covariances, sigma) for p in shown), *beta])
     lower, upper = target.bounds[0], np.inf if kind == Kind.THETA else target.bounds[1]
-    endless = (
-        bool(below) and below[-1].t > lower and grid.zeta[0] > -cutoff,
-        bool(above) and above[-1].t < upper and grid.zeta[-1] < cutoff,
+    low, high = (
+        _End.of(below, first, target, lower, cutoff),
+        _End.of(above, first, target, upper, cutoff),
     )
     return ProfileCurve(
         name,
@@ -208,12 +224,46 @@ def _curve(
         grid.zeta,
         grid.slope,
         grid.points.index(first),
-        (lower, upper),
+        (low.bound, high.bound),
         np.array(table),
-        endless,
-        _notes(name, grid, endless),
+        (low.is_flat or low.is_cut, high.is_flat or high.is_cut),
+        _notes(name, grid, low, high),
         sum(point.n_evaluations for point in grid.points),
     )
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where one side of a profile ends.
+
+    Attributes
+    ----------
+    bound : float
+        The end of t; NaN where it is not known.
+    is_flat : bool
+        Whether zeta levels off before it reaches the range asked for.
+    is_cut : bool
+        Whether the other parameters come to where the likelihood ends before.
+    """
+
+    bound: float
+    is_flat: bool
+    is_cut: bool
+
+    @classmethod
+    def of(
+        cls,
+        side: list[ProfilePoint],
+        first: ProfilePoint,
+        target: Target,
+        bound: float,
+        cutoff: float,
+    ) -> _End:
+        last = side[-1] if side else first
+        if last.t == bound or last.zeta(first.value, 1.0) >= cutoff:
+            return cls(bound, False, False)
+        is_flat = len(side) >= MAX_POINTS or last.t in target.bounds
+        return cls(bound if is_flat else np.nan, is_flat, not is_flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +307,8 @@ def _with_crossings(target: Target, grid: _Grid, quantile: float) -> list[Profil
             near = sorted(grid.points, key=lambda point: abs(point.t - t))
             if abs(near[0].t - t) > 1e-6 * abs(near[1].t - near[0].t):
                 start = predicted(near[2::-1], float(t))
-                points = [*points, settle(target, float(t), start, near[0].w)]
+                with suppress(Breakdown):  # the spline leads there, where points beside it do not
+                    points = [*points, settle(target, float(t), start, near[0].w)]
     return sorted(points, key=lambda point: point.t)
 
 
@@ -274,7 +325,7 @@ def _slope_at_estimate(
     return float(np.sqrt(0.5 * max(first.curvature, 0.0)))
 
 
-def _notes(name: str, grid: _Grid, endless: tuple[bool, bool]) -> tuple[str, ...]:
+def _notes(name: str, grid: _Grid, low: _End, high: _End) -> tuple[str, ...]:
     """What is irregular about a profile."""
     notes = []
     if grid.rise.min() < -BETTER:
@@ -287,7 +338,12 @@ def _notes(name: str, grid: _Grid, endless: tuple[bool, bool]) -> tuple[str, ...
             f"{name}: the profile is not monotone. Its interval ends where zeta first reaches the "
             "limit on each side of the estimate."
         )
-    for side, flat in zip(("below", "above"), endless, strict=True):
-        if flat:
+    for side, end in (("below", low), ("above", high)):
+        if end.is_flat:
             notes.append(f"{name}: the likelihood is flat {side} the estimate: no limit there.")
+        if end.is_cut:
+            notes.append(
+                f"{name}: {side} the estimate the profile ends early, where other parameters meet "
+                "the end of what the link allows."
+            )
     return tuple(notes)

@@ -26,6 +26,8 @@ from lmm.optimize.steps import SETTLED, TRUSTED
 STEP = 0.6
 # Points on one side of the estimate, at most.
 MAX_POINTS = 60
+# Times a step is halved until the likelihood can be computed where it ends.
+HALVINGS = 6
 # Evaluations for one point, at most.
 MAX_STEPS = 300
 # The same with average information for the Hessian: far from the estimate it may lead nowhere.
@@ -94,6 +96,10 @@ class _AtFixed(PlainCriterion):
         return _Place(**values, section=here)
 
 
+class Breakdown(NumericalError):
+    """The likelihood cannot be computed at a value of the parameter."""
+
+
 def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) -> ProfilePoint:
     """Minimize over w at fixed t by the Newton steps of `lmm.optimize.newton`.
 
@@ -142,7 +148,7 @@ def _search(target: Target, t: float, w: Vector, fallback: Vector | None) -> Wal
             criterion = _AtFixed(target.at(t), start, least=floor, most=ceiling)
             with suppress(NumericalError):
                 return Walk(criterion, start, silent, MAX_STEPS)
-    raise NumericalError(
+    raise Breakdown(
         f"The likelihood breaks down on the profile of {target.name} at {t:.6g} (working scale)."
     )
 
@@ -172,6 +178,8 @@ def first_point(target: Target) -> ProfilePoint:
 def walk(target: Target, first: ProfilePoint, sign: float, cutoff: float) -> list[ProfilePoint]:
     """Points from the estimate in one direction until zeta passes the cutoff or t its bound.
 
+    They end before where the likelihood does: a link may allow no other values.
+
     Parameters
     ----------
     target : Target
@@ -194,9 +202,21 @@ def walk(target: Target, first: ProfilePoint, sign: float, cutoff: float) -> lis
     while len(points) <= MAX_POINTS and points[-1].t != bound:
         if abs(points[-1].zeta(first.value, sign)) >= cutoff:
             break
-        t = float(np.clip(points[-1].t + sign * _distance(target, points), lower, upper))
-        points.append(settle(target, t, predicted(points, t), points[-1].w))
+        point = _farther(target, points, sign * _distance(target, points))
+        if point is None:
+            break
+        points.append(point)
     return _retraced(target, points)[1:]
+
+
+def _farther(target: Target, points: list[ProfilePoint], step: float) -> ProfilePoint | None:
+    """The next point, as far away as the likelihood can be computed; None where it ends."""
+    last = points[-1]
+    for size in 0.5 ** np.arange(HALVINGS + 1):
+        t = float(np.clip(last.t + size * step, *target.bounds))
+        with suppress(Breakdown):
+            return settle(target, t, predicted(points, t), last.w)
+    return None
 
 
 def _retraced(target: Target, points: list[ProfilePoint]) -> list[ProfilePoint]:
@@ -207,9 +227,9 @@ def _retraced(target: Target, points: list[ProfilePoint]) -> list[ProfilePoint]:
     """
     for i in range(len(points) - 2, 0, -1):
         if points[i].value > points[i + 1].value:
-            again = settle(target, points[i].t, points[i + 1].w)
-            if again.value < points[i].value:
-                points[i] = again
+            with suppress(Breakdown):
+                again = settle(target, points[i].t, points[i + 1].w)
+                points[i] = min(points[i], again, key=lambda point: point.value)
     return points
 
 

@@ -13,7 +13,7 @@ from lmm.errors import DataError, NumericalError
 from lmm.family import Family
 from lmm.generalized_fit import GeneralizedFit
 from lmm.laplace import LaplaceCriterion
-from lmm.optimize import minimize
+from lmm.optimize import minimize_near
 
 # Standard deviations, in units of their noise, below which a refit starts above them: from zero
 # every response looks stationary.
@@ -83,7 +83,7 @@ def refitted(criterion: LaplaceCriterion, theta: Vector) -> GeneralizedFit:
     # The whitening depends on the response: what is carried over is on the users' scale.
     x = criterion.to_x(theta)
     x = np.where(criterion.lower == 0.0, np.maximum(x, OFF_BOUNDARY), x)
-    optimum = minimize(criterion, start=criterion.to_theta(x))
+    optimum = minimize_near(criterion, criterion.to_theta(x))
     return GeneralizedFit.at(criterion.matrices.formula, criterion, optimum)
 
 
