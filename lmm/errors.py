@@ -177,6 +177,12 @@ class ArrowsWarning(LmmWarning):
     section = "Comparison arrows"
 
 
+class RatioWarning(LmmWarning):
+    """Exponentials of coefficients are asked for where the link makes no ratios of them."""
+
+    section = "No ratios"
+
+
 class WeightsWarning(LmmWarning):
     """New rows have no weights, though the model was fitted with some."""
 

@@ -60,6 +60,7 @@ class TabulatedModel(EstimatedModel, Protocol):
         conf_int: bool = ...,
         conf_level: float = ...,
         ddf: Ddf | None = ...,
+        exponentiate: bool = ...,
     ) -> pd.DataFrame:
         """Its estimates in broom's columns."""
 
@@ -166,6 +167,7 @@ class ReportedModel(Comparable, Protocol):
         conf_level: float = ...,
         conf_method: IntervalMethod = ...,
         ddf: Ddf | None = ...,
+        exponentiate: bool = ...,
         variance_errors: bool = ...,
     ) -> pd.DataFrame:
         """Its estimates in broom's columns."""

@@ -290,6 +290,7 @@ BAD_INPUT = [
     (["plot", "m1.lmm", "lines", "--x", "Dayz", "--output", "a.png"], "Dayz"),
     (["fit", SLEEP, "sleepstudy", "--family", "binomal"], "Did you mean 'binomial'?"),
     (["fit", SLEEP, "sleepstudy", "--link", "log"], "add --family"),
+    (["fit", CBPP, "cbpp", "--family", "binomial(probit)"], "the link by --link"),
     (["fit", SLEEP, "sleepstudy", "--exponentiate"], "add --tidy"),
     (["fit", SLEEP, "sleepstudy", "--family", "poisson", "--sigma", "1"], "the family says how"),
     (["fit", SLEEP, "sleepstudy", "--sigma", "-1"], "sigma must be positive"),

@@ -427,3 +427,16 @@ def test_means_over_the_population_have_intervals_on_the_scale_of_the_link():
         np.testing.assert_allclose(table[end], odds / (1.0 + odds), rtol=1e-10)
     with pytest.raises(ValueError, match="confidence intervals only"):
         m.predict(type="population", interval="prediction")
+
+
+def test_exponentials_are_ratios_with_links_of_logarithms_only():
+    m = fitted("cbpp").update(family=lmm.Binomial("probit"))
+    with pytest.warns(lmm.RatioWarning, match="not with 'probit'"):
+        rows = m.tidy("fixed", exponentiate=True)
+    np.testing.assert_allclose(rows["estimate"], np.exp(m.beta))
+    with pytest.warns(lmm.RatioWarning, match="emmeans"):
+        lmm.table(m, exponentiate=True)
+    with pytest.warns(lmm.RatioWarning, match="log, logit or cloglog"):
+        lmm.plots.coefficients(m, exponentiate=True)
+    for link in ("logit", "cloglog", "log"):
+        fitted("cbpp").update(family=lmm.Binomial(link)).tidy("fixed", exponentiate=True)

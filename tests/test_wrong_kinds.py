@@ -135,3 +135,16 @@ def test_confidence_levels_are_numbers_between_0_and_1(name, m):
     for odd in ("0.95", None, [0.9]):
         with pytest.raises(TypeError, match="level must be a number between 0 and 1, not"):
             LEVELS[name](m, odd)
+
+
+@pytest.mark.parametrize("odd", ["a", [["b"]], {"theta": "a"}, [None, [1.0]]], ids=repr)
+def test_a_start_is_made_of_numbers(odd):
+    with pytest.raises(
+        ValueError, match=r"start must hold numbers, for Subject.\(Intercept\), not"
+    ):
+        lmm.lmer(FORMULA, lmm.load_dataset("sleepstudy"), start=odd)
+
+
+def test_verbose_is_a_number():
+    with pytest.raises(TypeError, match="verbose must be a whole number, not 'a lot'"):
+        lmm.lmer(FORMULA, lmm.load_dataset("sleepstudy"), verbose="a lot")

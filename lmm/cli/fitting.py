@@ -188,6 +188,11 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.family is None and (arguments.link or arguments.nagq is not None):
         raise DataError("--link and --nagq belong to generalized models: add --family")
+    if arguments.family is not None and "(" in arguments.family:
+        raise DataError(
+            f"--family takes a name, not {arguments.family!r}: name the link by --link, as in "
+            "--family binomial --link probit"
+        )
     if arguments.family is not None and (arguments.ml or arguments.ddf):
         raise DataError("--ml and --ddf belong to linear models: leave out --family, or these")
     if arguments.family is not None and arguments.sigma is not None:

@@ -261,7 +261,7 @@ def checked_start(criterion: Criterion, theta: Any) -> Vector:
     Raises
     ------
     ValueError
-        The length is not the number of parameters, or a value is not finite.
+        The length is not the number of parameters, or a value is no number or not finite.
     """
     names = criterion.names
     if isinstance(theta, Mapping) and "theta" in theta:  # R's list(theta = ...)
@@ -269,7 +269,13 @@ def checked_start(criterion: Criterion, theta: Any) -> Vector:
         if others:
             raise ValueError(f"start holds theta only: leave out {', '.join(others)}.")
         theta = theta["theta"]
-    theta = np.atleast_1d(np.asarray(by_name(theta, names, "theta"), dtype=np.float64))
+    given = by_name(theta, names, "theta")
+    try:
+        theta = np.atleast_1d(np.asarray(given, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"start must hold numbers, for {', '.join(names)}, not {given!r}."
+        ) from None
     if theta.shape != (len(names),):
         kind = "covariance " if len(names) == len(criterion.parameters.lower) else ""
         raise ValueError(

@@ -314,7 +314,7 @@ class WithoutEffects(Printed, FittedModel):
         if conf_int:
             limits = self.confint(level=conf_level, method=conf_method).to_frame().to_numpy()
             rows = rows.assign(**{"conf.low": limits[:, 0], "conf.high": limits[:, 1]})
-        return exponentiated(rows) if exponentiate else rows
+        return exponentiated(rows, self.family) if exponentiate else rows
 
     @abstractmethod
     def glance(self) -> pd.DataFrame:

@@ -73,7 +73,15 @@ def silent(_count: int, _value: float, _x: Vector) -> None:
 
 
 def reporter(verbose: int) -> Report:
-    """Report evaluations on standard error, where `verbose` is above 0."""
+    """Report evaluations on standard error, where `verbose` is above 0.
+
+    Raises
+    ------
+    TypeError
+        `verbose` is no whole number.
+    """
+    if not isinstance(verbose, int | np.integer):
+        raise TypeError(f"verbose must be a whole number, not {verbose!r}.")
 
     def write(count: int, value: float, x: Vector) -> None:
         sys.stderr.write(f"evaluation {count}: criterion {value:.6f}, whitened theta {x}\n")

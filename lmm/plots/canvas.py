@@ -25,6 +25,8 @@ SMALLEST = 4.0
 ROW_HEIGHT = 0.16
 # Points or lines that a plot draws of more.
 MOST = 2000
+# Values whose range is below this share of their size are one.
+ROUNDING = 1e-9
 
 
 def axes(ax: Axes | None, n_labels: int = 0) -> Axes:
@@ -130,6 +132,13 @@ def name_highest(ax: Axes, x: Vector, y: Vector, names: Sequence[str], number: i
             fontsize="small",
             color=ACCENT,
         )
+
+
+def histogram(ax: Axes, values: Vector, bins: int | str) -> None:
+    """Bars of the finite ones of values (n,): one where they differ by rounding only."""
+    finite = values[np.isfinite(values)]
+    is_one = np.ptp(finite) <= ROUNDING * np.abs(finite).max() if len(finite) else True
+    ax.hist(finite, bins=1 if is_one else bins, color=FAINT)
 
 
 def spread(n: int, most: int = MOST) -> IntVector:

@@ -62,7 +62,10 @@ def coefficients(
     if not models or len(names) != len(models):
         raise DataError(f"coefficients needs a model or more and a name for each, not {names}")
     tables = [
-        m.tidy("fixed", conf_int=True, conf_level=level, ddf=ddf).set_index("term") for m in models
+        m.tidy(
+            "fixed", conf_int=True, conf_level=level, ddf=ddf, exponentiate=exponentiate
+        ).set_index("term")
+        for m in models
     ]
     terms = list(dict.fromkeys(term for table in tables for term in table.index))
     terms = [term for term in terms if intercept or term != "(Intercept)"]
@@ -73,7 +76,7 @@ def coefficients(
     rows = np.arange(len(terms))[::-1]
     for i, (name, table) in enumerate(zip(names, tables, strict=True)):
         drawn = table.reindex(terms)[["estimate", "conf.low", "conf.high"]].to_numpy(float)
-        estimate, low, high = np.exp(drawn.T) if exponentiate else drawn.T
+        estimate, low, high = drawn.T
         y = rows - 0.6 * ((i + 0.5) / len(models) - 0.5)
         ax.hlines(y, low, high, color=f"C{i}", lw=2.0, alpha=0.6)
         ax.plot(estimate, y, "o", ms=5.0, color=f"C{i}", label=name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmm.inference.resample.bootstrap import Bootstrap, Interval
-from lmm.plots.canvas import ACCENT, FAINT, INK, panel_grid
+from lmm.plots.canvas import ACCENT, INK, histogram, panel_grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ def bootstrap(replicates: Bootstrap, level: float = 0.95, type: Interval = "perc
     figure, panels = panel_grid(len(names))
     for ax, name, ends in zip(panels, names, limits, strict=True):
         values = replicates.replicates[name].to_numpy(float)
-        ax.hist(values[np.isfinite(values)], bins="sqrt", color=FAINT)
+        histogram(ax, values, "sqrt")
         ax.axvline(float(replicates.estimate[name]), color=ACCENT)
         for end in ends[np.isfinite(ends)]:
             ax.axvline(end, color=INK, ls="--")

@@ -10,7 +10,7 @@ from lmm._types import Vector
 from lmm.diagnostics.leverage import residuals
 from lmm.diagnostics.simulated import SimulatedResiduals
 from lmm.fitted import EstimatedModel
-from lmm.plots.canvas import ACCENT, FAINT, INK, axes, qq, spread, subplots
+from lmm.plots.canvas import ACCENT, FAINT, INK, axes, histogram, qq, spread, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,7 +181,7 @@ def _zeros(y: Vector) -> float:
 
 def _among_simulated(ax: Axes, observed: float, simulated: Vector, name: str, title: str) -> None:
     """Histogram of a simulated statistic, with the observed one."""
-    ax.hist(simulated, bins=min(30, 5 + len(simulated) // 10), color=FAINT)
+    histogram(ax, simulated, min(30, 5 + len(simulated) // 10))
     ax.axvline(observed, color=ACCENT, lw=2.0, label="observed")
     ax.set(xlabel=name, ylabel="Simulations", title=title)
     ax.legend(frameon=False)

@@ -13,7 +13,8 @@ from lmm._words import Ddf, IntervalMethod, TidyScale
 from lmm.design.frame import Frame
 from lmm.design.table import Table
 from lmm.diagnostics.studentized import deleted_sigmas, distances_of, standardized
-from lmm.errors import checked_level, nearest
+from lmm.errors import RatioWarning, checked_level, nearest, warn
+from lmm.family import Family
 from lmm.fit import Fit
 from lmm.fitted import ReportedModel
 from lmm.likelihood import critical_value
@@ -74,7 +75,7 @@ def tidy(
         if conf_int and effect != "ran_coefs":
             rows = rows.assign(**_limits(model, effect, rows, conf_level, conf_method))
         if exponentiate and effect == "fixed":
-            rows = exponentiated(rows)
+            rows = exponentiated(rows, model.fit.family)
         parts.append(rows.assign(effect=effect))
     records = [row for part in parts for row in part.to_dict("records")]
     present = {name for part in parts for name in part.columns}
@@ -86,8 +87,19 @@ def fixed_rows(coefficients: pd.DataFrame) -> pd.DataFrame:
     return coefficients.rename(columns=_FIXED | _Z).rename_axis("term").reset_index()
 
 
-def exponentiated(rows: pd.DataFrame) -> pd.DataFrame:
+# Links whose coefficients are logarithms of ratios: of means, odds and hazards.
+RATIO_LINKS = ("log", "logit", "cloglog")
+
+
+def exponentiated(rows: pd.DataFrame, family: Family) -> pd.DataFrame:
     """Coefficients as ratios: exponentials of estimates and limits, errors by the delta method."""
+    if not (family.is_gaussian_identity or family.link in RATIO_LINKS):
+        warn(
+            RatioWarning(
+                "exponentials of coefficients are ratios with a log, logit or cloglog link only, "
+                f"not with {family.link!r}: emmeans(type='response') has means."
+            )
+        )
     estimate = np.exp(rows["estimate"])
     limits = {k: np.exp(rows[k]) for k in ("conf.low", "conf.high") if k in rows}
     errors = {"std.error": estimate * rows["std.error"]}

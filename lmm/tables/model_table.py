@@ -232,7 +232,7 @@ class _Part:
         own = ddf if m.fit.family.is_gaussian_identity else None
         fixed = m.tidy("fixed", conf_int=True, conf_level=level, ddf=own).set_index("term")
         if exponentiate:
-            fixed = exponentiated(fixed)
+            fixed = exponentiated(fixed, m.fit.family)
         p = fixed.get("p.value")
         estimates = {str(k): _number(v, digits) for k, v in fixed["estimate"].items()}
         if stars and p is not None:

@@ -349,6 +349,14 @@ def test_a_bootstrap_of_one_statistic_has_one_histogram():
     assert len(lmm.plots.bootstrap(replicates).axes) == 1
 
 
+@pytest.mark.parametrize("step", [0.0, 2.0**-52])
+def test_replicates_that_differ_by_rounding_are_one_bar(step):
+    m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
+    values = iter(1.0 + step * np.arange(11.0))
+    (panel,) = lmm.plots.bootstrap(m.bootstrap(10, seed=1, statistic=lambda fit: next(values))).axes
+    assert [bar.get_height() for bar in panel.patches] == [10]
+
+
 def test_results_that_are_drawn_draw_themselves():
     m = lmm.lmer("Yield ~ 1 + (1 | Batch)", lmm.load_dataset("Dyestuff"))
     results = m.bootstrap(20, seed=1), m.simulated_residuals(seed=1), m.influence("Batch")
