@@ -238,7 +238,9 @@ def factor_from_values(values: Any) -> Factor:
     """
     codes, uniques = pd.factorize(values)
     numbers = np.asarray(uniques)
-    found: Any = numbers if numbers.dtype.kind in "iuf" else list(uniques)
+    # Texts one by one take Arrow longer than all at once.
+    objects = numbers.tolist() if numbers.dtype.kind == "O" else list(uniques)
+    found: Any = numbers if numbers.dtype.kind in "iuf" else objects
     if isinstance(found, np.ndarray):
         order = np.argsort(found)
         levels = _number_names(found[order])
@@ -281,6 +283,8 @@ def level_name(value: Hashable) -> str:
     ['1', '2.5', '0.3', '1e-05', '100000', 'TRUE', 'a']
     """
     match value:
+        case str():
+            return str(value)
         case bool() | np.bool_():
             return LOGICAL_LEVELS[bool(value)]
         case float() | np.floating():

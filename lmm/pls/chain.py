@@ -208,9 +208,8 @@ class Chain:
             U, HU = C[c][self.widths[c] :], HC[self.widths[c] :]
             swept = U.reshape(len(U), -1) @ HU.reshape(len(U), -1).T
             if self.couplings:
-                left = left.copy()
+                left = self.couplings.swept(inverse, HU, left)
                 left[-len(U) :, -len(U) :] -= swept
-                self.couplings.sweep(inverse, HU, left)
             else:
                 left = left - swept
         tail = self.tail.at(lams[self.n :], left)

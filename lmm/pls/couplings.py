@@ -107,22 +107,24 @@ class SparseCouplings:
         """``w C`` for w (r, k l), (r, q_T)."""
         return np.asarray(self._turned @ w.T).T
 
-    def sweep(self, H: Matrix, HC: Matrix, left: Matrix) -> None:
-        """Take ``[C X'Z_1 y'Z_1]' H [C X'Z_1 y'Z_1]`` from the cross-products left (q_T + t, ...).
+    def swept(self, H: Matrix, HC: Matrix, base: Matrix) -> Matrix:
+        """The cross-products base (q_T + t, ...) less ``[C X'Z_1 y'Z_1]' H [C X'Z_1 y'Z_1]``.
 
         All but those of [X y] with itself, given H (k, k, l) and its product HC (t, k, l) with the
         columns of [X y].
         """
-        q = self.q
+        q, left = self.q, np.empty_like(base)
 
         def take(start: int, product: Matrix) -> None:
             own, after = slice(start, start + len(product)), slice(start + len(product), q)
-            left[own, start:q] -= product
+            np.subtract(base[own, start:q], product, out=left[own, start:q])
             left[after, own] = left[own, after].T
 
         _by_rows(take, self._turned, self.times(H))
-        left[q:, :q] -= self.back(HC.reshape(len(HC), -1))
+        left[q:, :q] = base[q:, :q] - self.back(HC.reshape(len(HC), -1))
         left[:q, q:] = left[q:, :q].T
+        left[q:, q:] = base[q:, q:]
+        return left
 
     def form(self, N: Matrix, Y: Matrix) -> Matrix:
         """Sum over levels of ``N C Y C'N'`` (k, k), for N (k, k, l) and a symmetric Y (q_T, q_T).

@@ -269,7 +269,7 @@ class DenseFactor(TailPoint):
     @property
     def coupling(self) -> Matrix:
         """See `TailPoint`."""
-        return self.upper[:, -len(self.reduced) :]
+        return self.upper[:, self.upper.shape[1] - len(self.reduced) :]
 
     def solve(self, right: Matrix) -> Matrix:
         """See `TailPoint`."""
@@ -308,25 +308,27 @@ class DenseFactor(TailPoint):
         return np.asarray(self.upper - half[:, : len(half)].T @ half)
 
     @cached_property
-    def _inverse(self) -> Matrix:
-        """Omega_T^-1, (q_T, q_T)."""
-        return _lapack.inverse_of_factored(self.root)
-
-    @cached_property
     def Y(self) -> Matrix:
         """D of the tail as one matrix, (q_T, q_T)."""
-        return self.Lambda_T.around(self._inverse)
+        if self.inverted is None:
+            return self.Lambda_T.around(_lapack.inverse_of_factored(self.root), overwrite=True)
+        return self._regular[0]
 
     @cached_property
     def F(self) -> Matrix:
         """``Z_T'V^-1 Z_T`` (q_T, q_T): ``K - K Y K``, or ``Lambda^-T (I - Omega^-1) Lambda^-1``."""
-        if self.inverted is None:
-            return self._swept[:, : len(self.root)]
-        F = self.inverted.around(self._inverse, transpose=True)
+        return self._swept[:, : len(self.root)] if self.inverted is None else self._regular[1]
+
+    @cached_property
+    def _regular(self) -> tuple[Matrix, Matrix]:
+        """Y and F where `inverted` is: fresh memory of the tail's size costs as much as copying."""
+        assert self.inverted is not None
+        inverse = _lapack.inverse_of_factored(self.root)
+        F = self.inverted.around(inverse, transpose=True)
         np.negative(F, out=F)
         for factor, own in zip(self.inverted.factors, self.columns.places, strict=True):
             F[own[:, :, None], own[:, None, :]] += factor.T @ factor
-        return F
+        return self.Lambda_T.around(inverse, overwrite=True), F
 
     @property
     def sums(self) -> list[Matrix]:
