@@ -25,11 +25,13 @@ __all__ = [
     "Factor",
     "Identifiers",
     "RawColumn",
+    "array_of",
     "as_factor",
     "drop_unused_levels",
     "factor_from_values",
     "is_missing",
     "numbers_of",
+    "read_array",
     "read_column",
     "take",
 ]
@@ -320,23 +322,33 @@ def read_column(values: pd.Series, name: str) -> RawColumn:
     DataError
         If the column holds complex numbers or other objects.
     """
+    return read_array(array_of(values), name)
+
+
+def array_of(values: pd.Series) -> Any:
+    """Array (n,) of a column: NumPy's, or one of pandas' own."""
+    return values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
+
+
+def read_array(values: Any, name: str) -> RawColumn:
+    """Read one column from what `array_of` gives; see `read_column`."""
     dtype = values.dtype
-    if isinstance(dtype, pd.CategoricalDtype):
-        return _from_categories(cast(pd.Categorical, values.array))
     if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
-        return _read_numbers(values.to_numpy())
+        return _read_numbers(values)
     if isinstance(dtype, pd.StringDtype):
         return _factor_of_texts(values)
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _from_categories(values)
     if isinstance(dtype, np.dtype) and dtype.kind == "b":
-        return Factor.of_booleans(values.to_numpy())
+        return Factor.of_booleans(values)
     if isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("dictionary"):
         return _from_categories(_arrow_categories(values))
     if pd.api.types.is_integer_dtype(dtype):
         return _read_nullable_integers(values)
-    return _read_by_content(values, name)
+    return _read_by_content(pd.Series(values, dtype=dtype), name)
 
 
-def _factor_of_texts(values: pd.Series) -> Factor:
+def _factor_of_texts(values: Any) -> Factor:
     """Factor of strings; in short columns one by one: pandas takes 0.1 ms to get going."""
     if len(values) >= _FEW_ROWS:
         return replace(factor_from_values(values), is_text=True)
@@ -355,8 +367,8 @@ def _read_numbers(values: np.ndarray) -> Vector | Identifiers:
     return numbers
 
 
-def _read_nullable_integers(values: pd.Series) -> Vector | Identifiers:
-    missing = values.isna().to_numpy()
+def _read_nullable_integers(values: Any) -> Vector | Identifiers:
+    missing = values.isna()
     kind = np.uint64 if str(values.dtype).lower().startswith("u") else np.int64
     column = _read_numbers(values[~missing].to_numpy(dtype=kind))
     if isinstance(column, Identifiers):
@@ -381,10 +393,9 @@ def _from_categories(values: pd.Categorical) -> Factor:
     return _merge_equal_levels(Factor(codes, levels, is_ordered=bool(values.ordered)))
 
 
-def _arrow_categories(values: pd.Series) -> pd.Categorical:
+def _arrow_categories(values: Any) -> pd.Categorical:
     """Arrow's dictionary column as pandas' categories, in the dictionary's order."""
-    column: Any = values.array
-    chunks = column.__arrow_array__().unify_dictionaries().combine_chunks()
+    chunks = values.__arrow_array__().unify_dictionaries().combine_chunks()
     codes = chunks.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return pd.Categorical.from_codes(
         codes, categories=chunks.dictionary.to_pylist(), ordered=chunks.type.ordered

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmm.design import LmerControl, build_matrices
-from lmm.design.columns import Factor, level_name, read_column
+from lmm.design.columns import Factor, array_of, level_name, read_column
 from lmm.design.table import Table
 from lmm.errors import DataError, FormulaError
 from lmm.formula import parse_one_sided
@@ -342,6 +342,35 @@ def test_numbers_that_print_the_same_are_one_level():
     factor = read_column(pd.Series(pd.Categorical([0.3, 0.1 + 0.2, 1.0])), "v")
     assert isinstance(factor, Factor)
     assert (factor.levels, factor.codes.tolist()) == (("0.3", "1"), [0, 0, 1])
+
+
+KINDS = {
+    "float32": np.float32([0.5, np.nan, 1.5]),
+    "big": np.array([2**60, 2**60 + 1, 3]),
+    "bool": np.array([True, False, True]),
+    "mixed": pd.Series([1, 2.5, None], dtype=object),
+    "text": pd.Series(["b", None, "a"], dtype=object),
+    "string": pd.array(["b", None, "a"], dtype="string"),
+    "category": pd.Categorical(["b", None, "a"], categories=["b", "a", "c"]),
+    "nullable": pd.array([2**60 + 1, None, 3], dtype="Int64"),
+    "truth": pd.array([True, None, False], dtype="boolean"),
+    "moment": pd.to_datetime(["2020-02-01", None, "2020-01-01"]),
+    "zoned": pd.to_datetime(["2020-02-01", None, "2020-01-01"]).tz_localize("UTC"),
+    "sparse": pd.arrays.SparseArray([0.0, 2.0, np.nan]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_are_read_alike_with_a_series_around_them_and_without(kind, monkeypatch):
+    def told(column):
+        factor = getattr(column, "factor", column)
+        return (factor.codes, factor.levels) if isinstance(factor, Factor) else column
+
+    table = Table.of(pd.DataFrame({"first": np.arange(3), "v": KINDS[kind]}))
+    expected = told(read_column(table.series("v"), "v"))
+    np.testing.assert_equal(told(table.column("v")), expected)
+    monkeypatch.setattr("lmm.design.table._array_at", lambda frame, i: array_of(frame.iloc[:, i]))
+    np.testing.assert_equal(told(table.column("v")), expected)
 
 
 # Arguments that do not suit the data: keywords -> part of the message.
