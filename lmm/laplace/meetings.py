@@ -1,23 +1,20 @@
 """Which random effects of a grouping factor meet those of others in some row.
 
-Cross-products of the two vanish elsewhere, mostly nearly everywhere. They are held as "couplings",
-(k, e): for the k columns of the factor in front and every pair of one of its levels and a column of
-the others that meet. Where few meet, products of such matrices with dense ones are wanted on these
-pairs alone: sums over pairs of couplings of one level.
+Cross-products of the two are held as couplings (`lmm.pls.coupling_pattern`), for any weights of the
+rows. Where few meet, products of such matrices with dense ones are wanted on these pairs alone:
+sums over pairs of couplings of one level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
-from typing import Any
 
 import numpy as np
 
 from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.laplace.row_sums import grams, pair_forms, row_forms
+from lmm.pls.coupling_pattern import CouplingPattern
 from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group, LevelPairs
 from lmm.pls.inverse import dense_blocks
@@ -97,7 +94,7 @@ class Meetings:
         The others, q2 random effects in all.
     pairs : tuple of LevelPairs
         Levels of the lead and of each group behind.
-    within : tuple of tuple of Cells
+    within : tuple of tuple of LevelPairs
         Levels of each group behind and of every one before it.
     """
 
@@ -126,30 +123,24 @@ class Meetings:
     # Couplings -----------------------------------------------------------------------------------
 
     @cached_property
-    def _ordered(self) -> tuple[IntVector, IntVector, IntVector]:
-        """Level and column of every coupling (e,), ordered by level, and the order itself."""
-        levels, columns = [], []
-        for pairs, places in zip(self.pairs, self.tail.places, strict=True):
-            levels.append(np.repeat(pairs.i, places.shape[1]))
-            columns.append(places[pairs.j].ravel())
-        level = np.concatenate(levels)
-        order = np.argsort(level, kind="stable")
-        return level[order], np.concatenate(columns)[order], order
+    def pattern(self) -> CouplingPattern:
+        """Where couplings are."""
+        return CouplingPattern.of(self.lead, self.tail, self.pairs)
 
     @property
     def level(self) -> IntVector:
         """Level of the lead of every coupling, (e,), ascending."""
-        return self._ordered[0]
+        return self.pattern.level
 
-    @property
+    @cached_property
     def column(self) -> IntVector:
         """Random effect behind of every coupling, (e,)."""
-        return self._ordered[1]
+        return self.pattern.column.astype(np.intp)
 
     @cached_property
     def _numbers(self) -> tuple[IntVector, ...]:
         """Coupling of every pair of levels and column of a group behind, (m, k_h) each."""
-        order = self._ordered[2]
+        order = self.pattern.order
         number = np.empty_like(order)
         number[order] = np.arange(len(order))
         beside = zip(self.pairs, self.tail.groups, strict=True)
@@ -162,12 +153,8 @@ class Meetings:
         """Cross-products of rows with weights (n,), which may be negative."""
         lead, found = self.lead, []
         for group, pairs in zip(self.tail.groups, self.pairs, strict=True):
-            own = [
-                sum_products(lead.Z, weights * column, pairs.rows, len(pairs.i))
-                for column in group.Z.T
-            ]
-            found.append(np.stack(own, axis=2).reshape(lead.size, -1))
-        C = found[0] if len(found) == 1 else np.hstack(found)[:, self._ordered[2]]
+            found.append(pairs.products(lead, group.weighted(weights)))
+        C = self.pattern.values(found)
         return Parts(grams(lead, weights), C, tuple(self._products_behind(weights)))
 
     def _products_behind(self, weights: Vector) -> Iterator[tuple[IntVector, IntVector, Matrix]]:
@@ -188,9 +175,7 @@ class Meetings:
 
     def times(self, blocks: Matrix, couplings: Matrix) -> Matrix:
         """Blocks (k, k, l) of the lead's levels times couplings (k, e)."""
-        if len(blocks) == 1:
-            return np.asarray(blocks[0, 0, self.level] * couplings)
-        return np.asarray(np.einsum("abe,be->ae", blocks[:, :, self.level], couplings))
+        return self.pattern.times(blocks, couplings)
 
     def outer(self, left: Matrix, right: Matrix) -> Matrix:
         """Diagonal blocks of ``left right'`` by level of the lead, (k, k, l), for (k, e) each."""
@@ -200,11 +185,6 @@ class Meetings:
     def is_sparse(self) -> bool:
         """Whether few levels meet."""
         return len(self.level) < SPARSE * self.lead.n_levels * self.shape[1]
-
-    @cached_property
-    def _bounds(self) -> IntVector:
-        """Where the couplings of each level start, (l + 1,)."""
-        return np.searchsorted(self.level, np.arange(self.lead.n_levels + 1))
 
     def gathered(self, couplings: Matrix, effects: Matrix) -> Matrix:
         """``couplings' effects``, (q2, r), for effects (l, k, r) of the lead."""
@@ -243,7 +223,7 @@ class Meetings:
     @cached_property
     def _pairs_up_to(self) -> IntVector:
         """Number of pairs up to each coupling, (e,)."""
-        return np.cumsum(np.arange(1, len(self.level) + 1) - self._bounds[self.level])
+        return np.cumsum(np.arange(1, len(self.level) + 1) - self.pattern.bounds[self.level])
 
     def _cut(self) -> Iterator[Chunk]:
         ends, start = self._pairs_up_to, 0
@@ -253,7 +233,7 @@ class Meetings:
             start = max(stop, start + 1)
 
     def _chunk(self, later: slice) -> Chunk:
-        first = self._bounds[self.level[later]]
+        first = self.pattern.bounds[self.level[later]]
         within = slice(int(first[0]), later.stop)
         count = np.arange(later.start, later.stop) - first + 1
         starts = np.cumsum(count) - count
@@ -284,9 +264,8 @@ class Meetings:
             return one.T @ other
         if self._pairs_up_to[-1] <= FEW:
             return self._crossed_by_pair(left, right)
-        pairs = zip(left, right, strict=True)
-        total = reduce(add, (self._turned(one) @ self._sparse(other) for one, other in pairs))
-        return np.asarray(total.toarray())
+        product = self.pattern.matrix(left).T @ self.pattern.matrix(right)
+        return np.asarray(product.toarray())
 
     def _crossed_by_pair(self, left: Matrix, right: Matrix) -> Matrix:
         """The same, pair by pair."""
@@ -306,27 +285,6 @@ class Meetings:
             second += [earlier, later[others]]
         one, other = np.concatenate(first), np.concatenate(second)
         return one, other, self.column[one] * self.shape[1] + self.column[other]
-
-    def _sparse(self, couplings: Vector) -> Any:
-        """Couplings (e,) as a sparse matrix (l, q2)."""
-        from scipy.sparse import csr_array
-
-        columns, bounds = self.column.astype(np.int32), self._bounds.astype(np.int32)
-        return csr_array((couplings, columns, bounds), (self.lead.n_levels, self.shape[1]))
-
-    def _turned(self, couplings: Vector) -> Any:
-        """The same as (q2, l)."""
-        from scipy.sparse import csr_array
-
-        order, levels, bounds = self._by_column
-        return csr_array((couplings[order], levels, bounds), (self.shape[1], self.lead.n_levels))
-
-    @cached_property
-    def _by_column(self) -> tuple[IntVector, IntVector, IntVector]:
-        """Couplings in the order of their columns, with their levels, and where columns start."""
-        order = np.argsort(self.column, kind="stable")
-        bounds = np.searchsorted(self.column[order], np.arange(self.shape[1] + 1))
-        return order, self.level[order].astype(np.int32), bounds.astype(np.int32)
 
     # Rows ----------------------------------------------------------------------------------------
 

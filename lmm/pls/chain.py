@@ -126,7 +126,7 @@ class Chain:
             from lmm.pls.couplings import SparseCouplings
 
             pairs = [products.pairs(inner[0], h) for h in behind]
-            couplings = SparseCouplings.of(problem.groups[inner[0]], self.columns.groups, pairs)
+            couplings = SparseCouplings.of(problem.groups[inner[0]], self.columns, pairs)
         A = tuple(products.grams[g] for g in inner)
         return dataclasses.replace(self, A=A, C=tuple(C), base=base, couplings=couplings)
 

@@ -1,9 +1,8 @@
 """Sparse couplings of a factor with the tail behind it.
 
-Level i of the factor couples only with the tail's levels that occur together with it.
-``C = Z_1'Z_T`` is held as one sparsity pattern over levels, with one array of values per column of
-Z_1, so that multiplying by a block per level writes values into a fixed pattern. Of symmetric
-products some rows at a time are formed, from the diagonal on.
+Level i of the factor couples only with the tail's levels that occur together with it: multiplying
+``C = Z_1'Z_T`` by a block per level writes values into a fixed pattern. Of symmetric products some
+rows at a time are formed, from the diagonal on.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from scipy import sparse
 
 from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix, Vector, cached_property
+from lmm.pls.coupling_pattern import CouplingPattern
+from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group
 from lmm.pls.inverse import CHUNK
 from lmm.pls.products import Pairs
@@ -39,65 +40,32 @@ class SparseCouplings:
 
     Attributes
     ----------
-    indptr, indices : (l + 1,) and (nnz,) int arrays
-        Pattern over levels of the factor, CSR.
-    rows : (nnz,) int array
-        Level of each entry.
-    values : (k, nnz) array
+    pattern : CouplingPattern
+        Where they are.
+    values : (k, e) array
         One set of values per column of Z_1.
-    q : int
-        Columns of the tail.
     """
 
-    indptr: IntVector
-    indices: IntVector
-    rows: IntVector
+    pattern: CouplingPattern
     values: Matrix
-    q: int
 
     @classmethod
-    def of(cls, leading: Group, others: Sequence[Group], each: Sequence[Pairs]) -> SparseCouplings:
+    def of(cls, leading: Group, tail: Columns, each: Sequence[Pairs]) -> SparseCouplings:
         """From the sums over the rows of each pair of levels."""
-        rows, indices, values, q = [], [], [], 0
-        for group, pairs in zip(others, each, strict=True):
-            within = pairs.j[:, None] * group.size + np.arange(group.size)
-            rows.append(np.repeat(pairs.i, group.size))
-            indices.append(q + within.ravel())
-            values.append(pairs.A.transpose(0, 2, 1).reshape(leading.size, -1))
-            q += group.q
-        levels = np.concatenate(rows)
-        order = np.argsort(levels, kind="stable")
-        levels = levels[order]
-        found = np.concatenate(indices, dtype=np.int32)[order], levels
-        indptr = np.searchsorted(levels, np.arange(leading.n_levels + 1))
-        return cls(indptr, *found, np.concatenate(values, axis=1)[:, order], q)
+        pattern = CouplingPattern.of(leading, tail, each)
+        return cls(pattern, pattern.values([pairs.A for pairs in each]))
 
     @cached_property
     def _matrix(self) -> sparse.csr_array:
-        return self._of(self.values)
+        return self.pattern.matrix(self.values)
 
     @cached_property
     def _turned(self) -> sparse.csr_array:
         return self._matrix.T.tocsr()
 
-    def _of(self, values: Matrix) -> sparse.csr_array:
-        """Values (k, nnz) as one sparse (k l, q_T) matrix, column by column of Z_1."""
-        k, nnz = values.shape
-        starts = (self.indptr[:-1] + nnz * np.arange(k)[:, None]).ravel()
-        indices = self.indices if k == 1 else np.tile(self.indices, k)
-        return sparse.csr_array(
-            (values.ravel(), indices, np.append(starts, k * nnz)), shape=(len(starts), self.q)
-        )
-
-    def _times(self, blocks: Matrix) -> Matrix:
-        """Blocks (k, k, l) times C, (k, nnz)."""
-        if len(blocks) == 1:
-            return np.asarray(blocks[0, 0, self.rows] * self.values)
-        return np.asarray(einsum("abm,bm->am", blocks[:, :, self.rows], self.values))
-
     def times(self, blocks: Matrix) -> sparse.csr_array:
         """Blocks (k, k, l) times C, (k l, q_T), column by column of Z_1."""
-        return self._of(self._times(blocks))
+        return self.pattern.matrix(self.pattern.times(blocks, self.values))
 
     def forth(self, X: Matrix) -> Matrix:
         """``C X`` for the tail's X (q_T, r), (r, k l)."""
@@ -113,7 +81,7 @@ class SparseCouplings:
         All but those of [X y] with itself, given H (k, k, l) and its product HC (t, k, l) with the
         columns of [X y].
         """
-        q, left = self.q, np.empty_like(base)
+        q, left = self.pattern.q, np.empty_like(base)
 
         def take(start: int, product: Matrix) -> None:
             own, after = slice(start, start + len(product)), slice(start + len(product), q)
@@ -132,7 +100,7 @@ class SparseCouplings:
         Off-diagonal entries by polarization, 2 a'b = (a + b)'(a + b) - a'a - b'b, so that every
         product is symmetric.
         """
-        NC, k = self._times(N), len(N)
+        NC, k = self.pattern.times(N, self.values), len(N)
         total = np.empty((k, k))
         for a in range(k):
             total[a, a] = self._form(NC[a], Y)
@@ -151,7 +119,7 @@ class SparseCouplings:
             own = einsum("ij,ij->", product[:, :size], block[:, :size])
             return float(own + 2.0 * einsum("ij,ij->", product[:, size:], block[:, size:]))
 
-        R = self._of(values[None])
+        R = self.pattern.matrix(values[None])
         return sum(_by_rows(trace, R.T.tocsr(), R))
 
 
