@@ -94,12 +94,16 @@ class Elimination(ABC):
         """Whether the two that follow can be had in closed form, for some directions."""
 
     @abstractmethod
-    def moving_weights(self, moved: Matrix) -> Matrix:
-        """``tr(D S_i D S_j)``, (d, d), with ``S_j = Z'diag(moved_j)Z`` for weights (n, d)."""
+    def moving_weights(self, units: Units, moved: Matrix) -> tuple[Matrix, Matrix]:
+        """How D and its determinant change as weights move, ``S_j = Z'diag(moved_j)Z`` for (n, d).
 
-    @abstractmethod
-    def swept_forms(self, units: Units) -> Matrix:
-        """``z'(I - DA) E (I - AD) z`` by row for every unit E of Gamma, (e, n)."""
+        Returns
+        -------
+        traces : (d, d) array
+            ``tr(D S_i D S_j)``.
+        swept : (e, d) array
+            ``tr(E_i (I - AD) S_j (I - DA))`` for every unit E of Gamma.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,19 +204,16 @@ class ByLevel(Elimination):
         """See `Elimination`: always."""
         return True
 
-    def moving_weights(self, moved: Matrix) -> Matrix:
-        """See `Elimination`: a sum over levels."""
-        return self.traces(grams(self.effects.groups[0], moved))
+    def moving_weights(self, units: Units, moved: Matrix) -> tuple[Matrix, Matrix]:
+        """See `Elimination`: sums over levels."""
+        S, swept = grams(self.effects.groups[0], moved), self.swept(units)
+        return self.traces(S), swept.reshape(len(swept), -1) @ S.reshape(len(S), -1).T
 
     def traces(self, S: Matrix) -> Matrix:
         """``tr(D S_i D S_j)``, (d, d), for blocks (d, k, k, l)."""
         DS = times(self.blocks, S)
         d = len(DS)
         return np.asarray(DS.reshape(d, -1) @ DS.swapaxes(1, 2).reshape(d, -1).T)
-
-    def swept_forms(self, units: Units) -> Matrix:
-        """See `Elimination`."""
-        return row_forms(self.effects.groups[0], self.swept(units))
 
     def swept(self, units: Units) -> Matrix:
         """Blocks ``(I - DA) E (I - AD)``, (e, k, k, l)."""
@@ -313,15 +314,10 @@ class Solved(Weighted):
         """See `Elimination`."""
         return self.closed is not None and self.closed.is_exact(directions)
 
-    def moving_weights(self, moved: Matrix) -> Matrix:
+    def moving_weights(self, units: Units, moved: Matrix) -> tuple[Matrix, Matrix]:
         """See `Elimination`."""
         assert self.closed is not None
-        return self.closed.moving_weights(moved)
-
-    def swept_forms(self, units: Units) -> Matrix:
-        """See `Elimination`."""
-        assert self.closed is not None
-        return self.closed.swept_forms(units)
+        return self.closed.moving_weights(units, moved)
 
 
 def times(left: Matrix, right: Matrix) -> Matrix:

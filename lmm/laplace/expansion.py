@@ -345,10 +345,11 @@ class Expansion:
     @cached_property
     def _dear_terms(self) -> Matrix:
         """``-tr(D S_k D S_l)``, and what quadratic forms of Z do as weights move, (d, d)."""
-        moved = self.part.moved
-        H = np.zeros((self.model.width,) * 2)
-        H[: self.model.e] = self.D.swept_forms(self.units) @ moved
-        return np.asarray(H + H.T - self.D.moving_weights(moved))
+        traces, swept = self.D.moving_weights(self.units, self.part.moved)
+        H = -traces
+        H[: self.model.e] += swept
+        H[:, : self.model.e] += swept.T
+        return H
 
     @property
     def chain(self) -> Matrix:
@@ -363,7 +364,7 @@ class Expansion:
     def completed(self) -> Expansion:
         """The same with the dearest terms, and with what has been computed."""
         found = replace(self, order=2)
-        known = ("D", "D_o", "w", "_tangent", "laplace_slopes", "laplace_score")
+        known = ("D", "D_o", "w", "_tangent", "laplace_slopes", "laplace_score", "_plain")
         found.__dict__.update((name, vars(self)[name]) for name in known if name in vars(self))
         return found
 

@@ -12,17 +12,15 @@ that gradients need, and for the Hessian one per direction (docs/theory/laplace.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lmm._types import IntVector, Matrix, Vector, cached_property
+from lmm._types import Matrix, Vector, cached_property
 from lmm.errors import NumericalError
-from lmm.laplace.elimination import Units, Weighted, product_traces
+from lmm.laplace.elimination import Units, Weighted, product_traces, times
 from lmm.laplace.meetings import Meetings, Parts
 from lmm.pls.directions import level_traces
-from lmm.pls.effect_columns import Lambda
 from lmm.pls.kernels import identity_minus, penalized_inverse
 from lmm.pls.tail import DenseFactor, DenseTail
 
@@ -106,7 +104,7 @@ class Split(Weighted):
 
     def release(self) -> None:
         """See `Elimination`: all of the size (q2, q2)."""
-        for name in ("schur", "tail", "_rest", "_G", "_GY", "_GR"):
+        for name in ("schur", "tail", "_rest", "_G", "_GY"):
             self.__dict__.pop(name, None)
 
     # The inverse ---------------------------------------------------------------------------------
@@ -124,13 +122,9 @@ class Split(Weighted):
     @cached_property
     def leverages(self) -> Vector:
         """See `Elimination`."""
-        return self._forms_behind(self.H, self._CY, self.Y)
-
-    def _forms_behind(self, own: Matrix, CP: Matrix, P: Matrix) -> Vector:
-        """``z'(own + J P J')z`` by row (n,), for blocks (k, k, l) in front and P (q2, q2)."""
         meetings = self.meetings
-        BP = meetings.times(self.H, CP)
-        return meetings.forms(own + meetings.outer(BP, self.B), -BP, P)
+        BY = meetings.times(self.H, self._CY)
+        return meetings.forms(self.H + meetings.outer(BY, self.B), -BY, self.Y)
 
     # F = A - A D A -------------------------------------------------------------------------------
 
@@ -149,17 +143,22 @@ class Split(Weighted):
 
     @cached_property
     def _rest(self) -> Matrix:
-        """``I - Y S``, (q2, q2): that is ``Y Gamma^-1`` where Gamma has an inverse."""
-        if self.tail.inverted is not None:
-            return self._over_gamma(self.tail.inverted.factors, self.Y)
+        """``I - Y S``, (q2, q2)."""
         rest = -self.Y @ self.schur
         rest.flat[:: len(rest) + 1] += 1.0
         return rest
 
-    def _over_gamma(self, inverted: Sequence[Matrix], M: Matrix) -> Matrix:
-        """``M Gamma^-1`` for M (q2, q2), given the inverses of the tail's lambdas."""
-        gammas = [root.T @ root for root in inverted]
-        return Lambda(self.meetings.tail, gammas).times(M.T).T
+    def _swept_behind(self, P: Matrix, YP: Matrix) -> list[Matrix]:
+        """Diagonal blocks of ``(I - S Y) P (I - Y S)``, summed over levels, (k, k) per group.
+
+        ``I - Y S`` is ``Y Gamma^-1`` where Gamma has an inverse.
+        """
+        columns, inverted = self.meetings.tail, self.tail.inverted
+        if inverted is None:
+            return columns.row_products(self._rest.T @ P, self._rest.T)
+        found = columns.row_products(YP, self.Y)
+        gammas = [root.T @ root for root in inverted.factors]
+        return [gamma @ M @ gamma for gamma, M in zip(gammas, found, strict=True)]
 
     @cached_property
     def _F11(self) -> tuple[Matrix, Matrix]:
@@ -188,28 +187,17 @@ class Split(Weighted):
         GY = self._GY.reshape(k * k, -1)
         turned = self._GY.transpose(0, 1, 3, 2).reshape(k * k, -1)
         lead = level_traces(own) - level_traces(low) + GY @ turned.T
-        sides = [self._side_traces(places) for places in self.meetings.tail.places]
-        return self._of_terms(lead, np.hstack(sides))
+        return self._of_terms(lead, self._side_traces)
 
-    def _side_traces(self, places: IntVector) -> Matrix:
-        """``tr(F E F'E')`` over entries of the lead's Gamma and one of the tail's, (k^2, k_h^2)."""
-        k, size = self.meetings.lead.size, places.shape[1]
-        found = np.empty((k, k, size, size))
-        for c, left in enumerate(places.T):
-            for d, right in enumerate(places.T):
-                own = self._rest[:, left]
-                for a in range(k):
-                    for b in range(k):
-                        found[a, b, c, d] = np.vdot(own, self._GR[b][a][:, right])
-        return found.reshape(k * k, size * size)
-
-    @cached_property
-    def _GR(self) -> Sequence[Sequence[Matrix]]:
-        """``(sum over levels of NC_a' NC_b) (I - Y S)``, (q2, q2) each."""
-        inverted = self.tail.inverted
-        if inverted is None:
-            return [[G @ self._rest for G in row] for row in self._G]
-        return [[self._over_gamma(inverted.factors, GY) for GY in row] for row in self._GY]
+    @property
+    def _side_traces(self) -> Matrix:
+        """``tr(F E F'E')`` over entries of the lead's Gamma and of the tail's, (k^2, K)."""
+        found = []
+        for a, row in enumerate(self._G):
+            for b, G in enumerate(row):
+                blocks = self._swept_behind(G, self._GY[b, a].T)
+                found.append(np.concatenate([block.T.ravel() for block in blocks]))
+        return np.array(found)
 
     @cached_property
     def _tail_trace(self) -> Matrix:
@@ -241,54 +229,33 @@ class Split(Weighted):
         front, behind = self.meetings.shape
         return directions * behind * max(behind, front) <= LARGEST
 
-    def moving_weights(self, moved: Matrix) -> Matrix:
+    def moving_weights(self, units: Units, moved: Matrix) -> tuple[Matrix, Matrix]:
         """See `Elimination`."""
-        meetings, rows, products = self.meetings, [], []
+        meetings, rows, products, sides = self.meetings, [], [], []
         for weights in moved.T:
             S = meetings.products(np.ascontiguousarray(weights))
             R = S.C - meetings.times(S.A, self.B)  # couplings of the lead's rows of S J
             half = meetings.crossed(self.B, -0.5 * (S.C + R))
             P = S.added_to(half + half.T)
+            YP = self.Y @ P
             rows.append(R)
-            products.append((np.einsum("abl,bcl->acl", self.H, S.A), self.Y @ P))
+            products.append((np.einsum("abl,bcl->acl", self.H, S.A), YP))
+            by_group = self._swept_behind(P, YP)
+            by_group.insert(self.effects.lead, self._swept_in_front(S.A, R, YP))
+            sides.append(by_group)
         d = len(rows)
         HR = np.array([meetings.times(self.H, R) for R in rows]).reshape(d, -1)
         RY = meetings.carried(np.concatenate(rows), self.Y).reshape(d, -1)
         cross = HR @ RY.T
         own, tail = zip(*products, strict=True)
-        return cross + cross.T + product_traces(own) + product_traces(tail)
+        traces = cross + cross.T + product_traces(own) + product_traces(tail)
+        swept = np.zeros((len(units[0]), d))
+        for E, side in zip(units, zip(*sides, strict=True), strict=True):
+            swept += np.einsum("eab,dab->ed", E, np.array(side))
+        return traces, swept
 
-    def swept_forms(self, units: Units) -> Matrix:
-        """See `Elimination`."""
-        return np.array([self._swept(unit) for unit in zip(*units, strict=True)])
-
-    def _swept(self, unit: Sequence[Matrix]) -> Vector:
-        """``z'(I - DA) E (I - AD) z`` by row for a unit E of one group's Gamma, (n,)."""
-        g = next((i for i, block in enumerate(unit) if block.any()), self.effects.lead)
-        if g == self.effects.lead:
-            return self._swept_in_front(unit[g])
-        P = self._swept_behind(g if g < self.effects.lead else g - 1, unit[g])
-        CP = self.meetings.carried(self.own.C, P)
-        return self._forms_behind(np.zeros_like(self.H), CP, P)
-
-    def _swept_in_front(self, E: Matrix) -> Vector:
-        meetings, turned = self.meetings, self.N.transpose(1, 0, 2)
-        P = self.Y @ np.einsum("ab,abij->ij", E, self._GY)
-        EN = np.einsum("ab,bcl->acl", E, self.N)
-        Q = meetings.times(np.einsum("abl,bc->acl", turned, E), self._NCY)
-        BP = meetings.carried(self.B, P)
-        side = meetings.outer(Q, self.B)
-        own = np.einsum("abl,bcl->acl", turned, EN) + meetings.outer(BP, self.B)
-        return meetings.forms(own + side + side.transpose(1, 0, 2), -Q - BP, P)
-
-    def _swept_behind(self, h: int, E: Matrix) -> Matrix:
-        """``(I - Y S) E (I - S Y)`` for a unit of the h-th group of the tail, (q2, q2)."""
-        places, total = self.meetings.tail.places[h], np.zeros_like(self.Y)
-        columns = [np.ascontiguousarray(self._rest[:, own]) for own in places.T]
-        for a, left in enumerate(columns):
-            for b, right in enumerate(columns[: a + 1]):
-                if E[a, b] == 0.0:
-                    continue
-                part = E[a, b] * (left @ right.T)
-                total += part if a == b else part + part.T
-        return total
+    def _swept_in_front(self, SA: Matrix, R: Matrix, YP: Matrix) -> Matrix:
+        """Diagonal blocks in front of ``(I - AD) S (I - DA)``, summed over levels, (k, k)."""
+        own = np.einsum("abl,cbl->ac", times(self.N, SA), self.N)
+        side = self.meetings.times(self.N, R) @ self._NCY.T
+        return np.asarray(own - side - side.T + np.tensordot(self._GY, YP))

@@ -78,6 +78,15 @@ class Columns:
             return list(np.add.reduceat(F.diagonal(), self._starts).reshape(-1, 1, 1))
         return [F[own[:, :, None], own[:, None, :]].sum(axis=0) for own in self.places]
 
+    def row_products(self, left: Matrix, right: Matrix) -> list[Matrix]:
+        """Sums over levels of the diagonal blocks of ``left right'`` (q, q), (k, k) per group."""
+        found = []
+        for part, group in zip(self.parts, self.groups, strict=True):
+            shape = (group.n_levels, group.size, -1)
+            L, R = left[part].reshape(shape), right[part].reshape(shape)
+            found.append(einsum("lai,lbi->ab", L, R))
+        return found
+
     def trace(self, F: Matrix) -> Matrix:
         """``tr(F E F E')`` (K, K) over the directions, for a symmetric F (q, q)."""
         if self.is_scalar and self.q <= FEW:
