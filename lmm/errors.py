@@ -244,4 +244,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
     close = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
     hint = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
-    return f"{hint} Known: {listed}."
+    return f"{hint} Known: {listed}." if known else " There is none."

@@ -190,3 +190,22 @@ def test_the_table_prints_and_writes():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call(fitted("slopes"))
+
+
+@pytest.mark.parametrize("fixed", ["1", "0"])
+def test_models_without_predictors(fixed):
+    data = lmm.load_dataset("cbpp")
+    m = lmm.glmer(f"incidence ~ {fixed} + (1 | herd)", data, family="poisson")
+    mean = m.predict(re_form="~0", type="response")
+    found = lmm.predictions(m, by="period").to_frame()
+    np.testing.assert_allclose(found["estimate"], mean.groupby(data["period"]).mean())
+    np.testing.assert_allclose(lmm.predictions(m).to_frame()["estimate"], mean.mean())
+    for ask in (lmm.slopes, lmm.comparisons):
+        with pytest.raises(lmm.DataError, match=r"no predictor 'size'. There is none"):
+            ask(m, "size")
+    variance, mu = (
+        m.varcorr()["herd"].sdcor[0, 0] ** 2,
+        np.exp(m.fixef()).sum() if m.beta.size else 1,
+    )
+    np.testing.assert_allclose(lmm.icc(m).adjusted, variance / (variance + np.log1p(1.0 / mu)))
+    assert lmm.table(m).to_frame().index[-1] == "log-likelihood"

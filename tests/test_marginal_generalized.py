@@ -84,3 +84,17 @@ def test_degrees_of_freedom_and_bias_need_a_linear_model(logit):
     z = sigma * np.random.default_rng(0).normal(size=400_000)
     mean = expit(eta[:, None] + z).mean(axis=1)
     np.testing.assert_allclose(adjusted.to_frame()["prob"], mean, rtol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.ConvergenceWarning")
+def test_joint_tests_where_one_level_separates_the_responses(cbpp):
+    """Differences from it have a standard error of thousands, and seem to be one."""
+    sick = cbpp.assign(sick=(cbpp["period"] == "4") | (cbpp["incidence"] > 1))
+    m = lmm.glmer("sick ~ period + (1 | herd)", sick)
+    assert m.bse["period4"] > 1e3
+    found = lmm.joint_tests(m).to_frame()
+    assert found["df1"].to_list() == [3]
+    np.testing.assert_allclose(
+        3.0 * found["F.ratio"], m.anova("III").to_frame()["Chisq"], rtol=1e-6
+    )
+    assert m.tidy("fixed", conf_int=True, exponentiate=True)["conf.high"].isin([np.inf]).sum() == 1

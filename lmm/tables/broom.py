@@ -100,9 +100,10 @@ def exponentiated(rows: pd.DataFrame, family: Family) -> pd.DataFrame:
                 f"not with {family.link!r}: emmeans(type='response') has means."
             )
         )
-    estimate = np.exp(rows["estimate"])
-    limits = {k: np.exp(rows[k]) for k in ("conf.low", "conf.high") if k in rows}
-    errors = {"std.error": estimate * rows["std.error"]}
+    with np.errstate(over="ignore"):  # limits of separated coefficients
+        estimate = np.exp(rows["estimate"])
+        limits = {k: np.exp(rows[k]) for k in ("conf.low", "conf.high") if k in rows}
+        errors = {"std.error": estimate * rows["std.error"]}
     return rows.assign(estimate=estimate, **errors, **limits)
 
 

@@ -282,7 +282,8 @@ class _Rows:
             refuse()
         table = Table.of(m.call.data if newdata is None else newdata)
         names = dict.fromkeys((*_predictors(m), *groups))
-        data = pd.DataFrame({name: table.series(name).reset_index(drop=True) for name in names})
+        columns = {name: table.series(name).reset_index(drop=True) for name in names}
+        data = pd.DataFrame(columns, index=pd.RangeIndex(table.n))
         offset = None
         if newdata is None:
             data = data.iloc[matrices.frame.rows].reset_index(drop=True)

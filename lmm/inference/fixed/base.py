@@ -132,6 +132,18 @@ def t_tests(method: CovarianceMethod, L: Matrix, rhs: Vector | float = 0.0) -> T
     return TTests(L @ method.fit.beta, error, method.df(L), np.broadcast_to(rhs, error.shape))
 
 
+def _told_apart(fit: FixedFit, L: Matrix) -> Matrix:
+    """Contrasts (rank, p) that say the same, at right angles in units of standard errors."""
+    error = np.sqrt(np.diag(fit.vcov))
+    error = np.where(error > 0.0, error, 1.0)
+    rows = L * error
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    _, sizes, directions = np.linalg.svd(
+        rows / np.where(length > 0.0, length, 1.0), full_matrices=False
+    )
+    return np.asarray(directions[sizes > RANK_TOLERANCE * sizes[0]] / error)
+
+
 def orthogonal_rows(
     fit: FixedFit, L: Matrix, rhs: Vector | None = None
 ) -> tuple[Matrix, Vector, Vector]:
@@ -170,6 +182,9 @@ def orthogonal_rows(
         raise DataError("the contrasts are all zero: there is nothing to test")
     left = vectors[:, ~kept].T @ (unit * residual)
     if np.any(np.abs(left) > RANK_TOLERANCE * np.abs(unit * residual).max()):
+        if rhs is None:  # rows that one coefficient hides, of a standard error beyond all others
+            told = _told_apart(fit, L)
+            return orthogonal_rows(fit, told, np.zeros(len(told)))
         raise DataError(
             "rows of L are linearly dependent but their right-hand sides contradict each other: "
             "drop the dependent rows, or correct rhs"

@@ -108,9 +108,9 @@ def has_latent_variance(fit: Fit) -> bool:
 def distribution_variance(fit: Fit) -> float:
     """Variance of the response given the random effects, on the scale of the link.
 
-    Of a latent variable for binomial models; else at the mean mu of the model without predictors,
-    ``log(1 + V(mu) / mu^2)`` for the log link and ``V(mu) g'(mu)^2`` for others (Nakagawa, Johnson
-    & Schielzeth, 2017, table 1).
+    Of a latent variable for binomial models; else at the mean mu of the model without predictors
+    (0 on the scale of the link where there are no fixed effects), ``log(1 + V(mu) / mu^2)`` for the
+    log link and ``V(mu) g'(mu)^2`` for others (Nakagawa, Johnson & Schielzeth, 2017, table 1).
 
     Raises
     ------
@@ -127,7 +127,8 @@ def distribution_variance(fit: Fit) -> float:
                 f"none, {', '.join(LATENT)} have one."
             )
         return LATENT[family.link]
-    eta = without_predictors(fit).beta  # an offset stays, as in R's insight
+    # an offset stays, as in R's insight
+    eta = without_predictors(fit).beta if fit.matrices.p else np.zeros(1)
     mu = family.inverse(eta)
     dispersion = fit.shape if family.has_scale else 1.0
     variance = dispersion * family.variance(mu, fit.shape)
