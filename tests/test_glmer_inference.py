@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -440,3 +442,20 @@ def test_exponentials_are_ratios_with_links_of_logarithms_only():
         lmm.plots.coefficients(m, exponentiate=True)
     for link in ("logit", "cloglog", "log"):
         fitted("cbpp").update(family=lmm.Binomial(link)).tidy("fixed", exponentiate=True)
+
+
+def test_profiles_of_nested_models_whose_hessians_are_learned_settle():
+    """Coefficients go on with exact second derivatives where approximate ones lead slowly."""
+    rng = np.random.default_rng(183)
+    g, k = np.repeat(np.arange(12), 9), np.tile(np.repeat(np.arange(3), 3), 12)
+    x, u, v = rng.normal(size=108), rng.normal(size=12), rng.normal(size=(12, 3))
+    rng.normal(size=3)
+    mu = np.exp(0.5 + 0.3 * x + 0.3 * u[g] + 0.2 * v[g, k])
+    data = {"y": rng.poisson(mu * rng.gamma(100.0, 0.01, size=108)), "x": x, "g": g, "k": k}
+    control = lmm.GlmerControl(check_conv_singular="ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lmm.ConvergenceWarning)  # theta is all but infinite
+        m = lmm.glmer_nb("y ~ x + (1 | g / k)", data, control=control)
+        low, high = m.confint("x", method="profile").to_numpy()[0]
+    wald = m.confint("x", method="wald").to_numpy()[0]
+    np.testing.assert_allclose([low, high], wald, atol=0.01)

@@ -71,7 +71,7 @@ class FixedEffectTarget:
         return float(self._at_estimate[0][self.index]), self.estimate
 
     @property
-    def exactly(self) -> Self | None:
+    def exactly(self) -> Self:
         """The same with exact Hessians."""
         return replace(self, likelihood=replace(self.likelihood, always_exact=True))
 
@@ -133,7 +133,10 @@ class CoordinateTarget(Coordinate):
         """A first step: about its standard error without random effects."""
         return float(1.0 / np.linalg.norm(self.likelihood.basis[:, 0]))
 
-    exactly = None
+    @property
+    def exactly(self) -> Self:
+        """The same with exact Hessians."""
+        return replace(self, likelihood=replace(self.likelihood, always_exact=True))
 
 
 def fixed_target(

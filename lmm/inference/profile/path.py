@@ -121,14 +121,14 @@ def settle(target: Target, t: float, w: Vector, fallback: Vector | None = None) 
     """
     with np.errstate(over="ignore", invalid="ignore"):
         search = _search(target, t, w, fallback)
-        if not search.point.here.exact and target.exactly is not None:
+        if not search.point.here.exact:
             search.limit = MAX_INEXACT
         tolerance = TRUSTED if search.point.here.exact else SETTLED
         tolerance /= search.unit
         while settled(search, tolerance):
             if not leave_saddle(search, tolerance):
                 return _point(target, t, search)
-        if search.exhausted and not search.point.here.exact and target.exactly is not None:
+        if search.exhausted and not search.point.here.exact:
             return settle(target.exactly, t, search.point.x)
     if search.exhausted:
         raise NumericalError(

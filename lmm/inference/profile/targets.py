@@ -80,8 +80,8 @@ class Target(Protocol):
         """The likelihood at fixed t, as a function of w."""
 
     @property
-    def exactly(self) -> Self | None:
-        """The same with exact Hessians, at a price; None where there is none."""
+    def exactly(self) -> Self:
+        """The same with exact Hessians, at a price."""
 
     def slope(self, t: float, w: Vector) -> float:
         """Derivative in t at a settled point, for sections without mixed derivatives."""
@@ -213,7 +213,7 @@ class VarianceTarget(Coordinate):
         return self.first + (row if isinstance(covariance, Diagonal) else 0)
 
     @property
-    def exactly(self) -> Self | None:
+    def exactly(self) -> Self:
         """The same with exact Hessians."""
         return replace(self, likelihood=replace(self.likelihood, always_exact=True))
 
