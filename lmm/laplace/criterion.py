@@ -26,6 +26,7 @@ from lmm.laplace.existence import (
     is_inside,
     is_suspicious,
     separating,
+    untold,
 )
 from lmm.laplace.expansion import Expansion, LaplaceEvaluation
 from lmm.laplace.level_expansion import LevelExpansion
@@ -304,7 +305,7 @@ class LaplaceCriterion(Resumable, Completed):
         return mask
 
     def endless(self, x: Vector, here: Evaluation) -> tuple[str, Mapping[str, float]] | None:
-        """Shapes without bound, separation (proved by a linear program), or the end of a link."""
+        """Shapes and variances without bound, proven separation, or the end of a link."""
         model, fixed = self.model, self.matrices.fixed.names
         own = self.known(x, here).expansion
         if model.has_xi and own.place.xi < model.least_xi:
@@ -316,6 +317,8 @@ class LaplaceCriterion(Resumable, Completed):
             signs = dict(zip(fixed, np.sign(separating(model)).tolist(), strict=True))
             if any(signs.values()):
                 return "SEPARATED", {name: sign for name, sign in signs.items() if sign}
+        if found := untold(self.matrices, self.family):
+            return found
         if is_at_end(self.family, own.mode.eta):
             return "END_OF_LINK", dict.fromkeys(fixed, 0.0)
         return None

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm._types import Vector
+from lmm.design.matrices import ModelMatrices
 from lmm.family import Binomial, Family
 from lmm.laplace.mode import Mode
 from lmm.laplace.model import Model
@@ -29,6 +30,7 @@ __all__ = [
     "is_inside",
     "is_suspicious",
     "separating",
+    "untold",
 ]
 
 # Information below this share of what it could be makes one suspect that a coefficient runs away.
@@ -97,6 +99,30 @@ def ends(family: Family, y: Vector) -> tuple[NDArray[np.bool_], NDArray[np.bool_
         return y == 0.0, none if family.link == "log" else y == 1.0
     counts = family.name in ("poisson", "negative binomial") and family.link == "log"
     return (y == 0.0 if counts else none), none
+
+
+def untold(matrices: ModelMatrices, family: Family) -> tuple[str, dict[str, float]] | None:
+    """The grouping factor whose variance responses of two kinds do not tell, with its verdict.
+
+    A level with a single trial varies as its mean says. Where the responses of each level are all
+    the same, P(all 1) + P(all 0) < 1 for every finite variance of the intercepts, and comes to 1 as
+    it grows.
+    """
+    response = matrices.response
+    live = response.weights > 0.0
+    lower, upper = (end[live] for end in ends(family, response.y))
+    if not (lower.any() and upper.any() and (lower | upper).all()):
+        return None
+    is_single = response.weights[live].max() <= 1.0
+    for term in matrices.terms:
+        codes = term.codes[live]
+        count, wins = np.bincount(codes), np.bincount(codes, upper)
+        if is_single and count.max() == 1:
+            return "SINGLE_TRIALS", dict.fromkeys(term.theta_names, 0.0)
+        name = f"{term.group}.(Intercept)"
+        if name in term.theta_names and ((wins == 0.0) | (wins == count)).all():
+            return "EQUAL_WITHIN", {name: 1.0}
+    return None
 
 
 def separating(model: Model) -> Vector:

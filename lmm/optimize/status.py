@@ -44,6 +44,16 @@ class Status(Enum):
         "Fixed effects separate the responses: along them the likelihood rises for ever, and the "
         "best coefficients are infinite. Leave out or merge what separates."
     )
+    EQUAL_WITHIN = (
+        "In each level of a grouping factor all responses are equal, so that they do not bound its "
+        "standard deviation: where the estimate ends is owed to how the integral is approximated, "
+        "by Laplace or with nagq points, and other estimates grow with it. Analyse one row per "
+        "level, without the factor."
+    )
+    SINGLE_TRIALS = (
+        "Each level of a grouping factor has a single 0/1 response, which tells a mean and no "
+        "variance. Leave the factor out."
+    )
     SHAPE_UNBOUNDED = (
         "The counts vary no more than Poisson's: the best theta is infinite. Use family='poisson'."
     )

@@ -37,7 +37,13 @@ SUSPICIOUS = 1e2
 # Shares of a step along which the criterion must fall somewhere.
 SIZES = (1.0, 0.1, 1e-2, 1e-3)
 # Verdicts of the criterion itself, which may be about parameters that are no coordinates.
-PROVED = (Status.SEPARATED, Status.EXACT, Status.END_OF_LINK)
+PROVED = (
+    Status.SEPARATED,
+    Status.EXACT,
+    Status.END_OF_LINK,
+    Status.EQUAL_WITHIN,
+    Status.SINGLE_TRIALS,
+)
 # Parameters that a message lists at most.
 NAMED = 6
 

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.special import expit
+from scipy.stats import norm
 
 import lmm
 from lmm.optimize import Status
@@ -155,3 +158,60 @@ def test_separation_of_few_rows(link, seed):
     m, message = fit("y ~ f + (1 | g)", data, lmm.Binomial(link), control=control)
     assert m.optimum.status is Status.SEPARATED
     assert "inf)" in message
+
+
+PLAIN = lmm.GlmerControl(check_conv_singular="ignore", check_nobs_vs_nlev="ignore")
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | row)", "y ~ x + (1 | g) + (1 | row)"])
+@pytest.mark.parametrize("n", [150, 1200])  # the latter's rows would be merged
+def test_single_trials_tell_no_variance(formula, n):
+    rng = np.random.default_rng(7)
+    x = rng.integers(0, 2, n)
+    y = rng.binomial(1, np.where(x == 1, 0.7, 0.4))
+    data = {"y": y, "x": x, "g": rng.integers(0, 15, n), "row": np.arange(n)}
+    m, message = fit(formula, data, control=PLAIN)
+    assert m.optimum.status is Status.SINGLE_TRIALS
+    assert message.splitlines()[0].endswith("Leave the factor out. Parameter: row.(Intercept).")
+
+
+def test_rows_of_several_trials_tell_a_variance():
+    rng = np.random.default_rng(3)
+    wins = rng.binomial(8, 1.0 / (1.0 + np.exp(-rng.normal(size=60))))
+    data = {"wins": wins, "losses": 8 - wins, "row": np.arange(60)}
+    assert lmm.glmer("cbind(wins, losses) ~ 1 + (1 | row)", data, control=PLAIN).converged
+
+
+@pytest.mark.parametrize("n", [150, 1500])
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
+@pytest.mark.parametrize(
+    "formula", ["y ~ 1 + (1 | g)", "y ~ x + (x | g)", "y ~ 1 + (1 | h) + (1 | g)"]
+)
+def test_levels_of_equal_responses(formula, link, n):
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(n // 10), 10)
+    data = {"y": rng.integers(0, 2, n // 10)[g], "x": rng.normal(size=n).round(), "g": g}
+    data["h"] = np.arange(n) % 10
+    m, message = fit(formula, data, lmm.Binomial(link), control=PLAIN)
+    assert m.optimum.status is Status.EQUAL_WITHIN
+    assert "Parameter: g.(Intercept) (+inf)." in message
+
+
+def test_the_likelihood_of_levels_of_equal_responses_rises_for_ever():
+    """P(all five 1) is 1/2 in the limit, and less before; more points follow it farther."""
+    shares = [
+        quad(lambda z, sd=sd: norm.pdf(z) * expit(sd * z) ** 5, -9, 9, points=[0], limit=500)[0]
+        for sd in (1.0, 10.0, 100.0, 1000.0)
+    ]
+    assert np.all(np.diff([*shares, 0.5]) > 0.0)
+    data = {"y": np.repeat([0.0, 1.0], 50), "g": np.repeat(np.arange(20), 5)}
+    deviations = [float(fit("y ~ 1 + (1 | g)", data, nagq=k)[0].fit.theta[0]) for k in (1, 9, 25)]
+    assert np.all(np.diff(deviations) > 0.0)
+
+
+@pytest.mark.parametrize("mixed", [1, 3])
+def test_levels_that_vary_are_no_such_case(mixed):
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 2, 15)[GROUP]
+    y[: 10 * mixed : 10] = 1 - y[: 10 * mixed : 10]
+    assert lmm.glmer("y ~ 1 + (1 | g)", {"y": y, "g": GROUP}).converged
