@@ -52,8 +52,8 @@ class Frozen:
     def __post_init__(self) -> None:
         own = self.__dict__
         for name, value in own.items():
-            if type(value) in _VIEWS:
-                own[name] = read_only(value)
+            if view := _VIEWS.get(type(value)):
+                own[name] = view(value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

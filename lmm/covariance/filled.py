@@ -135,7 +135,7 @@ class Filled(Covariance):
             return par[..., None] * self._twice
         first, second = self._products
         padded = _with_zero(par)
-        return np.asarray(padded[..., first] + padded[..., second])
+        return np.asarray(padded.take(first, axis=-1) + padded.take(second, axis=-1))
 
     @cached_property
     def _twice(self) -> Matrix:
@@ -158,7 +158,8 @@ class Filled(Covariance):
         """Second derivatives of Gamma, which is quadratic in lambda: see `Covariance`."""
         if self.size == 1:
             return 2.0 * slopes
-        return np.asarray(_with_zero(2.0 * slopes[..., *self.positions])[..., self._same_column])
+        twice = _with_zero(2.0 * slopes[..., *self.positions])
+        return np.asarray(twice.take(self._same_column, axis=-1))
 
     def cleared(self, par: Vector, tolerance: float) -> Vector:
         """Columns of lambda shorter than `tolerance` are zero."""
@@ -173,8 +174,9 @@ class Filled(Covariance):
         if len(par) == self.size:  # nothing beside the diagonal
             return np.asarray(par == 0.0)
         rows, _ = self.positions
-        row_lengths = np.sqrt(np.bincount(rows, par * par))[rows]
-        return np.asarray(self.on_diagonal & (np.abs(par) <= VANISHING * row_lengths))
+        squares = par * par
+        vanish = squares <= VANISHING**2 * np.bincount(rows, squares)[rows]
+        return np.asarray(self.on_diagonal & vanish)
 
     def _column_lengths(self, par: Vector) -> Vector:
         """Length of the column of lambda in which each component stands, (m,)."""

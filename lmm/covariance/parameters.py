@@ -114,8 +114,12 @@ class Parameters:
     def is_free(self, par: Vector) -> NDArray[np.bool_]:
         """Parameters (m,) that are not on a bound, and matter there."""
         if self.is_filled and par.all():
-            return np.ones(len(par), np.bool_)
+            return self._everywhere
         return _joined([c.is_free(own) for c, own in self._parts(par)], np.bool_)
+
+    @cached_property
+    def _everywhere(self) -> NDArray[np.bool_]:
+        return shared(np.ones(len(self.lower), np.bool_))
 
     def on_boundary(self, par: Vector) -> NDArray[np.bool_]:
         """Parameters (m,) that make a covariance singular."""

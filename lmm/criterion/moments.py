@@ -126,7 +126,7 @@ def _equations(
         for h in range(g + 1):
             block = own @ sums.trace(g, h) @ flats[h].T
             T[parts[g], parts[h]], T[parts[h], parts[g]] = block, block.T
-    T.flat[:: e + 1] += RIDGE * sums.size
+    T.ravel()[:: e + 1] += RIDGE * sums.size
     return T, right
 
 

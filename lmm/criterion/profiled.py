@@ -294,7 +294,7 @@ class ProfiledCriterion(Brief, Resumable, Estimated):
 
     def point(self, x: Vector, state: object = None) -> PLSPoint:
         """The elimination at x (m,): that of a state, if it was made there."""
-        if isinstance(state, Eliminated) and state.pls is self.pls and np.array_equal(state.x, x):
+        if isinstance(state, Eliminated) and state.pls is self.pls and (state.x == x).all():
             return state.point
         return self.pls.at(self.factors(x))
 
