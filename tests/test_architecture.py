@@ -116,6 +116,20 @@ def test_documentation_names_files_and_modules_that_exist():
             assert (ROOT.parent / name).is_dir(), f"{page.name}: {name}"
 
 
+def test_cited_equations_exist():
+    label = "([a-z]+-[a-z-]+)"
+    cited = re.compile(rf"docs/theory/([a-z-]+)\.md, {label}(?:(?: and| to) {label})?")
+    found = [
+        (page, label)
+        for path in TREES
+        for page, *labels in cited.findall(" ".join(path.read_text().split()))
+        for label in filter(None, labels)
+    ]
+    assert len(found) >= 20
+    for page, label in found:
+        assert f":label: {label}\n" in (ROOT.parent / f"docs/theory/{page}.md").read_text()
+
+
 def test_architecture_names_what_there_is():
     text = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     for name in re.findall(r"`(lmm(?:\.\w+)+)`", text):

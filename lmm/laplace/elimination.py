@@ -1,7 +1,7 @@
 """D = Lambda (Lambda'Z'WZ Lambda + I)^-1 Lambda' and what the criterion asks of it.
 
 With ``A = Z'WZ``: products with D, ``F = A - A D A``, and how determinants change as weights move
-(docs/theory/laplace.md, eqns. 5 and 8).
+(docs/theory/laplace.md, laplace-gradient and laplace-moving).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The conditional mode of the random effects: penalized iteratively reweighted least squares.
 
-Newton's method on ``F = -2 l(eta) + b'v`` with ``b = Gamma v`` (docs/theory/laplace.md, eqns.
-2-3): the step solves ``b+ = D Z'(W Z b + r)``, ``v+ = Z'(r + W Z(b - b+))``. The dual effects v
-exist for a singular Gamma too, and are what the next mode starts from.
+Newton's method on ``F = -2 l(eta) + b'v`` with ``b = Gamma v`` (docs/theory/laplace.md,
+laplace-pirls and laplace-decrement): the step solves ``b+ = D Z'(W Z b + r)``,
+``v+ = Z'(r + W Z(b - b+))``. The dual effects v exist for a singular Gamma too, and are what the
+next mode starts from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What some rows add to the second derivatives of a Laplace approximation.
 
 Arrays of a column per direction would be several times as large as the model itself: they are made
-for some rows at a time (docs/theory/laplace.md, eqn. 7).
+for some rows at a time (docs/theory/laplace.md, laplace-hessian).
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Local coordinates of covariances, and the quadratic model of a criterion in them.
 
-Equations 1 to 5 of docs/theory/optimizer.md ("eqn." below).
+See docs/theory/optimizer.md, optimizer-scoring to optimizer-kkt.
 
 The covariance ``Gamma = V D V'`` of a term (over sigma^2, whitened) moves by a symmetric S in the
-frame of its eigenvectors: ``Gamma(S) = V (1 + S) D (1 + S) V'`` (eqn. 2). These are geodesics of
-the Bures-Wasserstein metric (Bhatia, Jain & Lim 2019, Expo. Math. 37, 165-191): standard
-deviations change linearly, eigenvectors may turn freely even where an eigenvalue is zero, and no
-triangular factor distinguishes one column from another. On the boundary, where D has zeros, S only
-reaches covariances of the same rank. So variances along null vectors w with a negative slope
+frame of its eigenvectors: ``Gamma(S) = V (1 + S) D (1 + S) V'`` (optimizer-path). These are
+geodesics of the Bures-Wasserstein metric (Bhatia, Jain & Lim 2019, Expo. Math. 37, 165-191):
+standard deviations change linearly, eigenvectors may turn freely even where an eigenvalue is zero,
+and no triangular factor distinguishes one column from another. On the boundary, where D has zeros,
+S only reaches covariances of the same rank. So variances along null vectors w with a negative slope
 ``w'G w`` are added as coordinates: the boundary is left as soon as that pays.
 
 Steps are straight in the covariances themselves, of which sigma^2 is one. A step d in Gamma changes
@@ -372,12 +372,12 @@ class LocalModel:
         return values, self.metric @ vectors
 
     def scoring_step(self) -> Vector:
-        """Step (c,) to the minimum by the expected information, eqn. 1."""
+        """Step (c,) to the minimum by the expected information, optimizer-scoring."""
         W = self._orthonormal(self.information)
         return np.asarray(-W @ (W.T @ self.gradient))
 
     def newton_step(self, damping: float = 0.0) -> Vector:
-        """Step (c,) to the minimum by the Hessian, eqn. 4.
+        """Step (c,) to the minimum by the Hessian, optimizer-newton.
 
         Its eigenvalues relative to the metric enter by absolute value, plus `damping`.
         """

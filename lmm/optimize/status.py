@@ -91,7 +91,7 @@ class Optimum(Frozen):
         Projected gradient in whitened coordinates.
     decrement : float
         Predicted possible decrease of the criterion, g'H^-1 g / 2 (docs/theory/optimizer.md,
-        eqn. 6).
+        optimizer-decrement).
     hessian_eigenvalues : (m - boundary,) array
         Eigenvalues of the Hessian over the parameters that are not on the boundary, ascending.
     boundary : tuple of str

@@ -1,7 +1,7 @@
 """Derivatives along few directions of a wide Gamma: k x k blocks, but no k^2 x k^2 ones.
 
 A structured covariance of k columns moves along e symmetric matrices U, two for a homogeneous
-autoregression. With ``F_i = R_i'M_i R_i`` (`lmm.pls.grouped`), ``B_a = R_i U_a R_i'`` and
+autoregression. With ``F_i = R_i'M_i R_i`` (`lmm.pls.roots`), ``B_a = R_i U_a R_i'`` and
 ``E_i = M_i S_i L^-T``, whose columns explain X (E_X) and y (the last),
 
     tr(F U_a F U_b)   = sum_i tr(M B_a M B_b)                                                  (1)

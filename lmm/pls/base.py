@@ -6,7 +6,7 @@ evaluated at relative covariance factors
 whitened coordinates. Only ``lambda lambda'`` matters: any square root will do.
 
 With ``V = I + Z Lambda Lambda' Z'`` and ``P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1`` the laws
-(docs/theory/pls.md, eqns. 6-8) are
+(docs/theory/pls.md, pls-v to pls-terms) are
 
 * ``logdet_L  = log|V|``,  ``logdet_RX = log|X'V^-1 X|``,  ``pwrss = y'P y``;
 * `PLSPoint.terms` and `derivatives` are the hot path: they return scalars and k x k matrices;

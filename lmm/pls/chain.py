@@ -8,8 +8,9 @@ columns behind the chain, each step takes
     H_i = lambda (lambda'A_i lambda + I)^-1 lambda',   [.]'[.] <- [.]'[.] - C_i H_i C_i'        (1)
 
 from the cross-products of its own ancestors and of U, and ``N_i = I - A_i H_i``. An evaluation
-costs O(number of levels) (docs/theory/blocks.md, eqns. 1-4). What is left of U is a dense tail; the
-columns of a tail with few couplings are not in the border but in `SparseCouplings`.
+costs O(number of levels) (docs/theory/blocks.md, blocks-level to blocks-meeting). What is left of U
+is a dense tail; the columns of a tail with few couplings are not in the border but in
+`SparseCouplings`.
 
 Columns of a border are ordered [ancestors' columns, from the next factor to the last; U].
 """

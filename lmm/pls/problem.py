@@ -1,7 +1,7 @@
 """The standardized problem: rows weighted, X orthonormal, y a residual, Z whitened term by term.
 
 Every solver works on it, so that no result depends on the unit or the origin of the data
-(docs/theory/pls.md, eqns. 9 and 10):
+(docs/theory/pls.md, pls-standardized and pls-back):
 
 * ``X = Q T`` by a QR decomposition of the weighted X, and ``y = X beta0 + scale * y*`` where beta0
   is the ordinary least-squares fit: y* and Q carry no large common part that could cancel.

@@ -12,8 +12,8 @@ triangular, and ``R_i'S_i = C_i``: S_i is the part of [X y] that the columns of 
 
 Where a level has fewer rows than columns, R_i may be Z_i itself, S_i the rows of [X y] and W zero.
 Levels that share A_i share R_i, M_i and F_i: they are computed once per distinct A_i, and the C_i
-of such a class are replaced by as few rows as span the same sum of C_i C_i'. These are equations
-5-9 of docs/theory/blocks.md. After construction nothing depends on the number of rows.
+of such a class are replaced by as few rows as span the same sum of C_i C_i' (docs/theory/blocks.md,
+blocks-inverse to blocks-duplicates). After construction nothing depends on the number of rows.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ What the chain leaves of their cross-products, ``K = Z_T'V_1^-1 Z_T``, is mostly
 
     V^-1 = V_1^-1 - V_1^-1 Z_T Y Z_T'V_1^-1                                                    (1)
 
-(docs/theory/blocks.md, eqns. 10-12). A tail of no groups leaves everything as it is.
+(docs/theory/blocks.md, blocks-crossed to blocks-crossed-gradient). A tail of no groups leaves
+everything as it is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Derivatives of the scaled tail by the covariances: what quadratic forms ``u'S w`` change by.
 
 With ``Gamma = Lambda Lambda'`` and the lower-triangular Lambda, a change of Gamma moves S of (1)
-through K (the leading factor's Gamma), Lambda and the scaling L (docs/theory/krylov.md, eqn. 6).
-Directions are the entries of the k x k matrices Gamma, as in `lmm.pls.base.Derivatives`.
+through K (the leading factor's Gamma), Lambda and the scaling L (docs/theory/krylov.md,
+krylov-forms). Directions are the entries of the k x k matrices Gamma, as in
+`lmm.pls.base.Derivatives`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Per level of the tail ``D_j = Lambda'K_jj Lambda + I = L_j L_j'``, and
 
     S = L^-1 (Lambda'K Lambda + I) L^-T = I + E                                                (1)
 
-has a unit diagonal, block by block (docs/theory/krylov.md, eqn. 1).
+has a unit diagonal, block by block (docs/theory/krylov.md, krylov-scaled).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 ``S^-1 = Q M^-1 Q' + T'(I + E_Q)^-1 T`` with ``T = I - G Q'`` and ``G = Q + W M^-1``. Of the tail's
 blocks all is known but those of ``T'E_Q(I + E_Q)^-1 E_Q T``, which are small; of the leading
-factor's, what the tail adds to H_i, less the same for ``E_Q = 0`` (docs/theory/krylov.md, eqn. 7).
+factor's, what the tail adds to H_i, less the same for ``E_Q = 0`` (docs/theory/krylov.md,
+krylov-inverse).
 That is left to probes, whose spread tells the error.
 """
 
