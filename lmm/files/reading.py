@@ -93,11 +93,16 @@ def _source(name: str) -> tuple[Source, str]:
     return Path(os.path.abspath(name)), _suffix(name)
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
+    """What tells the format, in small letters, whether compressed or not; empty if nothing does."""
     suffixes = [suffix.lower() for suffix in Path(name).suffixes]
     while suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
-    suffix = suffixes[-1] if suffixes else ""
+    return suffixes[-1] if suffixes else ""
+
+
+def _suffix(name: str) -> str:
+    suffix = suffix_of(name)
     if suffix in _READERS:
         return suffix
     known = ", ".join(_READERS)

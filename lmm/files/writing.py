@@ -9,37 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmm.errors import DataError
-from lmm.files.reading import COMPRESSIONS, message
+from lmm.files.reading import message, suffix_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False)
-
-
-def _write_tsv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, sep="\t", index=False)
-
-
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    table.to_parquet(path, index=False)
-
-
 _WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
-    ".csv": _write_csv,
-    ".tsv": _write_tsv,
-    ".parquet": _write_parquet,
+    ".csv": lambda table, path: table.to_csv(path, index=False),
+    ".tsv": lambda table, path: table.to_csv(path, sep="\t", index=False),
+    ".parquet": lambda table, path: table.to_parquet(path, index=False),
 }
 
 
 def _suffix(name: str) -> str:
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
-    while suffixes and suffixes[-1] in COMPRESSIONS:
-        suffixes.pop()
-    if suffixes and suffixes[-1] in _WRITERS:
-        return suffixes[-1]
+    suffix = suffix_of(name)
+    if suffix in _WRITERS:
+        return suffix
     raise DataError(f"Cannot write {name!r}: the table must be a .csv, .tsv or .parquet file.")
 
 

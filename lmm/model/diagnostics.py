@@ -95,11 +95,8 @@ class Diagnostics(ModelTests):
             or lists that are deleted together, by name. All by default.
         effects : bool
             Whether to keep the random effects of each refit, as ``.effects_without``.
-        n_jobs : int or None
-            Workers; -1 for all processors, None for those of ``joblib.parallel_config``.
-        progress : bool, optional
-            Whether to show a bar; by default in a terminal or a notebook when it takes more than
-            two seconds.
+        n_jobs, progress
+            As for `bootstrap`.
 
         Returns
         -------

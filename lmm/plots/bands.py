@@ -16,16 +16,12 @@ from lmm.design.variables import column_names
 from lmm.errors import DataError, nearest
 from lmm.fit import check_models
 from lmm.fitted import ReportedModel
-from lmm.plots.canvas import axes, label_columns, spread
+from lmm.plots.canvas import POINTS, axes, label_columns, observations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-# Values of a covariate at which its curve is computed.
-POINTS = 60
-# More rows than this are drawn as a sample.
-MAX_DATA = 5000
 INTERVALS = ("prediction", "confidence", None)
 
 
@@ -185,7 +181,6 @@ def _draw(
 def _observations(ax: Axes, m: ReportedModel, along: Vector | Factor, by: Factor | None) -> None:
     """The observations, each in the colour of its line; at levels, beside each other at random."""
     y, rng = m.fit.matrices.y, np.random.default_rng(0)
-    rows = spread(len(y), MAX_DATA)
     places = along.codes + rng.uniform(-0.2, 0.2, len(y)) if isinstance(along, Factor) else along
-    colors = "0.4" if by is None else [f"C{by.codes[i] % 10}" for i in rows]
-    ax.scatter(places[rows], y[rows], s=9, c=colors, alpha=0.5, lw=0, zorder=1)
+    colours = ["0.4"] * len(y) if by is None else [f"C{code % 10}" for code in by.codes]
+    observations(ax, places, y, colours)

@@ -27,6 +27,10 @@ ROW_HEIGHT = 0.16
 MOST = 2000
 # Values whose range is below this share of their size are one.
 ROUNDING = 1e-9
+# More rows than this are drawn as a sample.
+MAX_DATA = 5000
+# Values of a covariate at which its curve is computed.
+POINTS = 60
 
 
 def axes(ax: Axes | None, n_labels: int = 0) -> Axes:
@@ -144,6 +148,13 @@ def histogram(ax: Axes, values: Vector, bins: int | str) -> None:
 def spread(n: int, most: int = MOST) -> IntVector:
     """Positions among n ordered ones: all, or so many evenly from the first to the last."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
+
+
+def observations(ax: Axes, x: Vector, y: Vector, colours: Sequence[str]) -> None:
+    """Observed responses behind lines, a sample of many, each in its colour."""
+    rows = spread(len(y), MAX_DATA)
+    chosen = [colours[i] for i in rows]
+    ax.scatter(x[rows], y[rows], s=9, c=chosen, alpha=0.5, lw=0, zorder=1)
 
 
 def group_of(m: Fitted, group: str | None) -> str:

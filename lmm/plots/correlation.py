@@ -24,14 +24,10 @@ def correlation(m: Fitted, group: str | None = None, term: int = 0, ax: Axes | N
 
     Parameters
     ----------
-    m : LinearMixedModel
-        The model.
-    group : str, optional
-        Grouping factor; the first by default.
+    m, group, ax
+        As for `caterpillar`.
     term : int
         Which of the factor's terms with several columns, counted from 0.
-    ax : Axes, optional
-        Where to draw.
 
     Raises
     ------

@@ -121,14 +121,10 @@ def shrinkage(
 
     Parameters
     ----------
-    m : LinearMixedModel
-        The model.
-    group : str, optional
-        Grouping factor; the first by default.
+    m, group, ax
+        As for `caterpillar`.
     effects : pair of str, optional
         Columns to show; the first two by default. With a single column, levels stand side by side.
-    ax : Axes, optional
-        Where to draw.
 
     Raises
     ------

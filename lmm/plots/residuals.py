@@ -50,10 +50,8 @@ def qq_residuals(m: EstimatedModel, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    m : LinearMixedModel
-        The model.
-    ax : Axes, optional
-        Where to draw.
+    m, ax
+        As for `residuals_vs_fitted`.
 
     Examples
     --------
@@ -106,10 +104,8 @@ def simulated_vs_predicted(residuals: SimulatedResiduals, ax: Axes | None = None
 
     Parameters
     ----------
-    residuals : SimulatedResiduals
-        Result of ``m.simulated_residuals()``.
-    ax : Axes, optional
-        Where to draw.
+    residuals, ax
+        As for `simulated`.
 
     Examples
     --------

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.linalg import null_space
 from scipy.optimize import brentq
 
-from lmm._types import Matrix
+from lmm._types import Matrix, Vector
 from lmm.errors import DataError, checked_level
 from lmm.inference.fixed.anova import term_tests
 from lmm.inference.fixed.base import FTest
@@ -88,11 +88,7 @@ def _tested(table: pd.DataFrame, largest: ScoredFit, test: str) -> pd.DataFrame:
     df, added = table["Df"].to_numpy(float), table["Deviance"].to_numpy(float)
     scaled = np.where(df < 0.0, -added, added) / largest.dispersion
     if test == "F":
-        from scipy.stats import f
-
-        statistic = scaled / np.abs(df)
-        tail = f.sf(statistic, np.abs(df), largest.df_resid)
-        return table.assign(**{"F": statistic, "Pr(>F)": tail})
+        return _with_f(table, scaled / np.abs(df), largest)
     return table.assign(**{"Pr(>Chi)": chi_square_tail(scaled, np.abs(df))})
 
 
@@ -169,12 +165,16 @@ def compare_plain(models: Sequence[Any], names: Sequence[str] | None = None) -> 
 
 
 def _f_tested(table: pd.DataFrame, largest: PlainFit) -> pd.DataFrame:
-    from scipy.stats import f
-
     df = table["Df"].to_numpy(float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = table["Sum of Sq"] / df / largest.sigma**2
-    tail = f.sf(statistic, np.abs(df), largest.df_resid)
+        statistic = table["Sum of Sq"].to_numpy(float) / df / largest.sigma**2
+    return _with_f(table, statistic, largest)
+
+
+def _with_f(table: pd.DataFrame, statistic: Vector, largest: PlainFit) -> pd.DataFrame:
+    from scipy.stats import f
+
+    tail = f.sf(statistic, np.abs(table["Df"]), largest.df_resid)
     return table.assign(**{"F": statistic, "Pr(>F)": tail})
 
 

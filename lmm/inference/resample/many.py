@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -39,34 +39,6 @@ LARGE = 1000.0
 
 
 Data = TypeVar("Data")
-
-
-class Engine(Protocol):
-    """Fits one design to many responses."""
-
-    @property
-    def batch(self) -> int:
-        """Responses that are best fitted together."""
-
-    @property
-    def rows(self) -> StandardizedRows:
-        """Standardized rows that show its responses."""
-
-    def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
-        """Fit standardized responses.
-
-        Parameters
-        ----------
-        y : (n, r) array
-            Responses in the standardized rows: weighted, offset subtracted.
-        hidden : (r,) array
-            Further residual sums of squares that no row shows.
-        df : bool
-            Whether to compute Satterthwaite's degrees of freedom.
-        """
-
-    def score(self, y: Matrix, hidden: Vector) -> Matrix:
-        """Statistics (r, d) that the score at the design's own estimates is linear in."""
 
 
 class Together(Protocol[Data]):
@@ -120,7 +92,17 @@ class Batched(Generic[Data]):
         return self.design.rows
 
     def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
-        """Fit standardized responses; see `Engine`."""
+        """Fit standardized responses.
+
+        Parameters
+        ----------
+        y : (n, r) array
+            Responses in the standardized rows: weighted, offset subtracted.
+        hidden : (r,) array
+            Further residual sums of squares that no row shows.
+        df : bool
+            Whether to compute Satterthwaite's degrees of freedom.
+        """
         # The optimizer of single fits knows more ways out of a corner.
         single = OneByOne(self.design.criterion, self.estimate)
         start = lifted(self.design.criterion, self.estimate)
@@ -163,7 +145,7 @@ class OneByOne:
         return self.criterion.with_response(matrices.response.raw(y))
 
     def replicates(self, y: Matrix, hidden: Vector, *, df: bool = False) -> Replicates:
-        """Fit standardized responses, which must show all rows; see `Engine`."""
+        """Fit standardized responses, which must show all rows, as `Batched` does."""
         start = self.criterion.to_theta(lifted(self.criterion, self.estimate))
         return Replicates.concatenate([self._one(column, start, df) for column in y.T])
 
@@ -200,6 +182,9 @@ class OneByOne:
             blocks.append((v @ v.T).ravel())
         size = np.append(np.concatenate(blocks), solution.terms.pwrss) * problem.scale**2
         return np.concatenate([size, problem.beta(solution.beta)])
+
+
+Engine: TypeAlias = Batched[Any] | OneByOne
 
 
 def lifted(criterion: ProfiledCriterion, x: Vector) -> Vector:

@@ -10,8 +10,6 @@ import numpy as np
 
 from lmm._types import Vector
 
-__all__ = ["Kind"]
-
 Map: TypeAlias = Callable[[Vector], Vector]
 
 

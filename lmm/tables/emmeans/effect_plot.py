@@ -14,17 +14,12 @@ from lmm.fit import check_fitted
 from lmm.fitted import EstimatedModel
 from lmm.inference.marginal.scales import response_scale
 from lmm.language.tree import Name, variables
+from lmm.plots.canvas import POINTS, observations
 from lmm.tables.emmeans.interaction_plot import emmip
 from lmm.tables.emmeans.predictions import grid_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-POINTS = 60
-"""Values of a covariate at which its curve is computed."""
-MAX_DATA = 5000
-"""More rows than this are drawn as a sample."""
 
 
 def effect(
@@ -117,10 +112,6 @@ def _is_bare(m: EstimatedModel) -> bool:
 def _scatter(ax: Axes, m: EstimatedModel, x: RawColumn, by: RawColumn | None) -> None:
     """The observations, each in the colour of its line."""
     y = m.fit.matrices.y
-    rows = np.arange(len(y))
-    if len(rows) > MAX_DATA:
-        rows = np.random.default_rng(0).choice(rows, MAX_DATA, replace=False)
     colours = {line.get_label(): line.get_color() for line in ax.lines}
     names = [by.levels[code] for code in by.codes] if isinstance(by, Factor) else [""] * len(y)
-    points = [colours.get(names[i], "0.5") for i in rows]
-    ax.scatter(np.asarray(x)[rows], y[rows], s=6, c=points, alpha=0.35, lw=0, zorder=1)
+    observations(ax, np.asarray(x), y, [str(colours.get(name, "0.5")) for name in names])
