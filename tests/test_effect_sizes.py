@@ -138,3 +138,21 @@ def test_performance_of_fits_without_rows(tmp_path):
     weighted = lmm.lmer(formula, lmm.scan(path), weights="w")
     with pytest.raises(lmm.DataError, match="keeps no rows"):
         lmm.model_performance(weighted)
+
+
+def test_shares_of_counts_with_offset_and_independent_slopes():
+    """The mean is that at an offset of 0; slopes count with the mean square of their variable."""
+    rng = np.random.default_rng(4)
+    g, x, hours = np.repeat(np.arange(30), 10), rng.normal(size=300), rng.uniform(1.0, 8.0, 300)
+    u, v = rng.normal(size=(2, 30)) * 0.5
+    counts = rng.poisson(hours * np.exp(-1.0 + 0.4 * x + u[g] + v[g] * x))
+    data = {"y": counts, "x": x, "g": g, "hours": hours}
+    m = lmm.glmer("y ~ x + offset(log(hours)) + (x || g)", data, "poisson")
+    empty = lmm.glmer("y ~ 1 + offset(log(hours)) + (x || g)", data, "poisson")
+    intercepts, slopes = (float(c[0, 0]) for c in m.fit.covariances)
+    random = intercepts + slopes * np.mean(x**2)
+    fixed = m.fixef()["x"] ** 2 * np.var(x, ddof=1)
+    rows = np.log1p(1.0 / np.exp(empty.fixef()["(Intercept)"]))
+    r2 = lmm.r2_nakagawa(m)
+    assert_allclose(r2.conditional, (fixed + random) / (fixed + random + rows), rtol=1e-6)
+    assert_allclose(r2.marginal, fixed / (fixed + random + rows), rtol=1e-6)
