@@ -9,15 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm._lapack import (
-    cholesky,
-    dependent,
-    eigh,
-    einsum,
-    lower_triangular,
-    qr_factor,
-    solve_upper,
-)
+from lmm._lapack import cholesky, dependent, eigh, einsum, lower_triangular, qr_factor, solve_upper
 from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.covariance.base import (
     CLEAR,

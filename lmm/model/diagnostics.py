@@ -201,8 +201,7 @@ class Diagnostics(ModelTests):
         optimizers : iterable of str or Optimizer, optional
             Names or objects, as for `lmm.lmer`.
         progress : bool, optional
-            Whether to show a bar; by default in a terminal or a notebook when it takes more than
-            two seconds.
+            Whether to show a bar; by default in a terminal or a notebook, after two seconds.
 
         Examples
         --------

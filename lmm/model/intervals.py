@@ -52,8 +52,7 @@ class Intervals(Changes):
         boot_type : {"perc", "basic", "norm", "bca", "shortest"}
             Kind of bootstrap interval.
         progress : bool, optional
-            Whether to show a bar; by default in a terminal or a notebook when it takes more than
-            two seconds.
+            Whether to show a bar; by default in a terminal or a notebook, after two seconds.
 
         Returns
         -------
@@ -107,8 +106,7 @@ class Intervals(Changes):
         scale : {"sdcor", "varcov"}
             Standard deviations and correlations, or variances and covariances.
         progress : bool, optional
-            Whether to show a bar; by default in a terminal or a notebook when it takes more than
-            two seconds.
+            Whether to show a bar; by default in a terminal or a notebook, after two seconds.
 
         Returns
         -------
@@ -220,8 +218,7 @@ class Intervals(Changes):
         n_jobs : int or None
             Workers; -1 for all processors, None for those of ``joblib.parallel_config``.
         progress : bool, optional
-            Whether to show a bar; by default in a terminal or a notebook when it takes more than
-            two seconds.
+            Whether to show a bar; by default in a terminal or a notebook, after two seconds.
 
         Returns
         -------

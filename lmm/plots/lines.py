@@ -40,14 +40,10 @@ def fitted_lines(
 
     Parameters
     ----------
-    m : LinearMixedModel or GeneralizedMixedModel
-        The model.
+    m, group, ax
+        As for `caterpillar`.
     x : str
         Covariate of the formula.
-    group : str, optional
-        Grouping factor; the first by default.
-    ax : Axes, optional
-        Where to draw.
     interval : {"confidence"}, optional
         Whether the population's line has a band; `lmm.plots.predictions` has that of observations.
     level : float

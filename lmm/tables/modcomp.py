@@ -365,8 +365,7 @@ def pb_modcomp(
     seed : int or numpy.random.Generator, optional
         Where the random numbers come from.
     progress : bool, optional
-        Whether to show a bar; by default in a terminal or a notebook when it takes more than
-        two seconds.
+        Whether to show a bar; by default in a terminal or a notebook, after two seconds.
 
     Returns
     -------

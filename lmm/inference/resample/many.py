@@ -309,8 +309,7 @@ def refit_many(m: Fitted, Y: Any, *, df: bool = True, progress: bool | None = No
     df : bool, default True
         Whether to compute Satterthwaite's degrees of freedom.
     progress : bool, optional
-        Whether to show a bar; by default in a terminal or a notebook when it takes more than
-        two seconds.
+        Whether to show a bar; by default in a terminal or a notebook, after two seconds.
 
     Returns
     -------

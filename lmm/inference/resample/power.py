@@ -246,8 +246,7 @@ def power(
         Workers that fit studies of generalized models, whose number changes no result; -1 for all
         processors, None for those of ``joblib.parallel_config``.
     progress : bool, optional
-        Whether to show a bar; by default in a terminal or a notebook when it takes more than
-        two seconds.
+        Whether to show a bar; by default in a terminal or a notebook, after two seconds.
 
     Returns
     -------
