@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sized
+from threading import Lock
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
 # A bar that nobody asked for appears after so many seconds.
 PATIENCE = 2.0
+_importing = Lock()
 
 
 def progress_bar(total: int | None, unit: str, progress: bool | None) -> Any:
@@ -33,9 +37,7 @@ def progress_bar(total: int | None, unit: str, progress: bool | None) -> Any:
     if progress is False:
         return NoBar()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about notebooks without ipywidgets: it draws in text
-            from tqdm.auto import tqdm
+        tqdm = _drawing_bars()
     except ImportError as error:
         if progress:
             raise ImportError(
@@ -46,6 +48,19 @@ def progress_bar(total: int | None, unit: str, progress: bool | None) -> Any:
         return tqdm(total=total, unit=unit)
     # disable=None hides the bar where the output is neither a terminal nor a notebook.
     return tqdm(total=total, unit=unit, delay=PATIENCE, disable=None, leave=False)
+
+
+def _drawing_bars() -> Any:
+    """Tqdm's class of bars, without its warning of notebooks that lack ipywidgets.
+
+    Imported by one thread at a time, since filters of warnings are those of all threads.
+    """
+    with _importing:
+        if "tqdm.auto" not in sys.modules:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module("tqdm.auto")
+        return importlib.import_module("tqdm.auto").tqdm
 
 
 def watched(

@@ -104,3 +104,20 @@ except ImportError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "The progress bar needs tqdm: pip install 'lmm[parallel]'."
     assert done.stderr == ""
+
+
+IN_THREADS = """
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+import pandas, scipy.special
+from lmm._progress import progress_bar
+before = list(warnings.filters)
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda _: progress_bar(3, "step", None), range(64)))
+print(warnings.filters == before)
+"""
+
+
+def test_first_bars_of_several_threads_leave_the_warning_filters_alone():
+    done = subprocess.run([sys.executable, "-c", IN_THREADS], capture_output=True, text=True)
+    assert done.stdout.endswith("True\n"), done.stderr
