@@ -21,7 +21,7 @@ from reference import MODEL_IDS, fit_arguments, load_reference, load_table
 
 def crossed(problem: Problem) -> BlockPLS:
     """The largest factor in front of the others as a tail, by sparse couplings."""
-    return BlockPLS.of(problem, (problem.largest,), is_sparse=True)
+    return BlockPLS.of(problem, problem.by_size[:1], is_sparse=True)
 
 
 def sparse(problem: Problem, backend: str) -> BlockPLS:

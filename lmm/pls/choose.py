@@ -108,7 +108,7 @@ class Block:
         if len(matrices.lower) > MANY_PARAMETERS and matrices.q <= FEW_FOR_MANY:
             return BlockPLS.of(problem, ())
         check_memory(dense_tail(problem.tail_size), advice="solver='krylov' needs less.")
-        return BlockPLS.of(problem, (problem.largest,), is_sparse=True)
+        return BlockPLS.of(problem, problem.by_size[:1], is_sparse=True)
 
 
 @dataclass(frozen=True)

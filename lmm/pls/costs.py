@@ -78,7 +78,7 @@ def fill(problem: Problem) -> float:
 
     Pairs of the tail's columns that share a level count as often as they do.
     """
-    first, *rest = sorted(range(len(problem.groups)), key=lambda g: -problem.groups[g].q)
+    first, *rest = problem.by_size
     reached = np.zeros(problem.groups[first].n_levels)
     for g in rest:
         pairs = problem.products.pairs(*sorted((first, g)))  # the order in which they are known

@@ -208,14 +208,10 @@ class Problem(Brief):
         """The part (t, t) of [X y]'[X y] that a single factor leaves, as a difference."""
         return self.base - sum(own.quadratic(own.S) for own in self.levels)
 
-    def number(self, group: Group) -> int:
-        """Place of a group, of this problem or of another of the same layout."""
-        return [own.name for own in self.groups].index(group.name)
-
     @property
-    def largest(self) -> int:
-        """Number of the group with most random effects."""
-        return int(np.argmax([group.q for group in self.groups]))
+    def by_size(self) -> list[int]:
+        """Numbers of the groups, those with most random effects first."""
+        return sorted(range(len(self.groups)), key=lambda g: -self.groups[g].q)
 
     @property
     def tail_size(self) -> int:

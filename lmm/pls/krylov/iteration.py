@@ -29,7 +29,7 @@ from lmm.pls.krylov import LINEAR_ONLY
 from lmm.pls.krylov.deflation import Deflated
 from lmm.pls.krylov.slopes import exact_slopes, level_blocks
 from lmm.pls.krylov.space import Space
-from lmm.pls.krylov.system import Scaled, System, leading_first
+from lmm.pls.krylov.system import Scaled, System
 from lmm.pls.krylov.traces import LogDeterminant
 from lmm.pls.krylov.variances import EstimatedVariances
 from lmm.pls.problem import Problem
@@ -244,7 +244,7 @@ class KrylovPLS(Brief, Sampled):
     @cached_property
     def order(self) -> tuple[int, ...]:
         """Place of the leading factor, then of the tail's, among the problem's groups."""
-        return tuple(leading_first(self.problem))
+        return tuple(self.problem.by_size)
 
     @property
     def groups(self) -> tuple[Group, ...]:

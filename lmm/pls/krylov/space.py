@@ -12,7 +12,7 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Factors
 from lmm.pls.effect_columns import Columns
 from lmm.pls.krylov.deflation import Deflated, outlying
-from lmm.pls.krylov.system import Scaled, System, leading_first
+from lmm.pls.krylov.system import Scaled, System
 from lmm.pls.krylov.traces import LogDeterminant
 from lmm.pls.problem import Problem
 
@@ -117,7 +117,7 @@ def _known(problem: Problem, scaled: Scaled) -> Matrix:
     All of groups with few levels, and of those that another is nested in; of the latter what is the
     same within a level of the former, since only the prior tells one from the other.
     """
-    tail, (_, *rest) = scaled.system.tail, leading_first(problem)
+    tail, (_, *rest) = scaled.system.tail, problem.by_size
     parents = [_parents(problem, g, rest) for g in rest]
     coarse = {h for h, _ in filter(None, parents)}
     found = [np.empty((tail.q, 0))]

@@ -187,7 +187,7 @@ class System:
     @classmethod
     def of(cls, problem: Problem) -> System:
         """Accumulate them."""
-        first, *rest = leading_first(problem)
+        first, *rest = problem.by_size
         leading, tail = problem.groups[first], Columns(tuple(problem.groups[g] for g in rest))
         products = problem.products
         each = zip(rest, tail.groups, strict=True)
@@ -346,17 +346,12 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS)
 
 
-def in_columns(function: Callable[[Matrix], Matrix], X: Matrix, width: int = COLUMNS) -> Matrix:
+def in_columns(function: Callable[[Matrix], Matrix], X: Matrix) -> Matrix:
     """A function of columns (q, r), some at a time."""
-    if X.shape[1] <= width:
+    if X.shape[1] <= COLUMNS:
         return function(X)
-    starts = range(0, X.shape[1], width)
-    return np.hstack([function(np.ascontiguousarray(X[:, a : a + width])) for a in starts])
-
-
-def leading_first(problem: Problem) -> list[int]:
-    """Groups in the order of elimination: the largest, and the others."""
-    return sorted(range(len(problem.groups)), key=lambda g: -problem.groups[g].q)
+    starts = range(0, X.shape[1], COLUMNS)
+    return np.hstack([function(np.ascontiguousarray(X[:, a : a + COLUMNS])) for a in starts])
 
 
 def _times(blocks: Matrix, front: Matrix) -> Matrix:
@@ -408,7 +403,7 @@ def _by_level(function: Callable[[Matrix], Matrix], blocks: Matrix) -> Matrix:
 
 def _borders(problem: Problem) -> tuple[Matrix, Matrix]:
     """[X y]'Z_i of the leading group (t, k_1, l), and Z_T'[X y] (q_T, t)."""
-    first, *rest = leading_first(problem)
+    first, *rest = problem.by_size
     couplings = problem.products.couplings
     return couplings[first], np.concatenate([flat(couplings[g]) for g in rest])
 

@@ -178,7 +178,7 @@ class SparseFactor(TailPoint):
     @property
     def coupling(self) -> Matrix:
         """See `TailPoint`."""
-        return self.tail.B
+        return self.tail.border
 
     @cached_property
     def _Lambda(self) -> Lambda:
@@ -309,7 +309,7 @@ class SparseTail(Tail):
         All random effects, in the order of the problem's groups.
     pairs : tuple of Pairs
         Z'Z.
-    B : (q, t) array
+    border : (q, t) array
         Z'[X y].
     system : _System
         Omega's pattern and analysis.
@@ -317,7 +317,7 @@ class SparseTail(Tail):
 
     columns: Columns
     pairs: tuple[Pairs, ...]
-    B: Matrix
+    border: Matrix
     system: _System
 
     @classmethod
@@ -338,11 +338,11 @@ class SparseTail(Tail):
 
     def with_columns(self, problem: Problem) -> SparseTail:
         """See `Tail`; the analysis is shared."""
-        return replace(self, B=_border(problem))
+        return replace(self, border=_border(problem))
 
     def reweighted(self, problem: Problem) -> SparseTail:
         """See `Tail`; the analysis is shared."""
-        return replace(self, B=_border(problem), pairs=tuple(problem.products.all_pairs()))
+        return replace(self, border=_border(problem), pairs=tuple(problem.products.all_pairs()))
 
     @property
     def name(self) -> str:
@@ -375,7 +375,7 @@ class SparseTail(Tail):
             s.append(np.maximum(values, FLOOR))
         scaled = [U * values for U, values in zip(axes, s, strict=True)]
         factored = self.system.factor(self._omega(scaled))
-        right = Lambda(self.columns, scaled).times(self.B, transpose=True)
+        right = Lambda(self.columns, scaled).times(self.border, transpose=True)
         reduced = left - right.T @ factored.solve(right)
         logdet = self.system.logdet(factored.L)
         return SparseFactor(self, axes, s, factored, logdet, reduced)
