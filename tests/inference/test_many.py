@@ -258,3 +258,21 @@ def test_compressed_rows_have_the_same_cross_products():
 def test_bad_responses(sleep, Y, message):
     with pytest.raises(lmm.DataError, match=message):
         lmm.refit_many(sleep, Y)
+
+
+@pytest.mark.parametrize("bars", ["(x | g)", "(1 | g/h)", "(1 | g) + (1 | h)"])
+def test_large_variances_cost_batches_few_digits(bars):
+    rng = np.random.default_rng(3)
+    g, h, x = rng.integers(0, 20, 240), rng.integers(0, 6, 240), rng.normal(size=240)
+    others = {"(x | g)": rng.normal(size=20)[g] * x, "(1 | g/h)": rng.normal(size=(20, 6))[g, h]}
+    levels = rng.normal(size=20)[g] + others.get(bars, rng.normal(size=6)[h])
+    data = {
+        "y": 100.0 * levels + rng.normal(size=240),
+        "x": x,
+        "g": g.astype(str),
+        "h": h.astype(str),
+    }
+    m = lmm.lmer(f"y ~ x + {bars}", data)
+    Y = m.simulate(3, seed=1)
+    single = [m.refit(Y[name]).optimum.value for name in Y]
+    np.testing.assert_allclose(lmm.refit_many(m, Y).criterion, single, rtol=1e-11)

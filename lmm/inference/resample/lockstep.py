@@ -2,16 +2,17 @@
 
 The rows of a design fall into components, the connected parts of its grouping factors: levels of a
 single factor; a batch with its casks; everything, if the factors are fully crossed. In component i
-let Z_i (K columns) and X_i be the standardized columns, ``C_i = Z_i'[X y]`` (K x t, t = p + 1) and
-``A_i = Z_i'Z_i``. Components with equal A form a class. With Gamma block-diagonal over the levels,
+let Z_i (K columns) and X_i be the standardized columns, ``A_i = Z_i'Z_i``, and B_i (K x t,
+t = p + 1) the coefficients of least squares of [X y] on Z_i, which leaves R. Components with equal
+A form a class. With Gamma block-diagonal over the levels,
 
-    H = (Gamma^-1 + A)^-1,   N = I - A H,   F = N A,   D_i = N C_i = Z_i'V^-1[X y]             (1)
-    [X y]'V^-1[X y] = [X y]'[X y] - sum_i C_i'H C_i = L L',   E_i = D_i L^-T                    (2)
+    H = (Gamma^-1 + A)^-1,   F = A - A H A = Z_i'V^-1 Z_i,   D_i = F B_i = Z_i'V^-1[X y]        (1)
+    [X y]'V^-1[X y] = R'R + sum_i B_i'F B_i = L L',   E_i = D_i L^-T                            (2)
 
-everything that the criterion and its first two derivatives need (`lmm.pls.base`) is linear in the
-sums over each class
+where no digits are lost, since all terms are positive. Everything that the criterion and its first
+two derivatives need (`lmm.pls.base`) is linear in the sums over each class
 
-    W = sum_i vec(C_i) vec(C_i)',     sum_i vec(E_i) vec(E_i)' = (N (x) L^-1) W (N (x) L^-1)'   (3)
+    W = sum_i vec(B_i) vec(B_i)',     sum_i vec(E_i) vec(E_i)' = (F (x) L^-1) W (F (x) L^-1)'   (3)
 
 which are sufficient for a response, and small: 6 x 6 for 18 subjects with the same days.
 """
@@ -33,10 +34,10 @@ from lmm.criterion import ProfiledCriterion
 from lmm.inference.resample.descent import Local, descend
 from lmm.inference.resample.regressed import StandardizedRows
 from lmm.inference.resample.replicates import SINGULAR, Replicates, Responses
-from lmm.inference.resample.strata import Stratum, component_columns, penalized
+from lmm.inference.resample.strata import Stratum, component_columns, weighted
 from lmm.inference.resample.strata_sums import Accumulated, StrataSums, cholesky, symmetric
 from lmm.likelihood import Entries
-from lmm.optimize.steps import LOST, curves_down
+from lmm.optimize.steps import curves_down
 from lmm.optimize.verdict import SNAP
 
 # Columns K t of a component up to which dense matrices, batched, beat a solver that knows more.
@@ -50,7 +51,6 @@ MOST = 1000
 # A stationary point is a saddle also if the criterion falls at more than this rate in some whitened
 # variance.
 DESCENT = 1e-3
-EPSILON = float(np.finfo(float).eps)
 # Restarts put vanished diagonal entries of lambda* back to this.
 LIFT = 0.3
 
@@ -69,12 +69,15 @@ class Lockstep:
         Their random-effects columns, transposed.
     strata : tuple of Stratum
         Their components.
+    within : (n, p) array
+        What least squares on the random-effects columns leaves of X.
     """
 
     criterion: ProfiledCriterion
     rows: StandardizedRows
     Zt: sparse.csr_array
     strata: tuple[Stratum, ...]
+    within: Matrix
 
     @classmethod
     def build(cls, criterion: ProfiledCriterion, rows: StandardizedRows) -> Lockstep | None:
@@ -95,7 +98,8 @@ class Lockstep:
         found = tuple(Stratum.of(columns, slots, ZtX, ZtZ) for columns, slots in parts)
         if sum(stratum.size for stratum in found) > LONGEST:
             return None
-        return cls(criterion, rows, Zt, found)
+        within = rows.X - Zt.T @ _spread(found, [stratum.B for stratum in found])
+        return cls(criterion, rows, Zt, found, within)
 
     @property
     def batch(self) -> int:
@@ -115,32 +119,44 @@ class Lockstep:
         """
         left = self.rows.regressed(y, hidden, self.criterion)
         Zy = self.Zt @ left.residual
-        return Responses(tuple(s.sums(Zy) for s in self.strata), left.yy, left.beta0, left.scale)
+        b = [stratum.regressed(Zy) for stratum in self.strata]
+        both = self._within(left.residual - self.Zt.T @ _spread(self.strata, b))
+        both[:, -1, -1] += hidden / left.scale**2
+        W = tuple(stratum.sums(part) for stratum, part in zip(self.strata, b, strict=True))
+        return Responses(W, both, left.beta0, left.scale)
+
+    def _within(self, residual: Matrix) -> Matrix:
+        """R'R of (2), (r, t, t), of what is left of responses (n, r)."""
+        (r, p), X = (residual.shape[1], self.within.shape[1]), self.within
+        found = np.empty((r, p + 1, p + 1))
+        found[:, :-1, :-1] = X.T @ X
+        found[:, :-1, -1] = found[:, -1, :-1] = residual.T @ X
+        found[:, -1, -1] = np.einsum("ij,ij->j", residual, residual)
+        return found
 
     # Values ---------------------------------------------------------------------------------------
 
     def _sums(self, factors: Sequence[Matrix], data: Responses) -> StrataSums:
         """Everything at given factors (r, k_i, k_i)."""
         problem, reml = self.criterion.problem, self.criterion.reml
-        r, p = len(data.yy), problem.p
+        r, p = len(data), problem.p
         logdet = np.zeros(r)
-        reduced = np.tile(np.eye(p + 1), (r, 1, 1))
-        reduced[:, -1, -1] = data.yy
+        reduced = data.within.copy()
         pieces = []
         for stratum, W in zip(self.strata, data.W, strict=True):
-            H, N, part = penalized(stratum, factors)
+            F, part = weighted(stratum, factors)
             logdet += part @ stratum.counts
-            _, d, K, _ = H.shape
-            reduced -= np.einsum("rdab,rdasbt->rst", H, W.reshape(r, d, K, p + 1, K, p + 1))
-            pieces.append(N)
+            _, d, K, _ = F.shape
+            reduced += np.einsum("rdab,rdasbt->rst", F, W.reshape(r, d, K, p + 1, K, p + 1))
+            pieces.append(F)
         L = cholesky(symmetric(reduced))
         diagonal = np.diagonal(L, axis1=1, axis2=2)
         if reml:
             logdet = logdet + 2.0 * np.log(diagonal[:, :-1]).sum(axis=1)
         half = np.linalg.inv(L)
         entries = Accumulated([f.shape[1] for f in factors], r, p)
-        for stratum, W, N in zip(self.strata, data.W, pieces, strict=True):
-            entries.add(stratum, W, N, half, reml)
+        for stratum, W, F in zip(self.strata, data.W, pieces, strict=True):
+            entries.add(stratum, W, F, half, reml)
         first, quadratic, average, trace = entries.total(reml)
         parameters = self.criterion.matrices.parameters
         S = parameters.units(parameters.start)
@@ -192,7 +208,7 @@ class Lockstep:
         df : bool
             Whether to compute Satterthwaite's degrees of freedom.
         """
-        x, converged = self._minimize(data, np.tile(start, (len(data.yy), 1)))
+        x, converged = self._minimize(data, np.tile(start, (len(data), 1)))
         diagonal = self.criterion.lower == 0.0
         for lift in (True, False):
             again = np.flatnonzero(~converged)
@@ -212,7 +228,7 @@ class Lockstep:
         (r, Q + 1 + p) array
             ``sum v v'`` for each entry of Gamma, pwrss, and the GLS estimate, original units.
         """
-        at = self._sums(self._factors(np.tile(x, (len(data.yy), 1))), data)
+        at = self._sums(self._factors(np.tile(x, (len(data), 1))), data)
         size = (at.pwrss * data.scale**2)[:, None]
         return np.hstack([at.quadratic * size, size, self._beta(at, data)])
 
@@ -280,7 +296,7 @@ class Lockstep:
             std_error,
             self._satterthwaite(x, at, loadings) if df else np.empty((len(x), 0)),
             self._criterion(at, data),
-            converged & (nu * EPSILON * data.yy < LOST * at.pwrss),
+            converged,
             likelihood.is_singular(factors, SINGULAR),
         )
 
@@ -315,3 +331,11 @@ class Lockstep:
         variance = np.einsum("rsj,rsj->rj", loadings, loadings)
         g = np.concatenate([slope, 2.0 * variance[:, :, None]], axis=2)
         return likelihood.satterthwaite(variance, g, likelihood.variance_of_estimates(H))
+
+
+def _spread(strata: Sequence[Stratum], parts: Sequence[Matrix]) -> Matrix:
+    """Coefficients (q, s) of all columns of Z, of those by component (c, K, s)."""
+    found = np.empty((sum(stratum.columns.size for stratum in strata), parts[0].shape[2]))
+    for stratum, part in zip(strata, parts, strict=True):
+        found[stratum.columns] = part
+    return found

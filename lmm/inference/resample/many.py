@@ -33,8 +33,8 @@ from lmm.report.printed import TableLike
 
 # Fits that a worker makes one by one before it reports.
 FEW = 4
-# Random effects this many times as large as the noise of their level's mean cost the batched sums,
-# which are differences, digits of the degrees of freedom; single fits keep them.
+# Random effects this many times as large as the noise of their level's mean cost batched blocks
+# of several levels, which are differences, digits of the degrees of freedom; single fits keep them.
 LARGE = 1000.0
 
 

@@ -82,8 +82,8 @@ class Responses:
     ----------
     W : tuple of (r, d, K t, K t) arrays
         (3) per stratum.
-    yy : (r,) array
-        Residual sums of squares of the least-squares fits (1 by standardization).
+    within : (r, t, t) array
+        Cross-products of what least squares on the random-effects columns leaves of [X y].
     beta0 : (r, p) array
         Least-squares coefficients.
     scale : (r,) array
@@ -91,14 +91,17 @@ class Responses:
     """
 
     W: tuple[Matrix, ...]
-    yy: Vector
+    within: Matrix
     beta0: Matrix
     scale: Vector
 
     def __getitem__(self, chosen: NDArray[np.bool_] | IntVector) -> Responses:
         return Responses(
             tuple(W[chosen] for W in self.W),
-            self.yy[chosen],
+            self.within[chosen],
             self.beta0[chosen],
             self.scale[chosen],
         )
+
+    def __len__(self) -> int:
+        return len(self.scale)

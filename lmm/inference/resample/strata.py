@@ -12,6 +12,8 @@ from scipy import sparse
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.kernels import invert
 
+EPSILON = float(np.finfo(float).eps)
+
 
 @dataclass(frozen=True, eq=False)
 class Stratum:
@@ -23,19 +25,20 @@ class Stratum:
         Columns of Z (rows of Zt) of each component, components sorted by class.
     slots : tuple of (l_i, k_i) int arrays
         Per term, where its levels' columns stand among the K.
-    A : (d, K, K) array
-        Distinct blocks Z_i'Z_i.
+    A, inverse : (d, K, K) arrays
+        Distinct blocks Z_i'Z_i and their generalized inverses.
     starts : (d + 1,) int array
         Where each class starts (and ends) among the components.
-    C : (c, K, p) array
-        Z_i'X.
+    B : (c, K, p) array
+        Least-squares coefficients of X on Z_i.
     """
 
     columns: IntVector
     slots: tuple[IntVector, ...]
     A: Matrix
+    inverse: Matrix
     starts: IntVector
-    C: Matrix
+    B: Matrix
 
     @classmethod
     def of(
@@ -54,7 +57,10 @@ class Stratum:
         )
         columns = columns[np.argsort(classes.ravel(), kind="stable")]
         starts = np.concatenate([[0], np.cumsum(counts)])
-        return cls(columns, slots, A[first], starts, ZtX[columns])
+        A = A[first]
+        inverse = np.linalg.pinv(A, rcond=K * EPSILON, hermitian=True)
+        B = np.repeat(inverse, counts, axis=0) @ ZtX[columns]
+        return cls(columns, slots, A, inverse, starts, B)
 
     @property
     def counts(self) -> Vector:
@@ -64,17 +70,25 @@ class Stratum:
     @property
     def size(self) -> int:
         """Numbers in W per response."""
-        _, K, p = self.C.shape
+        _, K, p = self.B.shape
         return int(len(self.A) * (K * (p + 1)) ** 2)
 
-    def sums(self, Zy: Matrix) -> Matrix:
-        """W of (3) for responses with Z'y (q, r): (r, d, K t, K t)."""
-        c, K, p = self.C.shape
-        C = np.empty((Zy.shape[1], c, K, p + 1))
-        C[..., :-1] = self.C
-        C[..., -1] = Zy[self.columns].transpose(2, 0, 1)
-        flat = C.reshape(len(C), c, K * (p + 1))
-        W = np.empty((len(C), len(self.A), flat.shape[2], flat.shape[2]))
+    def regressed(self, Zy: Matrix) -> Matrix:
+        """Least-squares coefficients (c, K, r) on Z_i of responses with Z'y (q, r)."""
+        own = Zy[self.columns]
+        B = np.empty_like(own)
+        for inverse, start, end in zip(self.inverse, self.starts, self.starts[1:], strict=False):
+            B[start:end] = inverse @ own[start:end]
+        return B
+
+    def sums(self, b: Matrix) -> Matrix:
+        """W of (3) for responses with coefficients (c, K, r): (r, d, K t, K t)."""
+        c, K, p = self.B.shape
+        B = np.empty((b.shape[2], c, K, p + 1))
+        B[..., :-1] = self.B
+        B[..., -1] = b.transpose(2, 0, 1)
+        flat = B.reshape(len(B), c, K * (p + 1))
+        W = np.empty((len(B), len(self.A), flat.shape[2], flat.shape[2]))
         for j, (start, end) in enumerate(pairwise(self.starts)):
             part = flat[:, start:end]
             W[:, j] = part.transpose(0, 2, 1) @ part
@@ -131,8 +145,8 @@ def _components(codes: Sequence[IntVector], n_levels: Sequence[int]) -> list[Int
     return [label[start:end] for start, end in pairwise(offsets)]
 
 
-def penalized(stratum: Stratum, factors: Sequence[Matrix]) -> tuple[Matrix, Matrix, Vector]:
-    """H and N (r, d, K, K) of (1), and log|lambda'A lambda + I| (r, d)."""
+def weighted(stratum: Stratum, factors: Sequence[Matrix]) -> tuple[Matrix, Vector]:
+    """F = Z_i'V^-1 Z_i (r, d, K, K), and log|lambda'A lambda + I| (r, d)."""
     r, (d, K, _) = len(factors[0]), stratum.A.shape
     lam = np.zeros((r, 1, K, K))
     for slots, factor in zip(stratum.slots, factors, strict=True):
@@ -143,10 +157,7 @@ def penalized(stratum: Stratum, factors: Sequence[Matrix]) -> tuple[Matrix, Matr
     omega[:, diagonal, diagonal] += 1.0
     inverse, logdet = invert(np.ascontiguousarray(omega.transpose(1, 2, 0)))
     H = lam @ inverse.transpose(2, 0, 1).reshape(r, d, K, K) @ lamt
-    # (Gamma + 1) N = H + N keeps the digits that 1 - A H loses when Gamma is large.
+    # (Gamma + 1) N = H + N keeps the digits that N = 1 - A H loses when Gamma is large.
     identity = np.eye(K)
-    return (
-        H,
-        np.linalg.solve(lam @ lamt + identity, identity + H - stratum.A @ H),
-        logdet.reshape(r, d),
-    )
+    N = np.linalg.solve(lam @ lamt + identity, identity + H - stratum.A @ H)
+    return N @ stratum.A, logdet.reshape(r, d)

@@ -71,12 +71,11 @@ class Accumulated:
         self.average, self.trace = np.zeros((r, Q, Q)), np.zeros((r, Q, Q))
         self.coupled, self.mixed = np.zeros((r, Q, p, p)), np.zeros((r, Q, p))
 
-    def add(self, stratum: Stratum, W: Matrix, N: Matrix, half: Matrix, reml: bool) -> None:
+    def add(self, stratum: Stratum, W: Matrix, F: Matrix, half: Matrix, reml: bool) -> None:
         """Add one stratum's part."""
-        r, d, K, _ = N.shape
+        r, d, K, _ = F.shape
         t = half.shape[1]
-        F = N @ stratum.A
-        P = (N[:, :, :, None, :, None] * half[:, None, None, :, None, :]).reshape(
+        P = (F[:, :, :, None, :, None] * half[:, None, None, :, None, :]).reshape(
             r, d, K * t, K * t
         )
         E = (P @ W @ P.transpose(0, 1, 3, 2)).reshape(r, d, K, t, K, t)  # (3)
