@@ -11,10 +11,8 @@ import io
 import json
 import math
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +35,7 @@ from lmm.design.stored_columns import Arrays, pack_column, unpack_column
 from lmm.design.table import Table, series_of
 from lmm.errors import DataError
 from lmm.family import FAMILIES, Family
+from lmm.files.writing import put_whole
 from lmm.fit import Fit
 from lmm.formula import Formula
 from lmm.laplace import LaplaceCriterion
@@ -118,33 +117,21 @@ def write(path: str | Path, fit: Fit | PlainFit, request: Request) -> None:
     if target.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder: name a file in it")
     content = _content(fit, request)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+
+    def written(whole: Path) -> None:
+        with whole.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _check_again(name, fit)
-        os.chmod(name, _mode(target))
-        os.replace(name, target)
-    finally:
-        with suppress(OSError):  # it is gone, unless something went wrong
-            os.unlink(name)
+        _check_again(whole, fit)
+
+    put_whole(target, written)
 
 
-def _mode(target: Path) -> int:
-    """Permissions of the file that is replaced, else those of a new one."""
-    if target.exists():
-        return target.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _check_again(name: str, fit: Fit | PlainFit) -> None:
+def _check_again(path: Path, fit: Fit | PlainFit) -> None:
     """Refuse a file that would not give the fit back."""
     try:
-        stored = read(name)
+        stored = read(path)
     except DataError as error:
         raise DataError(f"the model cannot be saved: it would not load. {error}") from error
     for kept, own in zip(stored.matrices.terms, fit.matrices.terms, strict=True):

@@ -75,7 +75,7 @@ def write_table(table: pd.DataFrame, name: str, force: bool) -> None:
 
 
 def write_whole(name: str, force: bool, write: Callable[[Path], None]) -> None:
-    """Have a file written beside its place and put there when it is whole.
+    """Have a file written whole, or not at all.
 
     Raises
     ------
@@ -83,11 +83,17 @@ def write_whole(name: str, force: bool, write: Callable[[Path], None]) -> None:
         As `check_place`, or the file cannot be written.
     """
     check_place(name, force)
-    path = Path(name)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".lmm-") as folder:
-            whole = Path(folder) / path.name
-            write(whole)
-            whole.replace(path)
+        put_whole(Path(name), write)
     except (OSError, ImportError, ValueError) as error:
         raise DataError(f"Cannot write {name!r}: {message(error)}") from error
+
+
+def put_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Have a file written beside its place and put there, with the permissions of a former one."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".lmm-") as folder:
+        whole = Path(folder) / path.name
+        write(whole)
+        if path.exists():
+            whole.chmod(path.stat().st_mode & 0o777)
+        whole.replace(path)
