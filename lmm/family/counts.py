@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -157,7 +157,7 @@ class NegativeBinomial(CountFamily):
         return np.asarray(xlogy(y, mu) - (y + shape) * np.log1p(mu / shape))
 
     def constant(self, y: Vector, weights: Vector, shape: float) -> Vector:
-        return np.asarray(weights * (_gamma_ratio(y, shape)[0] - gammaln(y + 1.0)))
+        return np.asarray(weights * (_gamma_ratio(y, shape) - gammaln(y + 1.0)))
 
     def variance(self, mu: Vector, shape: float) -> Vector:
         return np.asarray(mu + mu * mu / shape)
@@ -167,7 +167,7 @@ class NegativeBinomial(CountFamily):
 
     def shape_rows(self, rows: DispersionRows, mu: Vector, xi: float) -> tuple[Vector, Vector]:
         t, y = self.shape_of(xi), rows.y
-        _, first, second = _gamma_ratio(y, t)
+        first, second = _gamma_slopes(y, t)
         lost = t * np.log1p(mu / t)
         first = first - lost + (y + t) * mu / (t + mu)
         second = second - lost + t * mu * (2.0 - (y + t) / (t + mu)) / (t + mu)
@@ -218,26 +218,33 @@ class NegativeBinomialRows(DispersionRows):
         )
 
 
-def _gamma_ratio(y: Vector, t: float) -> tuple[Vector, Vector, Vector]:
-    """``log(Gamma(t + y) / Gamma(t)) - y log(t)``, and its two derivatives by log(t)."""
-    if t >= STIRLING:
-        return _stirling_ratio(y, t)
-    value = gammaln(t + y) - gammaln(t) - y * np.log(t)
-    first = t * (digamma(t + y) - digamma(t)) - y
-    second = first + y + t * t * (polygamma(1, t + y) - polygamma(1, t))
-    return np.asarray(value), np.asarray(first), np.asarray(second)
+def _gamma_ratio(y: Vector, t: float) -> Vector:
+    """``log(Gamma(t + y) / Gamma(t)) - y log(t)``."""
+    if t < STIRLING:
+        return np.asarray(gammaln(t + y) - gammaln(t) - y * np.log(t))
+    change = _power_change(y, t)
+    series = change(1) / 12.0 - change(3) / 360.0 + change(5) / 1260.0
+    return np.asarray((t + y - 0.5) * np.log1p(y / t) - y + series)
 
 
-def _stirling_ratio(y: Vector, t: float) -> tuple[Vector, Vector, Vector]:
+def _gamma_slopes(y: Vector, t: float) -> tuple[Vector, Vector]:
+    """Two derivatives of `_gamma_ratio` by log(t)."""
     s = t + y
-    log_ratio = np.log1p(y / t)
-
-    def change(power: int) -> Vector:
-        return np.asarray(s**-power - t**-power)
-
-    value = (s - 0.5) * log_ratio - y + change(1) / 12.0 - change(3) / 360.0 + change(5) / 1260.0
-    first = t * (log_ratio - change(1) / 2.0 - change(2) / 12.0 + change(4) / 120.0)
+    if t < STIRLING:
+        first = t * (digamma(s) - digamma(t)) - y
+        second = first + y + t * t * (polygamma(1, s) - polygamma(1, t))
+        return np.asarray(first), np.asarray(second)
+    change = _power_change(y, t)
+    first = t * (np.log1p(y / t) - change(1) / 2.0 - change(2) / 12.0 + change(4) / 120.0)
     first = first - t * change(6) / 252.0 - y
     squared = change(2) / 2.0 + change(3) / 6.0 - change(5) / 30.0 + change(7) / 42.0
-    second = first + y * y / s + t * t * squared
-    return value, np.asarray(first), np.asarray(second)
+    return np.asarray(first), np.asarray(first + y * y / s + t * t * squared)
+
+
+def _power_change(y: Vector, t: float) -> Callable[[int], Vector]:
+    """How negative powers change from t to t + y."""
+
+    def change(power: int) -> Vector:
+        return np.asarray((t + y) ** -power - t**-power)
+
+    return change

@@ -88,8 +88,18 @@ class DispersionRows(Conditional):
     def _constant(self, xi: float) -> float:
         if not self.family.shape_name:
             return self.constant + self.lost
-        shape = self.family.shape_of(xi)
-        return float(self.family.constant(self.y, self.weights, shape).sum()) + self.lost
+        known = self._constants.get(xi)
+        if known is None:  # the steps to a mode ask for the same again
+            shape = self.family.shape_of(xi)
+            known = float(self.family.constant(self.y, self.weights, shape).sum())
+            self._constants.clear()
+            self._constants[xi] = known
+        return known + self.lost
+
+    @cached_property
+    def _constants(self) -> dict[float, float]:
+        """The last constant that was asked for, by xi."""
+        return {}
 
     def loglik(self, eta: Vector, xi: float) -> float:
         return self._loglik(self.family.inverse(eta), xi)
