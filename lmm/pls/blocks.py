@@ -46,16 +46,8 @@ class BlockPoint(Bordered):
 
     pls: BlockPLS
     swept: SweptChain | SweptRoots | SweptNoChain
-
-    @property
-    def logdet(self) -> float:
-        """log|V|."""
-        return self.swept.logdet
-
-    @property
-    def reduced(self) -> Matrix:
-        """``[X y]'V^-1[X y]``, (t, t)."""
-        return self.swept.reduced
+    logdet: float
+    reduced: Matrix
 
     @limited
     def derivatives(self, reml: bool) -> Derivatives:
@@ -189,4 +181,5 @@ class BlockPLS(Brief):
     @limited
     def at(self, factors: Factors) -> BlockPoint:
         """Eliminate at given factors."""
-        return BlockPoint(self, self.chain.at([group.factor(factors) for group in self.groups]))
+        swept = self.chain.at([group.factor(factors) for group in self.groups])
+        return BlockPoint(self, swept, swept.logdet, swept.reduced)
