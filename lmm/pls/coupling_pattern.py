@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix
 from lmm.pls.effect_columns import Columns
 from lmm.pls.groups import Group, LevelPairs
@@ -69,9 +68,11 @@ class CouplingPattern:
 
     def times(self, blocks: Matrix, couplings: Matrix) -> Matrix:
         """Blocks (k, k, l) of the factor's levels times couplings (k, e)."""
-        if len(blocks) == 1:
-            return np.asarray(blocks[0, 0, self.level] * couplings)
-        return np.asarray(einsum("abe,be->ae", blocks[:, :, self.level], couplings))
+        found = np.zeros((len(blocks), couplings.shape[1]))
+        for total, row in zip(found, blocks, strict=True):
+            for block, own in zip(row, couplings, strict=True):
+                total += block[self.level] * own
+        return found
 
     def matrix(self, couplings: Matrix) -> sparse.csr_array:
         """Couplings (k, e) as one sparse (k l, q) matrix, column by column of the factor."""

@@ -56,12 +56,9 @@ class SparseCouplings:
         return cls(pattern, pattern.values([pairs.A for pairs in each]))
 
     @cached_property
-    def _matrix(self) -> sparse.csr_array:
-        return self.pattern.matrix(self.values)
-
-    @cached_property
     def _turned(self) -> sparse.csr_array:
-        return self._matrix.T.tocsr()
+        """C', by rows."""
+        return self.pattern.matrix(self.values).T.tocsr()
 
     def times(self, blocks: Matrix) -> sparse.csr_array:
         """Blocks (k, k, l) times C, (k l, q_T), column by column of Z_1."""
@@ -69,7 +66,7 @@ class SparseCouplings:
 
     def forth(self, X: Matrix) -> Matrix:
         """``C X`` for the tail's X (q_T, r), (r, k l)."""
-        return np.asarray(self._matrix @ X).T
+        return np.asarray(self._turned.T @ X).T
 
     def back(self, w: Matrix) -> Matrix:
         """``w C`` for w (r, k l), (r, q_T)."""
@@ -132,7 +129,7 @@ def _by_rows(
     """
 
     def used(start: int) -> T:
-        product = left[start : start + PIECE] @ right[:, start:]
+        product = left[start : start + PIECE] @ (right[:, start:] if start else right)
         return use(start, product.toarray())
 
     starts = range(0, left.shape[0], PIECE)
