@@ -20,6 +20,7 @@ from lmm.family import Family
 from lmm.family.base import Conditional
 from lmm.fixed_fit import FamilyFit, FixedFit
 from lmm.formula import Formula
+from lmm.laplace.start import constant_mean
 from lmm.request import Request
 
 # Relative changes of the log-likelihood at which scoring has converged, and steps at most.
@@ -321,9 +322,9 @@ def _fitted(
     response, bound = matrices.response, _bound(matrices, family)
     start = family.start_mean(response.y, response.weights)
     eta: Vector = family.link_function(start)
-    beta: Vector = np.zeros(X.shape[1])
+    beta = constant_mean(X, offset, family, bound)
     xi = 0.0
-    last = -np.inf
+    last = bound.loglik(X @ beta + offset, xi)
     for _ in range(STEPS):
         eta, beta = _scored(bound, X, offset, eta, xi, beta, np.isfinite(last))
         xi = _best_shape(bound, family, eta, xi)

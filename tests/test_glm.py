@@ -162,3 +162,12 @@ def test_random_terms_are_for_glmer(cbpp):
         lmm.glm("size ~ period", cbpp, "poisson").residuals("quantil")
     with pytest.raises(ValueError, match="'link' or 'response', not 'mean'"):
         lmm.glm("size ~ period", cbpp, "poisson").predict(type="mean")
+
+
+def test_first_steps_that_leave_the_link_are_cut():
+    """Counts with identity link: R's glm, which needs a start, gives the same likelihood."""
+    x = np.linspace(-2.0, 2.0, 40)
+    y = np.round(2.2 + x + np.sin(7.0 * np.arange(40))).clip(0)
+    m = lmm.glm("y ~ x", {"y": y, "x": x}, lmm.Poisson("identity"))
+    score = (y / m.fitted() - 1.0) @ np.column_stack([np.ones(40), x])
+    np.testing.assert_allclose(score, 0.0, atol=1e-5)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betainc, digamma, gammaln, pdtr, polygamma, xlogy
 
 from lmm._types import Vector
@@ -25,9 +26,9 @@ STIRLING = 50.0
 class CountFamily(DispersionFamily):
     """What Poisson and negative binomial have in common."""
 
-    def is_mean(self, mu: Vector) -> bool:
+    def are_means(self, mu: Vector) -> NDArray[np.bool_]:
         """See `DispersionFamily`: a mean that underflows to 0 is one."""
-        return bool((mu >= 0.0).all())
+        return np.asarray(mu >= 0.0)
 
     def check(self, y: Vector, weights: Vector) -> None:
         if (y < 0.0).any():

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmm._types import Vector, cached_property
 from lmm.family.base import Conditional, Family, RowLikelihood, ShapeRows
@@ -24,9 +25,9 @@ class DispersionFamily(Family):
         """The number that k is for the canonical link."""
         return 1.0
 
-    def is_mean(self, mu: Vector) -> bool:
-        """Whether all means (n,) are possible."""
-        return bool((mu > 0.0).all())
+    def are_means(self, mu: Vector) -> NDArray[np.bool_]:
+        """Which means (n,) are possible."""
+        return np.asarray(mu > 0.0)
 
     @abstractmethod
     def kernel(self, y: Vector, mu: Vector, shape: float) -> Vector:
@@ -105,17 +106,17 @@ class DispersionRows(Conditional):
         return self._loglik(self.family.inverse(eta), xi)
 
     def _loglik(self, mu: Vector, xi: float) -> float:
-        if not self.family.is_mean(mu):
+        if not self.family.are_means(mu).all():
             return -np.inf
         kernel = self.family.kernel(self.y, mu, self.family.shape_of(xi))
         return float(self.weights @ kernel / self.phi(xi) + self._constant(xi))
 
     def loglik_rows(self, eta: Vector, xi: float) -> Vector:
         family, shape, mu = self.family, self.family.shape_of(xi), self.family.inverse(eta)
-        if not family.is_mean(mu):
-            return np.full_like(mu, -np.inf)
-        kernel = self.weights * family.kernel(self.y, mu, shape) / self.phi(xi)
-        return np.asarray(kernel + family.constant(self.y, self.weights, shape))
+        with np.errstate(all="ignore"):  # of impossible means
+            kernel = self.weights * family.kernel(self.y, mu, shape) / self.phi(xi)
+        rows = kernel + family.constant(self.y, self.weights, shape)
+        return np.where(family.are_means(mu), rows, -np.inf)
 
     def score_rows(self, eta: Vector, xi: float) -> Vector:
         mu = self.family.link_function.jet(eta, 1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import digamma, gammainc, gammaln, log_ndtr, ndtr, polygamma
 
 from lmm._types import Vector
@@ -69,9 +70,9 @@ class Gaussian(ScaleFamily):
     def is_gaussian_identity(self) -> bool:
         return self.link == "identity"
 
-    def is_mean(self, mu: Vector) -> bool:
+    def are_means(self, mu: Vector) -> NDArray[np.bool_]:
         """See `DispersionFamily`: any finite number."""
-        return bool(np.isfinite(mu).all())
+        return np.isfinite(mu)
 
     def check(self, y: Vector, weights: Vector) -> None:
         if self.link == "log" and (y <= 0.0).all():

@@ -144,13 +144,17 @@ class Quadrature(LevelExpansion):
             u = self._u + z @ self._L_inverse
             b = u @ self._lam.T
             eta = fixed + effects.spread(b.ravel())
-            r = bound.score_rows(eta, xi)
+            with np.errstate(all="ignore"):
+                rows = (bound.loglik_rows, bound.score_rows, bound.shape_slopes)
+                loglik, r, slopes = (of(eta, xi) for of in rows)
+            inside = np.isfinite(loglik)  # beyond the link's range a level's node has no weight
+            r = np.where(inside, r, 0.0)
             penalty = np.einsum("la,la->l", u, u) - z @ z
-            logs.append(summed(bound.loglik_rows(eta, xi)) - 0.5 * penalty + np.log(weight))
+            logs.append(summed(loglik) - 0.5 * penalty + np.log(weight))
             (Zr,) = effects.by_group(effects.sums(r))
             s = u - Zr @ self._lam
             rX = np.array([summed(r * column) for column in model.outer.T])
-            shape = summed(bound.shape_slopes(eta, xi)) if model.has_xi else np.zeros(len(u))
+            shape = summed(np.where(inside, slopes, 0.0))
             found.append((s, s[:, :, None] * z, Zr[:, :, None] * u[:, None, :], rX, shape))
         top = np.max(logs, axis=0)
         pi = np.exp(np.array(logs) - top)

@@ -67,7 +67,7 @@ def marginal_fit(matrices: ModelMatrices, family: Family, bound: Conditional) ->
 
 def _marginal_fit(matrices: ModelMatrices, family: Family, bound: Conditional) -> Marginal:
     X, offset = matrices.X, matrices.offset
-    beta = _constant_mean(matrices, family, bound)
+    beta = constant_mean(X, offset, family, bound)
     inside = X @ beta + offset
     last = bound.loglik(inside, 0.0)
     eta = family.link_function(family.start_mean(bound.y, bound.weights))
@@ -95,11 +95,11 @@ def _marginal_fit(matrices: ModelMatrices, family: Family, bound: Conditional) -
     return Marginal(beta, eta, _positive(rows.expected[0]), xi)
 
 
-def _constant_mean(matrices: ModelMatrices, family: Family, bound: Conditional) -> Vector:
+def constant_mean(X: Matrix, offset: Vector, family: Family, bound: Conditional) -> Vector:
     """Coefficients (p,) whose predictors are as equal as can be: a point inside narrow ranges."""
     mean = np.average(bound.y, weights=bound.weights)
     level = family.link_function(family.start_mean(np.full(1, mean), np.ones(1)))
-    return _least_squares(matrices.X, np.ones(matrices.n), level - matrices.offset)
+    return _least_squares(X, np.ones(len(X)), level - offset)
 
 
 def _positive(W: Vector) -> Vector:

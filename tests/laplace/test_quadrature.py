@@ -98,3 +98,22 @@ def test_joint_mode_without_fixed_effects():
     formula = "cbind(incidence, size - incidence) ~ 0 + (1 | herd)"
     joint, laplace = (lmm.glmer(formula, data, nagq=nagq) for nagq in (0, 1))
     assert joint.deviance() == pytest.approx(laplace.deviance(), abs=1e-9)
+
+
+def test_nodes_beyond_the_link_have_no_weight_in_their_level_alone():
+    """Other levels keep the node; the mode of the first level is close to the link's end."""
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(6), 4)
+    mean = np.array([0.3, 4.0, 5.0, 6.0, 5.0, 4.0])[g]
+    data = {"y": rng.gamma(3.0, mean / 3.0), "x": rng.normal(size=24), "g": g}
+    family = Gamma("identity")
+    criterion = LaplaceCriterion(lmm.build_matrices("y ~ x + (1 | g)", data), family, 5)
+    x = criterion.to_x(np.array([3.0, 3.8, 0.0, 1.0]))
+    alone = 0.0
+    for level in range(6):
+        rows = {name: np.append(v[g == level], v[g == level]) for name, v in data.items()}
+        rows["g"] = np.repeat([0, 1], 4)
+        twice = LaplaceCriterion(lmm.build_matrices("y ~ x + (1 | g)", rows), family, 5)
+        alone += 0.5 * twice.value(twice.to_x(np.array([3.0, 3.8, 0.0, 1.0])))
+    assert criterion.value(x) == pytest.approx(alone, abs=1e-9)
+    np.testing.assert_allclose(criterion.gradient(x), differences(criterion, x)[0], atol=1e-5)
