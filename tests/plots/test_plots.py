@@ -331,6 +331,20 @@ def test_zeros_are_drawn_where_there_are_any():
     assert last.get_title().startswith("Zeros")
 
 
+def test_effects_of_generalized_models_say_their_scale():
+    formula = "cbind(incidence, size - incidence) ~ period + log(size) + (1 | herd)"
+    m = lmm.glmer(formula, lmm.load_dataset("cbpp"))
+    response = "cbind(incidence, size - incidence)"
+    ax = lmm.plots.effect(m, "period", type="response")
+    assert ax.get_ylabel() == response
+    ax = lmm.plots.effect(m, "period", type="link")
+    assert ax.get_ylabel() == f"{response}, logit scale"
+    ax = lmm.emmip(m, "period ~ size", bands=True)
+    bars = [lines for lines in ax.collections if hasattr(lines, "get_segments")]
+    assert len(bars) == 4  # intervals of one value of a covariate are no bands
+    assert all(np.ptp(bar.get_segments()[0][:, 1]) > 0.1 for bar in bars)
+
+
 def test_replicates_of_a_bootstrap_have_a_histogram_each():
     m = lmm.lmer("Reaction ~ Days + (Days | Subject)", lmm.load_dataset("sleepstudy"))
     replicates = m.bootstrap(40, seed=1)

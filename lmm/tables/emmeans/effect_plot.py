@@ -92,11 +92,16 @@ def effect(
         line.set_marker("" if is_number else "o")
     if data and is_number and (own or (options["type"] == "response" and _is_bare(m))):
         _scatter(drawn, m, raw, None if by is None else _column(m, by))
-    lhs = m.fit.formula.lhs
-    own_words = m.fit.formula.response
-    on_link = options["type"] == "link"
-    drawn.set(xlabel=x, ylabel=own_words if on_link or lhs is None else variables(lhs)[0])
+    drawn.set(xlabel=x, ylabel=_label(m, on_link=options["type"] == "link"))
     return drawn
+
+
+def _label(m: EstimatedModel, on_link: bool) -> str:
+    """What means are means of: the response, or a column that a linear model transforms."""
+    response, lhs, family = m.fit.formula.response, m.fit.formula.lhs, m.fit.family
+    if family.is_gaussian_identity:
+        return response if on_link or lhs is None else variables(lhs)[0]
+    return f"{response}, {family.link} scale" if on_link and family.link != "identity" else response
 
 
 def _column(m: EstimatedModel, name: str) -> RawColumn:

@@ -107,7 +107,7 @@ def _draw(
 
     labels, values = means.labels.iloc[rows], means.to_frame()[means.column].to_numpy()[rows]
     limits = [one.to_frame().iloc[rows, -2:].to_numpy() for one in shown]
-    is_number = len(x) == 1 and labels[x[0]].dtype.kind == "f"
+    is_number = len(x) == 1 and labels[x[0]].dtype.kind == "f" and labels[x[0]].nunique() > 1
     names = [" ".join(map(label_text, row)) for row in labels[list(x)].itertuples(index=False)]
     levels = list(dict.fromkeys(names))
     at = np.unique(labels[x[0]]) if is_number else np.arange(len(levels), dtype=float)
