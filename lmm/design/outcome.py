@@ -96,9 +96,11 @@ def read_outcome(name: str, column: Column, family: Family, weights: Vector | No
         _binomial(name, column, given) if isinstance(family, Binomial) else _numeric(name, column)
     )
     family.check(outcome.y, given)
-    if len(outcome.y) > 1 and (outcome.y == outcome.y[0]).all():
+    told = outcome.y if outcome.trials is None else outcome.y[outcome.trials > 0.0]
+    if len(outcome.y) > 1 and (told == told[:1]).all():
+        value = told[0] if len(told) else 0.0
         raise DataError(
-            f"Response is constant: {name!r} is {outcome.y[0]:g} in all rows, and there is nothing "
+            f"Response is constant: {name!r} is {value:g} in all rows, and there is nothing "
             "to model"
         )
     return outcome

@@ -64,6 +64,8 @@ def test_rows_without_trials_say_nothing():
         ("counts", "binomial", "y values must be 0 <= y <= 1"),
         ("zero", "binomial", "Response is constant: 'zero' is 0 in all rows"),
         ("zero", "poisson", "Response is constant"),
+        ("cbind(wins, zero)", "binomial", r"constant: 'cbind\(wins, zero\)' is 1 in all rows"),
+        ("cbind(zero, zero)", "binomial", "Response is constant"),
         ("half", "poisson", "must be counts, but one is 0.5"),
         ("negative", "poisson", "negative values not allowed for the 'Poisson' family"),
         ("negative", "negative.binomial", "negative values not allowed for the 'negative bin"),
