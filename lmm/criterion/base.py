@@ -22,17 +22,6 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters, parameters_of
 from lmm.design.labels import by_name
 
-__all__ = [
-    "Completed",
-    "Criterion",
-    "Estimated",
-    "Evaluation",
-    "Move",
-    "PlainCriterion",
-    "Resumable",
-    "checked_start",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:

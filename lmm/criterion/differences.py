@@ -15,8 +15,6 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Covariance, Filled
 from lmm.pls import PLS, Factors, stacked
 
-__all__ = ["differenced_trace"]
-
 # Step in an entry of Gamma* + FLOOR for the derivative of the gradient, relative to its scale.
 STEP = 5e-4
 FLOOR = 1e-2

@@ -26,8 +26,6 @@ from lmm._types import Matrix, Vector
 from lmm.covariance import Parameters
 from lmm.pls.problem import Problem
 
-__all__ = ["is_suspicious", "undetermined", "undetermined_at", "undetermined_near"]
-
 # Information about an entry, over what it would be without X, that is a rounding error.
 ABSORBED = 1e-13
 # Eigenvalues of the information, scaled to a unit diagonal, that are rounding errors.

@@ -28,8 +28,6 @@ from lmm.pls import Problem, Solver, named
 from lmm.pls.summed import Fixed, better, is_far, problem_of
 from lmm.pls.sums import Pilot, Sums, add
 
-__all__ = ["ModelSums"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ModelSums(Brief):

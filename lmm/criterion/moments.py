@@ -35,8 +35,6 @@ from lmm.pls.kernels import invert, multiply_turned
 from lmm.pls.levels import by_rows
 from lmm.pls.problem import Problem
 
-__all__ = ["moment_start"]
-
 # Least share of the variance that is left to the residuals, of one and of several factors.
 WITHIN, RESIDUAL = 1e-3, 0.01
 # Columns up to which all entries of Psi are estimated.

@@ -49,8 +49,6 @@ from lmm.pls import (
     standardize,
 )
 
-__all__ = ["ProfiledCriterion"]
-
 # Further starts, in units of the noise of a level's own mean.
 FURTHER = (300.0, 10.0)
 

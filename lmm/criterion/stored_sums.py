@@ -30,8 +30,6 @@ from lmm.errors import DataError
 from lmm.formula import Formula
 from lmm.pls.sums import Coupled, Numbered, Pilot, Sums
 
-__all__ = ["pack_sums", "unpack_sums"]
-
 # By the names that they have in files.
 _KINDS: dict[str, Any] = {
     "Basis": Basis,

@@ -8,8 +8,6 @@ import numpy as np
 
 from lmm._types import Matrix, Vector
 
-__all__ = ["b_spline", "coding_matrix", "polynomial", "rescaled", "user_coding"]
-
 
 def polynomial(x: Vector, degree: int, raw: bool, state: dict[str, Any]) -> Matrix:
     """Orthogonal polynomials (n, degree) with the norms of `state`, or powers if `raw`."""

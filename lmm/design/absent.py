@@ -9,8 +9,6 @@ import numpy as np
 
 from lmm.errors import DataError
 
-__all__ = ["Summed", "Unread", "cross_products", "is_same", "is_unread"]
-
 
 @dataclass(frozen=True, eq=False)
 class Unread:

@@ -18,7 +18,6 @@ from lmm.language.tree import Name
 if TYPE_CHECKING:
     from lmm.design.matrices import ModelMatrices
 
-__all__ = ["table_of_arrays", "table_of_new_arrays"]
 
 Groups: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike] | pd.DataFrame
 Columns: TypeAlias = "ArrayLike | pd.DataFrame | pd.Series[Any]"

@@ -39,8 +39,6 @@ from lmm.design.variables import column_names
 from lmm.errors import DataError, LmmWarning
 from lmm.formula import Formula, parse_formula
 
-__all__ = ["Batch", "Recipe", "recipe_from", "recipe_of"]
-
 
 @dataclass(frozen=True, eq=False)
 class Batch:

@@ -14,8 +14,6 @@ from lmm.design.frame import Frame
 from lmm.design.table import Table, series_of
 from lmm.errors import DataError, nearest
 
-__all__ = ["Beside"]
-
 
 @dataclass(frozen=True, eq=False)
 class Beside(Frozen):

@@ -45,8 +45,6 @@ from lmm.formula import (
 from lmm.language.deparse import deparse
 from lmm.language.tree import Binary, Call, Node
 
-__all__ = ["build_matrices"]
-
 
 @dataclass(frozen=True, eq=False)
 class Plan:

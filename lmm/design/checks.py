@@ -13,16 +13,6 @@ from lmm._types import Matrix, Vector
 from lmm.design.matrices import ReTerm
 from lmm.errors import DataError, LmmWarning, RankDeficiencyWarning, ScaleWarning, nearest
 
-__all__ = [
-    "GlmerControl",
-    "LmerControl",
-    "check_groups",
-    "check_identifiers",
-    "check_rank",
-    "check_scale",
-    "check_scales",
-]
-
 _LEVELS = ("ignore", "message", "warning", "stop")
 _SIZED_LEVELS = (*_LEVELS, "messageSmall", "warningSmall", "stopSmall")
 _RANK_LEVELS = (

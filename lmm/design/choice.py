@@ -26,18 +26,6 @@ from lmm.design.variables import Variables, column_names
 from lmm.errors import DataError, FormulaError
 from lmm.language.parse import parse_condition
 
-__all__ = [
-    "NA_ACTIONS",
-    "Choice",
-    "RowArgument",
-    "add_up",
-    "checked_action",
-    "choose_rows",
-    "row_numbers",
-    "selected_rows",
-    "used_columns",
-]
-
 NA_ACTIONS = ("omit", "exclude", "raise")
 R_NA_ACTIONS = {"na.omit": "omit", "na.exclude": "exclude", "na.fail": "raise"}
 RowArgument: TypeAlias = str | bool | Sequence[Any] | np.ndarray | pd.Series | None

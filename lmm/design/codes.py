@@ -7,8 +7,6 @@ from scipy import sparse
 
 from lmm._types import IntVector, Matrix
 
-__all__ = ["indicators", "is_nested", "numbered", "rows_by_level"]
-
 
 def rows_by_level(codes: IntVector, n_levels: int = 0) -> list[IntVector]:
     """Rows of each level, in their order, also of levels up to `n_levels` that have none."""

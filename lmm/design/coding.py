@@ -14,8 +14,6 @@ from lmm.design._formulaic import coding_matrix, user_coding
 from lmm.design.columns import Factor
 from lmm.errors import DataError, nearest
 
-__all__ = ["CONTRASTS", "Coding", "Contrasts", "contrast_coding", "dummy_coding"]
-
 CONTRASTS = (
     "contr.treatment",
     "contr.sum",

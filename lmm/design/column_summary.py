@@ -21,16 +21,6 @@ from lmm.design.absent import Unread
 from lmm.design.columns import RawColumn, read_column
 from lmm.design.keys import Keys, Values, distinct
 
-__all__ = [
-    "MAX_CELLS",
-    "MAX_VALUES",
-    "CellCounts",
-    "ColumnSummary",
-    "Described",
-    "Moments",
-    "Spanning",
-]
-
 MAX_VALUES = 100
 """A number with more distinct values than this is a covariate, whose values are not counted."""
 MAX_CELLS = 1 << 20

@@ -19,23 +19,6 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import DataError
 from lmm.language.deparse import fewest_digits
 
-__all__ = [
-    "Basis",
-    "Column",
-    "Factor",
-    "Identifiers",
-    "RawColumn",
-    "array_of",
-    "as_factor",
-    "drop_unused_levels",
-    "factor_from_values",
-    "is_missing",
-    "numbers_of",
-    "read_array",
-    "read_column",
-    "take",
-]
-
 LOGICAL_LEVELS = ("FALSE", "TRUE")
 # Doubles tell all whole numbers below this apart.
 EXACT = 2.0**53

@@ -45,8 +45,6 @@ from lmm.language.tree import (
     variables,
 )
 
-__all__ = ["Evaluator", "contrasts_of_text"]
-
 
 @dataclass(frozen=True)
 class Evaluator:

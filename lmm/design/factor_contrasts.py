@@ -13,8 +13,6 @@ from lmm.language.deparse import deparse
 from lmm.language.parse import parse_expression
 from lmm.language.tree import Name, Node, variables
 
-__all__ = ["choose_contrasts", "contrast_columns"]
-
 
 def choose_contrasts(
     contrasts: Mapping[str, object],

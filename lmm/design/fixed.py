@@ -15,8 +15,6 @@ from lmm.design.layout import Layout, coded
 from lmm.design.variables import Variables
 from lmm.errors import DataError
 
-__all__ = ["FixedEffects", "check_finite", "independent_columns"]
-
 
 @dataclass(frozen=True, eq=False)
 class FixedEffects:

@@ -42,8 +42,6 @@ from lmm.design.choice import (
 )
 from lmm.design.variables import Variables, column_names
 
-__all__ = ["Frame", "Observations", "build_frame"]
-
 C = TypeVar("C", bound=Vector | Factor | Basis)
 
 

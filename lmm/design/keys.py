@@ -14,8 +14,6 @@ from lmm.design.columns import LOGICAL_LEVELS, Factor, as_factor, read_column
 from lmm.design.random import escaped, shown
 from lmm.errors import DataError
 
-__all__ = ["Keys", "Values", "distinct"]
-
 
 @dataclass(frozen=True, eq=False)
 class Values:

@@ -11,8 +11,6 @@ import pandas as pd
 from lmm._types import Vector
 from lmm.errors import DataError, nearest
 
-__all__ = ["by_name", "in_order", "is_number", "rows_by_name"]
-
 
 def in_order(
     values: Any,

@@ -20,8 +20,6 @@ from lmm.errors import DataError, nearest
 from lmm.formula import Terms
 from lmm.language.deparse import deparse
 
-__all__ = ["Layout", "Predictor", "coded", "known_codes", "lay_out", "lay_out_indicators"]
-
 MAX_COLUMNS = 100_000
 """Most columns of a dense model matrix: far more than memory holds for the rows they need."""
 

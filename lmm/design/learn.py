@@ -29,8 +29,6 @@ from lmm.errors import DataError
 from lmm.language.deparse import deparse
 from lmm.language.tree import Call, Name, Node, walk
 
-__all__ = ["Learned", "learn"]
-
 _BY_LEVELS = ("factor", "ordered")
 # Functions whose levels do not depend on which rows there are.
 _FIXED_LEVELS = ("cut", "ifelse")

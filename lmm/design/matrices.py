@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lmm.design.frame import Frame
     from lmm.design.random import ReRecipe
 
-__all__ = ["Design", "ModelMatrices", "ReTerm", "checked_beta", "checked_theta"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReTerm(Frozen, Brief):

@@ -15,8 +15,6 @@ import pandas as pd
 from lmm.design.columns import Basis, RawColumn, numbers_of
 from lmm.errors import DataError
 
-__all__ = ["apart", "formula_names", "matrix_of", "parts_of"]
-
 
 def apart(name: str, values: Any) -> dict[str, Any]:
     """Columns by the names that they are held by: those of a matrix apart, another as it is.

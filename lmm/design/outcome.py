@@ -17,8 +17,6 @@ from lmm.design.columns import Basis, Column, Factor
 from lmm.errors import DataError, LmmWarning, ResponseWarning
 from lmm.family import Binomial, Family
 
-__all__ = ["NUMBERS", "Form", "Outcome", "read_outcome"]
-
 
 @dataclass(frozen=True)
 class Form:

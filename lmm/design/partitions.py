@@ -12,8 +12,6 @@ import pandas as pd
 from lmm.design.source import Batched, Portion, Source
 from lmm.design.table import Table
 
-__all__ = ["DaskSource", "TableSource", "source_of"]
-
 
 def source_of(data: Any) -> Source:
     """What is read batch by batch; a table in memory in portions.

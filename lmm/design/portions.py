@@ -24,8 +24,6 @@ from lmm.errors import DataError
 from lmm.language.parse import parse_condition
 from lmm.language.tree import Call, Name, Node
 
-__all__ = ["GroupVariable", "Read", "Reader", "RowArguments"]
-
 
 @dataclass(frozen=True)
 class RowArguments:

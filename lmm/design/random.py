@@ -25,16 +25,6 @@ from lmm.errors import FormulaError
 from lmm.formula import RandomTerm
 from lmm.language.tree import Binary, Node, Paren
 
-__all__ = [
-    "Bar",
-    "ReRecipe",
-    "build_random",
-    "escaped",
-    "grouping_nodes",
-    "shown",
-    "sorted_by_levels",
-]
-
 T = TypeVar("T")
 
 # Combinations of levels up to which they are counted, however few the rows.

@@ -11,8 +11,6 @@ from lmm._brief import Brief
 from lmm._types import Frozen, IntVector, Vector, cached_property, frozen_property
 from lmm.design.outcome import NUMBERS, Form
 
-__all__ = ["Response"]
-
 Rows = TypeVar("Rows", bound=np.ndarray)
 
 

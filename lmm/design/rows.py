@@ -16,8 +16,6 @@ from lmm.design.matrices import ModelMatrices, ReTerm
 from lmm.errors import DataError, nearest
 from lmm.formula import Formula, expand_terms, parse_one_sided
 
-__all__ = ["Rows", "Selection", "fitted_rows", "index_of", "new_rows", "select"]
-
 Selection: TypeAlias = tuple[np.ndarray, ...]
 """Per random-effects term, which of its columns take part: (k_i,) bool each."""
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-__all__ = ["BATCH_ROWS", "Batched", "Portion", "Source", "placed", "scan"]
 
 BATCH_ROWS = 1 << 19
 """Rows of a batch: many enough for fast array arithmetic, few enough to stay small."""

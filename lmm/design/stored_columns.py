@@ -12,8 +12,6 @@ import pandas as pd
 from lmm.design.columns import Factor, Identifiers, level_name, read_column
 from lmm.errors import DataError
 
-__all__ = ["Arrays", "add_array", "pack_column", "unpack_column"]
-
 Arrays: TypeAlias = dict[str, np.ndarray]
 """Arrays of a file by their key; keys are numbered, since names may hold any character."""
 

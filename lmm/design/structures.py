@@ -14,8 +14,6 @@ from lmm.design.layout import Layout
 from lmm.errors import DataError, FormulaError
 from lmm.formula import RandomTerm
 
-__all__ = ["MAX_STRUCTURED", "covariance_of", "times_of"]
-
 MAX_STRUCTURED = 200
 """Most columns of a structured term."""
 

@@ -15,8 +15,6 @@ from lmm.design.labels import in_order
 from lmm.design.matrix_columns import apart
 from lmm.errors import DataError, nearest
 
-__all__ = ["Table", "number_array", "number_matrix", "series_of"]
-
 
 @dataclass(frozen=True, eq=False)
 class Table:

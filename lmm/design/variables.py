@@ -21,8 +21,6 @@ from lmm.design.table import Table
 from lmm.errors import DataError, nearest
 from lmm.language.tree import Node, variables
 
-__all__ = ["Variables", "column_names"]
-
 
 @dataclass(frozen=True, eq=False)
 class Variables:

@@ -17,8 +17,6 @@ from lmm.design.matrices import ModelMatrices
 from lmm.design.response import Response
 from lmm.family import Conditional, Family
 
-__all__ = ["collapsed"]
-
 # Share of distinct rows above which it is not worth while, and few rows.
 WORTH, FEW = 0.5, 1000
 

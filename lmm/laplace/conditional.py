@@ -16,8 +16,6 @@ from lmm.pls import Problem
 from lmm.pls.base import Blocks
 from lmm.pls.inverse import by_level, by_solving, flat
 
-__all__ = ["EliminatedPoint"]
-
 
 @dataclass(frozen=True, eq=False)
 class EliminatedPoint:

@@ -37,8 +37,6 @@ from lmm.laplace.start import moment_start, scored_start
 from lmm.likelihood import variance_of_estimates
 from lmm.pls import Solver, exact, named, stacked
 
-__all__ = ["LaplaceCriterion"]
-
 # Steps of differences.
 STEP = 1e-4
 # Differences of the criterion that are lost in rounding errors.

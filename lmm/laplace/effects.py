@@ -19,8 +19,6 @@ from lmm.pls.choose import Auto
 from lmm.pls.groups import Group
 from lmm.pls.tail import DenseTail
 
-__all__ = ["ALL", "Effects"]
-
 ALL = slice(None)
 
 

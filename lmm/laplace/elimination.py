@@ -24,7 +24,6 @@ from lmm.pls.kernels import identity_minus, penalized_inverse
 if TYPE_CHECKING:
     from lmm.laplace.effects import Effects
 
-__all__ = ["ByLevel", "Elimination", "Solved", "Units", "Weighted", "product_traces", "times"]
 
 Units: TypeAlias = tuple[Matrix, ...]
 """Directions of all Gammas, (e, k, k) per group."""

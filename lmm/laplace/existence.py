@@ -22,17 +22,6 @@ from lmm.family import Binomial, Family
 from lmm.laplace.mode import Mode
 from lmm.laplace.model import Model
 
-__all__ = [
-    "LARGE",
-    "POISSON",
-    "has_end",
-    "is_at_end",
-    "is_inside",
-    "is_suspicious",
-    "separating",
-    "untold",
-]
-
 # Information below this share of what it could be makes one suspect that a coefficient runs away.
 SUSPICIOUS = 1e-3
 # A logarithm of theta above the one makes one suspect that it has no bound; at the other the

@@ -34,8 +34,6 @@ from lmm.laplace.model import Model, Place
 from lmm.laplace.row_part import RowPart
 from lmm.pls import stacked
 
-__all__ = ["Expansion", "LaplaceEvaluation"]
-
 # A step may move no linear predictor by more than this: farther the mode is not predicted.
 REACH = 5.0
 # What a step may change the logarithm of the shape by: from a wild guess it would lose all digits.

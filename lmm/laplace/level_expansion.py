@@ -20,8 +20,6 @@ from lmm.laplace.elimination import ByLevel
 from lmm.laplace.expansion import Expansion
 from lmm.laplace.row_block import CrossSums, RowBlock, added, doubled, pair_index, paired, pairs_of
 
-__all__ = ["LevelExpansion"]
-
 # Levels whose derivatives along all directions are there at once.
 LEVELS = 1 << 13
 

@@ -21,8 +21,6 @@ from lmm.pls.inverse import dense_blocks
 from lmm.pls.kernels import sum_by, sum_products
 from lmm.pls.problem import Problem
 
-__all__ = ["Meetings", "Parts"]
-
 # Share of pairs that meet below which those that do not are left out of products.
 SPARSE = 0.1
 # Pairs of couplings that are worked on at once, in the processor's cache, and that are kept.

@@ -19,8 +19,6 @@ from lmm.laplace.effects import Effects
 from lmm.laplace.elimination import Elimination
 from lmm.pls import Factors
 
-__all__ = ["Mode", "ModeTarget", "conditional_mode", "joint_mode"]
-
 # A Newton step with a smaller decrement is the last: it leaves an error of the order of its square.
 QUADRATIC = 1e-8
 # Scoring converges linearly: it goes on until nothing moves but rounding errors.

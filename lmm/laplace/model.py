@@ -26,8 +26,6 @@ from lmm.pls import PLS, Auto, Factors, Problem, Solver, exact, standardize
 from lmm.pls.choose import refuse_wide
 from lmm.pls.problem import exact_fit
 
-__all__ = ["Model", "Place"]
-
 GOLDEN = 0.6180339887498949
 # A dispersion this many times smaller than that of equal means is lost in rounding errors; and
 # one so much smaller without random effects consists of them.

@@ -28,8 +28,6 @@ from lmm.design.matrices import ModelMatrices
 from lmm.laplace.effects import ALL
 from lmm.laplace.level_expansion import LevelExpansion
 
-__all__ = ["Quadrature", "check_rule"]
-
 # Nodes of a product rule, and columns, up to which it is offered.
 MOST_NODES, MOST_COLUMNS = 10_000, 3
 # Step of differences of covariance factors, which are linear or nearly so in their parameters.

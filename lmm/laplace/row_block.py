@@ -18,8 +18,6 @@ from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.family import Conditional
 from lmm.pls.groups import Group
 
-__all__ = ["CrossSums", "RowBlock", "added", "doubled", "pair_index", "paired"]
-
 # Numbers up to which products of columns are kept and summed in one pass.
 SMALL = 20_000
 

@@ -16,8 +16,6 @@ from lmm._types import Matrix, cached_property
 if TYPE_CHECKING:
     from lmm.laplace.expansion import Expansion
 
-__all__ = ["RowPart"]
-
 
 @dataclass(frozen=True, eq=False)
 class RowPart:

@@ -8,8 +8,6 @@ from lmm._types import Matrix, Vector
 from lmm.pls.groups import Group, LevelPairs
 from lmm.pls.kernels import sum_by, sum_products
 
-__all__ = ["grams", "level_sums", "pair_forms", "row_forms"]
-
 
 def level_sums(group: Group, rows: Matrix) -> Matrix:
     """Z'rows of every level of a group, (l, k) or (l, k, r), for rows (n,) or (n, r)."""

@@ -24,8 +24,6 @@ from lmm.pls.directions import level_traces
 from lmm.pls.kernels import identity_minus, penalized_inverse
 from lmm.pls.tail import DenseFactor, DenseTail
 
-__all__ = ["Split"]
-
 # Numbers in the largest array, beside the directions.
 LARGEST = 30_000_000
 # Up to this many random effects make a dense tail.

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from lmm.laplace.mode import Mode
     from lmm.laplace.model import Model
 
-__all__ = ["Marginal", "marginal_fit", "moment_start", "scored_start"]
 
 STEPS = 25
 LARGE_XI = 8.0

@@ -31,8 +31,6 @@ from lmm.covariance import Correlated, Covariance, Unstructured
 from lmm.criterion import Criterion, Evaluation
 from lmm.optimize.steps import promised, solved
 
-__all__ = ["LocalModel"]
-
 # Singular values, and diagonal entries, of lambda below this fraction of the largest are rounding
 # errors of zeros.
 NEGLIGIBLE = 1e-13

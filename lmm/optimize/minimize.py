@@ -22,8 +22,6 @@ from lmm.optimize.status import Optimum, Status
 from lmm.optimize.steps import STALLED
 from lmm.optimize.verdict import cleared, judged
 
-__all__ = ["OPTIMIZERS", "minimize", "minimize_near", "named", "silent"]
-
 # Powers of such coordinates overflow in the derivatives.
 OVERFLOWING = 1e50
 

@@ -27,15 +27,6 @@ from lmm.optimize.steps import (
     unit,
 )
 
-__all__ = [
-    "Report",
-    "Walk",
-    "escapes",
-    "leave_saddle",
-    "settle",
-    "value_at",
-]
-
 Report = Callable[[int, float, Vector], None]
 
 # Coordinates that differ relatively by less have the same minimum near them.

@@ -10,8 +10,6 @@ from lmm.criterion import Criterion
 from lmm.optimize.newton import Report
 from lmm.optimize.point import Point
 
-__all__ = ["Limited", "Optimizer", "Path"]
-
 
 @dataclass(frozen=True, eq=False)
 class Path:

@@ -12,8 +12,6 @@ from lmm._types import Matrix, Vector, cached_property
 from lmm.criterion import Completed, Criterion, Evaluation, Move
 from lmm.optimize.charts import LocalModel
 
-__all__ = ["Point"]
-
 # Inside the bounds a Hessian tells all, if its eigenvalues are above this fraction of the largest
 # (or of 1, where that is more: near zero they are rounding errors).
 REGULAR = 1e-6

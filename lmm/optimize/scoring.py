@@ -12,8 +12,6 @@ from lmm.optimize.optimizers import Limited, Path
 from lmm.optimize.point import Point
 from lmm.optimize.steps import STALLED
 
-__all__ = ["FisherScoring"]
-
 # Promised decrease of the criterion below which Newton steps take over from scoring.
 NEAR = 0.5
 # Fraction of the tolerance to which a stationary point is refined that looks like a saddle.

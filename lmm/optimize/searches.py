@@ -15,8 +15,6 @@ from lmm.optimize.newton import Report
 from lmm.optimize.optimizers import Limited, Path
 from lmm.optimize.point import Point
 
-__all__ = ["COBYQA", "LBFGSB", "NelderMead"]
-
 
 @dataclass(frozen=True)
 class LBFGSB(Limited):

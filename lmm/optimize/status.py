@@ -10,8 +10,6 @@ import numpy as np
 
 from lmm._types import Frozen, Vector
 
-__all__ = ["Optimum", "Status"]
-
 
 class Status(Enum):
     """How an optimization ended. The value is the advice."""

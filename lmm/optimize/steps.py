@@ -14,22 +14,6 @@ from numpy.typing import NDArray
 
 from lmm._types import Matrix, Vector
 
-__all__ = [
-    "HOPELESS",
-    "LOST",
-    "SETTLED",
-    "STALLED",
-    "TRUSTED",
-    "curves_down",
-    "damped",
-    "hidden",
-    "is_settled",
-    "is_stalled",
-    "promised",
-    "solved",
-    "unit",
-]
-
 # A step is as good as predicted above the one fraction of the promised decrease, and a failure
 # below the other.
 GOOD, POOR = 0.75, 0.25

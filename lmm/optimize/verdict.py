@@ -16,8 +16,6 @@ from lmm.optimize.point import Point
 from lmm.optimize.status import Optimum, Status
 from lmm.optimize.steps import LOST, curves_down, hidden
 
-__all__ = ["SNAP", "cleared", "judged"]
-
 # Columns of lambda* shorter than this are set to zero when the criterion does not object: a random
 # effect 1e-5 times the noise of its level's mean changes the criterion by about 1e-10 per level.
 SNAP = 1e-5

@@ -24,8 +24,6 @@ from lmm.pls.base import Derivatives, Forms, PLSTerms
 from lmm.pls.kernels import multiply, multiply_turned
 from lmm.pls.levels import Levels
 
-__all__ = ["AlongUnits"]
-
 
 class SweptLevels(NamedTuple):
     """A set of levels with M (d, d, m) and E (t, d, r) there."""

@@ -28,21 +28,6 @@ if TYPE_CHECKING:
 
     from lmm.pls.problem import Problem
 
-__all__ = [
-    "PLS",
-    "Blocks",
-    "Derivatives",
-    "Factors",
-    "Forms",
-    "FullDerivatives",
-    "PLSPoint",
-    "PLSSolution",
-    "PLSTerms",
-    "Sampled",
-    "SampledPoint",
-    "Solver",
-    "stacked",
-]
 
 Factors = tuple[Matrix, ...]
 Blocks = tuple[Matrix, ...]

@@ -37,8 +37,6 @@ from lmm.pls.problem import Problem
 from lmm.pls.roots import Roots, SweptRoots
 from lmm.pls.tail import DenseTail, Tail
 
-__all__ = ["BlockPLS", "BlockPoint"]
-
 
 @dataclass(frozen=True, eq=False)
 class BlockPoint(Bordered):

@@ -14,8 +14,6 @@ from lmm.errors import NumericalError
 from lmm.pls.base import PLS, PLSSolution, PLSTerms
 from lmm.pls.groups import Group
 
-__all__ = ["Border", "Bordered"]
-
 
 @dataclass(frozen=True, eq=False)
 class Border:

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
     from lmm.pls.couplings import Reach, SparseCouplings
 
-__all__ = ["Chain", "SweptChain", "nested"]
-
 
 def nested(problem: Problem) -> tuple[int, ...]:
     """Numbers of groups of which each is nested in the next, finest first.

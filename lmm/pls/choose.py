@@ -19,17 +19,6 @@ from lmm.pls.roots import has_few_directions
 if TYPE_CHECKING:
     from lmm.pls.sparse.cholesky import SparseTail
 
-__all__ = [
-    "SOLVERS",
-    "Auto",
-    "Block",
-    "Dense",
-    "Krylov",
-    "Sparse",
-    "exact",
-    "named",
-    "refuse_wide",
-]
 
 # A dense q x q block beats elimination up to `FEW` random effects, and its exact Hessian saves
 # evaluations; for crossed factors with many covariance parameters, such as maximal models, up to

@@ -14,8 +14,6 @@ import numpy as np
 from lmm.errors import DataError
 from lmm.pls.problem import Problem
 
-__all__ = ["Cost", "check_memory", "dense_tail", "fill", "iteration", "sparse_factor"]
-
 # Time of an operation of a sparse evaluation over that of a dense one.
 PENALTY = {"cholmod": 2.0, "scipy": 5.0}
 # Matrices of a dense tail that exist at a time in an evaluation with gradient.

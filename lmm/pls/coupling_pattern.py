@@ -21,8 +21,6 @@ from lmm.pls.products import Pairs
 if TYPE_CHECKING:
     from scipy import sparse
 
-__all__ = ["CouplingPattern"]
-
 
 @dataclass(frozen=True, eq=False)
 class CouplingPattern:

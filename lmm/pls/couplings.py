@@ -24,8 +24,6 @@ from lmm.pls.groups import Group
 from lmm.pls.inverse import CHUNK
 from lmm.pls.products import Pairs
 
-__all__ = ["Reach", "SparseCouplings"]
-
 T = TypeVar("T")
 
 # Rows of a symmetric product that are formed at a time.

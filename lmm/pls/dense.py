@@ -20,8 +20,6 @@ from lmm.pls.base import Blocks, Factors, FullDerivatives, PLSSolution, PLSTerms
 from lmm.pls.inverse import dense_blocks
 from lmm.pls.problem import Problem
 
-__all__ = ["DensePLS"]
-
 
 @dataclass(frozen=True, eq=False)
 class DensePoint:

@@ -17,16 +17,6 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import FullDerivatives, PLSTerms
 from lmm.pls.groups import Group
 
-__all__ = [
-    "assembled",
-    "directions",
-    "entries",
-    "level_traces",
-    "pair_traces",
-    "restricted",
-    "squares",
-]
-
 
 def directions(v: Matrix) -> Matrix:
     """E_ab v for all (a, b), row by row: (k * k, k, l) from v (k, l)."""

@@ -14,8 +14,6 @@ from lmm.pls.directions import directions, pair_traces
 from lmm.pls.groups import Group
 from lmm.pls.inverse import by_level, flat
 
-__all__ = ["FEW", "Columns", "Lambda"]
-
 # Columns of several groups up to which products of dense matrices cost next to nothing.
 FEW = 200
 

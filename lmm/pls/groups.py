@@ -11,8 +11,6 @@ import numpy as np
 from lmm._types import IntVector, Matrix, Vector, cached_property
 from lmm.pls.kernels import SMALL, sum_by, sum_products
 
-__all__ = ["Group", "LevelPairs"]
-
 
 @dataclass(frozen=True, eq=False)
 class Group:

@@ -15,14 +15,6 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.base import Blocks, PLSPoint
 from lmm.pls.groups import Group
 
-__all__ = [
-    "by_level",
-    "by_solving",
-    "dense_blocks",
-    "flat",
-    "row_quadratic",
-]
-
 # Numbers in the columns that are solved for at once.
 CHUNK = 1 << 22
 

@@ -15,16 +15,6 @@ from lmm._lapack import einsum
 from lmm._types import Matrix, Vector
 from lmm.errors import NumericalError
 
-__all__ = [
-    "identity_minus",
-    "invert",
-    "multiply",
-    "multiply_turned",
-    "penalized_inverse",
-    "sum_by",
-    "sum_products",
-]
-
 # Columns from which BLAS, one block after the other, beats a sum over all of them.
 WIDE = 12
 # Entries up to which products of columns are formed at once, and sums made in one pass.

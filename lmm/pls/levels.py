@@ -16,8 +16,6 @@ from lmm._lapack import einsum
 from lmm._types import IntVector, Matrix, Vector
 from lmm.pls.groups import Group
 
-__all__ = ["Levels", "backward", "by_rows", "chunks", "forward", "root"]
-
 # Levels per chunk: the working set of a chunk stays in the cache.
 CHUNK = 16384
 # Entries of blocks (of 2 x 2 at least) from which equal ones are looked for.

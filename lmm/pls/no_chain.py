@@ -12,8 +12,6 @@ from lmm.pls.groups import Group
 from lmm.pls.problem import Problem
 from lmm.pls.tail import Tail, TailPoint
 
-__all__ = ["NoChain", "SweptNoChain"]
-
 
 @dataclass(frozen=True, eq=False)
 class NoChain:

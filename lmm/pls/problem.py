@@ -36,8 +36,6 @@ from lmm.pls.groups import Group, LevelPairs
 from lmm.pls.levels import Levels, chunks
 from lmm.pls.products import KnownProducts, Products, RowProducts
 
-__all__ = ["MANY_ROWS", "Problem", "ProblemLayout", "exact_fit", "standardize_rows"]
-
 # A fixed-effects column of which no more than this is left beside those before it has no digits.
 INDISTINGUISHABLE = 1e-13
 # Rows up to which a model's are standardized all at once.

@@ -21,7 +21,6 @@ from lmm.pls.kernels import SMALL, sum_by, sum_products
 if TYPE_CHECKING:
     from scipy import sparse
 
-__all__ = ["KnownProducts", "Pairs", "Products", "RowProducts", "sparse_products"]
 
 # Entries of a dense Z up to which its products cost less than sums by pairs of levels.
 FEW_ENTRIES = 50_000

@@ -39,8 +39,6 @@ from lmm.pls.problem import Problem
 from lmm.pls.products import RowProducts
 from lmm.pls.tail import DenseTail
 
-__all__ = ["Roots", "SweptRoots", "has_few_directions"]
-
 # Random effects this many times as large as the noise of their level's mean let W show the digits
 # that it lost as a difference.
 LARGE = 30.0

@@ -21,8 +21,6 @@ from lmm.pls.problem import MANY_ROWS, Problem, ProblemLayout, exact_fit, standa
 from lmm.pls.products import KnownProducts, Pairs
 from lmm.pls.sums import Numbered, Part, Pilot, Sums, add, triangle
 
-__all__ = ["Fixed", "better", "is_far", "problem_of", "standardize"]
-
 # Condition of the summed columns, and share of the response that the pilot left to its regression,
 # from which the rows are to be summed once more.
 FAR = 1e6

@@ -32,18 +32,6 @@ from lmm.errors import DataError
 from lmm.pls.groups import Group
 from lmm.pls.products import Pairs, RowProducts
 
-__all__ = [
-    "Coupled",
-    "LevelKeys",
-    "Numbered",
-    "Part",
-    "Pilot",
-    "SummableRows",
-    "Sums",
-    "add",
-    "triangle",
-]
-
 # A column of which the pilot leaves no more than this beside those before it is not turned.
 DEPENDENT = 1e-7
 

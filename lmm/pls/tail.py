@@ -30,7 +30,6 @@ from lmm.pls.problem import Problem
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["DenseFactor", "DenseTail", "Tail", "TailPoint", "bordered"]
 
 # Relative size of the smallest singular value of lambda from which its inverse is used, to save
 # products of a large tail's size, which keep more digits.

@@ -22,8 +22,6 @@ from lmm.design.functions.values import (
 )
 from lmm.errors import DataError
 
-__all__ = ["bs", "ns", "poly", "scale"]
-
 
 def _numbered(values: Matrix) -> Basis:
     """Basis whose columns R numbers from 1."""

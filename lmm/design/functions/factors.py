@@ -28,23 +28,6 @@ from lmm.design.functions.values import (
 )
 from lmm.errors import DataError, nearest
 
-__all__ = [
-    "CONTRAST_FUNCTIONS",
-    "as_character",
-    "as_factor_only",
-    "as_numeric",
-    "cut",
-    "dummy",
-    "ends_with",
-    "factor",
-    "interaction",
-    "ordered",
-    "relevel",
-    "starts_with",
-    "treatment",
-    "with_contrasts",
-]
-
 
 def factor(
     x: Column,

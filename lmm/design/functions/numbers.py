@@ -22,20 +22,6 @@ from lmm.design.functions.values import (
 )
 from lmm.errors import DataError
 
-__all__ = [
-    "ELEMENTWISE",
-    "EXTREMES",
-    "SUMMARIES",
-    "cbind",
-    "center",
-    "combine",
-    "identity",
-    "ifelse",
-    "is_na",
-    "log",
-    "round_to",
-]
-
 ELEMENTWISE: Mapping[str, Callable[[Any], Any]] = {
     "abs": np.abs,
     "acos": np.arccos,

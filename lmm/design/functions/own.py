@@ -17,8 +17,6 @@ from lmm.errors import DataError, FormulaError
 from lmm.language.parse import parse_expression
 from lmm.language.tree import Call
 
-__all__ = ["Own", "own_functions"]
-
 # Results for the same values at other places may differ by so much: vector instructions round.
 CLOSE = 1e-9
 

@@ -11,22 +11,6 @@ from lmm.design.coding import Contrasts
 from lmm.design.columns import Basis, Column, Factor, Identifiers, level_name
 from lmm.errors import DataError
 
-__all__ = [
-    "MAX_COLUMNS",
-    "Scalar",
-    "State",
-    "Value",
-    "flag",
-    "is_column",
-    "level_names",
-    "logical",
-    "number",
-    "numbers",
-    "observed",
-    "truth",
-    "whole",
-]
-
 Scalar: TypeAlias = float | str | bool | None
 Value: TypeAlias = Column | Identifiers | Scalar | tuple[Scalar, ...] | Contrasts
 State: TypeAlias = dict[str, dict[str, Any]]

@@ -20,8 +20,6 @@ from lmm._types import Matrix, Vector, cached_property
 from lmm.errors import NumericalError
 from lmm.pls.krylov.system import Scaled, in_columns
 
-__all__ = ["Deflated", "outlying"]
-
 # Residuals of conjugate gradients, relative to the right side.
 RESIDUAL = 1e-10
 # Their limit on steps.

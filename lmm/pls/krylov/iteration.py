@@ -37,8 +37,6 @@ from lmm.pls.problem import Problem
 if TYPE_CHECKING:
     from lmm.pls.choose import Krylov
 
-__all__ = ["KrylovPLS", "KrylovPoint"]
-
 
 @dataclass(frozen=True, eq=False)
 class KrylovPoint(Bordered):

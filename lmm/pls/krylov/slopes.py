@@ -13,8 +13,6 @@ import numpy as np
 from lmm._types import Matrix
 from lmm.pls.krylov.system import COLUMNS, Scaled
 
-__all__ = ["Slopes", "exact_slopes", "form_slopes"]
-
 Slopes = tuple[Matrix, ...]
 """Derivatives (..., k, k) by the Gamma of the leading group, then of the tail's."""
 

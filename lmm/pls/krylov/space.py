@@ -19,7 +19,6 @@ from lmm.pls.problem import Problem
 if TYPE_CHECKING:
     from lmm.pls.choose import Krylov
 
-__all__ = ["Space"]
 
 # Directions that are taken out at first, and at most.
 FIRST, MOST = 16, 512

@@ -36,8 +36,6 @@ from lmm.pls.kernels import identity_minus, penalized_inverse
 from lmm.pls.problem import Problem
 from lmm.pls.products import Pairs, sparse_products
 
-__all__ = ["Scaled", "System", "in_columns"]
-
 # Columns that are multiplied at a time.
 COLUMNS = 32
 # Pairs of levels per piece of the couplings: what is made for all of them is as large.

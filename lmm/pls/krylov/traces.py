@@ -25,8 +25,6 @@ from lmm.pls.krylov.deflation import NESTED, Deflated
 from lmm.pls.krylov.slopes import Slopes, form_slopes
 from lmm.pls.krylov.system import COLUMNS
 
-__all__ = ["LogDeterminant", "ProbeForms", "functions", "quadratures"]
-
 # What Lanczos steps leave of a system with the probe as its right side, relative to the probe.
 RESIDUAL = 1e-8
 STEPS = 200

@@ -24,7 +24,6 @@ from lmm.pls.krylov.traces import functions
 if TYPE_CHECKING:
     from lmm.pls.krylov.iteration import KrylovPoint
 
-__all__ = ["EstimatedVariances"]
 
 # Random effects of a group up to which its blocks are solved for.
 FEW = 500

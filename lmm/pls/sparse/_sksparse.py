@@ -18,8 +18,6 @@ from lmm._threads import blas_was_loaded
 from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 
-__all__ = ["Analysis", "orderings"]
-
 RENAMED = hasattr(cholmod, "CholeskyFactor")
 # SuiteSparse brings a BLAS of its own.
 blas_was_loaded()

@@ -17,8 +17,6 @@ from lmm._types import IntVector, Matrix, Vector
 from lmm.errors import NumericalError
 from lmm.pls.sparse.symbolic import factor_columns
 
-__all__ = ["Analysis", "orderings"]
-
 SYMMETRIC: dict[str, Any] = {"diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
 
 

@@ -41,8 +41,6 @@ from lmm.pls.sparse.selected import SelectedInverse
 from lmm.pls.sparse.symbolic import column_counts, flops, permuted
 from lmm.pls.tail import Tail, TailPoint
 
-__all__ = ["SparseTail", "has_cholmod"]
-
 # Standard deviation, in units of the noise of a level's own mean, that stands for none at all.
 FLOOR = 1e-8
 # From this s on, diagonal blocks of (4) are (I - Omega^-1) / s^2; below, U'A Lambda Omega^-1 / s.

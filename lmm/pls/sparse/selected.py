@@ -22,8 +22,6 @@ from scipy.linalg import blas, lapack
 
 from lmm._types import IntVector, Matrix, Vector
 
-__all__ = ["SelectedInverse"]
-
 # Width of a supernode from which LAPACK's triangular routines beat stacked inverses.
 WIDE = 16
 # Entries of the fronts that are computed together.

@@ -15,8 +15,6 @@ from scipy import sparse
 
 from lmm._types import IntVector
 
-__all__ = ["column_counts", "factor_columns", "flops", "permuted"]
-
 
 def factor_columns(matrix: sparse.csc_array) -> Iterator[IntVector]:
     """Rows below the diagonal of each column of L, for a symmetric matrix in its final order."""
