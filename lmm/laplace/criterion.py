@@ -262,7 +262,7 @@ class LaplaceCriterion(Resumable, Completed):
         if move is not None and isinstance(move.origin, LaplaceEvaluation):
             move.origin.expansion.release()
         here = self._expansion(place, self._mode(place, move), order).evaluation()
-        if not np.isfinite(here.hessian).all():
+        if not (np.isfinite(here.hessian).all() and np.isfinite(here.information).all()):
             raise NumericalError("Derivatives overflow here: linear predictors are too large.")
         origin = None if move is None else move.origin
         if here.exact or not isinstance(origin, LaplaceEvaluation):
