@@ -8,6 +8,8 @@ arithmetic, so k = 1, 2, 3 are unrolled by hand; larger blocks go to stacked LAP
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from lmm import _lapack
@@ -146,7 +148,7 @@ def sum_products(Z: Matrix, x: Vector, codes: np.ndarray, n_levels: int) -> Matr
 
 def sum_by(values: Matrix, codes: np.ndarray, n_levels: int) -> Matrix:
     """Sum over the last axis of `values` (..., n) by level: (..., n_levels)."""
-    flat = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
+    flat = np.ascontiguousarray(values).reshape(prod(values.shape[:-1]), values.shape[-1])
     sums = np.empty((len(flat), n_levels))
     if len(flat) > 1 and flat.size <= FEW_ENTRIES:
         places = np.arange(len(flat))[:, None] * n_levels + codes
