@@ -32,6 +32,9 @@ MAX_STEPS = 100
 CUT = 0.1
 # A penalty below minus this share of the likelihood has lost all digits.
 LOST = 1e-6
+# A guess from which a step promises more than this share of the penalized likelihood is compared
+# with zeros: at weights much larger than the mode's, b = Gamma v loses digits for good.
+WRONG = 0.1
 # Of a start.
 ROUGH = 2
 SHORTEST = 1e-9
@@ -182,13 +185,18 @@ def conditional_mode(
     NumericalError
         The likelihood is zero at the start.
     """
-    state = _start(target, v, np.zeros(target.X.shape[1]) if beta is None else beta)
+    beta = np.zeros(target.X.shape[1]) if beta is None else beta
+    state = _start(target, v, beta)
     decrement, n_steps, length = 0.0, 0, 1.0
     kept: _Metric | None = None
     while n_steps < steps:
         n_steps += 1
         metric = kept or target.informed(state.rows, length < CUT)
         aim, promise = _step(target, state, metric)
+        if v is not None and promise > WRONG * max(abs(state.F), 1.0):
+            zeros = _at(target, np.zeros_like(v), beta)
+            state, v, kept = min(state, zeros, key=lambda at: at.F), None, None
+            continue
         moved, length = _descended(target, state, aim)
         whole = length == 1.0
         if moved is None:

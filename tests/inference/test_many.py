@@ -276,3 +276,15 @@ def test_large_variances_cost_batches_few_digits(bars):
     Y = m.simulate(3, seed=1)
     single = [m.refit(Y[name]).optimum.value for name in Y]
     np.testing.assert_allclose(lmm.refit_many(m, Y).criterion, single, rtol=1e-11)
+
+
+@pytest.mark.filterwarnings("ignore::lmm.SingularFitWarning")
+@pytest.mark.filterwarnings("ignore::lmm.PrecisionWarning")
+def test_responses_with_much_larger_effects_than_the_model_are_fitted_one_by_one():
+    rng = np.random.default_rng(1)
+    a, f = np.repeat(np.arange(3), 60), rng.integers(0, 3, 180)
+    data = {"y": rng.normal(size=3)[a] + rng.normal(size=180), "a": a, "f": np.array([*"uvw"])[f]}
+    m = lmm.lmer("y ~ f + (0 + f | a)", data)
+    Y = rng.normal(size=(180, 10)) + 1e5 * rng.normal(size=(3, 10))[a]
+    single = [m.refit(y).optimum.value for y in Y.T]
+    np.testing.assert_allclose(lmm.refit_many(m, Y).criterion, single, rtol=1e-6)

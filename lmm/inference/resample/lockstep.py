@@ -33,7 +33,7 @@ from lmm.covariance import Diagonal, Filled, Unstructured
 from lmm.criterion import ProfiledCriterion
 from lmm.inference.resample.descent import Local, descend
 from lmm.inference.resample.regressed import StandardizedRows
-from lmm.inference.resample.replicates import SINGULAR, Replicates, Responses
+from lmm.inference.resample.replicates import LARGE, SINGULAR, Replicates, Responses
 from lmm.inference.resample.strata import Stratum, component_columns, weighted
 from lmm.inference.resample.strata_sums import Accumulated, StrataSums, cholesky, symmetric
 from lmm.likelihood import Entries
@@ -218,6 +218,8 @@ class Lockstep:
             lifted = np.where(diagonal, np.maximum(np.abs(x[again]), LIFT), x[again])
             begin = lifted if lift else np.tile(self.criterion.start, (len(again), 1))
             x[again], converged[again] = self._minimize(data[again], begin)
+        if not self.rows.hidden:  # single fits keep more digits
+            converged &= np.abs(x).max(axis=1) <= LARGE
         return self._gather(self._tidied(x), converged, data, df)
 
     def score(self, data: Responses, x: Vector) -> Matrix:

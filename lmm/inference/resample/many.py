@@ -25,7 +25,7 @@ from lmm.inference.fixed.satterthwaite import Satterthwaite
 from lmm.inference.resample.interpolated import Interpolated
 from lmm.inference.resample.lockstep import Lockstep
 from lmm.inference.resample.regressed import StandardizedRows, rows_of
-from lmm.inference.resample.replicates import Replicates
+from lmm.inference.resample.replicates import LARGE, Replicates
 from lmm.optimize import minimize
 from lmm.pls.kernels import sum_by
 from lmm.report.document import Document
@@ -33,9 +33,6 @@ from lmm.report.printed import TableLike
 
 # Fits that a worker makes one by one before it reports.
 FEW = 4
-# Random effects this many times as large as the noise of their level's mean cost batched blocks
-# of several levels, which are differences, digits of the degrees of freedom; single fits keep them.
-LARGE = 1000.0
 
 
 Data = TypeVar("Data")

@@ -13,6 +13,9 @@ from lmm._types import IntVector, Matrix, Vector
 ROUNDING = 1e-12
 # Fits with a singular value below this are singular, as in `Fit`.
 SINGULAR = 1e-4
+# Random effects this many times as large as the noise of their level's mean cost batched blocks
+# of several levels, which are differences, digits of the degrees of freedom; single fits keep them.
+LARGE = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
