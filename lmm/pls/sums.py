@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -330,8 +331,11 @@ def _added(
     totals = []
     for left, right, (here, there, n_levels) in zip(own, others, places, strict=True):
         total = np.zeros((*left.shape[:-1], n_levels))
-        total[..., here] = left
-        total[..., there] += right
+        rows = (each.reshape(prod(left.shape[:-1]), -1) for each in (total, left, right))
+        # One by one: indices behind an ellipsis take twice the time.
+        for row, a, b in zip(*rows, strict=True):
+            row[here] = a
+            row[there] += b
         totals.append(total)
     return tuple(totals)
 
