@@ -45,7 +45,7 @@ def stages(data: pd.DataFrame) -> dict[str, Callable[[], object]]:
         "standardizing and cross-products (`Auto.bind`)": lambda: named("auto").bind(
             standardize(matrices)
         ),
-        f"optimization (`minimize`), {optimum.n_evaluations} evaluations": lambda: lmm.minimize(
+        f"optimization (`minimize`), evaluations: {optimum.n_evaluations}": lambda: lmm.minimize(
             criterion
         ),
         "· of which the moment start": lambda: moment_start(criterion.problem, True),
