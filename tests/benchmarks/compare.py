@@ -151,6 +151,17 @@ def ticks() -> pd.DataFrame:
     return data.assign(YEAR="y" + data["YEAR"].astype(str))
 
 
+def binary_slopes() -> pd.DataFrame:
+    """1e6 answers, about ten of each person, with a slope per person."""
+    rng = np.random.default_rng(1)
+    n, persons = 1_000_000, 100_000
+    g, x = rng.integers(0, persons, n), rng.normal(size=n)
+    eta = -0.5 + 0.4 * x + 0.8 * rng.normal(size=persons)[g] + 0.3 * rng.normal(size=persons)[g] * x
+    return pd.DataFrame(
+        {"y": (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))).astype(int), "x": x, "g": g}
+    )
+
+
 def crossed_binary() -> pd.DataFrame:
     """50 000 answers of 1200 persons to 150 items."""
     rng = np.random.default_rng(3)
@@ -242,6 +253,14 @@ GENERALIZED = (
         good_lectures,
         1,
         ("glmm",),
+        "binomial",
+    ),
+    Case(
+        "slopes, 1e6 rows, 1e5 groups",
+        "y ~ x + (x | g)",
+        binary_slopes,
+        1,
+        (),
         "binomial",
     ),
 )
