@@ -9,8 +9,9 @@ A form a class. With Gamma block-diagonal over the levels,
     H = (Gamma^-1 + A)^-1,   F = A - A H A = Z_i'V^-1 Z_i,   D_i = F B_i = Z_i'V^-1[X y]        (1)
     [X y]'V^-1[X y] = R'R + sum_i B_i'F B_i = L L',   E_i = D_i L^-T                            (2)
 
-where no digits are lost, since all terms are positive. Everything that the criterion and its first
-two derivatives need (`lmm.pls.base`) is linear in the sums over each class
+whose terms are positive, so that adding them loses no digits; F itself, of several levels, loses
+some where Gamma is very large. Everything that the criterion and its first two derivatives need
+(`lmm.pls.base`) is linear in the sums over each class
 
     W = sum_i vec(B_i) vec(B_i)',     sum_i vec(E_i) vec(E_i)' = (F (x) L^-1) W (F (x) L^-1)'   (3)
 
@@ -120,10 +121,10 @@ class Lockstep:
         left = self.rows.regressed(y, hidden, self.criterion)
         Zy = self.Zt @ left.residual
         b = [stratum.regressed(Zy) for stratum in self.strata]
-        both = self._within(left.residual - self.Zt.T @ _spread(self.strata, b))
-        both[:, -1, -1] += hidden / left.scale**2
+        within = self._within(left.residual - self.Zt.T @ _spread(self.strata, b))
+        within[:, -1, -1] += hidden / left.scale**2
         W = tuple(stratum.sums(part) for stratum, part in zip(self.strata, b, strict=True))
-        return Responses(W, both, left.beta0, left.scale)
+        return Responses(W, within, left.beta0, left.scale)
 
     def _within(self, residual: Matrix) -> Matrix:
         """R'R of (2), (r, t, t), of what is left of responses (n, r)."""
